@@ -1,0 +1,120 @@
+"""Every option of a pruning run in one frozen record, checked once when it is made.
+
+The command line's options and the keyword arguments of :func:`onnx_lobs.prune` are these
+fields, under the same names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from onnx_lobs.errors import ConfigError
+
+OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+ALLOCATIONS = ("uniform", "erk")
+FORMATS = ("dense", "sparse")
+
+
+@dataclass(frozen=True)
+class PruneConfig:
+    """The options of one run.
+
+    Parameters
+    ----------
+    sparsity
+        Fraction of the prunable weights that become zero, in [0, 1). The count is exact.
+    layer_sparsity
+        ``{pattern: sparsity}``: layers whose name matches get this sparsity instead; the
+        last match wins. Patterns as in `include`.
+    method
+        Name in ``onnx_lobs.solvers.METHODS``.
+    refit
+        Whether the exact least-squares refit ends the method, where the method allows it.
+    allocation
+        How zeros are shared between layers: ``uniform`` or ``erk`` (density of a layer
+        proportional to (rows + columns) / (rows * columns)).
+    include, exclude
+        Patterns on layer and node names: shell globs, or ``re:`` and a regular
+        expression. A pattern that matches nothing is an error. What is included by name
+        is taken even when it would be left dense by default (depthwise, few weights).
+    op_types
+        Operators taken.
+    min_weights
+        Layers with fewer weights are left dense.
+    damp
+        Fraction of the mean diagonal added to the Hessian's diagonal; None lets the
+        calibration choose.
+    sequential
+        True: each layer sees the pruned network's inputs and aims at the dense network's
+        pre-activations. False: the paper's mode, inputs of the dense network. None: what
+        the method was made for.
+    samples
+        Largest number of calibration samples read; None reads all.
+    batch_size
+        Samples per onnxruntime call; a fixed batch axis in the model wins.
+    seed
+        Seeds synthetic data and every random choice. Same seed, same bytes.
+    provider
+        ``cpu``, ``cuda`` or the full name of an onnxruntime execution provider.
+    storage
+        ``dense`` or ``sparse``: how pruned weights are written (``--format``).
+    input_shapes
+        ``{input: shape}`` for synthetic data where the model leaves axes open.
+
+    Raises
+    ------
+    ConfigError
+        When a value is out of its range; the message names value, limit and remedy.
+    """
+
+    sparsity: float = 0.5
+    layer_sparsity: Mapping[str, float] = field(default_factory=dict)
+    method: str = "joint"
+    refit: bool = True
+    allocation: str = "uniform"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    op_types: tuple[str, ...] = OP_TYPES
+    min_weights: int = 64
+    damp: float | None = None
+    sequential: bool | None = None
+    samples: int | None = None
+    batch_size: int = 32
+    seed: int = 0
+    provider: str = "cpu"
+    storage: str = "dense"
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_sparsity("sparsity", self.sparsity)
+        for pattern, value in self.layer_sparsity.items():
+            check_sparsity(f"layer sparsity of {pattern!r}", value)
+        _check_choice("allocation", self.allocation, ALLOCATIONS)
+        _check_choice("format", self.storage, FORMATS)
+        for op in self.op_types:
+            _check_choice("op type", op, OP_TYPES)
+        _check_at_least("min_weights", self.min_weights, 0)
+        _check_at_least("batch_size", self.batch_size, 1)
+        if self.samples is not None:
+            _check_at_least("samples", self.samples, 1)
+        if self.damp is not None and not (math.isfinite(self.damp) and self.damp >= 0):
+            raise ConfigError(f"damp is {self.damp}; it must be a finite number >= 0, e.g. 1e-3")
+
+
+def check_sparsity(what: str, value: float) -> None:
+    """Raise ConfigError unless ``0 <= value < 1``."""
+    if not (math.isfinite(value) and 0 <= value < 1):
+        hint = f"; for {value:g} % write {value / 100:g}" if 1 < value < 100 else ""
+        raise ConfigError(f"{what} is {value}; it must be at least 0 and below 1{hint}")
+
+
+def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{what} {value!r} is unknown; choose one of {', '.join(choices)}")
+
+
+def _check_at_least(what: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(f"{what} is {value}; it must be at least {least}")

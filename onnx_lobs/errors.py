@@ -1,0 +1,70 @@
+"""The exceptions of onnx-lobs, and the context that names the layer in which one arose.
+
+Every message names the value, the limit and the remedy. ``exit_code`` is what the command
+line returns for the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class LobsError(Exception):
+    """Base of every error that onnx-lobs raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(LobsError, ValueError):
+    """An option, or a combination of options, is not possible."""
+
+    exit_code = 2
+
+
+class ModelError(LobsError, ValueError):
+    """The ONNX model cannot be read, is not valid, or cannot be written."""
+
+    exit_code = 3
+
+
+class UnsupportedOpError(ModelError):
+    """A node that the user named cannot be pruned."""
+
+
+class DataError(LobsError, ValueError):
+    """The data do not fit the model's inputs."""
+
+    exit_code = 4
+
+
+class InferenceError(LobsError, RuntimeError):
+    """onnxruntime failed while it ran the model on the data."""
+
+    exit_code = 4
+
+
+class SolverError(LobsError, ArithmeticError):
+    """A layer problem has no solution as it was posed."""
+
+    exit_code = 4
+
+
+class NotPositiveDefiniteError(SolverError):
+    """A Gram matrix has a negative direction or holds NaN, so it is no second moment."""
+
+
+class InfeasibleError(SolverError):
+    """The pattern cannot hold the number of zeros that was asked for."""
+
+
+@contextmanager
+def layer_context(name: str) -> Iterator[None]:
+    """Put the layer's name before the message of any SolverError raised inside.
+
+    Solvers see arrays and know no names; the pipeline wraps each call in this.
+    """
+    try:
+        yield
+    except SolverError as error:
+        raise type(error)(f"layer {name!r}: {error}") from error
