@@ -31,7 +31,7 @@ class PruneConfig:
     method
         Name in ``onnx_lobs.solvers.METHODS``.
     refit
-        Whether the exact least-squares refit ends the method, where the method allows it.
+        Whether the exact least-squares refit ends the method; None: as it was made.
     allocation
         How zeros are shared between layers: ``uniform`` or ``erk`` (density of a layer
         proportional to (rows + columns) / (rows * columns)).
@@ -72,7 +72,7 @@ class PruneConfig:
     sparsity: float = 0.5
     layer_sparsity: Mapping[str, float] = field(default_factory=dict)
     method: str = "joint"
-    refit: bool = True
+    refit: bool | None = None
     allocation: str = "uniform"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()

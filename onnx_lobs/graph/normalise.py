@@ -1,0 +1,119 @@
+"""The execution copy of a model: the same names and results, in a form that is easy to run.
+
+The execution copy is only ever run, never written: Constant nodes become initializers, no
+initializer is listed as an input, and types that onnxruntime lacks kernels for are widened
+or narrowed to float32.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.model import DEFAULT_DOMAINS
+from onnx_lobs.graph.session import Session
+from onnx_lobs.graph.tensors import iter_graphs, read_tensor, write_tensor
+
+RARE_FLOATS = (TensorProto.BFLOAT16, TensorProto.DOUBLE)
+TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype")
+
+
+def to_executable(
+    proto: onnx.ModelProto, folder: Path | None, provider: str
+) -> tuple[onnx.ModelProto, str | None]:
+    """Return the execution copy of `proto`, and a note if it had to run in float32.
+
+    Raises
+    ------
+    ModelError
+        When onnxruntime cannot load the model, in its own types or in float32.
+
+    Notes
+    -----
+    onnxruntime's CPU provider has no bfloat16 kernels and no float64 convolution. A model
+    that fails to load and holds such types is run in float32 instead; the note says so.
+    Cost: one copy of the model without its external data, and one session.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for graph in iter_graphs(copy):
+        lift_constants(graph)
+    _unlist_initializers(copy)
+    try:
+        Session(copy, folder=folder, provider=provider)
+    except ModelError as error:
+        rare = _rare_floats(copy)
+        if not rare:
+            raise
+        to_float32(copy, folder)
+        Session(copy, folder=folder, provider=provider)
+        return copy, f"run in float32: onnxruntime cannot run {' and '.join(rare)} here ({error})"
+    return copy, None
+
+
+def lift_constants(graph: onnx.GraphProto) -> None:
+    """Turn the Constant nodes with a tensor value of one graph into initializers, in place."""
+    rest: list[onnx.NodeProto] = []
+    outputs = {output.name for output in graph.output}
+    for node in graph.node:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        is_constant = node.op_type == "Constant" and node.domain in DEFAULT_DOMAINS
+        if not is_constant or value is None or node.output[0] in outputs:
+            rest.append(node)
+            continue
+        tensor = graph.initializer.add()
+        tensor.CopyFrom(value)
+        tensor.name = node.output[0]
+    if len(rest) < len(graph.node):
+        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in rest]
+        del graph.node[:]
+        graph.node.extend(kept)
+
+
+def _unlist_initializers(proto: onnx.ModelProto) -> None:
+    """Remove initializers from the inputs of an IR < 4 graph, where they are constants."""
+    if proto.ir_version >= 4:
+        return
+    names = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [i for i in proto.graph.input if i.name not in names]
+    del proto.graph.input[:]
+    proto.graph.input.extend(inputs)
+    proto.ir_version = 4
+
+
+def _rare_floats(proto: onnx.ModelProto) -> list[str]:
+    found = {t.data_type for g in iter_graphs(proto) for t in g.initializer}
+    found |= {i.type.tensor_type.elem_type for i in proto.graph.input}
+    return [TensorProto.DataType.Name(t).lower() for t in RARE_FLOATS if t in found]
+
+
+def to_float32(proto: onnx.ModelProto, folder: Path | None) -> None:
+    """Make every bfloat16 and float64 value of `proto` float32, in place."""
+    for graph in iter_graphs(proto):
+        for tensor in graph.initializer:
+            _convert(tensor, folder)
+        for info in (*graph.input, *graph.output, *graph.value_info):
+            if info.type.tensor_type.elem_type in RARE_FLOATS:
+                info.type.tensor_type.elem_type = TensorProto.FLOAT
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.type == onnx.AttributeProto.TENSOR:
+                    _convert(attribute.t, folder)
+                if attribute.name in TYPE_ATTRIBUTES and attribute.i in RARE_FLOATS:
+                    attribute.i = TensorProto.FLOAT
+
+
+def _convert(tensor: onnx.TensorProto, folder: Path | None) -> None:
+    if tensor.data_type not in RARE_FLOATS:
+        return
+    values = read_tensor(tensor, folder).astype(np.float32)
+    name = tensor.name
+    tensor.Clear()
+    tensor.name = name
+    tensor.dims.extend(values.shape)
+    tensor.data_type = TensorProto.FLOAT
+    write_tensor(tensor, values)

@@ -1,0 +1,131 @@
+"""onnxruntime sessions: providers, options, errors in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from onnx_lobs.errors import ConfigError, InferenceError, ModelError
+
+PROVIDER_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+ORT_ERRORS: tuple[type[Exception], ...] = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.ModelRequiresCompilation,
+    ort_errors.NoModel,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.EPFail,
+    ort_errors.RuntimeException,
+)
+MAX_PROTO_BYTES = 2**31 - 1
+
+
+def find_provider(name: str) -> str:
+    """Return the full name of an execution provider that is there.
+
+    Raises
+    ------
+    ConfigError
+        When this onnxruntime has no such provider; the message lists those it has.
+    """
+    full = PROVIDER_NAMES.get(name.lower(), name)
+    available = ort.get_available_providers()
+    if full not in available:
+        remedy = "install onnxruntime-gpu, or " if name.lower() == "cuda" else ""
+        raise ConfigError(
+            f"execution provider {name!r} is not in this onnxruntime; "
+            f"{remedy}use one of {', '.join(available)}"
+        )
+    return full
+
+
+class Session:
+    """A model ready to run.
+
+    Parameters
+    ----------
+    model
+        A ModelProto, or the path of a file.
+    folder
+        Folder of the external data of a ModelProto.
+    provider
+        Full name from :func:`find_provider`.
+
+    Raises
+    ------
+    ModelError
+        When onnxruntime cannot load the model.
+    ConfigError
+        When the provider was there but could not be started (a GPU is missing, say).
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto | Path,
+        *,
+        folder: Path | None = None,
+        provider: str = "CPUExecutionProvider",
+    ) -> None:
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        if folder is not None:
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", str(folder)
+            )
+        source = str(model) if isinstance(model, Path) else _serialize(model)
+        chain = list(dict.fromkeys([provider, "CPUExecutionProvider"]))
+        try:
+            self._session = ort.InferenceSession(source, options, providers=chain)
+        except ORT_ERRORS as error:
+            raise ModelError(f"onnxruntime cannot load the model: {one_line(error)}") from error
+        if provider not in self._session.get_providers():
+            raise ConfigError(f"{provider} could not be started; check its driver, or use cpu")
+        self.inputs = [i.name for i in self._session.get_inputs()]
+        self.outputs = [o.name for o in self._session.get_outputs()]
+
+    def run(
+        self, feeds: Mapping[str, NDArray], outputs: Sequence[str] | None = None
+    ) -> dict[str, NDArray]:
+        """Return the outputs by name.
+
+        Raises
+        ------
+        InferenceError
+            When onnxruntime refuses the data or fails while running.
+        """
+        names = list(self.outputs if outputs is None else outputs)
+        fed = {name: feeds[name] for name in self.inputs if name in feeds}
+        try:
+            values = self._session.run(names, fed)
+        except (*ORT_ERRORS, ValueError) as error:
+            shapes = ", ".join(f"{k} {np.shape(v)}" for k, v in fed.items())
+            raise InferenceError(
+                f"onnxruntime failed on inputs of shape {shapes}: {one_line(error)}"
+            ) from error
+        return dict(zip(names, values, strict=True))
+
+
+def _serialize(model: onnx.ModelProto) -> bytes:
+    size = model.ByteSize()
+    if size > MAX_PROTO_BYTES:
+        raise ModelError(
+            f"the model holds {size:,} bytes, more than protobuf's limit of 2 GiB; "
+            "store its weights as external data"
+        )
+    return bytes(model.SerializeToString())
+
+
+def one_line(error: Exception) -> str:
+    """Return the first line of an exception's message without onnxruntime's prefix."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return text.split(" : ", 3)[-1] if text.startswith("[ONNXRuntimeError]") else text

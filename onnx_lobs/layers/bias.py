@@ -1,0 +1,104 @@
+"""Where the correction of a layer's mean output goes: its bias, a new one, or the next Add."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from onnx_lobs.graph.model import Model, Scope, attributes
+from onnx_lobs.layers.chain import Chain, Root, trace
+from onnx_lobs.layers.layer import BiasSlot
+
+
+def find_input_bias(
+    model: Model, scope: Scope, node: onnx.NodeProto, shape: tuple[int, ...]
+) -> BiasSlot | None:
+    """Return the slot of the third input of a Conv, ConvTranspose or Gemm.
+
+    A node without one gets a slot for a new bias. None where the present bias is not a
+    constant, or a Gemm multiplies it by 0.
+    """
+    values = attributes(node)
+    factor = float(values.get("beta", 1.0)) if node.op_type == "Gemm" else 1.0  # type: ignore[arg-type]
+    if factor == 0:
+        return None
+    has_bias = len(node.input) > 2 and node.input[2] != ""
+    if not has_bias:
+        return BiasSlot(
+            scope.index, node.output[0], 2, _new_name(model, node), None, Chain(), factor, shape
+        )
+    return _slot(model, scope, node, 2, factor, shape)
+
+
+def find_add(
+    model: Model, scope: Scope, node: onnx.NodeProto, shape: tuple[int, ...]
+) -> BiasSlot | None:
+    """Return the slot of the constant that an Add, alone, puts on a MatMul's output."""
+    output = node.output[0]
+    readers = scope.readers.get(output, [])
+    if len(readers) != 1 or scope.is_output(output):
+        return None
+    home, add = readers[0]
+    if home is not scope or add.op_type != "Add" or add.input[0] == add.input[1]:
+        return None
+    return _slot(model, scope, add, 1 if add.input[0] == output else 0, 1.0, shape)
+
+
+def _slot(
+    model: Model,
+    scope: Scope,
+    node: onnx.NodeProto,
+    position: int,
+    factor: float,
+    shape: tuple[int, ...],
+) -> BiasSlot | None:
+    source = node.input[position]
+    root = trace(model, scope, source)
+    if not isinstance(root, Root) or not _fits(root.shape, shape):
+        return None
+    home = model.scopes[root.scope]
+    alone = (
+        not root.chain.steps
+        and home is scope
+        and len(home.readers.get(source, [])) == 1
+        and not home.is_output(source)
+        and root.shape == np.broadcast_shapes(root.shape, shape)
+    )
+    name = source if alone else _new_name(model, node)
+    return BiasSlot(
+        scope.index, node.output[0], position, name, root.name, root.chain, factor, shape
+    )
+
+
+def _fits(old: tuple[int, ...], correction: tuple[int, ...]) -> bool:
+    """Whether old + correction still broadcasts into the output without changing its shape.
+
+    Right-aligned sizes are equal or 1; where the old constant has more axes, they are the
+    output's own.
+    """
+    pairs = zip(reversed(old), reversed(correction), strict=False)
+    return all(a == b or 1 in (a, b) for a, b in pairs)
+
+
+def _new_name(model: Model, node: onnx.NodeProto) -> str:
+    taken = {name for scope in model.scopes for name in scope.producers}
+    taken |= {name for scope in model.scopes for name in (*scope.initializers, *scope.inputs)}
+    name = f"{node.output[0]}_bias"
+    while name in taken:
+        name += "_"
+    return name
+
+
+def bias_values(model: Model, slot: BiasSlot, dtype: np.dtype) -> NDArray:
+    """Return the bias as the node sees it now: zeros where there is none yet.
+
+    Its shape has room for a correction of shape ``slot.shape``.
+    """
+    if slot.source is None:
+        return np.zeros(slot.shape, dtype)
+    scope = model.scopes[slot.scope]
+    tensor = model.constant(scope, slot.source)
+    assert tensor is not None
+    seen = slot.chain.apply(model.value(tensor))
+    return np.broadcast_to(seen, np.broadcast_shapes(seen.shape, slot.shape)).copy()

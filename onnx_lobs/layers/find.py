@@ -1,0 +1,212 @@
+"""Every layer of a model, and every node with weights that is not one, with the reason."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from onnx_lobs.errors import ConfigError, UnsupportedOpError
+from onnx_lobs.graph.model import Model, Scope, is_float
+from onnx_lobs.layers.chain import PASSING
+from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.layers.ops import READERS, Match, Place, match
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which layers the user wants; see ``PruneConfig`` for the fields."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    op_types: tuple[str, ...] = tuple(READERS)
+    min_weights: int = 0
+
+
+def find_layers(
+    model: Model, selection: Selection | None = None
+) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
+    """Return the layers in topological order of their first use, and the skipped nodes.
+
+    Raises
+    ------
+    ConfigError
+        When a pattern of `selection` matches no node or weight, or is no regular expression.
+    UnsupportedOpError
+        When a node that an include pattern names by its full name cannot be pruned.
+    """
+    selection = selection or Selection()
+    matches: dict[tuple[int, str], list[tuple[Place, Match]]] = defaultdict(list)
+    skips: list[Skip] = []
+    for place in _places(model):
+        found = match(place)
+        if isinstance(found, Match) and (trouble := _trouble(place, found)):
+            found = trouble
+        if isinstance(found, Match):
+            matches[found.root.scope, found.root.name].append((place, found))
+        elif isinstance(found, str):
+            skips.append(Skip(place.label, place.node.op_type, found))
+    candidates: list[Layer] = []
+    for group in matches.values():
+        layer = _join(model, group)
+        if isinstance(layer, Layer):
+            candidates.append(layer)
+        else:
+            skips.extend(Skip(p.label, p.node.op_type, layer) for p, _ in group)
+    return _select(candidates, skips, selection)
+
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Return the test of a pattern: a shell glob, or a regular expression after ``re:``.
+
+    Raises
+    ------
+    ConfigError
+        When the regular expression is not one.
+    """
+    if not pattern.startswith("re:"):
+        return lambda name: fnmatch.fnmatchcase(name, pattern)
+    try:
+        expression = re.compile(pattern[3:])
+    except re.error as error:
+        raise ConfigError(f"{pattern!r} is not a regular expression: {error}") from error
+    return lambda name: expression.search(name) is not None
+
+
+def _places(model: Model) -> Iterator[Place]:
+    """Yield every node of every scope, in the order in which the main graph runs them."""
+    by_graph = {id(scope.graph): scope for scope in model.scopes}
+
+    def walk(scope: Scope, top: int | None) -> Iterator[Place]:
+        for index, node in enumerate(scope.graph.node):
+            here = index if top is None else top
+            yield Place(model, scope, node, here)
+            for attribute in node.attribute:
+                for graph in (attribute.g, *attribute.graphs):
+                    inner = by_graph.get(id(graph))
+                    if inner is not None:
+                        yield from walk(inner, here)
+
+    yield from walk(model.main, None)
+
+
+def _trouble(place: Place, found: Match) -> str | None:
+    """Return why a node that multiplies by a constant is still not taken."""
+    dtype = _dtype(found.root.tensor)
+    if not is_float(dtype):
+        return f"its weight is {dtype.name}; only floating weights are pruned"
+    scope: Scope | None = place.scope
+    while scope is not None and scope.owner is not None:
+        if scope.owner.op_type != "If":
+            return f"inside a {scope.owner.op_type}: its input changes from step to step"
+        scope = scope.parent
+    if 0 in found.root.shape:
+        return f"its weight is empty: {found.root.shape}"
+    return None
+
+
+def _join(model: Model, group: Sequence[tuple[Place, Match]]) -> Layer | str:
+    """Make one layer of all nodes that multiply by one stored weight, or say why not."""
+    place, first = group[0]
+    home = model.scopes[first.root.scope]
+    stranger = _stranger(home, first.root.name, {id(p.node) for p, _ in group})
+    if stranger is not None:
+        return f"its weight is also read by {stranger}, which pruning would change"
+    if len(group) > 1:
+        numbers = np.arange(np.prod(first.root.tensor.dims)).reshape(first.root.tensor.dims)
+        seen = [m.layout.to_matrix(_permuted(m, numbers)) for _, m in group]
+        if any(not np.array_equal(seen[0], other) for other in seen[1:]):
+            return "its weight is tied between nodes that orient it differently"
+    return Layer(
+        name=place.node.name or first.root.name,
+        op=place.node.op_type,
+        scope=first.root.scope,
+        weight=first.root.name,
+        chain=first.root.chain,
+        layout=first.layout,
+        dtype=_dtype(first.root.tensor),
+        uses=tuple(m.use for _, m in group),
+    )
+
+
+def _permuted(found: Match, numbers: np.ndarray) -> np.ndarray:
+    """Apply the moves of a chain (not its casts) to an array of element numbers."""
+    for step in found.root.chain.steps:
+        if not hasattr(step, "after") or isinstance(step.after, tuple):
+            numbers = step.apply(numbers)
+    return numbers
+
+
+def _stranger(home: Scope, name: str, known: set[int]) -> str | None:
+    """Return a reader of the weight, through reversible steps, that is none of `known`."""
+    if home.is_output(name):
+        return "the graph's outputs"
+    for scope, node in home.readers.get(name, []):
+        if id(node) in known:
+            continue
+        if node.op_type not in PASSING or node.input[0] != name:
+            return f"{node.op_type} {node.name or node.output[0]!r}"
+        stranger = _stranger(scope, node.output[0], known)
+        if stranger is not None:
+            return stranger
+    if any(s.is_output(name) for s, _ in home.readers.get(name, [])):
+        return "a subgraph's outputs"
+    return None
+
+
+def _select(
+    layers: list[Layer], skips: list[Skip], selection: Selection
+) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
+    names = {name for layer in layers for name in layer.names} | {s.node for s in skips}
+    include = [_checked(pattern, names) for pattern in selection.include]
+    exclude = [_checked(pattern, names) for pattern in selection.exclude]
+    for pattern in selection.include:
+        for skip in skips:
+            if skip.node == pattern:
+                raise UnsupportedOpError(f"{pattern!r} was included by name, but: {skip.reason}")
+    kept: list[Layer] = []
+    for layer in layers:
+        reason = _refusal(layer, selection, include, exclude)
+        if reason is None:
+            kept.append(layer)
+        else:
+            skips.append(Skip(layer.name, layer.op, reason))
+    return tuple(kept), tuple(skips)
+
+
+def _checked(pattern: str, names: set[str]) -> Callable[[str], bool]:
+    test = matcher(pattern)
+    if not any(test(name) for name in names):
+        some = ", ".join(sorted(names)[:5]) or "none"
+        raise ConfigError(f"{pattern!r} matches no node and no weight; there are: {some} ...")
+    return test
+
+
+def _refusal(
+    layer: Layer,
+    selection: Selection,
+    include: Sequence[Callable[[str], bool]],
+    exclude: Sequence[Callable[[str], bool]],
+) -> str | None:
+    """Return why a layer is left dense by the options, or None."""
+    if any(test(name) for test in exclude for name in layer.names):
+        return "excluded by name"
+    if include:
+        named = any(test(name) for test in include for name in layer.names)
+        return None if named else "not included by name"
+    if layer.op not in selection.op_types:
+        return f"{layer.op} is not among the operators asked for"
+    if layer.layout.groups > 1 and layer.op != "MatMul" and layer.layout.columns == layer.taps:
+        return "depthwise: left dense unless included by name"
+    if layer.size < selection.min_weights:
+        return f"{layer.size} weights, fewer than {selection.min_weights}"
+    return None
+
+
+def _dtype(tensor: onnx.TensorProto) -> np.dtype:
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))

@@ -1,0 +1,265 @@
+"""What is pruned: a stored weight (Layer), the nodes that multiply by it (Use), or a Skip."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_lobs.layers.chain import Chain
+from onnx_lobs.linalg.unfold import Unfold, n_positions, unfold
+
+
+@dataclass(frozen=True)
+class WeightLayout:
+    """Exact two-way map between an ONNX weight and its (groups, rows, columns) matrices.
+
+    Parameters
+    ----------
+    shape
+        Shape of the ONNX tensor as the node sees it.
+    grouped
+        Shape of the view that has the group axis apart.
+    axes
+        Permutation of that view which yields (group, row, column...).
+    groups, rows, columns
+        Shape of the result; a row is one output, a column one input of the layer problem.
+    """
+
+    shape: tuple[int, ...]
+    grouped: tuple[int, ...]
+    axes: tuple[int, ...]
+    groups: int
+    rows: int
+    columns: int
+
+    def to_matrix(self, weight: NDArray) -> NDArray:
+        """Return `weight` (shape `self.shape`) as (groups, rows, columns)."""
+        view = weight.reshape(self.grouped).transpose(self.axes)
+        return view.reshape(self.groups, self.rows, self.columns)
+
+    def from_matrix(self, matrix: NDArray) -> NDArray:
+        """Return the ONNX tensor of `matrix`; the inverse of :meth:`to_matrix`."""
+        permuted = matrix.reshape([self.grouped[a] for a in self.axes])
+        return permuted.transpose(np.argsort(self.axes)).reshape(self.shape)
+
+
+def conv_layout(shape: tuple[int, ...], groups: int) -> WeightLayout:
+    """Layout of a Conv weight (outputs, inputs / groups, *kernel)."""
+    outputs, inputs, *kernel = shape
+    view = (groups, outputs // groups, inputs, *kernel)
+    columns = inputs * math.prod(kernel)
+    return WeightLayout(shape, view, tuple(range(len(view))), groups, outputs // groups, columns)
+
+
+def transposed_conv_layout(shape: tuple[int, ...], groups: int) -> WeightLayout:
+    """Layout of a ConvTranspose weight (inputs, outputs / groups, *kernel)."""
+    inputs, outputs, *kernel = shape
+    view = (groups, inputs // groups, outputs, *kernel)
+    axes = (0, 2, 1, *range(3, len(view)))
+    return WeightLayout(shape, view, axes, groups, outputs, inputs // groups * math.prod(kernel))
+
+
+def matmul_layout(shape: tuple[int, ...], rows_first: bool) -> WeightLayout:
+    """Layout of a matrix, or a stack of matrices, of a Gemm or MatMul.
+
+    `rows_first`: the tensor is (..., rows, columns) rather than (..., columns, rows). A
+    one-dimensional weight is a single row.
+    """
+    if len(shape) == 1:
+        return WeightLayout(shape, (1, 1, shape[0]), (0, 1, 2), 1, 1, shape[0])
+    *batch, p, q = shape
+    groups = math.prod(batch)
+    rows, columns = (p, q) if rows_first else (q, p)
+    axes = (0, 1, 2) if rows_first else (0, 2, 1)
+    return WeightLayout(shape, (groups, p, q), axes, groups, rows, columns)
+
+
+@dataclass(frozen=True)
+class BiasSlot:
+    """Where the correction of the mean output of one use goes.
+
+    Parameters
+    ----------
+    scope, node
+        Index of the scope and first output of the node whose input holds the bias: the
+        Conv or Gemm itself, or the Add behind a MatMul.
+    position
+        Index of that input.
+    name
+        Initializer that will hold the new values: the present one where nobody else reads
+        it, else a new one.
+    source
+        Name of the present constant, or None where there is no bias yet.
+    chain
+        From the source tensor to the values that the node sees.
+    factor
+        What the node multiplies the bias by (Gemm's beta).
+    shape
+        Shape in which a correction (groups * rows values) is added to the bias.
+    """
+
+    scope: int
+    node: str
+    position: int
+    name: str
+    source: str | None
+    chain: Chain
+    factor: float
+    shape: tuple[int, ...]
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the present constant itself takes the new values."""
+        return self.name == self.source
+
+
+@dataclass(frozen=True)
+class Use:
+    """One node that multiplies a tapped activation by the layer's weight.
+
+    Parameters
+    ----------
+    node, op
+        Label for messages, and the operator.
+    scope, output
+        Index of the node's scope, and the node's first output.
+    top
+        Index of the top-level node that is this node or contains it.
+    input
+        Name of the tapped activation.
+    groups, batch
+        Groups of a convolution; batch axes of a MatMul weight.
+    unfold
+        Geometry of a convolution, None for Gemm and MatMul.
+    transposed
+        Whether samples run along the last axis of the input rather than the one before.
+    scale
+        Factor of the product (Gemm's alpha).
+    bias
+        Where a mean correction goes, or None if nowhere.
+    """
+
+    node: str
+    op: str
+    scope: int
+    output: str
+    top: int
+    input: str
+    groups: int
+    batch: tuple[int, ...] = ()
+    unfold: Unfold | None = None
+    transposed: bool = False
+    scale: float = 1.0
+    bias: BiasSlot | None = None
+
+    @property
+    def tap(self) -> tuple[object, ...]:
+        """Key of the Gram: uses with equal keys see the same columns of data."""
+        return (
+            self.scope, self.input, self.groups, self.batch, self.unfold, self.transposed,
+            self.scale,
+        )  # fmt: skip
+
+    def n_columns(self, shape: tuple[int, ...]) -> int:
+        """Return how many columns of data an activation of `shape` gives."""
+        if self.unfold is not None:
+            return n_positions(shape, self.unfold)
+        if len(shape) == 1:
+            return 1
+        lead = np.broadcast_shapes(shape[:-2], self.batch)
+        return math.prod(lead) // self.groups * shape[-1 if self.transposed else -2]
+
+    def columns(self, x: NDArray, chosen: NDArray | None = None) -> NDArray:
+        """Return the activation as columns of data (groups, n, columns).
+
+        `chosen` holds indices in 0 .. n_columns(x.shape) - 1, or is None for all. With the
+        layer's matrices M, ``columns(x) @ M.transpose(0, 2, 1)`` are the pre-activations.
+        """
+        if self.unfold is not None:
+            return unfold(x, self.unfold, self.groups, chosen)
+        if self.transposed and x.ndim > 1:
+            x = x.swapaxes(-1, -2)
+        flat = self._stack(x)
+        flat = flat if chosen is None else flat[:, chosen]
+        return flat if self.scale == 1 else flat * np.asarray(self.scale, flat.dtype)
+
+    def _stack(self, x: NDArray) -> NDArray:
+        """Return (groups, samples, columns) for a MatMul weight with batch axes."""
+        if not any(size > 1 for size in self.batch):
+            return x.reshape(1, -1, x.shape[-1])
+        x = np.atleast_2d(x)
+        lead = np.broadcast_shapes(x.shape[:-2], self.batch)
+        fixed = (1,) * (len(lead) - len(self.batch)) + self.batch
+        # axes that only the weight has are groups; axes that only x has are samples
+        wanted = tuple(f if f > 1 else s for f, s in zip(fixed, lead, strict=True))
+        x = np.broadcast_to(x, (*wanted, *x.shape[-2:]))
+        group_axes = [i for i, f in enumerate(fixed) if f > 1]
+        other = [i for i in range(x.ndim) if i not in group_axes]
+        return x.transpose(*group_axes, *other).reshape(self.groups, -1, x.shape[-1])
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One stored weight and every node that multiplies by it.
+
+    Parameters
+    ----------
+    name, op
+        Shown in the report: the first node's name, or the weight's; its operator.
+    scope, weight
+        Where the stored tensor lies: index of the scope, name of the initializer or of the
+        Constant node's output.
+    chain
+        From the stored tensor to the tensor that the nodes see.
+    layout
+        From that tensor to the matrices of the layer problem.
+    dtype
+        Stored type.
+    uses
+        At least one; several for a tied weight, all with the same layout.
+    """
+
+    name: str
+    op: str
+    scope: int
+    weight: str
+    chain: Chain
+    layout: WeightLayout
+    dtype: np.dtype
+    uses: tuple[Use, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return math.prod(self.layout.shape)
+
+    @property
+    def taps(self) -> int:
+        """Kernel positions per input channel; 1 for Gemm and MatMul."""
+        geometry = self.uses[0].unfold
+        return 1 if geometry is None else geometry.taps
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that include and exclude patterns are matched with."""
+        return (self.name, self.weight, *(use.node for use in self.uses))
+
+    def matrix(self, stored: NDArray) -> NDArray[np.float64]:
+        """Return the stored tensor as (groups, rows, columns) in float64."""
+        return self.layout.to_matrix(self.chain.apply(stored)).astype(np.float64)
+
+    def stored(self, matrix: NDArray) -> NDArray:
+        """Return the tensor to store for `matrix`, rounded to the stored type."""
+        return self.chain.invert(self.layout.from_matrix(matrix)).astype(self.dtype)
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A node with weights that was not taken, and why."""
+
+    node: str
+    op: str
+    reason: str

@@ -1,0 +1,244 @@
+"""From a node to its Use: how each operator multiplies by its weight, or why it is not taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import onnx
+
+from onnx_lobs.graph.model import Model, Scope, attributes
+from onnx_lobs.layers.bias import find_add, find_input_bias
+from onnx_lobs.layers.chain import Root, trace
+from onnx_lobs.layers.layer import (
+    Use,
+    WeightLayout,
+    conv_layout,
+    matmul_layout,
+    transposed_conv_layout,
+)
+from onnx_lobs.linalg.unfold import Unfold, transposed_pads
+
+NOT_TAKEN = {
+    "LSTM": "recurrent: its weights act on states that no tap sees",
+    "GRU": "recurrent: its weights act on states that no tap sees",
+    "RNN": "recurrent: its weights act on states that no tap sees",
+    "QLinearConv": "quantised",
+    "QLinearMatMul": "quantised",
+    "ConvInteger": "quantised",
+    "MatMulInteger": "quantised",
+    "QGemm": "quantised",
+    "DynamicQuantizeMatMul": "quantised",
+    "MatMulIntegerToFloat": "quantised",
+    "MatMulNBits": "quantised",
+    "QAttention": "quantised",
+    "DeformConv": "its inputs are sampled at positions that the network computes",
+    "Einsum": "a general tensor product; not taken",
+    "Attention": "fused; its weight has no separate input to tap",
+    "FusedConv": "fused by onnxruntime; prune the model before it is optimised",
+    "FusedMatMul": "fused by onnxruntime; prune the model before it is optimised",
+    "FusedGemm": "fused by onnxruntime; prune the model before it is optimised",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a node stands: its scope, and the top-level node that is or contains it."""
+
+    model: Model
+    scope: Scope
+    node: onnx.NodeProto
+    top: int
+
+    @property
+    def label(self) -> str:
+        """The node's name, or operator and output where it has none."""
+        return self.node.name or f"{self.node.op_type}_{self.node.output[0]}"
+
+    def attribute(self, name: str, default: object) -> object:
+        """Return an attribute, or the default."""
+        return attributes(self.node).get(name, default)
+
+    def integers(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        """Return an attribute that is a list of integers."""
+        return tuple(cast("tuple[int, ...]", self.attribute(name, default)))
+
+
+@dataclass(frozen=True)
+class Match:
+    """A node that can be taken: its use, its weight's root, and the weight's layout."""
+
+    use: Use
+    root: Root
+    layout: WeightLayout
+
+
+def match(place: Place) -> Match | str | None:
+    """Return how `place` multiplies by a constant weight, or why not, or None.
+
+    None: the node has no weights in the sense of this project (an activation, an Add, a
+    product of two dynamic tensors).
+    """
+    node = place.node
+    if node.op_type in NOT_TAKEN:
+        return NOT_TAKEN[node.op_type]
+    reader = READERS.get(node.op_type)
+    if reader is None or node.domain not in ("", "ai.onnx"):
+        return None
+    return reader(place)
+
+
+def _conv(place: Place) -> Match | str:
+    root = trace(place.model, place.scope, place.node.input[1])
+    if isinstance(root, str):
+        return root
+    groups = cast(int, place.attribute("group", 1))
+    geometry = _conv_geometry(place, root.shape)
+    layout = conv_layout(root.shape, groups)
+    shape = (groups * layout.rows,)
+    use = _conv_use(place, groups, geometry, shape)
+    return Match(use, root, layout)
+
+
+def _conv_use(place: Place, groups: int, geometry: Unfold, shape: tuple[int, ...]) -> Use:
+    node = place.node
+    return Use(
+        node=place.label,
+        op=node.op_type,
+        scope=place.scope.index,
+        output=node.output[0],
+        top=place.top,
+        input=node.input[0],
+        groups=groups,
+        unfold=geometry,
+        bias=find_input_bias(place.model, place.scope, node, shape),
+    )
+
+
+def _conv_geometry(place: Place, shape: tuple[int, ...]) -> Unfold:
+    kernel = shape[2:]
+    ones = (1,) * len(kernel)
+    auto_pad = cast(str, place.attribute("auto_pad", "NOTSET"))
+    explicit = place.integers("pads", (0,) * (2 * len(kernel)))
+    return Unfold(
+        kernel=kernel,
+        strides=place.integers("strides", ones),
+        dilations=place.integers("dilations", ones),
+        pads=explicit if auto_pad == "NOTSET" else (0,) * (2 * len(kernel)),
+        upsample=ones,
+        auto_pad=auto_pad if auto_pad.startswith("SAME") else "NOTSET",
+    )
+
+
+def _transposed_conv(place: Place) -> Match | str:
+    root = trace(place.model, place.scope, place.node.input[1])
+    if isinstance(root, str):
+        return root
+    groups = cast(int, place.attribute("group", 1))
+    kernel = root.shape[2:]
+    ones = (1,) * len(kernel)
+    dilations = place.integers("dilations", ones)
+    output_padding = place.integers("output_padding", (0,) * len(kernel))
+    auto_pad = cast(str, place.attribute("auto_pad", "NOTSET"))
+    explicit = place.integers("pads", (0,) * (2 * len(kernel)))
+    pads = explicit if auto_pad == "NOTSET" else (0,) * (2 * len(kernel))
+    extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True))
+    begin, end = pads[: len(kernel)], pads[len(kernel) :]
+    geometry = Unfold(
+        kernel=kernel,
+        strides=ones,
+        dilations=dilations,
+        pads=transposed_pads(extent, begin, end, output_padding),
+        upsample=place.integers("strides", ones),
+        flip=True,
+        auto_pad=auto_pad if auto_pad.startswith("SAME") else "NOTSET",
+        output_padding=output_padding,
+        output_shape=place.integers("output_shape", ()),
+    )
+    layout = transposed_conv_layout(root.shape, groups)
+    use = _conv_use(place, groups, geometry, (groups * layout.rows,))
+    return Match(use, root, layout)
+
+
+def _gemm(place: Place) -> Match | str | None:
+    node = place.node
+    right = trace(place.model, place.scope, node.input[1])
+    left = trace(place.model, place.scope, node.input[0])
+    if isinstance(right, Root) == isinstance(left, Root):
+        return _dynamic_pair(left, right)
+    alpha = cast(float, place.attribute("alpha", 1.0))
+    if alpha == 0:
+        return "its alpha is 0, so the weight has no effect"
+    trans_a, trans_b = place.attribute("transA", 0), place.attribute("transB", 0)
+    if isinstance(right, Root):
+        root, tapped, transposed, rows_first = right, node.input[0], bool(trans_a), bool(trans_b)
+    else:
+        assert isinstance(left, Root)
+        root, tapped, transposed, rows_first = left, node.input[1], not trans_b, not trans_a
+    layout = matmul_layout(root.shape, rows_first)
+    shape = (layout.rows,) if isinstance(right, Root) else (layout.rows, 1)
+    use = Use(
+        node=place.label,
+        op=node.op_type,
+        scope=place.scope.index,
+        output=node.output[0],
+        top=place.top,
+        input=tapped,
+        groups=1,
+        transposed=transposed,
+        scale=alpha,
+        bias=find_input_bias(place.model, place.scope, node, shape),
+    )
+    return Match(use, root, layout)
+
+
+def _matmul(place: Place) -> Match | str | None:
+    node = place.node
+    right = trace(place.model, place.scope, node.input[1])
+    left = trace(place.model, place.scope, node.input[0])
+    if isinstance(right, Root) == isinstance(left, Root):
+        return _dynamic_pair(left, right)
+    constant_right = isinstance(right, Root)
+    root = right if isinstance(right, Root) else left
+    assert isinstance(root, Root)
+    layout = matmul_layout(root.shape, rows_first=not constant_right)
+    batch = root.shape[:-2]
+    lead = batch if math.prod(batch) > 1 else ()
+    if len(root.shape) == 1:
+        shape: tuple[int, ...] = (1,)
+    elif constant_right:
+        shape = (*lead, 1, layout.rows) if lead else (layout.rows,)
+    else:
+        shape = (*lead, layout.rows, 1)
+    use = Use(
+        node=place.label,
+        op=node.op_type,
+        scope=place.scope.index,
+        output=node.output[0],
+        top=place.top,
+        input=node.input[0 if constant_right else 1],
+        groups=layout.groups,
+        batch=batch,
+        transposed=not constant_right,
+        bias=find_add(place.model, place.scope, node, shape),
+    )
+    return Match(use, root, layout)
+
+
+def _dynamic_pair(left: Root | str, right: Root | str) -> str | None:
+    """Return the reason for a product whose operands are both dynamic or both constant."""
+    if isinstance(left, Root) and isinstance(right, Root):
+        return "both operands are constant"
+    reasons = [side for side in (right, left) if isinstance(side, str)]
+    quantised = [reason for reason in reasons if "quantised" in reason]
+    return quantised[0] if quantised else "both operands are dynamic: it has no weights"
+
+
+READERS: dict[str, Callable[[Place], Match | str | None]] = {
+    "Conv": _conv,
+    "ConvTranspose": _transposed_conv,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+}

@@ -1,0 +1,218 @@
+"""The command line's options: names, help and defaults.
+
+The options of ``prune`` have the names of :class:`~onnx_lobs.config.PruneConfig`'s fields and
+take their defaults from it. This module imports nothing heavy, so that ``--help`` is fast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from onnx_lobs.config import ALLOCATIONS, FORMATS, PruneConfig
+
+DEFAULTS = PruneConfig()
+NO_TEXTS: list[str] = []  # default of options that can be repeated
+OP_TYPES = ",".join(DEFAULTS.op_types)
+
+_WHAT = "What is pruned"
+_HOW = "How"
+_DATA = "Data"
+_OUTPUT = "Output"
+
+
+def _option(panel: str, *names: str, **settings: Any) -> Any:
+    """Return an option that stands in a panel of the help."""
+    return typer.Option(*names, rich_help_panel=panel, **settings)
+
+
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="ONNX file. Never changed.", show_default=False)
+]
+Output = Annotated[
+    Path | None,
+    _option(
+        _OUTPUT,
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="File written. Default: {stem}_pruned.onnx beside MODEL.",
+    ),
+]
+Overwrite = Annotated[bool, _option(_OUTPUT, "--overwrite", help="Replace existing outputs.")]
+Sparsity = Annotated[
+    float,
+    _option(
+        _WHAT,
+        "-s",
+        "--sparsity",
+        metavar="FRACTION",
+        help="Fraction of the prunable weights that become zero: at least 0, below 1.",
+    ),
+]
+LayerSparsity = Annotated[
+    list[str],
+    _option(
+        _WHAT,
+        "--layer-sparsity",
+        metavar="GLOB=FRACTION",
+        help="Sparsity of the layers that match, e.g. '*fc*=0.7'. Repeatable; the last match wins.",
+    ),
+]
+Allocation = Annotated[
+    str,
+    _option(
+        _WHAT,
+        "--allocation",
+        metavar="|".join(ALLOCATIONS),
+        help="How zeros are shared: the same fraction everywhere, or fewer in small layers (erk).",
+    ),
+]
+Include = Annotated[
+    list[str],
+    _option(
+        _WHAT,
+        "--include",
+        metavar="GLOB",
+        help="Only nodes and weights with such a name ('re:' for a regular expression), even those "
+        "left dense by default. Repeatable; one that matches nothing is an error.",
+    ),
+]
+Exclude = Annotated[
+    list[str],
+    _option(
+        _WHAT,
+        "--exclude",
+        metavar="GLOB",
+        help="Leave such nodes and weights dense. As --include; wins over it.",
+    ),
+]
+OpTypes = Annotated[str, _option(_WHAT, "--op-types", metavar="OP,OP", help="Operators taken.")]
+MinWeights = Annotated[
+    int, _option(_WHAT, "--min-weights", metavar="N", help="Leave layers with fewer weights dense.")
+]
+Method = Annotated[
+    str,
+    _option(
+        _HOW,
+        "--method",
+        metavar="joint|lobs|magnitude",
+        help="joint: all zeros of a layer chosen together. lobs: as in the 2017 paper. "
+        "magnitude: the smallest weights.",
+    ),
+]
+Refit = Annotated[
+    bool | None,
+    _option(
+        _HOW,
+        "--refit/--no-refit",
+        help="Refit the kept weights exactly by least squares. Default: yes, but not for lobs.",
+    ),
+]
+Sequential = Annotated[
+    bool | None,
+    _option(
+        _HOW,
+        "--sequential/--independent",
+        help="Solve each layer on the inputs that the pruned network gives it, or on the dense "
+        "network's. Default: sequential for joint, else independent.",
+    ),
+]
+Damp = Annotated[
+    float | None,
+    _option(
+        _HOW,
+        "--damp",
+        metavar="FRACTION",
+        help="Damping, as a fraction of the Hessian's mean diagonal. Default: chosen from the "
+        "data.",
+    ),
+]
+Provider = Annotated[
+    str,
+    _option(
+        _HOW,
+        "--provider",
+        metavar="NAME",
+        help="Where onnxruntime runs: cpu, cuda, or an execution provider's full name.",
+    ),
+]
+Seed = Annotated[
+    int,
+    _option(
+        _HOW, "--seed", metavar="N", help="Seed of every random choice: same seed, same bytes."
+    ),
+]
+Data = Annotated[
+    str | None,
+    _option(
+        _DATA,
+        "-d",
+        "--data",
+        metavar="PATH",
+        help="Calibration inputs: an npz of stacked arrays by input name, an npy, a folder of "
+        "such files, or test_data_set_* folders. Default: {stem}.npz, {stem}_calibration.npz, "
+        "calibration.npz or test_data_set_* beside MODEL, else made up.",
+    ),
+]
+Test = Annotated[
+    str | None,
+    _option(
+        _DATA,
+        "--test",
+        metavar="NPZ",
+        help="Inputs with 'label': top-1 accuracy before and after. Default: {stem}_test.npz or "
+        "test.npz beside MODEL, if there.",
+    ),
+]
+Samples = Annotated[
+    int | None,
+    _option(_DATA, "--samples", metavar="N", help="Most calibration samples used. Default: all."),
+]
+BatchSize = Annotated[
+    int,
+    _option(
+        _DATA,
+        "--batch-size",
+        metavar="N",
+        help="Samples per call of onnxruntime; a batch size fixed by the model wins.",
+    ),
+]
+InputShape = Annotated[
+    list[str],
+    _option(
+        _DATA,
+        "--input-shape",
+        metavar="NAME:1x3x224x224",
+        help="Shape of an input that is made up, batch axis included. Repeatable.",
+    ),
+]
+Storage = Annotated[
+    str,
+    _option(
+        _OUTPUT,
+        "--format",
+        metavar="|".join(FORMATS),
+        help="How pruned weights are written. sparse: smaller file; onnxruntime reads it, many "
+        "other tools do not.",
+    ),
+]
+AsJson = Annotated[
+    bool, _option(_OUTPUT, "--json", help="Print the record as JSON, and nothing else, on stdout.")
+]
+ReportFile = Annotated[
+    Path | None,
+    _option(_OUTPUT, "--report", metavar="FILE.json", help="Write the record to this file too."),
+]
+DryRun = Annotated[
+    bool, _option(_OUTPUT, "--dry-run", help="List what would be pruned, write nothing.")
+]
+Verbose = Annotated[bool, _option(_OUTPUT, "-v", "--verbose", help="List every skipped node.")]
+Quiet = Annotated[
+    bool, _option(_OUTPUT, "-q", "--quiet", help="Only warnings and errors; no bars, no report.")
+]
+NoColor = Annotated[
+    bool, _option(_OUTPUT, "--no-color", help="No colour, as with the variable NO_COLOR.")
+]

@@ -1,0 +1,73 @@
+"""From the texts on the command line to a PruneConfig."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from onnx_lobs.config import PruneConfig
+from onnx_lobs.errors import ConfigError
+
+
+def to_config(options: Mapping[str, Any]) -> PruneConfig:
+    """Return the configuration that parsed options stand for.
+
+    Parameters
+    ----------
+    options
+        Values by the name of the field, as the command line gives them: patterns and shapes
+        as lists of texts, operators as one text. Other keys are passed over, missing ones
+        take the default. Not modified.
+
+    Raises
+    ------
+    ConfigError
+        When a value cannot be parsed or is out of its range.
+    """
+    given = {f.name: options[f.name] for f in fields(PruneConfig) if f.name in options}
+    parsers: dict[str, Callable[[Any], object]] = {
+        "layer_sparsity": _parse_layer_sparsity,
+        "input_shapes": _parse_input_shapes,
+        "include": tuple,
+        "exclude": tuple,
+        "op_types": _parse_op_types,
+    }
+    for name, parse in parsers.items():
+        if name in given:
+            given[name] = parse(given[name] or ())
+    return PruneConfig(**given)
+
+
+def _parse_layer_sparsity(texts: Sequence[str]) -> dict[str, float]:
+    result: dict[str, float] = {}
+    for text in texts:
+        glob, _, fraction = text.rpartition("=")
+        try:
+            value = float(fraction)
+        except ValueError as error:
+            raise _not_understood(text) from error
+        if not glob:
+            raise _not_understood(text)
+        result.pop(glob, None)  # a glob given again moves to the end: the last match wins
+        result[glob] = value
+    return result
+
+
+def _not_understood(text: str) -> ConfigError:
+    return ConfigError(f"layer sparsity {text!r} is not understood; write GLOB=0.7")
+
+
+def _parse_input_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    if not texts:
+        return {}
+    from onnx_lobs.data.synthetic import parse_input_shape
+
+    return dict(map(parse_input_shape, texts))
+
+
+def _parse_op_types(text: str | Sequence[str]) -> tuple[str, ...]:
+    ops = tuple(op.strip() for op in text.split(",")) if isinstance(text, str) else tuple(text)
+    if not any(ops):
+        raise ConfigError(f"no op types were given; choose from {','.join(PruneConfig().op_types)}")
+    return ops

@@ -1,0 +1,343 @@
+"""Sparsity patterns: which sets of zeros are allowed, and the choice of one from scores.
+
+A weight is ``(groups, rows, columns)``. A column is an (input channel, kernel tap) pair with the
+tap running fastest, so ``columns = channels * taps``. Masks are True where a weight is **kept**.
+Scores say what removing a weight costs: the lowest go first. Counts are exact, ties included.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_lobs.errors import ConfigError, InfeasibleError
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+Scores = NDArray[np.floating[Any]]
+Shape = tuple[int, int, int]
+
+_MOST_COMBINATIONS = 1_000_000  # bounds the memory of the search over ragged block counts
+
+
+class Pattern(ABC):
+    """What the three patterns have in common."""
+
+    @abstractmethod
+    def closest(self, shape: Shape, sparsity: float, taps: int = 1) -> int:
+        """Return the feasible number of zeros closest to ``sparsity * weights``.
+
+        Parameters
+        ----------
+        shape
+            (groups, rows, columns) of the weight.
+        sparsity
+            Fraction of zeros in [0, 1]. N:M has one count only and ignores it.
+        taps
+            Product of the kernel's sizes; it must divide ``columns``.
+        """
+
+    @abstractmethod
+    def select(self, scores: Scores, n_prune: int, taps: int = 1) -> BoolArray:
+        """Return the mask (True = kept) with exactly `n_prune` zeros of the lowest total score.
+
+        Parameters
+        ----------
+        scores
+            (groups, rows, columns), finite; lowest pruned first. Not modified.
+        n_prune
+            Zeros over the whole array; a value from :meth:`closest` is always feasible.
+        taps
+            Product of the kernel's sizes.
+
+        Raises
+        ------
+        InfeasibleError
+            When the pattern cannot hold `n_prune` zeros.
+
+        Notes
+        -----
+        O(weights) time: partition by index, so equal scores never overshoot.
+        """
+
+    @abstractmethod
+    def obeys(self, mask: BoolArray, taps: int = 1) -> bool:
+        """Return whether the zeros of `mask` (groups, rows, columns) form this pattern."""
+
+
+@dataclass(frozen=True)
+class Unstructured(Pattern):
+    """Zeros anywhere; with `equal_rows`, the same number in every row.
+
+    >>> Unstructured().select(np.array([[[3.0, 1.0], [2.0, 2.0]]]), 2).sum()
+    np.int64(2)
+    """
+
+    equal_rows: bool = False
+
+    def __str__(self) -> str:
+        return "unstructured"
+
+    def closest(self, shape: Shape, sparsity: float, taps: int = 1) -> int:
+        groups, rows, columns = shape
+        units = groups * rows if self.equal_rows else 1
+        size = groups * rows * columns // max(units, 1)
+        return units * int(_check_fraction(sparsity) * size + 0.5)
+
+    def select(self, scores: Scores, n_prune: int, taps: int = 1) -> BoolArray:
+        _check_range(n_prune, scores.size)
+        if not self.equal_rows or scores.size == 0:
+            return _keep_highest(scores.reshape(1, -1), n_prune).reshape(scores.shape)
+        rows = scores.reshape(-1, scores.shape[-1])
+        per_row, rest = divmod(n_prune, len(rows))
+        if rest:
+            raise InfeasibleError(
+                f"{n_prune} zeros cannot be shared equally by {len(rows)} rows; "
+                f"take {n_prune - rest} or drop equal_rows"
+            )
+        return _keep_highest(rows, per_row).reshape(scores.shape)
+
+    def obeys(self, mask: BoolArray, taps: int = 1) -> bool:
+        return not self.equal_rows or np.unique(mask.sum(axis=-1)).size <= 1
+
+
+@dataclass(frozen=True)
+class NM(Pattern):
+    """Exactly `keep` weights kept of every `of` consecutive input channels at one kernel tap.
+
+    Channels that `of` does not divide leave a short last group of r < `of` channels, of which
+    ``ceil(keep * r / of)`` are kept. Rows and taps are independent.
+    """
+
+    keep: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.keep < self.of:
+            raise ConfigError(f"pattern {self} must keep at least 1 and fewer than {self.of}")
+
+    def __str__(self) -> str:
+        return f"{self.keep}:{self.of}"
+
+    def _zeros(self, size: int) -> int:
+        return size - -(-self.keep * size // self.of)
+
+    def closest(self, shape: Shape, sparsity: float, taps: int = 1) -> int:
+        groups, rows, columns = shape
+        full, short = divmod(_channels(columns, taps), self.of)
+        return groups * rows * taps * (full * self._zeros(self.of) + self._zeros(short))
+
+    def select(self, scores: Scores, n_prune: int, taps: int = 1) -> BoolArray:
+        groups, rows, columns = scores.shape
+        only = self.closest((groups, rows, columns), 0.0, taps)
+        if n_prune != only:
+            raise InfeasibleError(
+                f"pattern {self} has exactly {only} zeros in {scores.shape}, not {n_prune}; "
+                "take the count from closest()"
+            )
+        by_tap = scores.reshape(groups, rows, columns // taps, taps).swapaxes(2, 3)
+        mask = np.empty(by_tap.shape, dtype=np.bool_)
+        channels = by_tap.shape[-1]
+        split = channels - channels % self.of
+        for part, size in ((slice(0, split), self.of), (slice(split, None), channels - split)):
+            if size and (units := by_tap[..., part].reshape(-1, size)).size:
+                kept = _keep_highest_short(units, self._zeros(size))
+                mask[..., part] = kept.reshape(mask[..., part].shape)
+        return np.ascontiguousarray(mask.swapaxes(2, 3)).reshape(scores.shape)
+
+    def obeys(self, mask: BoolArray, taps: int = 1) -> bool:
+        groups, rows, columns = mask.shape
+        kept = mask.reshape(groups, rows, _channels(columns, taps), taps)
+        starts = range(0, kept.shape[2], self.of)
+        units = [kept[:, :, start : start + self.of] for start in starts]
+        return all(
+            bool((u.sum(axis=2) == u.shape[2] - self._zeros(u.shape[2])).all()) for u in units
+        )
+
+
+@dataclass(frozen=True)
+class Block(Pattern):
+    """Zeros in blocks of `rows` consecutive outputs x `columns` input channels at one tap.
+
+    Blocks start at multiples of `rows` and `columns` within a group; those at a ragged edge are
+    smaller. A block's score is the sum of its weights' scores.
+    """
+
+    rows: int
+    columns: int
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.columns < 1:
+            raise ConfigError(f"pattern {self} must have at least one row and one column")
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}"
+
+    def _sizes(self, shape: Shape, taps: int) -> IntArray:
+        """Return the weights in each block, (groups, block rows, block columns, taps)."""
+        high = _edges(shape[1], self.rows)
+        wide = _edges(_channels(shape[2], taps), self.columns)
+        sizes = np.outer(high, wide)[None, :, :, None]
+        return np.broadcast_to(sizes, (shape[0], high.size, wide.size, taps))
+
+    def closest(self, shape: Shape, sparsity: float, taps: int = 1) -> int:
+        sizes, counts = np.unique(self._sizes(shape, taps), return_counts=True)
+        target = _check_fraction(sparsity) * float(sizes @ counts)
+        if not sizes.size:
+            return 0
+        centre = np.rint(sparsity * counts).astype(np.int64)
+        numbers = _combinations(sizes, counts, centre, target)
+        totals = numbers @ sizes
+        return int(totals[np.argmin(np.abs(totals - target))])
+
+    def sum_blocks(self, scores: Scores, taps: int = 1) -> FloatArray:
+        """Return the sum over each block, (groups, block rows, block columns, taps)."""
+        groups, rows, columns = scores.shape
+        channels = _channels(columns, taps)
+        high, wide = -(-rows // self.rows), -(-channels // self.columns)
+        padded = np.zeros((groups, high * self.rows, wide * self.columns, taps))
+        padded[:, :rows, :channels] = scores.reshape(groups, rows, channels, taps)
+        shape = (groups, high, self.rows, wide, self.columns, taps)
+        summed: FloatArray = padded.reshape(shape).sum(axis=(2, 4))
+        return summed
+
+    def select(self, scores: Scores, n_prune: int, taps: int = 1) -> BoolArray:
+        groups, rows, columns = scores.shape
+        _check_range(n_prune, scores.size)
+        if scores.size == 0:
+            return np.ones(scores.shape, dtype=np.bool_)
+        block_scores = self.sum_blocks(scores, taps)
+        sizes = self._sizes((groups, rows, columns), taps)
+        kept = self._select_blocks(block_scores.ravel(), sizes.ravel(), n_prune)
+        wide = kept.reshape(block_scores.shape).repeat(self.rows, 1).repeat(self.columns, 2)
+        channels = columns // taps
+        return np.ascontiguousarray(wide[:, :rows, :channels]).reshape(scores.shape)
+
+    def _select_blocks(self, scores: FloatArray, sizes: IntArray, n_prune: int) -> BoolArray:
+        """Choose how many blocks of each size to prune, then the lowest of each size.
+
+        Exact for one size. With ragged edges, the numbers near the greedy ones whose sizes
+        sum to `n_prune` are tried, and the lowest total score wins.
+        """
+        kinds, kind, counts = np.unique(sizes, return_inverse=True, return_counts=True)
+        order = np.argsort(scores / sizes, kind="stable")
+        taken = np.cumsum(sizes[order]) <= n_prune
+        greedy = np.bincount(kind[order[taken]], minlength=kinds.size)
+        share = np.rint(n_prune / sizes.sum() * counts).astype(np.int64)
+        ranked = [order[kind[order] == i] for i in range(kinds.size)]
+        for centre in (greedy, share):
+            numbers = _combinations(kinds, counts, centre, n_prune)
+            numbers = numbers[numbers @ kinds == n_prune]
+            if not len(numbers):
+                continue
+            prefix = [np.append(0.0, np.cumsum(scores[r])) for r in ranked]
+            total = sum(p[numbers[:, i]] for i, p in enumerate(prefix))
+            best = numbers[np.argmin(total)]
+            kept = np.ones(scores.size, dtype=np.bool_)
+            for indices, number in zip(ranked, best, strict=True):
+                kept[indices[:number]] = False
+            return kept
+        raise InfeasibleError(
+            f"pattern {self} cannot hold exactly {n_prune} zeros; take the count from closest()"
+        )
+
+    def obeys(self, mask: BoolArray, taps: int = 1) -> bool:
+        groups, rows, columns = mask.shape
+        kept = self.sum_blocks(mask.astype(np.float64), taps)
+        return bool(((kept == 0) | (kept == self._sizes((groups, rows, columns), taps))).all())
+
+
+def parse_pattern(text: str) -> Pattern:
+    """Return the pattern that `text` names: ``unstructured``, ``N:M`` or ``RxC``.
+
+    Raises
+    ------
+    ConfigError
+        When the text is none of the three, or the numbers make no pattern.
+
+    >>> parse_pattern("2:4"), parse_pattern("4x1")
+    (NM(keep=2, of=4), Block(rows=4, columns=1))
+    """
+    if text.strip().lower() == "unstructured":
+        return Unstructured()
+    found = re.fullmatch(r"\s*(\d{1,4})([:x])(\d{1,4})\s*", text, flags=re.ASCII)
+    if not found:
+        raise ConfigError(
+            f"pattern {text!r} is unknown; write unstructured, N:M such as 2:4, or RxC such as 4x1"
+        )
+    first, second = int(found[1]), int(found[3])
+    return NM(first, second) if found[2] == ":" else Block(first, second)
+
+
+def _check_fraction(sparsity: float) -> float:
+    if not 0 <= sparsity <= 1:
+        raise InfeasibleError(f"sparsity is {sparsity}; it must be between 0 and 1")
+    return sparsity
+
+
+def _check_range(n_prune: int, size: int) -> None:
+    if not 0 <= n_prune <= size:
+        raise InfeasibleError(f"n_prune is {n_prune}; it must be between 0 and {size}")
+
+
+def _channels(columns: int, taps: int) -> int:
+    if taps < 1 or columns % taps:
+        raise InfeasibleError(f"{taps} kernel taps do not divide {columns} columns")
+    return columns // taps
+
+
+def _edges(length: int, step: int) -> IntArray:
+    """Return the lengths of the pieces when `length` is cut every `step`."""
+    starts = np.arange(0, length, step, dtype=np.int64)
+    return np.minimum(starts + step, length) - starts
+
+
+def _keep_highest(rows: Scores, n_prune: int) -> BoolArray:
+    """Return the mask (units, size) with the `n_prune` lowest of each unit False."""
+    mask = np.ones(rows.shape, dtype=np.bool_)
+    if n_prune >= rows.shape[1]:
+        mask[:] = False
+    elif n_prune > 0:
+        lowest = np.argpartition(rows, n_prune - 1, axis=1)[:, :n_prune]
+        np.put_along_axis(mask, lowest, False, axis=1)
+    return mask
+
+
+def _keep_highest_short(rows: Scores, n_prune: int) -> BoolArray:
+    """Like :func:`_keep_highest` for short units: ranks by comparison, earlier wins a tie."""
+    size = rows.shape[1]
+    if size > 16:  # size² passes over the array cost more than a partition of each unit
+        return _keep_highest(rows, n_prune)
+    columns = [np.ascontiguousarray(rows[:, i]) for i in range(size)]
+    rank = [np.zeros(len(rows), dtype=np.int8) for _ in columns]
+    for i in range(size):
+        for j in range(i):
+            lower = columns[j] <= columns[i]
+            rank[i] += lower
+            rank[j] += ~lower
+    return np.stack([r >= n_prune for r in rank], axis=1)
+
+
+def _combinations(sizes: IntArray, counts: IntArray, centre: IntArray, target: float) -> IntArray:
+    """Return candidate numbers of blocks of each size, (candidates, sizes), near `centre`.
+
+    The number of the largest size (the last) follows from the others, as close to `target`
+    zeros as it gets.
+    """
+    reach = int(sizes[-1])
+    if sizes.size > 2:
+        reach = min(reach, int(_MOST_COMBINATIONS ** (1 / (sizes.size - 1))) // 2)
+    ranges = [
+        np.arange(max(0, c - reach), min(n, c + reach) + 1)
+        for c, n in zip(centre[:-1], counts[:-1], strict=True)
+    ]
+    small = np.stack([axis.ravel() for axis in np.meshgrid(*ranges)], axis=1) if ranges else None
+    rest = small @ sizes[:-1] if small is not None else np.zeros(1, dtype=np.int64)
+    large = np.clip(np.rint((target - rest) / sizes[-1]).astype(np.int64), 0, counts[-1])
+    return large[:, None] if small is None else np.concatenate([small, large[:, None]], axis=1)

@@ -1,0 +1,142 @@
+"""The record of a run: one frozen structure from which every form of report is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """What happened to one layer.
+
+    Parameters
+    ----------
+    name, op
+        As in the model.
+    weights, zeros
+        Counts after pruning.
+    error
+        Mean squared change of the layer's pre-activations on the calibration data, over the
+        mean square of the dense ones (about their mean where a bias absorbs it): 0 is
+        perfect, 1 as bad as a constant. Of the weights as stored, after rounding.
+    held_error
+        The same on batches that the solver did not see while it chose its settings, or None.
+    magnitude_error
+        What `error` would be had the smallest weights been zeroed, as is usual.
+    status, remedy
+        How the solver ended, and what can be done if that was not well.
+    method
+        What solved it.
+    columns, samples
+        Inputs of the layer problem, and columns of data that its Gram saw.
+    damp
+        Fraction of the mean diagonal used.
+    target
+        Weight of the dense network's target, in [0, 1]; None when the layer aimed at its
+        own outputs.
+    seconds
+        Time to solve.
+    """
+
+    name: str
+    op: str
+    weights: int
+    zeros: int
+    error: float
+    magnitude_error: float
+    status: str
+    seconds: float
+    held_error: float | None = None
+    remedy: str = ""
+    method: str = ""
+    columns: int = 0
+    samples: int = 0
+    damp: float | None = None
+    target: float | None = None
+    info: dict[str, float | str | int] = field(default_factory=dict)
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros."""
+        return self.zeros / self.weights if self.weights else 0.0
+
+
+@dataclass(frozen=True)
+class SkipRecord:
+    """A node with weights that was left as it was."""
+
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the pruned layers, and sizes of the files.
+
+    ``file_bytes`` and ``gzip_bytes`` are (before, after), of the model and its external
+    data; None where there was no file.
+    """
+
+    weights: int
+    zeros: int
+    seconds: float
+    file_bytes: tuple[int, int] | None = None
+    gzip_bytes: tuple[int, int] | None = None
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros among the weights of the pruned layers."""
+        return self.zeros / self.weights if self.weights else 0.0
+
+
+@dataclass(frozen=True)
+class OutputRecord:
+    """What pruning did to the whole network.
+
+    Parameters
+    ----------
+    error
+        Mean squared change of the network's floating outputs over their mean square, on the
+        calibration data; None when it has no floating output.
+    score_before, score_after
+        Top-1 accuracy on the labelled test set, or None without one.
+    n_scored
+        Samples of that test set.
+    """
+
+    error: float | None
+    score_before: float | None = None
+    score_after: float | None = None
+    n_scored: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """The record of a run."""
+
+    model: str
+    options: dict[str, object]
+    data: str
+    layers: tuple[LayerRecord, ...]
+    skipped: tuple[SkipRecord, ...]
+    totals: Totals
+    output: OutputRecord
+    warnings: tuple[str, ...] = ()
+    output_path: str | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the record as plain values, with derived figures and the schema version."""
+        record = dataclasses.asdict(self)
+        for entry, layer in zip(record["layers"], self.layers, strict=True):
+            entry["sparsity"] = layer.sparsity
+        record["totals"]["sparsity"] = self.totals.sparsity
+        return {"schema": SCHEMA, **record}
+
+    def to_json(self) -> str:
+        """Return the record as JSON; ``schema`` is the version of its form."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)

@@ -1,0 +1,65 @@
+"""Skipped nodes as a table: all of them, or groups with one reason where they are many."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from onnx_lobs.report.record import SkipRecord
+from onnx_lobs.report.table import Name, plain_table
+
+MOST_ROWS = 12
+_EXAMPLES = 2
+_VARYING = re.compile(r"('[^']*'|\d+)")  # the names and numbers in a reason
+
+
+def skip_table(skips: Sequence[SkipRecord], *, verbose: bool = False) -> Table:
+    """Return one row per skipped node, or per reason where they are more than `MOST_ROWS`.
+
+    Parameters
+    ----------
+    skips
+        At least one.
+    verbose
+        List every node all the same.
+    """
+    if verbose or len(skips) <= MOST_ROWS:
+        table = plain_table("skipped nodes")
+        table.add_column("node", min_width=Name.least)
+        table.add_column("op", no_wrap=True)
+        table.add_column("reason", min_width=20)
+        for skip in skips:
+            table.add_row(Name(skip.node), skip.op, Text(skip.reason))
+        return table
+    table = plain_table(f"skipped nodes: {len(skips):,} (-v lists them)")
+    table.add_column("nodes", justify="right", no_wrap=True)
+    table.add_column("reason", min_width=20)
+    table.add_column("examples", min_width=Name.least)
+    for reason, group in group_skips(skips):
+        examples = Group(*(Name(f"{skip.op} {skip.node}") for skip in group[:_EXAMPLES]))
+        table.add_row(f"{len(group):,}", Text(reason), examples)
+    return table
+
+
+def group_skips(skips: Sequence[SkipRecord]) -> list[tuple[str, list[SkipRecord]]]:
+    """Group skipped nodes whose reasons differ at most in names and numbers.
+
+    Returns
+    -------
+    list of (reason, skips)
+        The largest group first. What differs within a group is ``…`` in its reason.
+    """
+    groups: dict[tuple[str, ...], list[SkipRecord]] = {}
+    for skip in skips:
+        groups.setdefault(tuple(_VARYING.split(skip.reason)[::2]), []).append(skip)
+    found = [(_common([skip.reason for skip in group]), group) for group in groups.values()]
+    return sorted(found, key=lambda entry: -len(entry[1]))
+
+
+def _common(reasons: Sequence[str]) -> str:
+    pieces = zip(*map(_VARYING.split, reasons), strict=True)
+    return "".join(piece[0] if len(set(piece)) == 1 else "…" for piece in pieces)

@@ -1,0 +1,133 @@
+"""A report as text for the terminal: rich renderables, made from the record alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from onnx_lobs.report.numbers import (
+    format_bytes,
+    format_change,
+    format_error,
+    format_gain,
+    format_percent,
+    format_score,
+)
+from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, Totals
+from onnx_lobs.report.skips import skip_table
+from onnx_lobs.report.table import Name, plain_table
+
+_STATUS_WIDTH = 8  # characters; longer ones take two lines
+_DENSE_HINT = (
+    "zeros in a dense file shrink only compressed copies of it; --format sparse shrinks the file "
+    "itself, for onnxruntime. Most runtimes run no faster with unstructured zeros."
+)
+_SPARSE_HINT = (
+    "onnxruntime reads sparse initializers and makes them dense when it loads them: the file is "
+    "smaller, memory and speed are as before. Many other tools cannot read them."
+)
+
+
+def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
+    """Return the report as a renderable that fits 80 columns and more.
+
+    Parameters
+    ----------
+    report
+        The record of a run. Not modified.
+    verbose
+        Whether every skipped node is listed, rather than groups of them where they are many.
+
+    Returns
+    -------
+    RenderableType
+        Layers, skipped nodes, totals, warnings, and what to make of it, for rich to print.
+    """
+    parts: list[RenderableType] = [layer_table(report.layers), *_remedies(report.layers)]
+    if report.skipped:
+        parts += ["", skip_table(report.skipped, verbose=verbose)]
+    parts += ["", _summary(report), *_warnings(report.warnings)]
+    if report.output_path is not None:
+        place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
+        hint = _SPARSE_HINT if report.options.get("storage") == "sparse" else _DENSE_HINT
+        parts += ["", place, Text(f"note: {hint}", "dim")]
+    return Group(*parts)
+
+
+def layer_table(layers: Sequence[LayerRecord]) -> Table:
+    """Return one row per layer: how many zeros, what they cost, what magnitude's would have."""
+    table = plain_table("pruned layers")
+    table.add_column("layer", min_width=Name.least)
+    table.add_column("op", no_wrap=True)
+    for heading in ("weights", "zeros", "error", "magni-\ntude's", "times\nbetter"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("status", max_width=_STATUS_WIDTH)
+    table.add_column("s", justify="right", no_wrap=True)
+    for layer in layers:
+        worse = layer.error > layer.magnitude_error
+        table.add_row(
+            Name(layer.name),
+            layer.op,
+            f"{layer.weights:,}",
+            format_percent(layer.zeros, layer.weights),
+            format_error(layer.error),
+            format_error(layer.magnitude_error),
+            Text(format_gain(layer.error, layer.magnitude_error), "yellow" if worse else ""),
+            Text(layer.status, "yellow" if layer.remedy else ""),
+            f"{layer.seconds:.1f}",
+        )
+    return table
+
+
+def _remedies(layers: Sequence[LayerRecord]) -> Iterator[Text]:
+    """Say once per status what can be done about it."""
+    counts = Counter((layer.status, layer.remedy) for layer in layers if layer.remedy)
+    for (status, remedy), count in counts.items():
+        layers_word = "layer" if count == 1 else "layers"
+        yield Text(f"{status} ({count} {layers_word}): {remedy}", "yellow")
+
+
+def _summary(report: Report) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    grid.add_row("calibrated on", Text(report.data))
+    for label, value in (*_totals(report.totals), *_output(report.output)):
+        grid.add_row(label, Text(value))
+    grid.add_row("time", f"{report.totals.seconds:.1f} s")
+    return grid
+
+
+def _totals(totals: Totals) -> Iterator[tuple[str, str]]:
+    share = format_percent(totals.zeros, totals.weights)
+    yield "zeros", f"{totals.zeros:,} of {totals.weights:,} weights ({share})"
+    for label, sizes in (("file", totals.file_bytes), ("file, gzipped", totals.gzip_bytes)):
+        if sizes is not None:
+            before, after = map(format_bytes, sizes)
+            yield label, f"{before} -> {after} ({format_change(*sizes)})"
+
+
+def _output(output: OutputRecord) -> Iterator[tuple[str, str]]:
+    if output.error is None:
+        yield "output error", "none: the network has no floating output"
+    else:
+        words = "mean squared change over mean square"
+        yield "output error", f"{format_error(output.error)} ({words})"
+    before, after = output.score_before, output.score_after
+    if before is not None and after is not None:
+        n = output.n_scored
+        change = f"{100 * (after - before):+.2f} points on {n:,} samples"
+        yield "top-1 score", f"{format_score(before, n)} -> {format_score(after, n)} ({change})"
+
+
+def _warnings(warnings: Sequence[str]) -> Iterator[RenderableType]:
+    if warnings:
+        title = "warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
+        text = Text("\n".join(warnings))
+        yield ""
+        yield Panel(text, title=title, title_align="left", style="bold yellow")

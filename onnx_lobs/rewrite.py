@@ -1,0 +1,108 @@
+"""Put solved matrices and biases back into a model, in place, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from onnx_lobs.errors import SolverError
+from onnx_lobs.graph.model import Model
+from onnx_lobs.graph.tensors import write_tensor
+from onnx_lobs.layers.bias import bias_values
+from onnx_lobs.layers.layer import BiasSlot, Layer, Use
+
+
+def round_weight(layer: Layer, matrix: NDArray[np.float64]) -> NDArray:
+    """Return the tensor to store for a solved matrix.
+
+    Raises
+    ------
+    SolverError
+        When a value does not fit the stored type.
+    """
+    with np.errstate(over="ignore"):
+        stored = layer.stored(matrix)
+    if not np.isfinite(stored.astype(np.float64)).all():
+        raise SolverError(
+            f"a solved weight ({np.abs(matrix).max():.3g}) does not fit {layer.dtype.name}; "
+            "use more damping (--damp 1e-2) or exclude the layer"
+        )
+    return stored
+
+
+def write_weight(model: Model, layer: Layer, stored: NDArray) -> None:
+    """Write a layer's tensor, in the type that this copy of the model stores it in."""
+    tensor = model.constant(model.scopes[layer.scope], layer.weight)
+    assert tensor is not None
+    write_tensor(tensor, stored.astype(_dtype(tensor)))
+
+
+def add_biases(model: Model, layers: Sequence[Layer]) -> None:
+    """Give every use that has a slot, but no constant of its own there, a bias of that name.
+
+    The values do not change what the model computes. `model`'s index is stale afterwards.
+    """
+    for layer in layers:
+        for use in layer.uses:
+            if use.bias is not None and not use.bias.in_place:
+                dtype = _weight_dtype(model, layer)
+                _attach(model, use.bias, bias_values(model, use.bias, dtype).astype(dtype))
+
+
+def write_bias(model: Model, use: Use, layer: Layer, change: NDArray[np.float64]) -> None:
+    """Add `change` (groups, rows) to the bias of a use; makes the bias if it is not there.
+
+    In a model whose slot already holds its own constant, that constant changes in place.
+    """
+    slot = use.bias
+    assert slot is not None
+    scope = model.scopes[slot.scope]
+    correction = change.reshape(slot.shape) / slot.factor
+    own = model.constant(scope, slot.name)
+    if own is not None:
+        old = model.value(own)
+        new = (old.astype(np.float64) + correction).astype(old.dtype)
+        write_tensor(own, new.reshape(old.shape))
+        return
+    dtype = _weight_dtype(model, layer)
+    old = bias_values(model, slot, dtype)
+    _attach(model, slot, (old.astype(np.float64) + correction).astype(old.dtype))
+
+
+def _attach(model: Model, slot: BiasSlot, values: NDArray) -> None:
+    """Add an initializer and make the slot's node read it."""
+    scope = model.scopes[slot.scope]
+    tensor = scope.graph.initializer.add()
+    tensor.name = slot.name
+    tensor.dims.extend(values.shape)
+    tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+    write_tensor(tensor, values)
+    scope.initializers[slot.name] = tensor
+    node = scope.producers[slot.node]
+    while len(node.input) <= slot.position:
+        node.input.append("")
+    node.input[slot.position] = slot.name
+    if model.proto.ir_version < 4 and scope.parent is None:
+        scope.graph.input.append(
+            onnx.helper.make_tensor_value_info(slot.name, tensor.data_type, values.shape)
+        )
+        scope.inputs.add(slot.name)
+
+
+def _weight_dtype(model: Model, layer: Layer) -> np.dtype:
+    """Return the type of the tensor that the layer's nodes see in this copy of the model."""
+    tensor = model.constant(model.scopes[layer.scope], layer.weight)
+    assert tensor is not None
+    empty = np.empty((0,), _dtype(tensor))
+    for step in layer.chain.steps:
+        after = getattr(step, "after", None)
+        if isinstance(after, np.dtype):
+            empty = empty.astype(after)
+    return empty.dtype
+
+
+def _dtype(tensor: onnx.TensorProto) -> np.dtype:
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))

@@ -1,0 +1,295 @@
+"""The layer problem that every solver gets, and the record that every solver returns.
+
+Objective, for V (groups, rows, d) in place of the weight W::
+
+    E(V) = 1/2 sum_g [ tr(V H Vᵀ) - 2 tr(V Yᵀ) ] + c      mean squared change per sample
+
+with H (groups, d, d) = (2/n) XᵀX of the n inputs X the pruned layer will see, Y (groups, rows, d)
+= (2/n) TᵀX of the pre-activations T it should give, c = (1/n) ||T||². By default T = X Wᵀ, so
+``Y = W H`` and ``E(V) = 1/2 tr((V - W) H (V - W)ᵀ)``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from onnx_lobs.errors import InfeasibleError, SolverError
+from onnx_lobs.linalg.factor import Damped, damp_gram, inverse
+from onnx_lobs.pattern import BoolArray, FloatArray, Pattern, Unstructured
+
+
+class Status(Enum):
+    """How a solve ended; `remedy` is what the user can do about it."""
+
+    SOLVED = "solved"
+    DAMPED = "damped"
+    STALLED = "stalled"
+
+    @property
+    def remedy(self) -> str:
+        """Return one sentence, empty when there is nothing to do."""
+        return _REMEDIES[self]
+
+
+_REMEDIES = {
+    Status.SOLVED: "",
+    Status.DAMPED: "The Hessian was singular and got more damping than asked for: "
+    "give more calibration samples, or a larger damp.",
+    Status.STALLED: "The support was still changing at the last step: "
+    "the zeros are exact and the weights refitted, but a lower error may exist.",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One layer to prune. Arrays are converted to float64 and never modified.
+
+    Parameters
+    ----------
+    weight
+        W (groups, rows, d); see :meth:`from_matrix` for two dimensions.
+    hessian
+        H (groups, d, d) = (2/n) XᵀX.
+    n_prune
+        Zeros over all groups together; ``pattern.closest(weight.shape, sparsity, taps)``.
+    cross
+        Y (groups, rows, d) = (2/n) TᵀX, or None for ``W H``: aim at the weight's own outputs.
+    pattern
+        Where zeros may stand.
+    taps
+        Product of the kernel's sizes; column = channel * taps + tap.
+    damp
+        lambda as a fraction of the mean diagonal of H: solvers minimise
+        ``E(V) + lambda/2 ||V - W||²``, so damping pulls towards W and never towards zero.
+    target_energy
+        c = (1/n) ||T||², output² per sample. None: ``1/2 tr(W H Wᵀ)`` without `cross`; with it,
+        the least c that any T with this Y can have, so that errors count from the
+        unconstrained optimum and the part of T that no weight reaches is left out.
+    seed
+        For methods that draw.
+
+    Raises
+    ------
+    SolverError
+        When shapes do not fit or values are not finite.
+    InfeasibleError
+        When `n_prune` or `taps` is out of range.
+    """
+
+    weight: FloatArray
+    hessian: FloatArray
+    n_prune: int
+    cross: FloatArray | None = None
+    pattern: Pattern = field(default_factory=Unstructured)
+    taps: int = 1
+    damp: float = 1e-3
+    target_energy: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "hessian", "cross"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, np.asarray(value, dtype=np.float64))
+        _check_shapes(self)
+        _check_values(self)
+
+    @classmethod
+    def from_matrix(
+        cls,
+        weight: ArrayLike,
+        hessian: ArrayLike,
+        n_prune: int,
+        cross: ArrayLike | None = None,
+        **options: Any,
+    ) -> Problem:
+        """Return the problem of one group: weight (rows, d), hessian (d, d), cross (rows, d)."""
+        return cls(
+            np.asarray(weight, dtype=np.float64)[None],
+            np.asarray(hessian, dtype=np.float64)[None],
+            n_prune,
+            None if cross is None else np.asarray(cross, dtype=np.float64)[None],
+            **options,
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(groups, rows, d)."""
+        groups, rows, columns = self.weight.shape
+        return groups, rows, columns
+
+    @cached_property
+    def damped(self) -> Damped:
+        """A = H + lambda I with its Cholesky factor; dead inputs decoupled. Computed once."""
+        return damp_gram(self.hessian, self.damp)
+
+    @cached_property
+    def target(self) -> FloatArray:
+        """R (groups, rows, d): ``Y + W lambda``; the damped optimum is ``R A⁻¹``.
+
+        On a dead input R = W A, so a kept weight there keeps W's value.
+        """
+        pull = self.weight * self.damped.strength[:, None, :]
+        if self.cross is None:
+            fit = self.weight @ self.hessian
+        else:
+            fit = self.cross
+        return np.where(self.damped.dead[:, None, :], 0.0, fit) + pull
+
+    @cached_property
+    def inverse(self) -> FloatArray:
+        """A⁻¹ (groups, d, d), computed once."""
+        return inverse(self.damped.lower)
+
+    @cached_property
+    def energy(self) -> float:
+        """c of the objective: what an all-zero weight costs, output² per sample."""
+        if self.target_energy is not None:
+            return self.target_energy
+        if self.cross is None:
+            return 0.5 * float(np.vdot(self.weight @ self.hessian, self.weight))
+        live = np.where(self.damped.dead[:, None, :], 0.0, self.cross)
+        return 0.5 * float(np.vdot(live @ self.inverse, live))
+
+    def protect_live(self, scores: NDArray[Any]) -> NDArray[Any]:
+        """Return `scores` (>= 0) with dead inputs at exactly 0 and all others above it.
+
+        A weight on a dead input changes no output, so it goes first. Not modified.
+        """
+        dead = np.broadcast_to(self.damped.dead[:, None, :], scores.shape)
+        tiny = np.finfo(scores.dtype).tiny
+        result: NDArray[Any] = np.where(dead, scores.dtype.type(0), np.maximum(scores, tiny))
+        return result
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a method returns before the refit.
+
+    Attributes
+    ----------
+    mask
+        (groups, rows, d) bool, True = kept.
+    weight
+        The bare method's values, float64; None: W on the mask.
+    status, info
+        As in :class:`Solution`.
+    """
+
+    mask: BoolArray
+    weight: FloatArray | None = None
+    status: Status = Status.SOLVED
+    info: Mapping[str, float | str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A pruned layer.
+
+    Attributes
+    ----------
+    weight
+        (groups, rows, d) float64; exactly 0.0 where pruned.
+    mask
+        (groups, rows, d) bool, True = kept; exactly ``n_prune`` are False.
+    error
+        E(weight) without damping: mean squared change of the pre-activations per sample.
+    relative_error
+        `error` over the target's energy; 0.0 when both are 0.
+    status
+        How it ended, with a remedy.
+    info
+        Figures of the method: steps, penalty, damping ...
+    """
+
+    weight: FloatArray
+    mask: BoolArray
+    error: float
+    relative_error: float
+    status: Status
+    info: Mapping[str, float | str | int]
+
+
+def error(problem: Problem, weight: FloatArray) -> float:
+    """Return E(weight), mean squared change per sample; damping is no part of it.
+
+    With `cross` it is a difference of large numbers, so it may be as low as minus the rounding,
+    about 1e-13 of the energy; and lower when `target_energy` is too small for the cross.
+
+    Parameters
+    ----------
+    problem
+        The layer. Not modified.
+    weight
+        (groups, rows, d). Not modified.
+
+    Notes
+    -----
+    2 m d² flops.
+    """
+    value = np.asarray(weight, dtype=np.float64)
+    if problem.cross is None:
+        change = value - problem.weight
+        own = 0.5 * float(np.vdot(change @ problem.hessian, change))
+        return own + (0.0 if problem.target_energy is None else problem.energy - _own(problem))
+    gradient = 0.5 * (value @ problem.hessian) - problem.cross
+    return float(np.vdot(gradient, value)) + problem.energy
+
+
+def conclude(problem: Problem, selection: Selection, weight: FloatArray) -> Solution:
+    """Return the Solution of `weight` on the selection's mask, with its error measured."""
+    exact = np.where(selection.mask, weight, 0.0)
+    damped = problem.damped
+    status = selection.status
+    info = dict(selection.info)
+    if damped.raised > 0 and status is Status.SOLVED:
+        status = Status.DAMPED
+    info["damp"] = problem.damp + damped.raised
+    info["dead_inputs"] = int(damped.dead.sum())
+    value = error(problem, exact)
+    energy = problem.energy
+    relative = value / energy if energy > 0 else (0.0 if value <= 0 else math.inf)
+    return Solution(exact, selection.mask, value, relative, status, info)
+
+
+def _own(problem: Problem) -> float:
+    return 0.5 * float(np.vdot(problem.weight @ problem.hessian, problem.weight))
+
+
+def _check_shapes(problem: Problem) -> None:
+    weight, hessian, cross = problem.weight, problem.hessian, problem.cross
+    if weight.ndim != 3 or weight.shape[2] == 0:
+        raise SolverError(
+            f"weight has shape {weight.shape}; it must be (groups, rows, columns >= 1), "
+            "or use Problem.from_matrix for (rows, columns)"
+        )
+    groups, _, columns = weight.shape
+    if hessian.shape != (groups, columns, columns):
+        raise SolverError(
+            f"hessian has shape {hessian.shape}; for a weight of {weight.shape} it must be "
+            f"{(groups, columns, columns)}"
+        )
+    if cross is not None and cross.shape != weight.shape:
+        raise SolverError(f"cross has shape {cross.shape}; it must be the weight's {weight.shape}")
+    if problem.taps < 1 or columns % problem.taps:
+        raise InfeasibleError(f"{problem.taps} kernel taps do not divide {columns} columns")
+
+
+def _check_values(problem: Problem) -> None:
+    for name, value in (("weight", problem.weight), ("cross", problem.cross)):
+        if value is not None and not np.isfinite(value).all():
+            raise SolverError(f"the {name} holds NaN or infinity; no error can be measured")
+    if not 0 <= problem.n_prune <= problem.weight.size:
+        raise InfeasibleError(
+            f"n_prune is {problem.n_prune}; it must be between 0 and {problem.weight.size}"
+        )
+    if not (math.isfinite(problem.damp) and problem.damp >= 0):
+        raise SolverError(f"damp is {problem.damp}; it must be a finite number >= 0, e.g. 1e-3")

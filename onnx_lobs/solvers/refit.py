@@ -1,0 +1,170 @@
+"""The exact least-squares refit on a fixed mask, in float64.
+
+For each row, with S its kept and P its pruned columns, A = H + lambda I and R = Y + lambda W
+(see :mod:`onnx_lobs.solvers.problem`; the damping pulls towards W)::
+
+    v_S = A_SS⁻¹ R_S                                            kept side
+    v   = v0 - v0_P (G_PP)⁻¹ G_P,:    v0 = R A⁻¹, G = A⁻¹        pruned side, when P is smaller
+
+This is the minimiser of the damped objective on the mask: no values on it have a lower one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import lapack
+
+from onnx_lobs.errors import NotPositiveDefiniteError
+from onnx_lobs.pattern import BoolArray, FloatArray, IntArray
+from onnx_lobs.solvers.problem import Problem
+
+BATCHED = 48  # below this many unknowns one batched call beats a LAPACK call per support
+BATCH_BYTES = 64 << 20  # of the gathered matrices of one batch
+SAFE_DAMP = 1e-9  # of the mean diagonal: below, A⁻¹ is too inexact for the pruned side
+
+
+@dataclass(frozen=True)
+class _Supports:
+    """Distinct supports of some rows: rows with the same one share a factorisation.
+
+    `chosen` (supports, d) is True for the unknowns to solve for; the rows of support i are
+    ``rows[starts[i]:starts[i + 1]]``, numbered over all groups; `group` (supports,).
+    """
+
+    chosen: BoolArray
+    rows: IntArray
+    starts: IntArray
+    group: IntArray
+
+
+def refit(problem: Problem, mask: BoolArray) -> FloatArray:
+    """Return the weights (groups, rows, d) that minimise the damped error on `mask`.
+
+    Parameters
+    ----------
+    problem
+        The layer. Not modified.
+    mask
+        (groups, rows, d) bool, True = kept. Not modified.
+
+    Returns
+    -------
+    float64, exactly 0.0 where `mask` is False.
+
+    Notes
+    -----
+    Per distinct support of size k: k³/3 flops and k² numbers, where k is the smaller of the
+    kept and the pruned count. Memory beyond the problem's own: O(m d) and 64 MiB.
+    """
+    groups, rows, columns = problem.shape
+    flat = mask.reshape(-1, columns)
+    kept = flat.sum(axis=1)
+    result = np.zeros(flat.shape)
+    safe = bool((problem.damped.strength >= SAFE_DAMP * _mean_diagonal(problem)).all())
+    pruned_side = (2 * kept > columns) if safe else np.zeros(flat.shape[0], dtype=np.bool_)
+    group_of = np.repeat(np.arange(groups), rows)
+    right = problem.target.reshape(-1, columns)
+    kept_rows = np.flatnonzero(~pruned_side & (kept > 0))
+    if kept_rows.size:
+        result[kept_rows] = _solve(problem.damped.matrix, right, flat, kept_rows, group_of)
+    if pruned_side.any():
+        free = (problem.target @ problem.inverse).reshape(-1, columns)
+        other = np.flatnonzero(pruned_side)
+        shift = np.zeros(flat.shape)
+        shift[other] = _solve(problem.inverse, free, ~flat, other, group_of)
+        moved = shift.reshape(problem.shape) @ problem.inverse
+        result[other] = free[other] - moved.reshape(-1, columns)[other]
+    result[~flat] = 0.0
+    return result.reshape(problem.shape)
+
+
+def _mean_diagonal(problem: Problem) -> FloatArray:
+    diagonal = np.diagonal(problem.damped.matrix, axis1=1, axis2=2)
+    return np.asarray(diagonal.mean(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _solve(
+    matrix: FloatArray, right: FloatArray, chosen: BoolArray, rows: IntArray, group_of: IntArray
+) -> FloatArray:
+    """Return x (len(rows), d) with ``matrix_CC x_C = right_C`` for the chosen C of each row."""
+    result = np.zeros((right.shape[0], right.shape[1]))
+    supports = _distinct(chosen[rows], rows, group_of)
+    sizes = supports.chosen.sum(axis=1)
+    order = np.argsort(sizes, kind="stable")
+    small = order[(sizes[order] > 0) & (sizes[order] <= BATCHED)]
+    for batch in _batches(small, sizes):
+        _solve_batch(matrix, right, supports, batch, result)
+    for index in order[sizes[order] > BATCHED]:
+        _solve_one(matrix, right, supports, int(index), result)
+    return result[rows]
+
+
+def _distinct(chosen: BoolArray, rows: IntArray, group_of: IntArray) -> _Supports:
+    """Group `rows` by (group, support)."""
+    packed = np.packbits(chosen, axis=1)
+    group_bytes = group_of[rows].astype(">i8")[:, None].view(np.uint8)
+    keys = np.ascontiguousarray(np.concatenate([group_bytes, packed], axis=1))
+    as_one = keys.view(np.dtype((np.void, keys.shape[1]))).ravel()
+    _, first, which = np.unique(as_one, return_index=True, return_inverse=True)
+    order = np.argsort(which, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(which, minlength=first.size))])
+    return _Supports(chosen[first], rows[order], starts, group_of[rows[first]])
+
+
+def _batches(order: IntArray, sizes: IntArray) -> Iterator[IntArray]:
+    """Cut supports, sorted by size, into batches of bounded memory and little padding."""
+    start = 0
+    while start < order.size:
+        size = int(sizes[order[start]])
+        widest = size + max(4, size // 4)
+        most = max(1, BATCH_BYTES // (8 * widest * widest))
+        end = start + int(np.searchsorted(sizes[order[start : start + most]], widest, "right"))
+        yield order[start:end]
+        start = end
+
+
+def _solve_batch(
+    matrix: FloatArray,
+    right: FloatArray,
+    supports: _Supports,
+    batch: IntArray,
+    result: FloatArray,
+) -> None:
+    """Solve many small supports in one call; short ones are padded with the identity."""
+    chosen = supports.chosen[batch]
+    counts = chosen.sum(axis=1)
+    size = int(counts.max())
+    columns = np.argsort(~chosen, axis=1, kind="stable")[:, :size]
+    real = np.arange(size) < counts[:, None]
+    group = supports.group[batch]
+    systems = matrix[group[:, None, None], columns[:, :, None], columns[:, None, :]]
+    systems *= real[:, :, None] & real[:, None, :]
+    each = np.arange(size)
+    systems[:, each, each] += ~real
+    shared = supports.starts[batch + 1] - supports.starts[batch]
+    for turn in range(int(shared.max())):  # rows of one support: as many turns as they share
+        some = np.flatnonzero(shared > turn)
+        row = supports.rows[supports.starts[batch[some]] + turn]
+        sides = np.where(real[some], right[row[:, None], columns[some]], 0.0)
+        values = np.linalg.solve(systems[some], sides[:, :, None])[:, :, 0]
+        at, position = np.nonzero(real[some])
+        result[row[at], columns[some][at, position]] = values[at, position]
+
+
+def _solve_one(
+    matrix: FloatArray, right: FloatArray, supports: _Supports, index: int, result: FloatArray
+) -> None:
+    """Solve one large support for all its rows by LAPACK's posv."""
+    columns = np.flatnonzero(supports.chosen[index])
+    rows = supports.rows[supports.starts[index] : supports.starts[index + 1]]
+    system = matrix[supports.group[index]].take(columns, axis=0).take(columns, axis=1)
+    sides = right[rows[:, None], columns[None, :]].T
+    _, values, status = lapack.dposv(system.T, sides, lower=1, overwrite_a=1)
+    if status:
+        raise NotPositiveDefiniteError(
+            f"the Hessian of {columns.size} kept inputs is singular at pivot {status}; raise damp"
+        )
+    result[rows[:, None], columns[None, :]] = values.T
