@@ -318,9 +318,7 @@ class _Runner:
         for feeds, values in zip(inputs, store, strict=True):
             values.update(session.run(feeds))
 
-    def taps(
-        self, top: int
-    ) -> Iterator[tuple[Callable[[Use], NDArray], Callable[[Use], NDArray]]]:
+    def taps(self, top: int) -> Iterator[tuple[Callable[[Use], NDArray], Callable[[Use], NDArray]]]:
         """Yield, per batch, how to look up a use's input: the dense and the pruned network's."""
         uses = [use for group in self.by_top[top] for use in group.uses if use.scope]
         inner = self._inner_session(top, uses) if uses else None

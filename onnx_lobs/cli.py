@@ -148,6 +148,7 @@ def prune(
     if dry_run:
         code = _inspect(model, config, screen)
     else:
+        output = output or model.with_name(f"{model.stem}_pruned.onnx")
         files = Files(model, output, data, test, report, overwrite)
         code = _prune(files, config, screen)
     raise typer.Exit(code)
@@ -173,7 +174,7 @@ class Files:
     """What a run reads and writes."""
 
     model: Path
-    output: Path | None
+    output: Path
     data: str | None
     test: str | None
     report: Path | None
@@ -205,8 +206,6 @@ class Screen:
 
 def _prune(files: Files, config: PruneConfig, screen: Screen) -> int:
     """Run the pipeline, show and write its report; return the exit code."""
-    from rich.console import Console
-
     from onnx_lobs.pipeline import prune_file
     from onnx_lobs.progress import show_bars
     from onnx_lobs.report.text import render_report
@@ -217,7 +216,7 @@ def _prune(files: Files, config: PruneConfig, screen: Screen) -> int:
     stderr = (
         Console(quiet=True, file=io.StringIO()) if screen.quiet else screen.console(stderr=True)
     )
-    with show_bars(stderr) as progress:
+    with show_bars(screen.console(stderr=True), wanted=not screen.quiet) as progress:
         record = prune_file(
             files.model,
             files.output,
@@ -238,7 +237,7 @@ def _prune(files: Files, config: PruneConfig, screen: Screen) -> int:
 
 def _inspect(model: Path, config: PruneConfig, screen: Screen) -> int:
     """Show what the model holds; return 1 when nothing can be pruned."""
-    from onnx_lobs.pipeline import inspect as inspect_model
+    from onnx_lobs.inspection import inspect as inspect_model
     from onnx_lobs.report.inspection import inspection_to_json, render_inspection
 
     found = inspect_model(model, config)

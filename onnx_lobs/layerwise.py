@@ -240,9 +240,7 @@ def _excess(weight: Array, sums: Sums) -> float:
     return max(float(np.vdot(gradient, weight)) + sums.energy, 0.0)
 
 
-def _bias_changes(
-    task: LayerTask, weight: Array, allowed: bool = True
-) -> tuple[Array | None, ...]:
+def _bias_changes(task: LayerTask, weight: Array, allowed: bool = True) -> tuple[Array | None, ...]:
     """Return, per use, the mean of y - V x, which its bias takes up; None if it may not."""
     changes: list[Array | None] = []
     for use, centre in enumerate(task.centred):
@@ -260,9 +258,7 @@ def _mean_change(moments: Moments, dense: Array, weight: Array) -> Array:
     return np.asarray(target - np.einsum("grd,gd->gr", weight, mean))
 
 
-def relative_error(
-    task: LayerTask, weight: Array, bias_change: Sequence[Array | None]
-) -> float:
+def relative_error(task: LayerTask, weight: Array, bias_change: Sequence[Array | None]) -> float:
     """Return the mean squared change of the pre-activations over the dense ones' energy.
 
     Parameters
@@ -344,9 +340,7 @@ def _bordered(scatter: Array, total: Array, count: int) -> Array:
     return wide
 
 
-def _bordered_cross(
-    task: LayerTask, sums: Sums, moments: Moments, total: Array | None
-) -> Array:
+def _bordered_cross(task: LayerTask, sums: Sums, moments: Moments, total: Array | None) -> Array:
     """Return sum (y + b) [x, 1]^T."""
     assert task.bias is not None
     count = moments.inputs.count

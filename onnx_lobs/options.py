@@ -39,6 +39,7 @@ Output = Annotated[
         "--output",
         metavar="FILE",
         help="File written. Default: {stem}_pruned.onnx beside MODEL.",
+        show_default=False,
     ),
 ]
 Overwrite = Annotated[bool, _option(_OUTPUT, "--overwrite", help="Replace existing outputs.")]
@@ -109,6 +110,7 @@ Refit = Annotated[
         _HOW,
         "--refit/--no-refit",
         help="Refit the kept weights exactly by least squares. Default: yes, but not for lobs.",
+        show_default=False,
     ),
 ]
 Sequential = Annotated[
@@ -118,6 +120,7 @@ Sequential = Annotated[
         "--sequential/--independent",
         help="Solve each layer on the inputs that the pruned network gives it, or on the dense "
         "network's. Default: sequential for joint, else independent.",
+        show_default=False,
     ),
 ]
 Damp = Annotated[
@@ -128,6 +131,7 @@ Damp = Annotated[
         metavar="FRACTION",
         help="Damping, as a fraction of the Hessian's mean diagonal. Default: chosen from the "
         "data.",
+        show_default=False,
     ),
 ]
 Provider = Annotated[
@@ -155,6 +159,7 @@ Data = Annotated[
         help="Calibration inputs: an npz of stacked arrays by input name, an npy, a folder of "
         "such files, or test_data_set_* folders. Default: {stem}.npz, {stem}_calibration.npz, "
         "calibration.npz or test_data_set_* beside MODEL, else made up.",
+        show_default=False,
     ),
 ]
 Test = Annotated[
@@ -165,11 +170,18 @@ Test = Annotated[
         metavar="NPZ",
         help="Inputs with 'label': top-1 accuracy before and after. Default: {stem}_test.npz or "
         "test.npz beside MODEL, if there.",
+        show_default=False,
     ),
 ]
 Samples = Annotated[
     int | None,
-    _option(_DATA, "--samples", metavar="N", help="Most calibration samples used. Default: all."),
+    _option(
+        _DATA,
+        "--samples",
+        metavar="N",
+        help="Most calibration samples used. Default: all.",
+        show_default=False,
+    ),
 ]
 BatchSize = Annotated[
     int,
@@ -204,7 +216,13 @@ AsJson = Annotated[
 ]
 ReportFile = Annotated[
     Path | None,
-    _option(_OUTPUT, "--report", metavar="FILE.json", help="Write the record to this file too."),
+    _option(
+        _OUTPUT,
+        "--report",
+        metavar="FILE.json",
+        help="Write the record to this file too.",
+        show_default=False,
+    ),
 ]
 DryRun = Annotated[
     bool, _option(_OUTPUT, "--dry-run", help="List what would be pruned, write nothing.")

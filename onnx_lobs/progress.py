@@ -45,7 +45,7 @@ class Bars:
 
 
 @contextmanager
-def show_bars(console: Console) -> Iterator[Bars | None]:
+def show_bars(console: Console, *, wanted: bool = True) -> Iterator[Bars | None]:
     """Show bars on a terminal while the context lasts, and remove them after it.
 
     Parameters
@@ -53,8 +53,10 @@ def show_bars(console: Console) -> Iterator[Bars | None]:
     console
         Of stderr. When that is no terminal, or one that cannot move its cursor, nothing is
         shown and the context gives None.
+    wanted
+        False shows nothing on a terminal either.
     """
-    if not console.file.isatty() or console.is_dumb_terminal:
+    if not wanted or not console.file.isatty() or console.is_dumb_terminal:
         yield None
         return
     columns = (

@@ -15,17 +15,11 @@ from onnx_lobs.errors import ConfigError, InferenceError, ModelError
 
 PROVIDER_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
-ORT_ERRORS: tuple[type[Exception], ...] = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.ModelRequiresCompilation,
-    ort_errors.NoModel,
-    ort_errors.NoSuchFile,
-    ort_errors.NotImplemented,
-    ort_errors.EPFail,
-    ort_errors.RuntimeException,
+# the names differ between versions of onnxruntime, so they are collected, not listed
+ORT_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind
+    for kind in vars(ort_errors).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
 )
 MAX_PROTO_BYTES = 2**31 - 1
 

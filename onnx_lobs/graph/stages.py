@@ -147,5 +147,3 @@ def is_touched(model: Model, stage: Stage, changed: Collection[tuple[int, str]])
         if inner and any(True for _ in subgraphs(node)):
             return True
     return False
-
-

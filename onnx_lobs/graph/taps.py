@@ -50,9 +50,7 @@ def _value(name: str, elem_type: int) -> onnx.ValueInfoProto:
     return onnx.helper.make_tensor_value_info(name, elem_type, None)
 
 
-def _carry_out(
-    graph: onnx.GraphProto, scope: Scope, name: str, shown: str, elem_type: int
-) -> None:
+def _carry_out(graph: onnx.GraphProto, scope: Scope, name: str, shown: str, elem_type: int) -> None:
     """Make an If node (and those around it) return the value `name` of one of its branches."""
     path: list[tuple[str, int]] = []
     inner: Scope | None = scope

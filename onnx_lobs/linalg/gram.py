@@ -108,7 +108,6 @@ class Moments:
         if self.targets is not None and other.targets is not None:
             self.targets.merge(other.targets)
 
-
     def rows(self, chosen: slice) -> Moments:
         """Return the same inputs with the targets of some rows."""
         t = self.targets

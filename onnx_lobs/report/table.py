@@ -9,6 +9,8 @@ from rich.text import Text
 
 from onnx_lobs.report.numbers import shorten
 
+WIDE = 100  # characters
+
 
 class Name:
     """A name that gives up its middle where there is no room for all of it.
@@ -32,14 +34,21 @@ class Name:
         return Measurement(min(self.least, full), full).with_maximum(options.max_width)
 
 
+class Spaced(Table):
+    """A table whose columns stand further apart where there is room."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        self.padding = (0, 2 if options.max_width >= WIDE else 1, 0, 0)
+        yield from super().__rich_console__(console, options)
+
+
 def plain_table(title: str) -> Table:
-    """Return an empty table in the house style: no frame, a rule under the heads."""
-    return Table(
+    """Return an empty table in the house style: no frame, dim heads."""
+    return Spaced(
         title=title,
         title_justify="left",
         title_style="bold",
         header_style="dim",
         box=None,
-        padding=(0, 1, 0, 0),
         pad_edge=False,
     )

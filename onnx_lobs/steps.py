@@ -1,0 +1,124 @@
+"""One layer's step in a run: pose its task, solve it, write the result back, record it."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from onnx_lobs.graph.model import Model
+from onnx_lobs.layers.layer import Layer
+from onnx_lobs.layerwise import (
+    LayerTask,
+    Outcome,
+    magnitude_weight,
+    relative_error,
+    solve_layer,
+)
+from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.report.record import LayerRecord
+from onnx_lobs.rewrite import round_weight, write_bias, write_weight
+from onnx_lobs.workspace import Workspace, layer_key
+
+
+def prune_one(work: Workspace, layer: Layer, calibration: Calibration) -> LayerRecord:
+    """Solve a layer on its moments and write its new weights and biases into the models.
+
+    Raises
+    ------
+    SolverError
+        When the layer's problem has no solution.
+    """
+    started = time.perf_counter()
+    task = _task(work, layer, calibration)
+    zeros_before = int((task.weight == 0).sum())
+    if zeros_before >= task.n_prune:
+        status = "already sparse" if task.n_prune else "left dense"
+        return _untouched(layer, zeros_before, calibration, status)
+    outcome = solve_layer(task)
+    stored = round_weight(layer, outcome.weight)
+    exact = layer.matrix(stored)
+    write_weight(work.pruned, layer, stored)
+    write_weight(work.result, layer, stored)
+    for use, change in zip(layer.uses, outcome.bias_change, strict=True):
+        if change is not None:
+            write_bias(work.pruned, use, layer, change)
+            write_bias(work.result, use, layer, change)
+    return _record(work, layer, task, outcome, exact, time.perf_counter() - started)
+
+
+def _task(work: Workspace, layer: Layer, calibration: Calibration) -> LayerTask:
+    config = work.config
+    tensor = work.dense.constant(work.dense.scopes[layer.scope], layer.weight)
+    assert tensor is not None
+    return LayerTask(
+        weight=layer.matrix(work.dense.value(tensor)),
+        calibration=calibration,
+        centred=tuple(use.bias is not None for use in layer.uses),
+        n_prune=work.budgets[layer_key(layer)],
+        bias=_present_bias(work.dense, layer),
+        taps=layer.taps,
+        method=config.method,
+        refit=config.refit,
+        damp=config.damp,
+        seed=config.seed,
+    )
+
+
+def _present_bias(model: Model, layer: Layer) -> np.ndarray | None:
+    """Return the bias (groups, rows) of a layer's only use, or None if it has no such one."""
+    slot = layer.uses[0].bias
+    if slot is None or len(layer.uses) > 1:
+        return None
+    tensor = model.constant(model.scopes[slot.scope], slot.name)
+    assert tensor is not None
+    values = model.value(tensor).astype(np.float64)
+    if values.size != layer.layout.groups * layer.layout.rows:
+        return None
+    return values.reshape(layer.layout.groups, layer.layout.rows) * slot.factor
+
+
+def _untouched(layer: Layer, zeros: int, calibration: Calibration, status: str) -> LayerRecord:
+    return LayerRecord(
+        name=layer.name,
+        op=layer.op,
+        weights=layer.size,
+        zeros=zeros,
+        error=0.0,
+        magnitude_error=0.0,
+        status=status,
+        seconds=0.0,
+        columns=layer.layout.columns,
+        samples=sum(moments.inputs.count for moments in calibration.fit),
+    )
+
+
+def _record(
+    work: Workspace,
+    layer: Layer,
+    task: LayerTask,
+    outcome: Outcome,
+    exact: np.ndarray,
+    seconds: float,
+) -> LayerRecord:
+    none = (None,) * len(task.centred)
+    return LayerRecord(
+        name=layer.name,
+        op=layer.op,
+        weights=layer.size,
+        zeros=int((exact == 0).sum()),
+        error=relative_error(task, exact, outcome.bias_change),
+        magnitude_error=relative_error(task, magnitude_weight(task), none),
+        status=outcome.status.value,
+        remedy=outcome.status.remedy,
+        seconds=seconds,
+        held_error=outcome.held_error,
+        method=work.config.method,
+        columns=layer.layout.columns,
+        samples=sum(
+            moments.inputs.count for moments in (*task.calibration.fit, *task.calibration.held)
+        ),
+        damp=outcome.damp,
+        target=outcome.target,
+        info=dict(outcome.info),
+    )

@@ -1,0 +1,213 @@
+"""What a run works on: three copies of the model, its layers, its data, its zeros."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnx_lobs.allocate import Slot, allocate
+from onnx_lobs.config import PruneConfig
+from onnx_lobs.data.files import find_beside, find_test_beside
+from onnx_lobs.data.reader import Batches, input_specs, open_data
+from onnx_lobs.data.synthetic import synthetic_batches
+from onnx_lobs.errors import ConfigError, DataError, LobsError
+from onnx_lobs.graph.load import LoadedModel, load_model
+from onnx_lobs.graph.model import Model
+from onnx_lobs.graph.normalise import to_executable
+from onnx_lobs.graph.session import find_provider
+from onnx_lobs.layers.find import Selection, find_layers, matcher
+from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.pattern import Unstructured
+from onnx_lobs.report.record import SkipRecord
+from onnx_lobs.rewrite import add_biases
+from onnx_lobs.solvers import METHODS
+
+ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
+SYNTHETIC_SAMPLES = 64
+
+
+class NothingToPruneError(LobsError):
+    """The model has no layer that the options let be pruned."""
+
+
+@dataclass
+class Workspace:
+    """The private state of one run.
+
+    ``dense`` and ``pruned`` are execution copies that only run; ``result`` is the copy that is
+    returned or written. Layers name tensors by scope and name, which are the same in all.
+    """
+
+    config: PruneConfig
+    loaded: LoadedModel
+    dense: Model
+    pruned: Model
+    result: Model
+    layers: tuple[Layer, ...]
+    skips: list[SkipRecord]
+    budgets: dict[str, int]
+    batches: Batches
+    test: Batches | None
+    provider: str
+    warnings: list[str]
+
+
+def open_workspace(model: ModelSource, data: Any, test: Any, config: PruneConfig) -> Workspace:
+    """Load the model, find its layers, open the data, share out the zeros.
+
+    Raises
+    ------
+    ConfigError, ModelError, DataError
+        Whatever is wrong with options, model or data is found here, before any work.
+    NothingToPruneError
+        When no layer is left.
+    """
+    if config.method not in METHODS:
+        raise ConfigError(
+            f"method {config.method!r} is unknown; choose one of {', '.join(METHODS)}"
+        )
+    provider = find_provider(config.provider)
+    loaded = load_model(model)
+    executable, note = to_executable(loaded.proto, loaded.folder, provider)
+    layers, skips = find_layers(Model(executable, loaded.folder), selection(config))
+    if not layers:
+        raise NothingToPruneError(
+            f"nothing to prune: {len(skips)} nodes with weights were skipped; "
+            "`onnx-lobs inspect` lists them with reasons"
+        )
+    batches, data_notes = _open_calibration(loaded, data, config)
+    scored, test_notes = _open_test(loaded, test, config)
+    result = Model(loaded.proto, loaded.folder)
+    return Workspace(
+        config=config,
+        loaded=loaded,
+        dense=_with_biases(executable, loaded, layers),
+        pruned=_with_biases(executable, loaded, layers),
+        result=result,
+        layers=_real_dtypes(layers, result),
+        skips=[skip_record(skip) for skip in skips],
+        budgets=_budgets(layers, config),
+        batches=batches,
+        test=scored,
+        provider=provider,
+        warnings=([note] if note else []) + data_notes + test_notes,
+    )
+
+
+def _open_test(
+    loaded: LoadedModel, test: Any, config: PruneConfig
+) -> tuple[Batches | None, list[str]]:
+    """Open the labelled test set: the one given, or the one found beside the model."""
+    inputs = input_specs(loaded.proto)
+    options: dict[str, Any] = {"samples": None, "batch_size": config.batch_size}
+    if test is not None:
+        scored = open_data(test, inputs, **options)
+        if scored.labels is None:
+            raise DataError(f"the test set {scored.origin} has no labels; add an array `label`")
+        return scored, []
+    found = None if loaded.path is None else find_test_beside(loaded.path)
+    if found is None:
+        return None, []
+    try:
+        return open_data(found, inputs, **options), []
+    except DataError as error:
+        return None, [f"{found.name}, found beside the model, was not used to score: {error}"]
+
+
+def selection(config: PruneConfig) -> Selection:
+    """Return the part of the options that chooses layers."""
+    return Selection(config.include, config.exclude, config.op_types, config.min_weights)
+
+
+def skip_record(skip: Skip) -> SkipRecord:
+    """Return the report's form of a Skip."""
+    return SkipRecord(skip.node, skip.op, skip.reason)
+
+
+def _open_calibration(
+    loaded: LoadedModel, data: Any, config: PruneConfig
+) -> tuple[Batches, list[str]]:
+    inputs = input_specs(loaded.proto)
+    source = data
+    if source is None and loaded.path is not None:
+        source = find_beside(loaded.path)
+    if source is not None:
+        batches = open_data(
+            source,
+            inputs,
+            samples=config.samples,
+            batch_size=config.batch_size,
+            seed=config.seed,
+        )
+        return batches, []
+    batches = synthetic_batches(
+        inputs,
+        samples=config.samples or SYNTHETIC_SAMPLES,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        input_shapes=config.input_shapes,
+    )
+    warning = (
+        "no calibration data were given or found beside the model: random inputs were used. "
+        "The errors below are guesses; give real inputs with -d"
+    )
+    return batches, [warning]
+
+
+def _with_biases(
+    executable: onnx.ModelProto, loaded: LoadedModel, layers: Sequence[Layer]
+) -> Model:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(executable)
+    add_biases(Model(copy, loaded.folder), layers)
+    return Model(copy, loaded.folder)
+
+
+def _real_dtypes(layers: Sequence[Layer], real: Model) -> tuple[Layer, ...]:
+    """Return the layers with the types that the model's file stores them in."""
+    result = []
+    for layer in layers:
+        tensor = real.constant(real.scopes[layer.scope], layer.weight)
+        assert tensor is not None
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        result.append(replace(layer, dtype=dtype))
+    return tuple(result)
+
+
+def _budgets(layers: Sequence[Layer], config: PruneConfig) -> dict[str, int]:
+    """Return the number of zeros of each layer by its key."""
+    fixed: dict[str, float] = {}
+    for pattern, value in config.layer_sparsity.items():
+        test = matcher(pattern)
+        hit = [layer for layer in layers if any(test(name) for name in layer.names)]
+        if not hit:
+            names = ", ".join(layer.name for layer in layers[:5])
+            raise ConfigError(
+                f"layer sparsity {pattern!r} matches no layer that is pruned; there are: "
+                f"{names} ..."
+            )
+        fixed |= {layer_key(layer): value for layer in hit}
+    slots = []
+    for layer in layers:
+        geometry = layer.uses[0].unfold
+        layout = layer.layout
+        slots.append(
+            Slot(
+                (layout.groups, layout.rows, layout.columns),
+                layer.taps,
+                () if geometry is None else geometry.kernel,
+                fixed.get(layer_key(layer)),
+            )
+        )
+    zeros = allocate(slots, config.sparsity, config.allocation, Unstructured())
+    return {layer_key(layer): n for layer, n in zip(layers, zeros, strict=True)}
+
+
+def layer_key(layer: Layer) -> str:
+    """Return what identifies a layer within its model."""
+    return f"{layer.scope}:{layer.weight}"
