@@ -1,5 +1,9 @@
 """onnx-lobs: prune any ONNX model, one shot, with layer-wise Optimal Brain Surgeon."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import (
     ConfigError,
@@ -9,8 +13,10 @@ from onnx_lobs.errors import (
     ModelError,
     SolverError,
 )
-from onnx_lobs.pipeline import PruneResult, prune
-from onnx_lobs.report.record import Report
+
+if TYPE_CHECKING:
+    from onnx_lobs.pipeline import PruneResult, prune
+    from onnx_lobs.report.record import Report
 
 __version__ = "0.1.0"
 
@@ -27,3 +33,18 @@ __all__ = [
     "__version__",
     "prune",
 ]
+
+_LATE = {
+    "PruneResult": "onnx_lobs.pipeline",
+    "prune": "onnx_lobs.pipeline",
+    "Report": "onnx_lobs.report.record",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the pipeline, and onnxruntime with it, when it is first asked for."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LATE[name]), name)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.pattern import Pattern, Unstructured
+
+Array = NDArray[Any]
+AUTO_ERK = 0.8  # measured: uniform has the lower output error at 50 %, erk at 90 % and above
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ def allocate(
     rule
         ``uniform``: the same sparsity everywhere. ``erk`` (Erdős-Rényi-Kernel: Mocanu et al.
         2018, Evci et al. 2020): density proportional to the sum over the product of the
-        weight's dimensions, at most 1, so that small layers stay denser.
+        weight's dimensions, at most 1, so that small layers stay denser. ``auto``: uniform up
+        to AUTO_ERK, erk above it.
     pattern
         Where zeros may stand.
 
@@ -66,12 +72,14 @@ def allocate(
     free = [i for i, slot in enumerate(slots) if slot.fixed is None]
     wanted = np.array([slot.size * (slot.fixed or 0.0) for slot in slots])
     sizes = np.array([slots[i].size for i in free], dtype=np.float64)
+    if rule == "auto":
+        rule = "erk" if sparsity > AUTO_ERK else "uniform"
     if rule == "uniform":
         wanted[free] = sparsity * sizes
     elif rule == "erk":
         wanted[free] = sizes * (1 - _erk_density([slots[i] for i in free], sparsity))
     else:
-        raise ConfigError(f"allocation {rule!r} is unknown; choose uniform or erk")
+        raise ConfigError(f"allocation {rule!r} is unknown; choose auto, uniform or erk")
     if isinstance(pattern, Unstructured) and not pattern.equal_rows:
         counts = np.floor(wanted + 0.5).astype(int)
         counts[free] = _round_to_total(wanted[free], round(sparsity * float(sizes.sum())))
@@ -82,7 +90,7 @@ def allocate(
     )
 
 
-def _erk_density(slots: Sequence[Slot], sparsity: float) -> np.ndarray:
+def _erk_density(slots: Sequence[Slot], sparsity: float) -> Array:
     """Return densities that sum to the budget, none above 1."""
     sizes = np.array([slot.size for slot in slots], dtype=np.float64)
     raw = np.array([_erk_score(slot) for slot in slots])
@@ -94,7 +102,8 @@ def _erk_density(slots: Sequence[Slot], sparsity: float) -> np.ndarray:
         factor = left / share if share else 0.0
         over = ~full & (raw * factor > 1)
         if not over.any():
-            return np.where(full, 1.0, raw * factor)
+            density: Array = np.where(full, 1.0, raw * factor)
+            return density
         full |= over
 
 
@@ -105,7 +114,7 @@ def _erk_score(slot: Slot) -> float:
     return sum(dims) / float(np.prod(dims))
 
 
-def _round_to_total(wanted: np.ndarray, total: int) -> np.ndarray:
+def _round_to_total(wanted: Array, total: int) -> Array:
     """Round to integers that sum to `total`, the largest remainders up."""
     counts = np.floor(wanted).astype(int)
     missing = total - int(counts.sum())

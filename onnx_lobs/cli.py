@@ -107,7 +107,7 @@ def _program(
 ) -> None:
     """Prune any ONNX model, one shot, with layer-wise Optimal Brain Surgeon."""
     if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help(), nl=False)
+        typer.echo(ctx.get_help())
         raise typer.Exit(2)
 
 
@@ -213,9 +213,6 @@ def _prune(files: Files, config: PruneConfig, screen: Screen) -> int:
 
     if files.report is not None:
         check_report(files.report, overwrite=files.overwrite)
-    stderr = (
-        Console(quiet=True, file=io.StringIO()) if screen.quiet else screen.console(stderr=True)
-    )
     with show_bars(screen.console(stderr=True), wanted=not screen.quiet) as progress:
         record = prune_file(
             files.model,

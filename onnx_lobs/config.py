@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from onnx_lobs.errors import ConfigError
 
 OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-ALLOCATIONS = ("uniform", "erk")
+ALLOCATIONS = ("auto", "uniform", "erk")
 FORMATS = ("dense", "sparse")
 
 
@@ -33,8 +33,9 @@ class PruneConfig:
     refit
         Whether the exact least-squares refit ends the method; None: as it was made.
     allocation
-        How zeros are shared between layers: ``uniform`` or ``erk`` (density of a layer
-        proportional to (rows + columns) / (rows * columns)).
+        How zeros are shared between layers: ``uniform``, ``erk`` (density of a layer
+        proportional to the sum over the product of its dimensions), or ``auto``: uniform up
+        to 80 % zeros, erk above.
     include, exclude
         Patterns on layer and node names: shell globs, or ``re:`` and a regular
         expression. A pattern that matches nothing is an error. What is included by name
@@ -73,7 +74,7 @@ class PruneConfig:
     layer_sparsity: Mapping[str, float] = field(default_factory=dict)
     method: str = "joint"
     refit: bool | None = None
-    allocation: str = "uniform"
+    allocation: str = "auto"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     op_types: tuple[str, ...] = OP_TYPES

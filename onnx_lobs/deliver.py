@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,6 +27,14 @@ PROVENANCE = "onnx_lobs"
 SAME_OUTPUT = {"float16": 3e-2, "bfloat16": 3e-2, "float32": 1e-3, "float64": 1e-3}
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of a model with its external data, (before, after): plain, and as gzip packs it."""
+
+    file_bytes: tuple[int, int]
+    gzip_bytes: tuple[int, int]
+
+
 def stamp(proto: onnx.ModelProto, config: PruneConfig) -> None:
     """Leave a short provenance in the metadata, in place; every other entry stays."""
     from onnx_lobs import __version__
@@ -40,10 +50,8 @@ def stamp(proto: onnx.ModelProto, config: PruneConfig) -> None:
     entry.value = text
 
 
-def write_model(
-    work: Workspace, source: Path, output: Path, *, overwrite: bool
-) -> dict[str, tuple[int, int]]:
-    """Write the result of a run and return ``file_bytes`` and ``gzip_bytes``, before and after.
+def write_model(work: Workspace, source: Path, output: Path, *, overwrite: bool) -> Sizes:
+    """Write the result of a run and return the sizes of the files.
 
     Raises
     ------
@@ -63,14 +71,14 @@ def write_model(
 
     save_model(proto, output, folder=work.loaded.folder, overwrite=overwrite, verify=verify)
     before, after = model_files(source), model_files(output)
-    return {
-        "file_bytes": (_size(before), _size(after)),
-        "gzip_bytes": (_gzip_size(before), _gzip_size(after)),
-    }
+    return Sizes(
+        (_size(before), _size(after)),
+        (_gzip_size(before), _gzip_size(after)),
+    )
 
 
 def _check(
-    path: Path, feeds: dict[str, NDArray], expected: dict[str, NDArray], provider: str
+    path: Path, feeds: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]], provider: str
 ) -> None:
     """Load the file as a user's program would, run it, and compare."""
     loaded = load_model(path)

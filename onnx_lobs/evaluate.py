@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from onnx_lobs.errors import DataError
 from onnx_lobs.graph.model import is_float
 from onnx_lobs.graph.session import Session
 
-Feeds = Mapping[str, NDArray]
+Feeds = Mapping[str, NDArray[Any]]
 
 
 def output_error(
@@ -51,7 +52,7 @@ def output_error(
 def top1(
     session: Session,
     batches: Iterable[Feeds],
-    labels: NDArray,
+    labels: NDArray[Any],
     tick: Callable[[int], None] = lambda n: None,
 ) -> float:
     """Return the fraction of samples whose largest score has the label's index.
@@ -63,7 +64,7 @@ def top1(
     DataError
         When there is no such output, or the numbers of scores and labels differ.
     """
-    guesses: list[NDArray] = []
+    guesses: list[NDArray[Any]] = []
     for feeds in batches:
         guesses.append(_scores(session.run(feeds)).argmax(axis=-1))
         tick(1)
@@ -75,7 +76,7 @@ def top1(
     return float((guess == labels).mean())
 
 
-def _scores(outputs: Mapping[str, NDArray]) -> NDArray:
+def _scores(outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     for value in outputs.values():
         scores = isinstance(value, np.ndarray) and is_float(value.dtype) and value.ndim >= 2
         if scores and math.prod(value.shape[2:]) == 1:

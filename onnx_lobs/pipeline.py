@@ -128,11 +128,10 @@ def prune_file(
     progress.start("writing", 1)
     sizes = write_model(work, path, output, overwrite=overwrite)
     progress.advance()
-    return dataclasses.replace(
-        report,
-        totals=dataclasses.replace(report.totals, **sizes),
-        output_path=str(output),
+    totals = dataclasses.replace(
+        report.totals, file_bytes=sizes.file_bytes, gzip_bytes=sizes.gzip_bytes
     )
+    return dataclasses.replace(report, totals=totals, output_path=str(output))
 
 
 def _prune(work: Workspace, name: str, progress: Progress) -> Report:

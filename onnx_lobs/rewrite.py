@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ from onnx_lobs.layers.bias import bias_values
 from onnx_lobs.layers.layer import BiasSlot, Layer, Use
 
 
-def round_weight(layer: Layer, matrix: NDArray[np.float64]) -> NDArray:
+def round_weight(layer: Layer, matrix: NDArray[np.float64]) -> NDArray[Any]:
     """Return the tensor to store for a solved matrix.
 
     Raises
@@ -33,7 +34,7 @@ def round_weight(layer: Layer, matrix: NDArray[np.float64]) -> NDArray:
     return stored
 
 
-def write_weight(model: Model, layer: Layer, stored: NDArray) -> None:
+def write_weight(model: Model, layer: Layer, stored: NDArray[Any]) -> None:
     """Write a layer's tensor, in the type that this copy of the model stores it in."""
     tensor = model.constant(model.scopes[layer.scope], layer.weight)
     assert tensor is not None
@@ -72,7 +73,7 @@ def write_bias(model: Model, use: Use, layer: Layer, change: NDArray[np.float64]
     _attach(model, slot, (old.astype(np.float64) + correction).astype(old.dtype))
 
 
-def _attach(model: Model, slot: BiasSlot, values: NDArray) -> None:
+def _attach(model: Model, slot: BiasSlot, values: NDArray[Any]) -> None:
     """Add an initializer and make the slot's node read it."""
     scope = model.scopes[slot.scope]
     tensor = scope.graph.initializer.add()
@@ -92,17 +93,12 @@ def _attach(model: Model, slot: BiasSlot, values: NDArray) -> None:
         scope.inputs.add(slot.name)
 
 
-def _weight_dtype(model: Model, layer: Layer) -> np.dtype:
+def _weight_dtype(model: Model, layer: Layer) -> np.dtype[Any]:
     """Return the type of the tensor that the layer's nodes see in this copy of the model."""
     tensor = model.constant(model.scopes[layer.scope], layer.weight)
     assert tensor is not None
-    empty = np.empty((0,), _dtype(tensor))
-    for step in layer.chain.steps:
-        after = getattr(step, "after", None)
-        if isinstance(after, np.dtype):
-            empty = empty.astype(after)
-    return empty.dtype
+    return layer.chain.dtype(_dtype(tensor))
 
 
-def _dtype(tensor: onnx.TensorProto) -> np.dtype:
+def _dtype(tensor: onnx.TensorProto) -> np.dtype[Any]:
     return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))

@@ -78,7 +78,7 @@ def load_model(source: str | os.PathLike[str] | bytes | ModelProto) -> LoadedMod
     elif isinstance(source, bytes):
         proto = parse_model(source, name)
     else:
-        proto = parse_model(_read_file(Path(source)), name)
+        proto = parse_model(read_file(Path(source)), name)
     _check_versions(proto, name)
     n_external = _check_external(proto, folder)
     _check_model(proto, name, path if n_external else None)
@@ -115,7 +115,7 @@ def parse_model(data: bytes, name: str) -> ModelProto:
     return proto
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """Return the bytes of a file, or say why it is no model file."""
     try:
         if path.is_dir():

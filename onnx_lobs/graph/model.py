@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -62,6 +63,7 @@ class Model:
         self.proto = proto
         self.folder = folder
         self.scopes: list[Scope] = []
+        self.functions = {(f.domain, f.name): f for f in proto.functions}
         self._add_scope(proto.graph, None, None)
         for scope in self.scopes:
             self._index_readers(scope)
@@ -73,10 +75,11 @@ class Model:
 
     @property
     def opset(self) -> int:
-        """Version of the default operator set."""
-        return next(o.version for o in self.proto.opset_import if o.domain in DEFAULT_DOMAINS)
+        """Version of the default operator set; 0 in a model that imports none."""
+        versions = [o.version for o in self.proto.opset_import if o.domain in DEFAULT_DOMAINS]
+        return int(versions[0]) if versions else 0
 
-    def value(self, tensor: onnx.TensorProto) -> NDArray:
+    def value(self, tensor: onnx.TensorProto) -> NDArray[Any]:
         """Return a tensor's array, read only, from the model or its external data."""
         return read_tensor(tensor, self.folder)
 
@@ -158,6 +161,6 @@ def attributes(node: onnx.NodeProto) -> dict[str, object]:
     return values
 
 
-def is_float(dtype: np.dtype) -> bool:
+def is_float(dtype: np.dtype[Any]) -> bool:
     """Whether `dtype` is a floating type of 16 bits or more, bfloat16 included."""
     return dtype.name in ("float16", "bfloat16", "float32", "float64")

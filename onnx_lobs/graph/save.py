@@ -18,7 +18,7 @@ from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import ModelProto, TensorProto
 
 from onnx_lobs.errors import ConfigError, ModelError
-from onnx_lobs.graph.load import PROTOBUF_LIMIT, parse_model
+from onnx_lobs.graph.load import PROTOBUF_LIMIT, parse_model, read_file
 from onnx_lobs.graph.tensors import (
     ExternalRef,
     external_path,
@@ -136,11 +136,9 @@ def model_files(path: Path) -> list[Path]:
     Raises
     ------
     ModelError
-        The file is no ONNX model, or names data outside its folder.
-    OSError
-        The file cannot be read.
+        The file cannot be read, is no ONNX model, or names data outside its folder.
     """
-    proto = parse_model(path.read_bytes(), str(path))
+    proto = parse_model(read_file(path), str(path))
     external = (external_path(t, path.parent) for t in iter_tensors(proto) if is_external(t))
     return list(dict.fromkeys((path, *external)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,6 +22,7 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     for kind in vars(ort_errors).values()
     if isinstance(kind, type) and issubclass(kind, Exception)
 )
+RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError)
 MAX_PROTO_BYTES = 2**31 - 1
 
 
@@ -85,12 +87,23 @@ class Session:
         if provider not in self._session.get_providers():
             raise ConfigError(f"{provider} could not be started; check its driver, or use cpu")
         self.inputs = [i.name for i in self._session.get_inputs()]
+        self._float32 = {
+            i.name for i in self._session.get_inputs() if i.type == "tensor(float)"
+        }
         self.outputs = [o.name for o in self._session.get_outputs()]
 
     def run(
-        self, feeds: Mapping[str, NDArray], outputs: Sequence[str] | None = None
-    ) -> dict[str, NDArray]:
+        self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Return the outputs by name.
+
+        Parameters
+        ----------
+        feeds
+            By input name; names that are no inputs are ignored. What a model takes that was
+            made to run in float32 (:mod:`onnx_lobs.graph.normalise`) is converted to it.
+        outputs
+            Names of the outputs wanted; None: all.
 
         Raises
         ------
@@ -98,15 +111,19 @@ class Session:
             When onnxruntime refuses the data or fails while running.
         """
         names = list(self.outputs if outputs is None else outputs)
-        fed = {name: feeds[name] for name in self.inputs if name in feeds}
+        fed = {name: self._fitted(name, feeds[name]) for name in self.inputs if name in feeds}
         try:
             values = self._session.run(names, fed)
-        except (*ORT_ERRORS, ValueError) as error:
+        except RUN_ERRORS as error:
             shapes = ", ".join(f"{k} {np.shape(v)}" for k, v in fed.items())
             raise InferenceError(
                 f"onnxruntime failed on inputs of shape {shapes}: {one_line(error)}"
             ) from error
         return dict(zip(names, values, strict=True))
+
+    def _fitted(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
+        wide = getattr(getattr(value, "dtype", None), "name", "") in ("float64", "bfloat16")
+        return value.astype(np.float32) if wide and name in self._float32 else value
 
 
 def _serialize(model: onnx.ModelProto) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from onnx_lobs.graph.model import Model, Scope, attributes
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes
 from onnx_lobs.layers.chain import Chain, Root, trace
 from onnx_lobs.layers.layer import BiasSlot
 
@@ -40,9 +42,15 @@ def find_add(
     if len(readers) != 1 or scope.is_output(output):
         return None
     home, add = readers[0]
-    if home is not scope or add.op_type != "Add" or add.input[0] == add.input[1]:
+    if home is not scope or add.op_type != "Add" or add.domain not in DEFAULT_DOMAINS:
         return None
-    return _slot(model, scope, add, 1 if add.input[0] == output else 0, 1.0, shape)
+    position = 1 if add.input[0] == output else 0
+    slot = _slot(model, scope, add, position, 1.0, shape)
+    if slot is None or len(shape) <= 1:
+        return slot
+    # a correction of several axes is safe only where the sum has them for certain
+    root = trace(model, scope, add.input[position])
+    return slot if isinstance(root, Root) and len(root.shape) >= len(shape) else None
 
 
 def _slot(
@@ -59,7 +67,7 @@ def _slot(
         return None
     home = model.scopes[root.scope]
     alone = (
-        not root.chain.steps
+        root.name == source
         and home is scope
         and len(home.readers.get(source, [])) == 1
         and not home.is_output(source)
@@ -90,7 +98,7 @@ def _new_name(model: Model, node: onnx.NodeProto) -> str:
     return name
 
 
-def bias_values(model: Model, slot: BiasSlot, dtype: np.dtype) -> NDArray:
+def bias_values(model: Model, slot: BiasSlot, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the bias as the node sees it now: zeros where there is none yet.
 
     Its shape has room for a correction of shape ``slot.shape``.
@@ -101,4 +109,5 @@ def bias_values(model: Model, slot: BiasSlot, dtype: np.dtype) -> NDArray:
     tensor = model.constant(scope, slot.source)
     assert tensor is not None
     seen = slot.chain.apply(model.value(tensor))
-    return np.broadcast_to(seen, np.broadcast_shapes(seen.shape, slot.shape)).copy()
+    wide: NDArray[Any] = np.broadcast_to(seen, np.broadcast_shapes(seen.shape, slot.shape)).copy()
+    return wide

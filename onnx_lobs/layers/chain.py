@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes, is_float
 
+Array = NDArray[Any]
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 PASSING = ("Identity", "Transpose", "Cast", *RESHAPES)
 
@@ -22,11 +23,15 @@ class Permute:
 
     axes: tuple[int, ...]
 
-    def apply(self, x: NDArray) -> NDArray:
-        return x.transpose(self.axes)
+    def apply(self, x: Array) -> Array:
+        """Return what the graph makes of `x`."""
+        moved: Array = x.transpose(self.axes)
+        return moved
 
-    def invert(self, x: NDArray) -> NDArray:
-        return x.transpose(np.argsort(self.axes))
+    def invert(self, x: Array) -> Array:
+        """Return the array of which :meth:`apply` makes `x`."""
+        moved: Array = x.transpose(np.argsort(self.axes))
+        return moved
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,12 @@ class Reshape:
     before: tuple[int, ...]
     after: tuple[int, ...]
 
-    def apply(self, x: NDArray) -> NDArray:
+    def apply(self, x: Array) -> Array:
+        """Return what the graph makes of `x`."""
         return x.reshape(self.after)
 
-    def invert(self, x: NDArray) -> NDArray:
+    def invert(self, x: Array) -> Array:
+        """Return the array of which :meth:`apply` makes `x`."""
         return x.reshape(self.before)
 
 
@@ -47,12 +54,14 @@ class Reshape:
 class Convert:
     """A Cast between floating types; inverted without rounding, which is left to the end."""
 
-    after: np.dtype
+    after: np.dtype[Any]
 
-    def apply(self, x: NDArray) -> NDArray:
+    def apply(self, x: Array) -> Array:
+        """Return what the graph makes of `x`."""
         return x.astype(self.after)
 
-    def invert(self, x: NDArray) -> NDArray:
+    def invert(self, x: Array) -> Array:
+        """Return `x`: rounding to the stored type is left to the end."""
         return x
 
 
@@ -62,17 +71,31 @@ class Chain:
 
     steps: tuple[Permute | Reshape | Convert, ...] = ()
 
-    def apply(self, stored: NDArray) -> NDArray:
+    def apply(self, stored: Array) -> Array:
         """Return the tensor that the reader sees."""
         for step in self.steps:
             stored = step.apply(stored)
         return stored
 
-    def invert(self, seen: NDArray) -> NDArray:
+    def invert(self, seen: Array) -> Array:
         """Return the tensor to store so that the reader sees `seen`."""
         for step in reversed(self.steps):
             seen = step.invert(seen)
         return seen
+
+    def move(self, numbers: Array) -> Array:
+        """Return `numbers` (one per stored element) where the reader sees those elements."""
+        for step in self.steps:
+            if not isinstance(step, Convert):
+                numbers = step.apply(numbers)
+        return numbers
+
+    def dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the type that the reader sees of a tensor of type `stored`."""
+        for step in self.steps:
+            if isinstance(step, Convert):
+                stored = step.after
+        return stored
 
 
 @dataclass(frozen=True)
@@ -103,6 +126,8 @@ def trace(model: Model, scope: Scope, name: str) -> Root | str:
     node = home.producers.get(name)
     if node is None:
         return "its weight is an input of the graph"
+    if node.op_type == "Constant" and node.domain in DEFAULT_DOMAINS:
+        return "its weight is a Constant node without a dense tensor"
     if node.op_type not in PASSING or node.domain not in DEFAULT_DOMAINS:
         kind = "quantised" if "Quantize" in node.op_type else "dynamic"
         return f"its weight is {kind}: made by {node.op_type}"
@@ -144,7 +169,8 @@ def _new_shape(
     values: dict[str, object],
 ) -> tuple[int, ...] | str:
     if node.op_type == "Flatten":
-        axis = cast(int, values.get("axis", 1)) % (len(shape) + 1)
+        axis = cast(int, values.get("axis", 1))
+        axis = axis + len(shape) if axis < 0 else axis
         return math.prod(shape[:axis]), math.prod(shape[axis:])
     numbers = _integers(model, scope, node, values)
     if numbers is None and node.op_type == "Squeeze" and len(node.input) < 2:
@@ -159,7 +185,7 @@ def _new_shape(
     if not values.get("allowzero", 0):
         numbers = [shape[i] if n == 0 else n for i, n in enumerate(numbers)]
     known = math.prod(n for n in numbers if n != -1)
-    return tuple(math.prod(shape) // known if n == -1 else n for n in numbers)
+    return tuple(math.prod(shape) // max(known, 1) if n == -1 else n for n in numbers)
 
 
 def _integers(
@@ -172,4 +198,15 @@ def _integers(
     if len(node.input) < 2 or not node.input[1]:
         return None
     tensor = model.constant(scope, node.input[1])
-    return None if tensor is None else [int(n) for n in model.value(tensor).ravel()]
+    if tensor is not None:
+        return [int(n) for n in model.value(tensor).ravel()]
+    home = scope.find(node.input[1])
+    maker = None if home is None else home.producers.get(node.input[1])
+    if maker is None or maker.op_type != "Constant" or maker.domain not in DEFAULT_DOMAINS:
+        return None
+    written = attributes(maker)
+    if "value_int" in written:
+        return [cast(int, written["value_int"])]
+    if "value_ints" in written:
+        return [int(n) for n in cast("list[int]", written["value_ints"])]
+    return None

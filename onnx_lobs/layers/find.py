@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -118,8 +120,8 @@ def _join(model: Model, group: Sequence[tuple[Place, Match]]) -> Layer | str:
     if stranger is not None:
         return f"its weight is also read by {stranger}, which pruning would change"
     if len(group) > 1:
-        numbers = np.arange(np.prod(first.root.tensor.dims)).reshape(first.root.tensor.dims)
-        seen = [m.layout.to_matrix(_permuted(m, numbers)) for _, m in group]
+        numbers = np.arange(math.prod(first.root.tensor.dims)).reshape(first.root.tensor.dims)
+        seen = [m.layout.to_matrix(m.root.chain.move(numbers)) for _, m in group]
         if any(not np.array_equal(seen[0], other) for other in seen[1:]):
             return "its weight is tied between nodes that orient it differently"
     return Layer(
@@ -132,14 +134,6 @@ def _join(model: Model, group: Sequence[tuple[Place, Match]]) -> Layer | str:
         dtype=_dtype(first.root.tensor),
         uses=tuple(m.use for _, m in group),
     )
-
-
-def _permuted(found: Match, numbers: np.ndarray) -> np.ndarray:
-    """Apply the moves of a chain (not its casts) to an array of element numbers."""
-    for step in found.root.chain.steps:
-        if not hasattr(step, "after") or isinstance(step.after, tuple):
-            numbers = step.apply(numbers)
-    return numbers
 
 
 def _stranger(home: Scope, name: str, known: set[int]) -> str | None:
@@ -208,5 +202,5 @@ def _refusal(
     return None
 
 
-def _dtype(tensor: onnx.TensorProto) -> np.dtype:
+def _dtype(tensor: onnx.TensorProto) -> np.dtype[Any]:
     return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))

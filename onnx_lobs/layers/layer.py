@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.layers.chain import Chain
 from onnx_lobs.linalg.unfold import Unfold, n_positions, unfold
+
+
+Array = NDArray[Any]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,17 @@ class WeightLayout:
     rows: int
     columns: int
 
-    def to_matrix(self, weight: NDArray) -> NDArray:
+    def to_matrix(self, weight: Array) -> Array:
         """Return `weight` (shape `self.shape`) as (groups, rows, columns)."""
         view = weight.reshape(self.grouped).transpose(self.axes)
-        return view.reshape(self.groups, self.rows, self.columns)
+        matrix: Array = view.reshape(self.groups, self.rows, self.columns)
+        return matrix
 
-    def from_matrix(self, matrix: NDArray) -> NDArray:
+    def from_matrix(self, matrix: Array) -> Array:
         """Return the ONNX tensor of `matrix`; the inverse of :meth:`to_matrix`."""
         permuted = matrix.reshape([self.grouped[a] for a in self.axes])
-        return permuted.transpose(np.argsort(self.axes)).reshape(self.shape)
+        tensor: Array = permuted.transpose(np.argsort(self.axes)).reshape(self.shape)
+        return tensor
 
 
 def conv_layout(shape: tuple[int, ...], groups: int) -> WeightLayout:
@@ -172,7 +179,7 @@ class Use:
         lead = np.broadcast_shapes(shape[:-2], self.batch)
         return math.prod(lead) // self.groups * shape[-1 if self.transposed else -2]
 
-    def columns(self, x: NDArray, chosen: NDArray | None = None) -> NDArray:
+    def columns(self, x: Array, chosen: Indices | None = None) -> Array:
         """Return the activation as columns of data (groups, n, columns).
 
         `chosen` holds indices in 0 .. n_columns(x.shape) - 1, or is None for all. With the
@@ -184,9 +191,13 @@ class Use:
             x = x.swapaxes(-1, -2)
         flat = self._stack(x)
         flat = flat if chosen is None else flat[:, chosen]
-        return flat if self.scale == 1 else flat * np.asarray(self.scale, flat.dtype)
+        if self.scale == 1:
+            return flat
+        wide = np.result_type(flat.dtype, np.float32)  # half precision would round the product
+        scaled: Array = flat * np.asarray(self.scale, wide)
+        return scaled
 
-    def _stack(self, x: NDArray) -> NDArray:
+    def _stack(self, x: Array) -> Array:
         """Return (groups, samples, columns) for a MatMul weight with batch axes."""
         if not any(size > 1 for size in self.batch):
             return x.reshape(1, -1, x.shape[-1])
@@ -198,7 +209,8 @@ class Use:
         x = np.broadcast_to(x, (*wanted, *x.shape[-2:]))
         group_axes = [i for i, f in enumerate(fixed) if f > 1]
         other = [i for i in range(x.ndim) if i not in group_axes]
-        return x.transpose(*group_axes, *other).reshape(self.groups, -1, x.shape[-1])
+        stacked: Array = x.transpose(*group_axes, *other)
+        return stacked.reshape(self.groups, -1, x.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -228,7 +240,7 @@ class Layer:
     weight: str
     chain: Chain
     layout: WeightLayout
-    dtype: np.dtype
+    dtype: np.dtype[Any]
     uses: tuple[Use, ...]
 
     @property
@@ -247,11 +259,11 @@ class Layer:
         """Every name that include and exclude patterns are matched with."""
         return (self.name, self.weight, *(use.node for use in self.uses))
 
-    def matrix(self, stored: NDArray) -> NDArray[np.float64]:
+    def matrix(self, stored: Array) -> NDArray[np.float64]:
         """Return the stored tensor as (groups, rows, columns) in float64."""
         return self.layout.to_matrix(self.chain.apply(stored)).astype(np.float64)
 
-    def stored(self, matrix: NDArray) -> NDArray:
+    def stored(self, matrix: Array) -> Array:
         """Return the tensor to store for `matrix`, rounded to the stored type."""
         return self.chain.invert(self.layout.from_matrix(matrix)).astype(self.dtype)
 

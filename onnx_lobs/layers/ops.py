@@ -9,7 +9,7 @@ from typing import cast
 
 import onnx
 
-from onnx_lobs.graph.model import Model, Scope, attributes
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes
 from onnx_lobs.layers.bias import find_add, find_input_bias
 from onnx_lobs.layers.chain import Root, trace
 from onnx_lobs.layers.layer import (
@@ -85,13 +85,28 @@ def match(place: Place) -> Match | str | None:
     if node.op_type in NOT_TAKEN:
         return NOT_TAKEN[node.op_type]
     reader = READERS.get(node.op_type)
-    if reader is None or node.domain not in ("", "ai.onnx"):
-        return None
+    if reader is None or node.domain not in DEFAULT_DOMAINS:
+        function = place.model.functions.get((node.domain, node.op_type))
+        return None if function is None else _function(function)
     return reader(place)
 
 
+def _function(function: onnx.FunctionProto) -> str | None:
+    """Return why a call of a model's own function is not taken, if it may hold weights."""
+    inside = {node.op_type for node in function.node}
+    if not inside & {*READERS, *NOT_TAKEN}:
+        return None
+    return "a function of the model: inline it first, onnx.inliner.inline_local_functions"
+
+
+def _conv_weight(place: Place) -> Root | str:
+    if isinstance(trace(place.model, place.scope, place.node.input[0]), Root):
+        return "both operands are constant"
+    return trace(place.model, place.scope, place.node.input[1])
+
+
 def _conv(place: Place) -> Match | str:
-    root = trace(place.model, place.scope, place.node.input[1])
+    root = _conv_weight(place)
     if isinstance(root, str):
         return root
     groups = cast(int, place.attribute("group", 1))
@@ -133,7 +148,7 @@ def _conv_geometry(place: Place, shape: tuple[int, ...]) -> Unfold:
 
 
 def _transposed_conv(place: Place) -> Match | str:
-    root = trace(place.model, place.scope, place.node.input[1])
+    root = _conv_weight(place)
     if isinstance(root, str):
         return root
     groups = cast(int, place.attribute("group", 1))
@@ -155,7 +170,7 @@ def _transposed_conv(place: Place) -> Match | str:
         flip=True,
         auto_pad=auto_pad if auto_pad.startswith("SAME") else "NOTSET",
         output_padding=output_padding,
-        output_shape=place.integers("output_shape", ()),
+        output_shape=place.integers("output_shape", ())[-len(kernel) :],
     )
     layout = transposed_conv_layout(root.shape, groups)
     use = _conv_use(place, groups, geometry, (groups * layout.rows,))
@@ -207,7 +222,7 @@ def _matmul(place: Place) -> Match | str | None:
     batch = root.shape[:-2]
     lead = batch if math.prod(batch) > 1 else ()
     if len(root.shape) == 1:
-        shape: tuple[int, ...] = (1,)
+        shape: tuple[int, ...] = ()
     elif constant_right:
         shape = (*lead, 1, layout.rows) if lead else (layout.rows,)
     else:

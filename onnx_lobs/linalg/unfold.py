@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,9 @@ def resolve(geometry: Unfold, spatial: tuple[int, ...]) -> Unfold:
 
     For Conv, ``SAME`` makes the output ``ceil(input / stride)``. For ConvTranspose, the total
     padding follows from ``output_shape``, which under ``SAME`` is ``input * stride``
-    (ONNX operator specification).
+    (ONNX operator specification). It is never negative: where a kernel is smaller than its
+    stride, ``SAME`` gives a smaller output, and ``output_shape`` zeros at the end, as
+    onnxruntime has it.
     """
     if geometry.flip:
         return _resolve_transposed(geometry, spatial)
@@ -88,8 +94,10 @@ def _resolve_transposed(geometry: Unfold, spatial: tuple[int, ...]) -> Unfold:
         )
     ]
     totals = [f - w for f, w in zip(full, wanted, strict=True)]
+    if not geometry.output_shape:
+        totals = [max(t, 0) for t in totals]
     upper = geometry.auto_pad == "SAME_UPPER"
-    begin = [_smaller_half(t, upper) for t in totals]
+    begin = [_smaller_half(max(t, 0), upper) for t in totals]
     end = [t - b for t, b in zip(totals, begin, strict=True)]
     return replace(
         geometry,
@@ -116,7 +124,9 @@ def transposed_pads(
     return (*lo, *hi)
 
 
-def unfold(x: NDArray, geometry: Unfold, groups: int, chosen: NDArray | None = None) -> NDArray:
+def unfold(
+    x: Array, geometry: Unfold, groups: int, chosen: Indices | None = None
+) -> Array:
     """Return the windows of `x` as matrices, one per group.
 
     Parameters
@@ -145,7 +155,8 @@ def unfold(x: NDArray, geometry: Unfold, groups: int, chosen: NDArray | None = N
     if chosen is None:
         flat = windows.reshape(n * math.prod(out), groups, -1)
     else:
-        flat = windows[np.unravel_index(chosen, (n, *out))].reshape(len(chosen), groups, -1)
+        picked: Array = windows[np.unravel_index(chosen, (n, *out))]
+        flat = picked.reshape(len(chosen), groups, -1)
     assert flat.shape[2] == c // groups * geometry.taps
     return np.moveaxis(flat, 1, 0)
 
@@ -163,7 +174,7 @@ def n_positions(shape: tuple[int, ...], geometry: Unfold) -> int:
     return count
 
 
-def sliding_windows(x: NDArray, geometry: Unfold) -> NDArray:
+def sliding_windows(x: Array, geometry: Unfold) -> Array:
     """Return a view (samples, channels, *output, *kernel) of the padded input."""
     geometry = resolve(geometry, x.shape[2:])
     nd = len(geometry.kernel)
@@ -172,22 +183,26 @@ def sliding_windows(x: NDArray, geometry: Unfold) -> NDArray:
         x, geometry.extent, axis=tuple(range(2, 2 + nd))
     )
     strides = [slice(None, None, s) for s in geometry.strides]
-    step = -1 if geometry.flip else 1
     taps = [slice(None, None, d) for d in geometry.dilations]
-    windows = windows[(slice(None), slice(None), *strides, *taps)]
-    return windows[(Ellipsis, *[slice(None, None, step)] * nd)]
+    every: tuple[slice, ...] = (slice(None), slice(None), *strides, *taps)
+    windows = windows[every]
+    if geometry.flip:
+        windows = np.flip(windows, axis=tuple(range(2 + nd, 2 + 2 * nd)))
+    return windows
 
 
-def _insert_zeros(x: NDArray, upsample: tuple[int, ...]) -> NDArray:
+def _insert_zeros(x: Array, upsample: tuple[int, ...]) -> Array:
     if all(factor == 1 for factor in upsample):
         return x
     sizes = [(s - 1) * m + 1 for s, m in zip(x.shape[2:], upsample, strict=True)]
     wide = np.zeros((*x.shape[:2], *sizes), x.dtype)
-    wide[(slice(None), slice(None), *[slice(None, None, m) for m in upsample])] = x
+    spread = [slice(None, None, m) for m in upsample]
+    every: tuple[slice, ...] = (slice(None), slice(None), *spread)
+    wide[every] = x
     return wide
 
 
-def _pad(x: NDArray, pads: tuple[int, ...]) -> NDArray:
+def _pad(x: Array, pads: tuple[int, ...]) -> Array:
     nd = len(pads) // 2
     begin, end = pads[:nd], pads[nd:]
     if any(p < 0 for p in pads):
@@ -195,7 +210,8 @@ def _pad(x: NDArray, pads: tuple[int, ...]) -> NDArray:
             slice(max(-b, 0), size - max(-e, 0))
             for b, e, size in zip(begin, end, x.shape[2:], strict=True)
         ]
-        x = x[(slice(None), slice(None), *crop)]
+        every: tuple[slice, ...] = (slice(None), slice(None), *crop)
+        x = x[every]
     if any(p > 0 for p in pads):
         width = [(max(b, 0), max(e, 0)) for b, e in zip(begin, end, strict=True)]
         x = np.pad(x, [(0, 0), (0, 0), *width])

@@ -1,0 +1,144 @@
+"""One layer from its moments to its new weights: target, damping, method, refit, bias, errors.
+
+With inputs x of the pruned network and pre-activations y = W x_d of the dense one, a layer is
+solved for ``min sum ||y - V x - c||²`` over the sparse V and, where the layer has a bias that
+may change, over c too, which centres the moments. Few samples over-fit the dense target, so
+it is mixed with the layer's own outputs on the pruned inputs, in a proportion chosen on the
+batches that were held out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_lobs.layerwise.augmented import solve_with_bias
+from onnx_lobs.layerwise.task import (
+    Array,
+    LayerTask,
+    Outcome,
+    Sums,
+    add_up,
+    bias_changes,
+    excess,
+)
+from onnx_lobs.solvers import METHODS, Problem, refit_mask, solve
+
+FIRST_MIX = 0.5
+SAME_TARGET = 1e-10  # below this the two targets differ by the rounding of float32 sums only
+
+
+def default_damp(count: int, columns: int) -> float:
+    """Return the damping for `count` columns of data on `columns` inputs.
+
+    1e-3 of the mean diagonal is right from about 8 columns of data per input on; with fewer,
+    the smallest eigenvalues are noise and need more.
+    """
+    ratio = count / columns
+    return 1e-3 if ratio >= 8 else 1e-2 if ratio >= 2 else 1e-1
+
+
+def solve_layer(task: LayerTask) -> Outcome:
+    """Prune one layer.
+
+    Returns
+    -------
+    Outcome
+        Weights with exactly ``n_prune`` zeros (methods that prune the bias may place some
+        of them there), and the bias change of each use.
+
+    Raises
+    ------
+    SolverError
+        As :func:`onnx_lobs.solvers.solve`.
+
+    Notes
+    -----
+    The zeros, and the proportion of the dense target, are chosen without the held-out
+    batches; the last refit uses all of them. Cost: the method, and three refits.
+    """
+    method = METHODS[task.method]
+    if method.prunes_bias:
+        return solve_with_bias(task)
+    fit = add_up(task.calibration.fit, task.centred, task.weight)
+    damp = task.damp if task.damp is not None else default_damp(fit.count, task.weight.shape[2])
+    problem = _problem(task, fit, damp, FIRST_MIX if task.has_target else 0.0)
+    refits = method.refits if task.refit is None else task.refit
+    solution = solve(problem, task.method, refit=refits and not task.has_target)
+    info = {k: v for k, v in solution.info.items() if k != "damp"}
+    if not refits:
+        changes = bias_changes(task, solution.weight, allowed=False)
+        return Outcome(solution.weight, changes, solution.status, damp, None, None, info)
+    mix, held_error = _choose_mix(task, problem, solution.mask, solution.weight, fit)
+    whole = _problem(task, task.sums, damp, mix)
+    weight = np.where(solution.mask, refit_mask(whole, solution.mask), 0.0)
+    return Outcome(
+        weight,
+        bias_changes(task, weight),
+        solution.status,
+        damp,
+        mix if task.has_target else None,
+        held_error,
+        info,
+    )
+
+
+def _problem(task: LayerTask, sums: Sums, damp: float, mix: float) -> Problem:
+    """Return the solver's problem, aiming `mix` of the way at the dense target."""
+    scale = 2 / max(sums.count, 1)
+    own = task.weight @ sums.scatter
+    return Problem(
+        weight=task.weight,
+        hessian=scale * sums.scatter,
+        n_prune=task.n_prune,
+        cross=scale * (own + mix * (sums.cross - own)) if task.has_target else None,
+        pattern=task.pattern,
+        taps=task.taps,
+        damp=damp,
+        target_energy=0.5 * scale * sums.energy if task.has_target else None,
+        seed=task.seed,
+    )
+
+
+def _choose_mix(
+    task: LayerTask,
+    problem: Problem,
+    mask: NDArray[np.bool_],
+    weight: Array,
+    fit: Sums,
+) -> tuple[float, float | None]:
+    """Return the share of the dense target that is best on the held-out batches.
+
+    On a given mask the refit is linear in its target, so V(a) = (1 - a) V0 + a V1 and the
+    held-out error is a parabola in a. Also returns the relative held-out error there.
+    """
+    held = add_up(task.calibration.held, task.centred, task.weight)
+    mix = FIRST_MIX
+    if task.has_target:
+        scale = 2 / max(fit.count, 1)
+        own = scale * (task.weight @ fit.scatter)
+        both = dataclasses.replace(
+            problem,
+            weight=np.concatenate([task.weight, task.weight], axis=1),
+            cross=np.concatenate([own, scale * fit.cross], axis=1),
+            n_prune=2 * problem.n_prune,
+        )
+        double = np.concatenate([mask, mask], axis=1)
+        first, last = np.split(np.where(double, refit_mask(both, double), 0.0), 2, axis=1)
+        if held.count:
+            mix = _best_mix(first, last, held)
+        weight = first + mix * (last - first)
+    if held.count == 0 or held.energy <= 0:
+        return mix, None
+    return mix, excess(weight, held) / held.energy
+
+
+def _best_mix(first: Array, last: Array, held: Sums) -> float:
+    step = last - first
+    curvature = float(np.vdot(step @ held.scatter, step))
+    slope = float(np.vdot(step, held.cross - first @ held.scatter))
+    if curvature <= SAME_TARGET * held.energy:
+        return 1.0
+    return float(np.clip(slope / curvature, 0.0, 1.0))

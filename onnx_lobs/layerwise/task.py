@@ -1,0 +1,181 @@
+"""What is asked of one layer, the sums that its moments give, and the errors they predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_lobs.linalg.gram import Calibration, Moments
+from onnx_lobs.pattern import Pattern, Unstructured
+from onnx_lobs.solvers import Status
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Moments of all uses of a layer, added up.
+
+    ``scatter`` (groups, d, d) is sum x x^T, ``cross`` (groups, rows, d) sum y x^T, `energy`
+    sum y², about the means for the uses that are centred; `count` the columns of data.
+    """
+
+    scatter: Array
+    cross: Array
+    energy: float
+    count: int
+
+
+def add_up(moments: Sequence[Moments], centred: Sequence[bool], weight: Array) -> Sums:
+    """Return the sums over all uses; without targets, y = W x."""
+    groups, rows, columns = weight.shape
+    scatter = np.zeros((groups, columns, columns))
+    cross = np.zeros((groups, rows, columns))
+    energy, count = 0.0, 0
+    for use, centre in zip(moments, centred, strict=True):
+        n = use.inputs.count
+        if n == 0:
+            continue
+        own = use.inputs.scatter(centre)
+        if use.targets is None:
+            towards = weight @ own
+            energy += float(np.vdot(towards, weight))
+        else:
+            mean = use.targets.total / n
+            shift = n * mean[:, :, None] * use.inputs.mean[:, None, :] if centre else 0.0
+            towards = use.targets.cross - shift
+            energy += float(use.targets.energy.sum() - (n * (mean**2).sum() if centre else 0.0))
+        scatter += own
+        cross += towards
+        count += n
+    return Sums(scatter, cross, energy, count)
+
+
+@dataclass(frozen=True)
+class LayerTask:
+    """What is asked of one layer.
+
+    Parameters
+    ----------
+    weight
+        W (groups, rows, columns), float64.
+    calibration
+        Moments per use, with targets of this layer's rows only.
+    centred
+        Per use: whether its bias may change, which absorbs the mean error.
+    bias
+        Present bias (groups, rows) for methods that prune it too, or None.
+    n_prune, pattern, taps
+        As in :class:`onnx_lobs.solvers.Problem`.
+    method, refit
+        Name in METHODS; whether the exact refit ends it (None: as the method was made).
+    damp
+        Fraction of the mean diagonal, or None to choose it from the amount of data.
+    """
+
+    weight: Array
+    calibration: Calibration
+    centred: tuple[bool, ...]
+    n_prune: int
+    bias: Array | None = None
+    pattern: Pattern = field(default_factory=Unstructured)
+    taps: int = 1
+    method: str = "joint"
+    refit: bool | None = None
+    damp: float | None = None
+    seed: int = 0
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the layer aims at the dense network rather than at its own outputs."""
+        return self.calibration.fit[0].targets is not None
+
+    @cached_property
+    def moments(self) -> tuple[Moments, ...]:
+        """Moments of each use over all batches. Computed once."""
+        return tuple(self.calibration.total(use) for use in range(len(self.centred)))
+
+    @cached_property
+    def sums(self) -> Sums:
+        """The sums over all batches and uses. Computed once."""
+        return add_up(self.moments, self.centred, self.weight)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A solved layer: weights before rounding, and how they came about.
+
+    ``held_error`` is the relative error on the held-out batches of the weights fitted
+    without them; None when nothing was held out or the method does not refit.
+    """
+
+    weight: Array
+    bias_change: tuple[Array | None, ...]
+    status: Status
+    damp: float
+    target: float | None
+    held_error: float | None
+    info: dict[str, float | str | int]
+
+
+def excess(weight: Array, sums: Sums) -> float:
+    """Return sum ||y - V x||² about the means of the centred uses; rounding may make it < 0."""
+    gradient = weight @ sums.scatter - 2 * sums.cross
+    return max(float(np.vdot(gradient, weight)) + sums.energy, 0.0)
+
+
+def bias_changes(task: LayerTask, weight: Array, allowed: bool = True) -> tuple[Array | None, ...]:
+    """Return, per use, the mean of y - V x, which its bias takes up; None if it may not."""
+    changes: list[Array | None] = []
+    for moments, centre in zip(task.moments, task.centred, strict=True):
+        possible = allowed and centre and moments.inputs.count > 0
+        changes.append(_mean_change(moments, task.weight, weight) if possible else None)
+    return tuple(changes)
+
+
+def _mean_change(moments: Moments, dense: Array, weight: Array) -> Array:
+    mean = moments.inputs.mean
+    if moments.targets is None:
+        return np.asarray(np.einsum("grd,gd->gr", dense - weight, mean))
+    target = moments.targets.total / moments.inputs.count
+    return np.asarray(target - np.einsum("grd,gd->gr", weight, mean))
+
+
+def relative_error(task: LayerTask, weight: Array, bias_change: Sequence[Array | None]) -> float:
+    """Return the mean squared change of the pre-activations over the dense ones' energy.
+
+    Parameters
+    ----------
+    task
+        Its moments over all batches are used. Not modified.
+    weight
+        V (groups, rows, columns), the values as stored.
+    bias_change
+        Per use: what was added to its bias, or None.
+
+    Returns
+    -------
+    float
+        sum ||y - V x - c||² / sum ||y||², the latter about the mean of y where the bias of
+        the use may change. 0.0 when there is no energy and no error, else infinity.
+    """
+    sums = task.sums
+    squared = excess(weight, sums)
+    for moments, centre, change in zip(task.moments, task.centred, bias_change, strict=True):
+        if centre and moments.inputs.count:
+            left = _mean_change(moments, task.weight, weight)
+            left = left if change is None else left - change
+            squared += moments.inputs.count * float((left**2).sum())
+    if sums.energy <= 0:
+        return 0.0 if squared <= 0 else float("inf")
+    return squared / sums.energy
+
+
+def magnitude_weight(task: LayerTask) -> Array:
+    """Return W with its smallest weights zeroed and nothing else changed."""
+    mask = task.pattern.select(np.abs(task.weight), task.n_prune, task.taps)
+    return np.where(mask, task.weight, 0.0)

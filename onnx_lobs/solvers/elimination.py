@@ -1,0 +1,175 @@
+"""Greedy elimination of weights, many rows in lockstep, with blocked downdates.
+
+A row is a vector w of candidates with the covariance G, the inverse of the Hessian that the
+candidates have once all other weights are optimal. Removing weight p costs ``w_p² / (2 G_pp)``
+and leaves the optimum of the remaining ones::
+
+    p = argmin w_p² / G_pp     w -= w_p / G_pp G_p     G -= G_p G_pᵀ / G_pp
+
+The last B eliminations are held in U (B, n) with ``G_now = G - UᵀU`` never formed: a step reads
+one row of G, corrects it by U and updates w and the diagonal. Every B steps G is downdated by one
+SYRK (its lower triangle only), and what is settled is cut out when that pays. Each row does its
+t-th step together with all others of the batch, so Python's overhead is shared.
+
+Paper: Frantar, Alistarh, Optimal Brain Compression, NeurIPS 2022 (arXiv 2208.11580); Hassibi,
+Stork 1993. Cost per row: n³/3 flops in SYRK, B n² / 2 in products of a vector and U.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import blas
+
+from onnx_lobs.pattern import IntArray
+
+Float = NDArray[np.floating[Any]]
+CUT = 0.8  # settled candidates are cut out of G when fewer than this share is left
+
+
+@dataclass(frozen=True)
+class Trace:
+    """In which order candidates went and what each cost.
+
+    Attributes
+    ----------
+    order
+        (rows, steps) uint16 or uint32 positions; a row that ran out of candidates is padded with
+        its last position at an infinite cost.
+    cost
+        (rows, steps) float32: what the step adds to ½ of the quadratic, >= 0.
+    """
+
+    order: NDArray[np.unsignedinteger[Any]]
+    cost: NDArray[np.float32]
+
+
+def eliminate(
+    inverse: Float,
+    weight: Float,
+    steps: int,
+    real: NDArray[np.bool_] | None = None,
+    quota: tuple[IntArray, IntArray] | None = None,
+) -> Trace:
+    """Eliminate `steps` candidates of every row, the cheapest first.
+
+    Parameters
+    ----------
+    inverse
+        G (rows, n, n), symmetric, float32 or float64; only the lower triangle is read.
+        **Overwritten.**
+    weight
+        w (rows, n). Overwritten.
+    steps
+        Eliminations per row, <= n.
+    real
+        (rows, n) bool; False marks padding, which is never eliminated. G must be the identity
+        there.
+    quota
+        For N:M: the unit (n,) that each candidate belongs to, and the number that may go from each
+        unit (units,); None: no limit.
+    """
+    return _Elimination(inverse, weight, steps, real, quota).run()
+
+
+class _Elimination:
+    """The state of one batch: G, w, diag, U and which original candidate each column is."""
+
+    def __init__(
+        self,
+        inverse: Float,
+        weight: Float,
+        steps: int,
+        real: NDArray[np.bool_] | None,
+        quota: tuple[IntArray, IntArray] | None,
+    ) -> None:
+        rows, n = weight.shape
+        self.steps = steps
+        self.block = 64 if n >= 256 else 32
+        self.inverse, self.weight = inverse, weight
+        self.diagonal = np.diagonal(inverse, axis1=1, axis2=2).copy()
+        kind = np.uint16 if n < 1 << 16 else np.uint32
+        self.column = np.broadcast_to(np.arange(n, dtype=kind), (rows, n)).copy()
+        self.alive = np.ones((rows, n), dtype=np.bool_) if real is None else real.copy()
+        self.unit = None if quota is None else np.broadcast_to(quota[0], (rows, n))
+        self.left = None if quota is None else np.broadcast_to(quota[1], (rows, quota[1].size))
+        if self.left is not None and self.unit is not None:
+            self.left = self.left.copy()
+            self.alive &= np.take_along_axis(self.left, self.unit, axis=1) > 0
+        self.order = np.zeros((rows, steps), dtype=kind)
+        self.cost = np.full((rows, steps), np.inf, dtype=np.float32)
+        self.held = np.empty((rows, self.block, n), dtype=inverse.dtype)
+
+    def run(self) -> Trace:
+        """Do all steps."""
+        rows = np.arange(len(self.weight))
+        with np.errstate(invalid="ignore", over="ignore"):
+            for step in range(self.steps):
+                at = step % self.block
+                if step and at == 0:
+                    self._downdate()
+                self._step(rows, step, at)
+        return Trace(self.order, self.cost)
+
+    def _step(self, rows: IntArray, step: int, at: int) -> None:
+        scores = self.weight * self.weight
+        scores /= self.diagonal
+        scores[~self.alive] = np.inf
+        pivot = scores.argmin(axis=1)
+        best = scores[rows, pivot]
+        self.order[:, step] = self.column[rows, pivot]
+        self.cost[:, step] = 0.5 * best
+        row = self._row(rows, pivot)
+        if at:
+            factors = self.held[rows, :at, pivot]
+            row -= np.matmul(factors[:, None, :], self.held[:, :at])[:, 0]
+        root = 1 / np.sqrt(np.maximum(self.diagonal[rows, pivot], np.finfo(row.dtype).tiny))
+        done = ~np.isfinite(best)
+        root[done] = 0.0
+        row *= root[:, None]
+        self.held[:, at] = row
+        self.weight -= row * (self.weight[rows, pivot] * root)[:, None]
+        self.diagonal -= row * row
+        np.maximum(self.diagonal, np.finfo(row.dtype).tiny, out=self.diagonal)
+        self.alive[rows, pivot] = False
+        if self.left is not None and self.unit is not None:
+            unit = self.unit[rows, pivot]
+            self.left[rows, unit] -= 1
+            full = np.flatnonzero(self.left[rows, unit] == 0)
+            self.alive[full] &= self.unit[full] != unit[full, None]
+
+    def _row(self, rows: IntArray, pivot: IntArray) -> Float:
+        """Return row `pivot` of each symmetric G, from its lower triangle."""
+        if len(rows) == 1:
+            p = int(pivot[0])
+            row = self.inverse[0, :, p].copy()
+            row[:p] = self.inverse[0, p, :p]
+            return row[None]
+        below = np.arange(self.weight.shape[1]) <= pivot[:, None]
+        return np.where(below, self.inverse[rows, pivot], self.inverse[rows, :, pivot])
+
+    def _downdate(self) -> None:
+        """Apply U to G and cut out the settled candidates when enough are."""
+        syrk = blas.ssyrk if self.inverse.dtype == np.float32 else blas.dsyrk
+        left = int(self.alive.sum(axis=1).max(initial=0))
+        if left < CUT * self.weight.shape[1] and left:
+            self._cut(left)
+        for matrix, held in zip(self.inverse, self.held, strict=True):
+            syrk(-1.0, held.T, beta=1.0, c=matrix.T, overwrite_c=1)
+
+    def _cut(self, left: int) -> None:
+        """Keep `left` columns per row: those alive, and a few settled ones where fewer are."""
+        keep = np.sort(np.argsort(~self.alive, axis=1, kind="stable")[:, :left], axis=1)
+        inverse = np.empty((len(keep), left, left), dtype=self.inverse.dtype)
+        held = np.empty((len(keep), self.block, left), dtype=inverse.dtype)
+        for row, columns in enumerate(keep):
+            inverse[row] = self.inverse[row].take(columns, axis=0).take(columns, axis=1)
+            self.held[row].take(columns, axis=1, out=held[row])
+        self.inverse, self.held = inverse, held
+        for name in ("weight", "diagonal", "alive", "column"):
+            setattr(self, name, np.take_along_axis(getattr(self, name), keep, axis=1))
+        if self.unit is not None:
+            self.unit = np.take_along_axis(self.unit, keep, axis=1)

@@ -1,0 +1,214 @@
+"""The report on the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+from rich.console import Console, RenderableType
+
+from onnx_lobs.inspection import Inspection, LayerRow
+from onnx_lobs.report.inspection import render_inspection
+from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, SkipRecord, Totals
+from onnx_lobs.report.skips import MOST_ROWS, group_skips
+from onnx_lobs.report.text import render_report
+
+LONG = "/model/encoder/layer.0/attention/self/query/MatMul"
+LAYERS = (
+    LayerRecord("/fc1/Gemm", "Gemm", 235_200, 218_736, 0.01234, 0.0789, "solved", 1.23),
+    LayerRecord(LONG, "ConvTranspose", 1_000_000, 930_000, 1.2345e-5, 0.0456, "solved", 12.4),
+)
+REPORT = Report(
+    model="m.onnx",
+    options={"storage": "dense"},
+    data="calibration.npz (5000 samples)",
+    layers=LAYERS,
+    skipped=(SkipRecord("/lstm", "LSTM", "its weights are not a matrix"),),
+    totals=Totals(1_235_200, 1_148_736, 14.2, (5_000_000, 5_000_100), (4_600_000, 500_000)),
+    output=OutputRecord(0.0123, 0.9838, 0.981, 10_000),
+    output_path="m_pruned.onnx",
+)
+INSPECTION = Inspection(
+    model="m.onnx",
+    opset=17,
+    ir_version=8,
+    producer="pytorch 2.4",
+    file_bytes=1_234_567,
+    layers=(
+        LayerRow("/conv/Conv", "Conv", (64, 1, 3, 3), "float32", 64, 1, 9, 576, 12, 1),
+        LayerRow(LONG, "MatMul", (768, 768), "float16", 1, 768, 768, 589_824, 0, 1),
+    ),
+    skipped=(SkipRecord("/lstm", "LSTM", "its weights are not a matrix"),),
+)
+
+
+def rendered(what: RenderableType, width: int = 100, *, color: bool = False) -> str:
+    console = Console(
+        width=width,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        highlight=False,
+        legacy_windows=False,
+        no_color=False,
+    )
+    with console.capture() as capture:
+        console.print(what)
+    return capture.get()
+
+
+def words(what: RenderableType, width: int = 100) -> str:
+    return " ".join(rendered(what, width).split())
+
+
+def with_(**changes: object) -> Report:
+    return dataclasses.replace(REPORT, **changes)  # type: ignore[arg-type]
+
+
+def skips(n: int, reason: str = "{} weights, fewer than 64") -> tuple[SkipRecord, ...]:
+    return tuple(SkipRecord(f"node{i}", "Conv", reason.format(i)) for i in range(n))
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("what", [render_report(REPORT), render_inspection(INSPECTION)])
+def test_no_line_is_wider_than_the_terminal_and_both_ends_of_a_name_stay(
+    what: RenderableType, width: int
+) -> None:
+    text = rendered(what, width)
+    assert max(map(len, text.splitlines())) <= width
+    (row,) = [line for line in text.splitlines() if line.startswith("/mod")]
+    assert row.split()[0].endswith("MatMul")
+
+
+def test_a_row_holds_all_figures_of_its_layer() -> None:
+    lines = rendered(render_report(REPORT)).splitlines()
+    (row,) = [line.split() for line in lines if line.startswith("/fc1")]
+    assert row == [
+        *("/fc1/Gemm", "Gemm", "235,200", "93.0", "%", "0.0123", "0.0789", "6.4x", "solved"),
+        "1.2",
+    ]
+
+
+def test_a_name_is_whole_where_there_is_room_and_never_markup() -> None:
+    layer = dataclasses.replace(LAYERS[0], name="/a[bold]/b[0]")
+    assert "/a[bold]/b[0]" in rendered(render_report(with_(layers=(layer,))))
+    assert LONG in rendered(render_report(REPORT), 140)
+
+
+def test_without_color_there_is_no_escape_and_with_it_a_loss_is_yellow() -> None:
+    worse = dataclasses.replace(LAYERS[0], magnitude_error=0.001)
+    report = with_(layers=(worse,))
+    assert "\x1b" not in rendered(render_report(report))
+    assert re.search("\x1b\\[33m *0.1x", rendered(render_report(report), color=True))
+    assert "\x1b[33m" not in rendered(render_report(REPORT), color=True)
+
+
+def test_totals_name_sizes_factors_and_score_with_its_standard_error() -> None:
+    text = words(render_report(REPORT))
+    assert "zeros 1,148,736 of 1,235,200 weights (93.0 %)" in text
+    assert "file 5.00 MB -> 5.00 MB (same size)" in text
+    assert "file, gzipped 4.60 MB -> 500 kB (9.20x smaller)" in text
+    assert "output error 0.0123 " in text
+    assert "98.38 ± 0.13 % -> 98.10 ± 0.14 % (-0.28 points on 10,000 samples)" in text
+    assert "time 14.2 s" in text
+
+
+def test_what_was_not_measured_is_not_shown() -> None:
+    text = words(render_report(with_(totals=Totals(1, 0, 0.0), output=OutputRecord(None))))
+    assert "gzipped" not in text
+    assert "top-1" not in text
+    assert "output error none: the network has no floating output" in text
+
+
+def test_a_remedy_is_said_once_per_status() -> None:
+    layer = dataclasses.replace(LAYERS[0], status="damped", remedy="Give more samples.")
+    text = words(render_report(with_(layers=(layer, layer, LAYERS[1]))))
+    assert text.count("Give more samples.") == 1
+    assert "damped (2 layers): Give more samples." in text
+    assert "damped (1 layer): " in words(render_report(with_(layers=(layer,))))
+
+
+def test_warnings_stand_in_a_yellow_panel() -> None:
+    report = with_(warnings=("random inputs were used", "too few samples"))
+    text = rendered(render_report(report), color=True)
+    assert "\x1b[1;33m 2 warnings" in text
+    assert "random inputs were used" in text
+    assert "─ warning ─" in rendered(render_report(with_(warnings=("one",))))
+    assert "warning" not in rendered(render_report(REPORT))
+
+
+@pytest.mark.parametrize(
+    ("storage", "hint"),
+    [
+        ("dense", "--format sparse shrinks the file itself"),
+        ("sparse", "makes them dense when it loads them"),
+    ],
+)
+def test_the_hint_is_honest_about_the_format(storage: str, hint: str) -> None:
+    text = words(render_report(with_(options={"storage": storage})))
+    assert "written to m_pruned.onnx" in text
+    assert hint in text
+
+
+def test_without_a_file_there_is_no_hint() -> None:
+    text = words(render_report(with_(output_path=None)))
+    assert "note:" not in text
+    assert "written" not in text
+
+
+def test_a_long_path_is_whole() -> None:
+    path = "/a" * 90
+    assert path in rendered(render_report(with_(output_path=path)), 80).replace("\n", "")
+
+
+def test_few_skipped_nodes_are_listed_with_their_reasons() -> None:
+    text = words(render_report(with_(skipped=skips(MOST_ROWS))))
+    for i in range(MOST_ROWS):
+        assert f"node{i} Conv {i} weights, fewer than 64" in text
+    assert "skipped" not in words(render_report(with_(skipped=())))
+
+
+def test_many_skipped_nodes_are_grouped_unless_all_are_wanted() -> None:
+    report = with_(skipped=(*skips(MOST_ROWS), SkipRecord("/l", "LSTM", "inside a Loop")))
+    text = words(render_report(report))
+    assert "skipped nodes: 13 (-v lists them)" in text
+    assert "12 … weights, fewer than 64 Conv node0 1 inside a Loop LSTM /l Conv node1" not in text
+    assert "12 … weights, fewer than 64 Conv node0 Conv node1" in text
+    assert "node2" not in text
+    assert "node11 Conv 11 weights" in words(render_report(report, verbose=True))
+
+
+def test_skips_are_grouped_by_what_their_reasons_have_in_common() -> None:
+    records = (
+        SkipRecord("a", "LSTM", "inside a Loop"),
+        *skips(2),
+        *skips(2, "its weight is read by 'x', 3 times"),
+    )
+    assert [(reason, len(group)) for reason, group in group_skips(records)] == [
+        ("… weights, fewer than 64", 2),
+        ("its weight is read by 'x', 3 times", 2),
+        ("inside a Loop", 1),
+    ]
+
+
+def test_an_inspection_tells_model_layers_and_zeros() -> None:
+    text = words(render_inspection(INSPECTION), 120)
+    assert "m.onnx opset 17, IR 8, by pytorch 2.4, 1.23 MB" in text
+    assert "/conv/Conv Conv 64x1x3x3 float32 64x1x9 576 2.1 %" in text
+    assert f"{LONG} MatMul 768x768 float16 768x768 589,824 0.0 %" in text
+    assert "2 layers, 590,400 prunable weights, 12 zeros (0.0 %)" in text
+    assert "/lstm LSTM its weights are not a matrix" in text
+
+
+def test_uses_are_shown_only_where_a_weight_is_tied() -> None:
+    assert "uses" not in words(render_inspection(INSPECTION))
+    tied = dataclasses.replace(INSPECTION.layers[0], uses=3)
+    text = words(render_inspection(dataclasses.replace(INSPECTION, layers=(tied,))))
+    assert "zeros uses" in text
+    assert "2.1 % 3" in text
+
+
+def test_an_inspection_without_layers_says_so() -> None:
+    nothing = dataclasses.replace(INSPECTION, layers=(), skipped=(), producer="", file_bytes=0)
+    text = words(render_inspection(nothing))
+    assert "opset 17, IR 8 no layer can be pruned" in text

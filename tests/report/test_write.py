@@ -1,0 +1,68 @@
+"""A record in a file: all of it, or nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.report.write import check_report, write_report
+
+
+def test_the_text_replaces_the_file_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text("old")
+    write_report(path, '{"name": "é"}')
+    assert path.read_text(encoding="utf-8") == '{"name": "é"}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "r.json"
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ConfigError, match="cannot be written: No space left on device; choose"):
+        write_report(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_gone_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be written: No such file"):
+        write_report(tmp_path / "gone" / "r.json", "{}")
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("r.html", "has an unknown form; name it .json"),
+        ("folder.json", "is a folder; name a file"),
+        ("gone/r.json", "does not exist; create it"),
+        ("there.json", "exists; name another, or give --overwrite"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_refused(tmp_path: Path, name: str, match: str) -> None:
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "there.json").touch()
+    with pytest.raises(ConfigError, match=match):
+        check_report(tmp_path / name, overwrite=False)
+
+
+def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(ConfigError, match="is not writable; choose another"):
+        check_report(tmp_path / "r.json", overwrite=False)
+
+
+def test_an_existing_report_may_be_overwritten_and_a_new_one_written(tmp_path: Path) -> None:
+    path = tmp_path / "r.JSON"
+    check_report(path, overwrite=False)
+    path.touch()
+    check_report(path, overwrite=True)

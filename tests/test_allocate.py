@@ -1,0 +1,72 @@
+"""Budgets: exact totals, ERK densities, fixed layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onnx_lobs.allocate import AUTO_ERK, Slot, allocate
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.pattern import NM, Unstructured
+
+LENET = [Slot((1, 300, 784)), Slot((1, 100, 300)), Slot((1, 10, 100))]
+
+
+@pytest.mark.parametrize("rule", ["uniform", "erk", "auto"])
+@pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.333, 0.5, 0.93, 0.999])
+def test_zeros_add_up_to_the_sparsity_exactly(rule: str, sparsity: float) -> None:
+    zeros = allocate(LENET, sparsity, rule, Unstructured())
+    total = sum(slot.size for slot in LENET)
+    assert sum(zeros) == round(sparsity * total)
+    assert all(0 <= n <= slot.size for n, slot in zip(zeros, LENET, strict=True))
+
+
+def test_uniform_gives_every_layer_the_same_sparsity_up_to_rounding() -> None:
+    zeros = allocate(LENET, 0.7, "uniform", Unstructured())
+    for n, slot in zip(zeros, LENET, strict=True):
+        assert abs(n - 0.7 * slot.size) <= 1
+
+
+def test_erk_densities_are_proportional_to_sum_over_product_where_below_one() -> None:
+    slots = [Slot((1, 300, 784)), Slot((1, 200, 300))]
+    zeros = allocate(slots, 0.9, "erk", Unstructured())
+    density = [1 - n / slot.size for n, slot in zip(zeros, slots, strict=True)]
+    expected = (1084 / (300 * 784)) / (500 / (200 * 300))
+    # one weight of rounding in 235,200
+    assert density[0] / density[1] == pytest.approx(expected, rel=1e-3)
+
+
+def test_erk_counts_kernel_sizes_of_a_convolution() -> None:
+    conv = Slot((1, 50, 500), taps=25, kernel=(5, 5))
+    zeros = allocate([conv, Slot((1, 500, 800))], 0.9, "erk", Unstructured())
+    density = 1 - np.array(zeros) / [25000, 400000]
+    expected = ((50 + 20 + 5 + 5) / 25000) / (1300 / 400000)
+    assert density[0] / density[1] == pytest.approx(expected, rel=1e-3)
+
+
+def test_erk_leaves_a_small_layer_dense_and_the_rest_exact() -> None:
+    zeros = allocate(LENET, 0.93, "erk", Unstructured())
+    assert zeros[2] == 0
+
+
+@pytest.mark.parametrize(("sparsity", "rule"), [(AUTO_ERK, "uniform"), (0.9, "erk")])
+def test_auto_is_uniform_up_to_the_limit_and_erk_above(sparsity: float, rule: str) -> None:
+    assert allocate(LENET, sparsity, "auto", Unstructured()) == allocate(
+        LENET, sparsity, rule, Unstructured()
+    )
+
+
+def test_a_fixed_layer_gets_its_own_sparsity_and_the_others_theirs() -> None:
+    slots = [LENET[0], Slot((1, 100, 300), fixed=0.25), LENET[2]]
+    zeros = allocate(slots, 0.5, "uniform", Unstructured())
+    assert zeros[1] == 7500
+    assert zeros[0] + zeros[2] == round(0.5 * (235200 + 1000))
+
+
+def test_a_pattern_gets_counts_that_it_can_hold() -> None:
+    assert allocate(LENET, 0.5, "uniform", NM(2, 4)) == (117600, 15000, 500)
+
+
+def test_an_unknown_rule_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'magic' is unknown; choose auto, uniform or erk"):
+        allocate(LENET, 0.5, "magic", Unstructured())

@@ -1,0 +1,394 @@
+"""The command line: verbs, options, exit codes, and what goes to which stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import onnx_lobs
+import onnx_lobs.inspection
+import onnx_lobs.pipeline
+from onnx_lobs.cli import main, with_verb
+from onnx_lobs.config import PruneConfig
+from onnx_lobs.errors import ConfigError, DataError, LobsError, ModelError, SolverError
+from onnx_lobs.inspection import Inspection, LayerRow
+from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, Totals
+from onnx_lobs.solvers import METHODS
+
+REPORT = Report(
+    model="m.onnx",
+    options={"storage": "dense"},
+    data="synthetic inputs",
+    layers=(LayerRecord("fc1", "Gemm", 200, 150, 0.01, 0.08, "solved", 1.5),),
+    skipped=(),
+    totals=Totals(200, 150, 2.0),
+    output=OutputRecord(0.02),
+    warnings=("random inputs\nwere used",),
+    output_path="m_pruned.onnx",
+)
+INSPECTION = Inspection(
+    "m.onnx", 17, 8, "", 10, (LayerRow("fc1", "Gemm", (8, 8), "float32", 1, 8, 8, 64, 0, 1),), ()
+)
+
+
+@dataclass
+class Ran:
+    """What a run of the command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*args: str | Path) -> Ran:
+        with pytest.raises(SystemExit) as exit_:
+            main([str(arg) for arg in args])
+        assert isinstance(exit_.value.code, int)
+        return Ran(exit_.value.code, *capfd.readouterr())
+
+    return run
+
+
+class Pipeline:
+    """A stand-in for the pipeline that notes its calls."""
+
+    def __init__(self) -> None:
+        self.report = REPORT
+        self.inspection = INSPECTION
+        self.error: BaseException | None = None
+        self.calls: list[dict[str, Any]] = []
+
+    def prune_file(self, path: Path, output: Path, config: PruneConfig, **rest: Any) -> Report:
+        self.calls.append({"path": path, "output": output, "config": config, **rest})
+        if self.error is not None:
+            raise self.error
+        return self.report
+
+    def inspect(self, path: Path, config: PruneConfig) -> Inspection:
+        self.calls.append({"path": path, "config": config})
+        return self.inspection
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    fake = Pipeline()
+    monkeypatch.setattr(onnx_lobs.pipeline, "prune_file", fake.prune_file)
+    monkeypatch.setattr(onnx_lobs.inspection, "inspect", fake.inspect)
+    return fake
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A file with one Gemm of 16 x 8 weights."""
+    weight = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Gemm", ["x", "w"], ["y"], "fc", transB=1)],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 8])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 16])],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    proto.ir_version = 8
+    path = tmp_path / "m.onnx"
+    onnx.save(proto, path)
+    return path
+
+
+def config_of(run: Run, pipeline: Pipeline, *args: str) -> PruneConfig:
+    ran = run("m.onnx", *args)
+    assert (ran.code, ran.err) == (0, "")
+    config = pipeline.calls[-1]["config"]
+    assert isinstance(config, PruneConfig)
+    return config
+
+
+@pytest.mark.parametrize("verb", [(), ("prune",)])
+def test_a_model_alone_is_pruned_to_a_file_beside_it(
+    run: Run, pipeline: Pipeline, verb: tuple[str, ...]
+) -> None:
+    assert run(*verb, "a/m.onnx").code == 0
+    (call,) = pipeline.calls
+    assert call["path"] == Path("a/m.onnx")
+    assert call["output"] == Path("a/m_pruned.onnx")
+    assert call["config"] == PruneConfig()
+    assert (call["data"], call["test"], call["overwrite"]) == (None, None, False)
+
+
+def test_options_may_come_before_the_model(run: Run, pipeline: Pipeline) -> None:
+    assert run("-s", "0.8", "m.onnx").code == 0
+    assert pipeline.calls[0]["config"].sparsity == 0.8
+
+
+@given(st.lists(st.text()), st.sets(st.text()))
+def test_a_verb_is_put_first_unless_there_is_one(args: list[str], verbs: set[str]) -> None:
+    found = with_verb(args, verbs)
+    assert found in (args, ["prune", *args])
+    assert not args or found[0] in {"prune", "-h", "--help", "--version"} | verbs
+
+
+@pytest.mark.parametrize(
+    ("args", "field", "value"),
+    [
+        ("-s 0.8", "sparsity", 0.8),
+        ("--sparsity 0.8", "sparsity", 0.8),
+        ("--layer-sparsity *a*=0.7", "layer_sparsity", {"*a*": 0.7}),
+        ("--layer-sparsity re:a=b=0", "layer_sparsity", {"re:a=b": 0.0}),
+        ("--method lobs", "method", "lobs"),
+        ("--refit", "refit", True),
+        ("--no-refit", "refit", False),
+        ("--allocation erk", "allocation", "erk"),
+        ("--include a --include b", "include", ("a", "b")),
+        ("--exclude a", "exclude", ("a",)),
+        ("--op-types Conv,Gemm", "op_types", ("Conv", "Gemm")),
+        ("--min-weights 7", "min_weights", 7),
+        ("--damp 1e-2", "damp", 0.01),
+        ("--sequential", "sequential", True),
+        ("--independent", "sequential", False),
+        ("--samples 9", "samples", 9),
+        ("--batch-size 9", "batch_size", 9),
+        ("--seed 3", "seed", 3),
+        ("--provider cuda", "provider", "cuda"),
+        ("--format sparse", "storage", "sparse"),
+        ("--input-shape a:0:1x3", "input_shapes", {"a:0": (1, 3)}),
+    ],
+)
+def test_an_option_sets_its_field_and_no_other(
+    run: Run, pipeline: Pipeline, args: str, field: str, value: object
+) -> None:
+    config = config_of(run, pipeline, *args.split())
+    assert getattr(config, field) == value
+    assert replace(config, **{field: getattr(PruneConfig(), field)}) == PruneConfig()
+
+
+def test_every_field_of_the_config_has_an_option(run: Run) -> None:
+    shown = run("prune", "--help").out
+    names = {"storage": "format", "input_shapes": "input-shape"}
+    for field in fields(PruneConfig):
+        assert f"--{names.get(field.name, field.name).replace('_', '-')} " in shown
+
+
+def test_a_glob_given_again_moves_to_the_end(run: Run, pipeline: Pipeline) -> None:
+    args = ("--layer-sparsity", "a=0.1", "--layer-sparsity", "b=0.2", "--layer-sparsity", "a=0.3")
+    config = config_of(run, pipeline, *args)
+    assert list(config.layer_sparsity.items()) == [("b", 0.2), ("a", 0.3)]
+
+
+def test_files_are_passed_on(run: Run, pipeline: Pipeline) -> None:
+    assert run("m.onnx", "-o", "o.onnx", "-d", "d", "--test", "t.npz", "--overwrite").code == 0
+    call = pipeline.calls[0]
+    assert call["output"] == Path("o.onnx")
+    assert (call["data"], call["test"], call["overwrite"]) == ("d", "t.npz", True)
+
+
+@pytest.mark.parametrize(
+    ("args", "match"),
+    [
+        ("m.onnx -s 80", "sparsity is 80.0; it must be at least 0 and below 1; for 80 %"),
+        ("m.onnx --layer-sparsity 0.7", "layer sparsity '0.7' is not understood; write GLOB=0.7"),
+        ("m.onnx --layer-sparsity a=b", "layer sparsity 'a=b' is not understood"),
+        ("m.onnx --layer-sparsity a=1", "layer sparsity of 'a' is 1.0; it must be"),
+        ("m.onnx --input-shape x", "input shape 'x' is not understood"),
+        ("m.onnx --op-types ,", "no op types were given; choose from Conv,"),
+        ("m.onnx --op-types Add", "op type 'Add' is unknown; choose one of Conv"),
+        ("m.onnx --format zip", "format 'zip' is unknown; choose one of dense, sparse"),
+        ("m.onnx --report r.html", "report 'r.html' has an unknown form; name it .json"),
+        ("m.onnx --samples few", "Invalid value for '--samples'"),
+        ("m.onnx --nonsense", "No such option: --nonsense"),
+        ("m.onnx n.onnx", "Got unexpected extra argument"),
+        ("inspect", "Missing argument 'MODEL'; see onnx-lobs inspect --help"),
+    ],
+)
+def test_bad_usage_is_one_line_and_code_2(
+    run: Run, pipeline: Pipeline, args: str, match: str
+) -> None:
+    ran = run(*args.split())
+    assert (ran.code, ran.out, pipeline.calls) == (2, "", [])
+    assert ran.err.startswith(f"error: {match}")
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (LobsError("nothing to prune"), 1, "error: nothing to prune"),
+        (ConfigError("out of range"), 2, "error: out of range"),
+        (ModelError("two\n  lines"), 3, "error: two lines"),
+        (DataError("no data"), 4, "error: no data"),
+        (SolverError("singular"), 4, "error: singular"),
+        (MemoryError(), 4, "error: out of memory; use fewer --samples or a smaller --batch-size"),
+        (KeyboardInterrupt(), 130, "error: interrupted; nothing half-written is left"),
+    ],
+)
+def test_an_error_is_one_line_with_its_exit_code(
+    run: Run, pipeline: Pipeline, error: BaseException, code: int, line: str
+) -> None:
+    pipeline.error = error
+    ran = run("m.onnx")
+    assert (ran.code, ran.out, ran.err) == (code, "", f"{line}\n")
+
+
+def test_an_unforeseen_error_is_not_hidden(pipeline: Pipeline) -> None:
+    pipeline.error = ZeroDivisionError("a bug")
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        main(["m.onnx"])
+
+
+def test_a_run_that_pruned_nothing_is_a_valid_no(run: Run, pipeline: Pipeline) -> None:
+    pipeline.report = replace(REPORT, layers=())
+    assert run("m.onnx").code == 1
+
+
+def test_the_report_goes_to_stdout_and_a_pipe_gets_neither_bars_nor_color(
+    run: Run, pipeline: Pipeline
+) -> None:
+    ran = run("m.onnx")
+    assert "fc1" in ran.out
+    assert "were used" in ran.out
+    assert (ran.err, "\x1b" in ran.out) == ("", False)
+    assert pipeline.calls[0]["progress"] is None
+
+
+def test_json_is_all_there_is_on_stdout(run: Run, pipeline: Pipeline) -> None:
+    ran = run("m.onnx", "--json")
+    assert ran.out == f"{REPORT.to_json()}\n"
+    assert ran.err == "warning: random inputs were used\n"
+
+
+def test_quiet_leaves_the_warnings(run: Run, pipeline: Pipeline) -> None:
+    ran = run("m.onnx", "-q")
+    assert (ran.out, ran.err) == ("", "warning: random inputs were used\n")
+
+
+def test_the_record_is_written_besides(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    assert run("m.onnx", "--report", path).code == 0
+    assert json.loads(path.read_text()) == json.loads(REPORT.to_json())
+    ran = run("m.onnx", "--report", path)
+    assert (ran.code, len(pipeline.calls)) == (2, 1)
+    assert "exists; name another, or give --overwrite" in ran.err
+    assert run("m.onnx", "--report", path, "--overwrite").code == 0
+
+
+def test_color_comes_with_a_terminal_and_goes_with_the_option(
+    run: Run, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes a pipe for a terminal
+    monkeypatch.setenv("TERM", "xterm-256color")
+    yellow = "\x1b[1;33m"
+    assert yellow in run("m.onnx").out
+    assert yellow not in run("m.onnx", "--no-color").out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert yellow not in run("m.onnx").out
+
+
+def test_a_dry_run_lists_the_layers_and_prunes_nothing(run: Run, pipeline: Pipeline) -> None:
+    ran = run("m.onnx", "--dry-run", "--op-types", "Gemm", "--min-weights", "3")
+    assert ran.code == 0
+    assert "1 layers, 64 prunable weights" in ran.out
+    (call,) = pipeline.calls
+    assert call["config"] == PruneConfig(op_types=("Gemm",), min_weights=3)
+
+
+def test_inspect_lists_even_nothing_but_a_dry_run_of_nothing_is_a_no(
+    run: Run, pipeline: Pipeline
+) -> None:
+    assert json.loads(run("inspect", "m.onnx", "--json").out)["layers"][0]["shape"] == [8, 8]
+    pipeline.inspection = replace(INSPECTION, layers=())
+    assert run("inspect", "m.onnx").code == 0
+    assert run("m.onnx", "--dry-run").code == 1
+
+
+def test_no_arguments_show_the_help_and_are_an_error(run: Run) -> None:
+    ran = run()
+    assert ran.code == 2
+    assert ran.out == run("--help").out
+    assert "inspect" in ran.out
+
+
+def test_the_help_names_every_method(run: Run) -> None:
+    assert "|".join(sorted(METHODS)) in run("prune", "-h").out
+
+
+def test_a_real_model_is_pruned_and_inspected(run: Run, model: Path) -> None:
+    ran = run(model, "-s", "0.75", "--json")
+    record = json.loads(ran.out)
+    assert ran.code == 0
+    assert ran.err.startswith("warning: ")
+    assert record["totals"]["zeros"] == 96
+    output = model.with_name("m_pruned.onnx")
+    found = json.loads(run("inspect", output, "--json").out)
+    assert [layer["zeros"] for layer in found["layers"]] == [96]
+
+
+def test_real_failures_have_their_codes_and_leave_no_file(run: Run, model: Path) -> None:
+    damaged = model.with_name("d.onnx")
+    damaged.write_bytes(b"\x00\x01 no model")
+    before = sorted(model.parent.iterdir())
+    calls = {
+        1: (model, "--min-weights", "1000"),
+        2: (model, "--method", "guess"),
+        3: (damaged,),
+        4: (model, "-d", model.with_name("gone.npz")),
+    }
+    for code, args in calls.items():
+        ran = run(*args)
+        assert (ran.code, ran.out, ran.err.count("\n")) == (code, "", 1)
+    assert run(model, "-o", damaged).code == 2
+    assert sorted(model.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("verb", ["prune", "inspect"])
+def test_a_model_that_is_not_there_has_code_3(run: Run, tmp_path: Path, verb: str) -> None:
+    ran = run(verb, tmp_path / "gone.onnx")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (3, "", 1)
+    assert "gone.onnx does not exist" in ran.err
+
+
+def test_python_m_tells_the_version(run: Run) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "onnx_lobs", "--version"],
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd=Path(onnx_lobs.__file__).parents[1],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.stdout == f"onnx-lobs {onnx_lobs.__version__}\n" == run("--version").out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, onnx_lobs.cli as cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'onnx', 'onnxruntime', 'scipy'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd=Path(onnx_lobs.__file__).parents[1],
+    )
+    assert done.stderr == "[]\n"

@@ -1,0 +1,455 @@
+"""Compare all solvers on a layer set: error, held-out error, time, memory.
+
+``python tools/bench_solvers.py --set DIR [--quick] [--check] ...``, DIR from tools/bench_layers.py.
+
+Every case, one layer x method x pattern x sparsity, runs in a forked child with ``--threads`` BLAS
+threads and processors, and is killed with its children after ``--timeout`` seconds. Once a method
+timed out, higher sparsities of that pattern on that layer are recorded as "not run", as is
+everything after ``--budget`` seconds. Errors are tr(D H Dᵀ) / tr(W H Wᵀ), D the change of W, about
+the mean of the inputs. Seconds are wall time from the arrays to the solution, the best of 3 where
+one takes less than 0.3. Peak MB is the child's ru_maxrss less its value before the solve, plus
+threads x that of the largest worker process if the method starts any; total MB is the same with
+the interpreter and the layer. ``slow-admm`` is a yardstick of this file's own: ADMM with a slowly
+growing penalty and the exact refit. ``joint:EFFORT`` passes the effort on, ``joint`` none.
+
+Results go to ``OUT/solvers.json`` after every layer (``--resume`` keeps what is there) and to
+``OUT/solvers.md``; ``--check`` tests what is promised of the default method.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import json
+import multiprocessing as mp
+import os
+import platform
+import resource
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_layers import BenchLayer, load_layer, select_files
+from threadpoolctl import threadpool_limits
+
+from onnx_lobs.errors import LobsError
+from onnx_lobs.pattern import NM, parse_pattern
+from onnx_lobs.solvers import METHODS, Problem, Selection, Solution, refit_mask, solve
+from onnx_lobs.solvers.problem import conclude
+
+FREE = "unstructured"
+SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+BLOCK_SPARSITIES = (0.5, 0.7, 0.9)
+PATTERNS = (FREE, "2:4", "4:8", "1:4", "1x4", "4x1")
+QUICK = {"sparsity": "0.5,0.9", "patterns": f"{FREE},2:4,4x1", "timeout": 60.0, "largest": 150_000}
+KINDS = {FREE: lambda p: p == FREE, "N:M": lambda p: ":" in p, "blocks": lambda p: "x" in p}
+ADMM = "slow-admm"
+LEAST = 1e-12  # relative errors below this are rounding, and give no ratio
+Case = dict[str, Any]
+
+
+def method_names() -> list[str]:
+    """Return the columns of the comparison: the table, the efforts of joint, the yardstick."""
+    known = _parameters()
+    efforts = [f"joint:{effort}" for effort in ("fast", "best")] if "effort" in known else []
+    return [*METHODS, *efforts, ADMM]
+
+
+def _parameters() -> set[str]:
+    fields = {field.name for field in dataclasses.fields(Problem)}
+    return fields | set(inspect.signature(solve).parameters)
+
+
+def pose(layer: BenchLayer, method: str, pattern: str, sparsity: float) -> tuple[Problem, Case]:
+    """Return the problem, and the further arguments of ``solve``, as far as they exist."""
+    chosen = parse_pattern(pattern)
+    name, _, effort = method.partition(":")
+    extra: Case = {"mean": layer.mean, "count": layer.count, "effort": effort or "default"}
+    fields = {field.name for field in dataclasses.fields(Problem)}
+    options = {key: value for key, value in extra.items() if key in fields}
+    accepted = inspect.signature(solve).parameters
+    problem = Problem(
+        layer.weight,
+        layer.hessian,
+        chosen.closest(layer.weight.shape, sparsity, layer.taps),
+        pattern=chosen,
+        taps=layer.taps,
+        damp=layer.damp,
+        **options,
+    )
+    rest = {key: value for key, value in extra.items() if key in accepted and key not in fields}
+    return problem, rest | {"method": name}
+
+
+def slow_admm(problem: Problem) -> Solution:
+    """Solve by ADMM on the support, rho from 0.1 growing by 1.03 to 1.05 a step of three."""
+    matrix = problem.damped.matrix
+    scale = np.sqrt(np.diagonal(matrix, axis1=1, axis2=2))[:, None, :]
+    values, basis = np.linalg.eigh(matrix / (scale.swapaxes(1, 2) * scale))
+    values, basis = values[:, None, :].astype(np.float32), basis.astype(np.float32)
+    target = (problem.target / scale).astype(np.float32)
+    fixed = (problem.weight * scale).astype(np.float32)
+    dual, rho, smaller = np.zeros_like(fixed), 0.1, min(problem.n_prune, fixed.size) + 1
+    before = mask = np.ones(fixed.shape, dtype=bool)
+    for step in range(1, 401):
+        free = ((target - dual + rho * fixed) @ basis / (values + rho)) @ basis.swapaxes(1, 2)
+        fixed = free + dual / rho
+        scores = problem.protect_live(np.square(fixed))
+        mask = problem.pattern.select(scores, problem.n_prune, problem.taps)
+        fixed = fixed * mask
+        dual += rho * (free - fixed)
+        if step % 3 == 0:
+            moved = np.count_nonzero(mask != before) / 2
+            if moved == 0:
+                break
+            before = mask
+            rho *= 1.05 if moved > 0.005 * smaller else 1.03
+    return conclude(problem, Selection(mask), refit_mask(problem, mask))
+
+
+def run_case(layer: BenchLayer, method: str, pattern: str, sparsity: float) -> Case:
+    """Solve one case in this process and return its figures."""
+    fastest, began = np.inf, time.perf_counter()
+    for _ in range(3):
+        start = time.perf_counter()
+        problem, options = pose(layer, method, pattern, sparsity)
+        solution = slow_admm(problem) if method == ADMM else solve(problem, **options)
+        fastest = min(fastest, time.perf_counter() - start)
+        if time.perf_counter() - began > 0.3:
+            break
+    zeros = int(np.count_nonzero(~solution.mask))
+    exact = zeros == problem.n_prune and problem.pattern.obeys(solution.mask, layer.taps)
+    held = layer.relative_error(solution.weight, held=True) if layer.held_count else None
+    return {
+        "status": solution.status.value if exact else "WRONG ZEROS",
+        "error": layer.relative_error(solution.weight, held=False),
+        "held": held,
+        "seconds": fastest,
+        "zeros": zeros,
+        "info": {key: str(value) for key, value in solution.info.items()},
+    }
+
+
+def _child(pipe: Connection, arguments: tuple[Any, ...], threads: int) -> None:
+    os.setpgid(0, 0)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    with threadpool_limits(threads):
+        warm = np.ones((512, 512), dtype=np.float32)
+        warm @ warm
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            case = gemm_rates() if not arguments else run_case(*arguments)
+        except (LobsError, MemoryError, np.linalg.LinAlgError) as error:
+            case = {"status": f"{type(error).__name__}: {error}"[:200]}
+    total = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    extra = threads * max(worker - before, 0) if worker else 0
+    memory = {"peak_mb": (total - before + extra) / 1024, "total_mb": (total + extra) / 1024}
+    pipe.send(case | memory)
+
+
+def in_child(arguments: tuple[Any, ...], threads: int, timeout: float) -> Case:
+    """Run a case, or without arguments the GEMM rates, in a child that may be killed."""
+    context = mp.get_context("fork")
+    reader, writer = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(writer, arguments, threads))
+    process.start()
+    writer.close()
+    try:
+        case = reader.recv() if reader.poll(timeout) else {"status": "timeout", "seconds": timeout}
+    except EOFError:
+        case = {"status": "died"}
+    if process.is_alive() and case["status"] in ("timeout", "died") and process.pid:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    return case
+
+
+def gemm_rates(size: int = 2048) -> Case:
+    """Return flops per second of square products."""
+    rates: Case = {"status": "measured"}
+    for dtype in (np.float32, np.float64):
+        matrix = np.ones((size, size), dtype=dtype)
+        best = np.inf
+        for _ in range(4):
+            start = time.perf_counter()
+            matrix @ matrix
+            best = min(best, time.perf_counter() - start)
+        rates[np.dtype(dtype).name] = 2 * size**3 / best
+    return rates
+
+
+def settings(patterns: Iterable[str], sparsities: Iterable[float]) -> Iterator[tuple[str, float]]:
+    """Yield (pattern, sparsity); N:M has one, blocks those also in BLOCK_SPARSITIES."""
+    for pattern in patterns:
+        shape = parse_pattern(pattern)
+        if isinstance(shape, NM):
+            yield pattern, 1 - shape.keep / shape.of
+            continue
+        for sparsity in sorted(sparsities):
+            if pattern == FREE or sparsity in BLOCK_SPARSITIES:
+                yield pattern, sparsity
+
+
+def run_all(options: argparse.Namespace, cases: dict[str, Case]) -> Iterator[Case]:
+    """Run what `cases` does not hold yet, adding to it; yield each case, {} after each layer."""
+    begun = time.perf_counter()
+    for path in select_files(options.set, options.layers.split(","), options.largest):
+        layer = load_layer(path)
+        for method in options.methods.split(","):
+            spent: set[str] = set()
+            for pattern, sparsity in settings(options.patterns, options.sparsity):
+                head = {"layer": layer.name, "shape": layer.weight.shape, "method": method}
+                head |= {"pattern": pattern, "sparsity": sparsity}
+                key = case_key(head)
+                if key in cases:
+                    continue
+                entry = METHODS.get(method.partition(":")[0])
+                if entry and not isinstance(parse_pattern(pattern), entry.patterns):
+                    case = {"status": "not able"}
+                elif pattern in spent or time.perf_counter() - begun > options.budget:
+                    case = {"status": "not run"}
+                else:
+                    arguments = (layer, method, pattern, sparsity)
+                    case = in_child(arguments, options.threads, options.timeout)
+                if case["status"] == "timeout":
+                    spent.add(pattern)
+                cases[key] = head | case
+                yield cases[key]
+        yield {}
+
+
+def case_key(case: Case) -> str:
+    """Return what identifies a case."""
+    return "|".join(str(case[part]) for part in ("layer", "method", "pattern", "sparsity"))
+
+
+def line(case: Case) -> str:
+    """Return a case as one line of the log."""
+    name = f"{case['layer']:38} {case['pattern']:12} {case['sparsity']:4.0%} {case['method']:14}"
+    if "error" not in case:
+        return f"{name} {case['status']}"
+    held = "-" if case["held"] is None else f"{case['held']:.3e}"
+    figures = f"{case['error']:.3e} held {held} {case['seconds']:8.3f} s {case['peak_mb']:7.0f} MB"
+    return f"{name} {figures} {case['status']}"
+
+
+# ---- the report ---------------------------------------------------------------------------------
+
+
+class Table:
+    """Finished cases by method, and their ratios to another method's in the same setting."""
+
+    def __init__(self, cases: Iterable[Case]) -> None:
+        self.cases = list(cases)
+        self.done: dict[str, dict[tuple[str, str, float], Case]] = {}
+        for case in self.cases:
+            place = (case["layer"], case["pattern"], case["sparsity"])
+            of_method = self.done.setdefault(case["method"], {})
+            if "error" in case:
+                of_method[place] = case
+
+    def ratios(self, method: str, other: str, part: str, kind: str | None = None) -> list[float]:
+        """Return part / other's part where both are above rounding."""
+        base = self.done.get(other, {})
+        pairs = [
+            (case[part], base[place][part])
+            for place, case in self.done.get(method, {}).items()
+            if place in base and (kind is None or KINDS[kind](place[1]))
+        ]
+        return [mine / its for mine, its in pairs if mine and its and min(mine, its) > LEAST]
+
+    def mean_ratio(self, method: str, other: str, part: str, kind: str | None = None) -> float:
+        """Return the geometric mean of the ratios, NaN if there are none."""
+        found = self.ratios(method, other, part, kind)
+        return float(np.exp(np.mean(np.log(found)))) if found else float("nan")
+
+    def worst(self, method: str, others: tuple[str, ...]) -> tuple[float, str, int, int]:
+        """Return the largest ratio to the best of `others`, where, how many > 1.005, of how many.
+
+        Only places that all of them finished count.
+        """
+        tables = [self.done.get(name, {}) for name in (method, *others)]
+        found = []
+        for place in tables[0].keys() & set.intersection(*(set(table) for table in tables[1:])):
+            mine, *theirs = (table[place]["error"] for table in tables)
+            found.append(
+                (max(mine, LEAST) / max(min(theirs), LEAST), "{} {} {:.0%}".format(*place))
+            )
+        above = sum(ratio > 1.005 for ratio, _ in found)
+        return (*max(found, default=(float("nan"), "no case")), above, len(found))
+
+
+def summary(table: Table) -> list[str]:
+    """Return the markdown table with one row per method."""
+    heads = [f"{kind} {of}" for kind in KINDS for of in ("/ exact-obs", "/ sparsegpt")]
+    rows = ["| method | done | " + " | ".join(heads) + " | seconds | peak MB |"]
+    rows.append("|---" * (len(heads) + 4) + "|")
+    for method, done in table.done.items():
+        cells = [
+            " · ".join(f"{table.mean_ratio(method, o, part, k):.3f}" for part in ("error", "held"))
+            for k in KINDS
+            for o in ("exact-obs", "sparsegpt")
+        ]
+        asked = [c for c in table.cases if c["method"] == method and c["status"] != "not able"]
+        seconds = sum(case.get("seconds", 0.0) for case in asked)
+        peak = max((case["peak_mb"] for case in done.values()), default=0.0)
+        head = f"| {method} | {len(done)}/{len(asked)} | "
+        rows.append(head + " | ".join(cells) + f" | {seconds:.1f} | {peak:.0f} |")
+    return rows
+
+
+def details(table: Table) -> Iterator[str]:
+    """Yield a markdown table per pattern and sparsity: calibration / held-out error, seconds."""
+    places = sorted({place[1:] for done in table.done.values() for place in done})
+    shapes = {case["layer"]: "x".join(map(str, case["shape"])) for case in table.cases}
+    status = {case_key(case): case["status"] for case in table.cases}
+    for pattern, sparsity in places:
+        yield f"\n### {pattern}, {sparsity:.0%} zeros\n"
+        yield "| layer | " + " | ".join(table.done) + " |"
+        yield "|---" * (len(table.done) + 1) + "|"
+        for layer, shape in shapes.items():
+            cells = []
+            for method, done in table.done.items():
+                case = done.get((layer, pattern, sparsity))
+                missing = status.get(f"{layer}|{method}|{pattern}|{sparsity}", "")
+                cells.append(_cell(case) if case else missing.partition(":")[0])
+            yield f"| {layer} {shape} | " + " | ".join(cells) + " |"
+
+
+def _cell(case: Case) -> str:
+    held = "-" if case["held"] is None else f"{case['held']:.3g}"
+    return f"{case['error']:.3g} / {held}, {case['seconds']:.2g} s"
+
+
+def checks(table: Table, rates: Case) -> Iterator[tuple[bool | None, str]]:
+    """Yield (held, claim and figures) for what is promised; None where cases are missing."""
+    greedy = "exact-obs"
+    worst, where, above, count = table.worst("joint", (greedy, ADMM))
+    text = f"worst {worst:.4f} at {where}; {above} of {count} above"
+    yield _verdict(worst, 1.005), f"joint <= 1.005 x min({greedy}, {ADMM}) everywhere: {text}"
+    for method, limit in (("joint", 0.95), ("joint:best", 0.92)):
+        mean = table.mean_ratio(method, greedy, "error")
+        parts = [f"{k} {table.mean_ratio(method, greedy, 'error', k):.4f}" for k in KINDS]
+        text = f"{mean:.4f} ({', '.join(parts)})"
+        yield _verdict(mean, limit), f"{method}: geometric mean <= {limit} x {greedy}: {text}"
+    both = table.done.get("joint", {}).keys() & table.done.get(greedy, {}).keys()
+    total = [sum(table.done[m][place]["seconds"] for place in both) for m in ("joint", greedy)]
+    share = total[0] / total[1] if both else float("nan")
+    text = f"{share:.3f} ({total[0]:.1f} / {total[1]:.1f} s on {len(both)} cases both finished)"
+    yield _verdict(share, 0.5), f"joint's total time <= 0.5 x {greedy}: {text}"
+    yield from _check_speed(table, rates)
+    for pattern, limit in (("2:4", 0.958), ("4:8", 0.957), ("1:4", 0.933)):
+        found = [
+            case["held"] / table.done[greedy][place]["held"]
+            for place, case in table.done.get("joint", {}).items()
+            if place[1] == pattern and case["held"] and place in table.done.get(greedy, {})
+        ]
+        mean = float(np.exp(np.mean(np.log(found)))) if found else float("nan")
+        text = f"{pattern}: joint's held-out error <= {limit} x {greedy} (geometric mean; the ratio"
+        yield _verdict(mean, limit), f"{text} of the 240x240 row of the measured table): {mean:.4f}"
+
+
+def _check_speed(table: Table, rates: Case) -> Iterator[tuple[bool | None, str]]:
+    worst, other, where = float("nan"), float("nan"), "no case"
+    for place, case in table.done.get("exact-obs", {}).items():
+        groups, rows, d = case["shape"]
+        if place[1] == FREE and d >= 1152:
+            flops = groups * rows * d**3 * 2 / 3
+            ratio = case["seconds"] * rates["float32"] / flops
+            if not worst >= ratio:
+                worst, other = ratio, case["seconds"] * rates["float64"] / flops
+                where = "{} {} {:.0%}".format(*place)
+    text = f"{worst:.2f} x float32 rate, {other:.2f} x float64 rate, at {where}"
+    yield _verdict(worst, 2.0), f"exact-obs <= 2 x (2/3 m d^3 / GEMM rate), d >= 1152: {text}"
+    big = (("conv3x3-512x4608", 0.9, 2560.0), ("dense-2048x2048", 0.5, float("inf")))
+    for name, sparsity, memory in big:
+        case = table.done.get("joint", {}).get((f"synthetic.{name}", FREE, sparsity))
+        held = None if case is None else case["seconds"] <= 60 and case["total_mb"] <= memory
+        text = (
+            "not measured" if case is None else f"{case['seconds']:.1f} s, {case['total_mb']:.0f}"
+        )
+        yield held, f"{name} {sparsity:.0%}: joint <= 60 s, <= {memory:.0f} MB in all: {text} MB"
+
+
+def _verdict(value: float, limit: float) -> bool | None:
+    return None if np.isnan(value) else value <= limit
+
+
+def write(options: argparse.Namespace, cases: dict[str, Case], machine: Case) -> None:
+    """Write both result files."""
+    table = Table(cases.values())
+    text = json.dumps({"machine": machine, "cases": list(cases.values())}, indent=1)
+    (options.out / "solvers.json").write_text(text + "\n")
+    labels = {True: "PASS", False: "FAIL", None: "not measured"}
+    lines = ["# Solvers compared", "", "Made by `tools/bench_solvers.py`; see its head for terms."]
+    lines += ["", ", ".join(f"{key}: {value}" for key, value in machine.items()), ""]
+    lines += ["Geometric mean ratios of the error, calibration · held out:", "", *summary(table)]
+    lines += ["", "## Promises", ""]
+    lines += [f"* {labels[held]}: {claim}" for held, claim in checks(table, machine)]
+    lines += ["", "## Cases", "", "Relative error on calibration / held-out data, and time."]
+    (options.out / "solvers.md").write_text("\n".join([*lines, *details(table)]) + "\n")
+
+
+def parse_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Compare all solvers on a layer set.")
+    parser.add_argument("--set", type=Path, required=True, help="folder of tools/bench_layers.py")
+    parser.add_argument("--out", type=Path, default=Path("tools/results"))
+    parser.add_argument("--layers", default="*", metavar="GLOB,GLOB")
+    parser.add_argument("--methods", default=",".join(method_names()), metavar="NAME,NAME")
+    parser.add_argument("--sparsity", metavar="F,F", help=f"default {SPARSITIES}")
+    parser.add_argument("--patterns", metavar="P,P", help=f"default {','.join(PATTERNS)}")
+    parser.add_argument("--largest", type=int, metavar="N", help="skip layers of more weights")
+    parser.add_argument("--timeout", type=float, metavar="S", help="of a case, default 180")
+    parser.add_argument("--budget", type=float, default=float("inf"), metavar="S", help="of all")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help=f"these defaults instead: {QUICK}")
+    parser.add_argument("--resume", action="store_true", help="keep the cases in OUT/solvers.json")
+    parser.add_argument("--check", action="store_true", help="print PASS or FAIL per promise")
+    options = parser.parse_args()
+    full = {"sparsity": ",".join(map(str, SPARSITIES)), "patterns": ",".join(PATTERNS)}
+    for key, value in (QUICK if options.quick else full | {"timeout": 180.0}).items():
+        if getattr(options, key) is None:
+            setattr(options, key, value)
+    options.sparsity = [float(value) for value in options.sparsity.split(",")]
+    options.patterns = options.patterns.split(",")
+    unknown = set(options.methods.split(",")) - set(method_names())
+    if unknown:
+        parser.error(
+            f"unknown method {', '.join(unknown)}; choose from {', '.join(method_names())}"
+        )
+    return options
+
+
+def main() -> None:
+    """Run the cases, printing each, then the summary and, if asked, the promises."""
+    options = parse_options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    stored = options.out / "solvers.json"
+    old = json.loads(stored.read_text())["cases"] if options.resume and stored.exists() else []
+    cases = {case_key(case): case for case in old}
+    machine = in_child((), options.threads, 60.0)
+    machine = {key: machine[key] for key in ("float32", "float64")}
+    machine |= {"threads": options.threads, "processor": platform.machine()}
+    machine |= {"processors": os.cpu_count(), "numpy": np.__version__}
+    for case in run_all(options, cases):
+        if case:
+            print(line(case), flush=True)
+        else:
+            write(options, cases, machine)
+    write(options, cases, machine)
+    table = Table(cases.values())
+    print("\n".join(summary(table)))
+    for held, claim in checks(table, machine) if options.check else ():
+        print({True: "PASS", False: "FAIL", None: "----"}[held], claim)
+
+
+if __name__ == "__main__":
+    main()
