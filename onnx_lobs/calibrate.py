@@ -1,9 +1,7 @@
 """From batches to second moments: run the model, tap the layers' inputs, keep only the Grams.
 
-Two ways. *Independent*: one pass over the dense network with every tap as an extra output.
-*Sequential*: the graph is cut into stages at the layers; every stage runs once for the dense
-network and once for the pruned one, so each layer is solved on the inputs that the pruned
-network gives it, towards the pre-activations that the dense network has.
+Here all taps are read in one pass over the dense network; :mod:`onnx_lobs.sequential` reads
+them layer by layer while the network is pruned.
 """
 
 from __future__ import annotations
@@ -11,14 +9,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from onnx_lobs.errors import DataError
-from onnx_lobs.graph.model import Model, outer_names
+from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.session import Session
-from onnx_lobs.graph.stages import Stage, cut, is_touched, stage_session
 from onnx_lobs.graph.taps import tap_name, with_outputs
 from onnx_lobs.layers.layer import Layer, Use
 from onnx_lobs.linalg.gram import Calibration, Gram, Moments, TargetMoments
@@ -27,7 +26,9 @@ CHUNK_BYTES = 1 << 26
 COLUMNS_PER_INPUT = 64
 LEAST_COLUMNS = 1 << 16
 
-Feeds = Mapping[str, NDArray]
+Array = NDArray[Any]
+Feeds = Mapping[str, Array]
+Lookup = Callable[[Use], Array]
 Progress = Callable[[int], None]
 
 
@@ -81,77 +82,35 @@ def calibrate_independent(
     """
     wanted = sorted({(use.scope, use.input) for group in groups for use in group.uses})
     session = Session(
-        with_outputs(model, wanted, _types(model, groups)), folder=model.folder, provider=provider
+        with_outputs(model, wanted, tap_types(model, groups)),
+        folder=model.folder,
+        provider=provider,
     )
-    collectors = [_Collector(model, group, n_batches, seed, towards=False) for group in groups]
+    collectors = [Collector(model, group, n_batches, seed, towards=False) for group in groups]
     for index, feeds in enumerate(batches):
         values = session.run(feeds)
         for collector in collectors:
-            collector.add(index, lambda use: values[tap_name(use.scope, use.input)])
+            collector.add(index, lookup(values))
         tick(1)
     return [collector.result() for collector in collectors]
 
 
-def calibrate_sequential(
-    dense: Model,
-    pruned: Model,
-    groups: Sequence[Group],
-    batches: Iterable[Feeds],
-    *,
-    n_batches: int,
-    provider: str,
-    seed: int = 0,
-    tick: Progress = lambda n: None,
-) -> Iterator[tuple[Group, Calibration]]:
-    """Yield each group with its moments; its weights in `pruned` change before the next.
+class Collector:
+    """Accumulates the moments of one group, chunk by chunk and position by position.
 
     Parameters
     ----------
-    dense, pruned
-        Execution copies of one model. The caller writes the solved weights of a yielded
-        group into `pruned` and then asks for the next one.
-
-    Notes
-    -----
-    The inputs are the pruned network's, the targets the dense network's pre-activations.
-    A tied layer is calibrated on the dense network, since its later uses cannot be reached
-    before it is solved. Cost: two forward passes in all, and the Grams; memory: the values
-    that are live at one cut, for all batches and both networks.
+    model
+        The dense network, for the layers' weights.
+    group
+        What to calibrate.
+    n_batches
+        How many batches will be added.
+    seed
+        Chooses the positions of convolutions that are read.
+    towards
+        Whether the dense network's pre-activations are a target of their own.
     """
-    tied = [group for group in groups if group.is_tied]
-    batches = list(batches)
-    ready = dict(
-        zip(
-            (group.top for group in tied),
-            calibrate_independent(
-                dense, tied, batches, n_batches=n_batches, provider=provider, seed=seed
-            )
-            if tied
-            else [],
-            strict=True,
-        )
-    )
-    single = [group for group in groups if not group.is_tied]
-    by_top: dict[int, list[Group]] = {}
-    for group in single:
-        by_top.setdefault(group.top, []).append(group)
-    runner = _Runner(dense, pruned, by_top, batches, provider)
-    for top in sorted({group.top for group in groups}):
-        if top in by_top:
-            runner.advance(top)
-            here = by_top[top]
-            collectors = [_Collector(dense, g, n_batches, seed, towards=True) for g in here]
-            for index, (clean, own) in enumerate(runner.taps(top)):
-                for collector in collectors:
-                    collector.add(index, own, clean)
-            for group, collector in zip(here, collectors, strict=True):
-                yield group, collector.result()
-        yield from ((group, ready[top]) for group in tied if group.top == top)
-        tick(1)
-
-
-class _Collector:
-    """Accumulates the moments of one group, chunk by chunk and position by position."""
 
     def __init__(
         self, model: Model, group: Group, n_batches: int, seed: int, *, towards: bool
@@ -160,7 +119,7 @@ class _Collector:
         self.n_batches = n_batches
         self.seed = seed
         layouts = [layer.layout for layer in group.layers]
-        self.weight: NDArray | None = None
+        self.weight: Array | None = None
         if towards:
             self.weight = np.concatenate([_matrix(model, layer) for layer in group.layers], axis=1)
         shape = layouts[0].groups, sum(layout.rows for layout in layouts), layouts[0].columns
@@ -174,8 +133,8 @@ class _Collector:
     def add(
         self,
         index: int,
-        own: Callable[[Use], NDArray],
-        clean: Callable[[Use], NDArray] | None = None,
+        own: Lookup,
+        clean: Lookup | None = None,
     ) -> None:
         """Add batch `index`: the pruned network's input and, for a target, the dense one's."""
         kept = self.held if is_held_out(index, self.n_batches) else self.fit
@@ -191,9 +150,9 @@ class _Collector:
         self,
         use: Use,
         moments: Moments,
-        x: NDArray,
-        target_x: NDArray,
-        chosen: NDArray | None,
+        x: Array,
+        target_x: Array,
+        chosen: Array | None,
         same: bool,
     ) -> None:
         columns = use.columns(x, chosen)
@@ -206,7 +165,7 @@ class _Collector:
 
     def _pieces(
         self, use: Use, shape: tuple[int, ...], index: int
-    ) -> Iterator[tuple[slice, NDArray | None]]:
+    ) -> Iterator[tuple[slice, Array | None]]:
         """Yield slices of the samples, each with the positions of it to read.
 
         A convolution reads at most COLUMNS_PER_INPUT * d (and LEAST_COLUMNS) columns over
@@ -239,11 +198,11 @@ class _Collector:
         DataError
             When a tap held NaN or infinity.
         """
-        for use, moments in zip(self.group.uses, self.fit, strict=True):
-            if not np.isfinite(moments.inputs.total).all():
+        for use, *pair in zip(self.group.uses, self.fit, self.held, strict=True):
+            if not all(_is_finite(moments) for moments in pair):
                 raise DataError(
-                    f"the input of {use.node!r} becomes NaN or infinite on the calibration "
-                    "data; check the data's scale, or exclude the layer"
+                    f"the input of {use.node!r} becomes NaN or infinite, or too large to square, "
+                    "on the calibration data; check the data's scale, or exclude the layer"
                 )
         return Calibration(tuple(self.fit), tuple(self.held))
 
@@ -259,93 +218,16 @@ def is_held_out(index: int, n_batches: int) -> bool:
     return index % period == period - 1
 
 
-class _Runner:
-    """Runs the stages of the dense and of the pruned network over all batches."""
-
-    def __init__(
-        self,
-        dense: Model,
-        pruned: Model,
-        by_top: Mapping[int, Sequence[Group]],
-        batches: Sequence[Feeds],
-        provider: str,
-    ) -> None:
-        self.dense, self.pruned, self.provider = dense, pruned, provider
-        self.by_top = by_top
-        stops = {top: self._needs(groups, top) for top, groups in by_top.items()}
-        self.stages = dict(zip(sorted(stops), cut(dense, stops) if stops else (), strict=True))
-        self.changed: set[tuple[int, str]] = set()
-        self.differing: set[str] = set()
-        self.clean: list[dict[str, NDArray]] = [dict(feeds) for feeds in batches]
-        self.own: list[dict[str, NDArray]] = [{} for _ in batches]
-
-    def _needs(self, groups: Sequence[Group], top: int) -> set[str]:
-        names: set[str] = set()
-        for group in groups:
-            for use in group.uses:
-                if use.scope == 0:
-                    names.add(use.input)
-                else:
-                    names |= _outer(self.dense, top)
-        return names
-
-    def advance(self, top: int) -> None:
-        """Run the stage that ends just before top-level node `top`, for both networks."""
-        stage = self.stages[top]
-        if stage.nodes:
-            self._run(self.dense, stage, self.clean, self.clean)
-            changes = set(stage.inputs) & self.differing
-            if changes or is_touched(self.dense, stage, self.changed):
-                inputs = [{**c, **o} for c, o in zip(self.clean, self.own, strict=True)]
-                self._run(self.pruned, stage, inputs, self.own)
-                self.differing |= set(stage.outputs)
-        for store in (*self.clean, *self.own):
-            for name in [name for name in store if name not in stage.live]:
-                del store[name]
-        self.differing &= stage.live
-        for group in self.by_top[top]:
-            for layer in group.layers:
-                self.changed.add((layer.scope, layer.weight))
-
-    def _run(
-        self,
-        model: Model,
-        stage: Stage,
-        inputs: Sequence[Feeds],
-        store: Sequence[dict[str, NDArray]],
-    ) -> None:
-        session = stage_session(model, stage, inputs[0], self.provider)
-        for feeds, values in zip(inputs, store, strict=True):
-            values.update(session.run(feeds))
-
-    def taps(self, top: int) -> Iterator[tuple[Callable[[Use], NDArray], Callable[[Use], NDArray]]]:
-        """Yield, per batch, how to look up a use's input: the dense and the pruned network's."""
-        uses = [use for group in self.by_top[top] for use in group.uses if use.scope]
-        inner = self._inner_session(top, uses) if uses else None
-        for clean, own in zip(self.clean, self.own, strict=True):
-            mine = {**clean, **own}
-            dense_values: Feeds = clean
-            own_values: Feeds = mine
-            if inner is not None:
-                dense_values = {**clean, **inner.run(clean)}
-                own_values = {**mine, **inner.run(mine)}
-            yield _lookup(dense_values), _lookup(own_values)
-
-    def _inner_session(self, top: int, uses: Sequence[Use]) -> Session:
-        """Return a session on one node with branches that shows the taps inside them."""
-        names = _outer(self.dense, top) - set(self.dense.main.initializers)
-        node = Stage((top,), tuple(sorted(names)), (), frozenset())
-        types = _types(self.dense, self.by_top[top])
-        taps = [(use.scope, use.input) for use in uses]
-        return stage_session(self.dense, node, self.clean[0], self.provider, taps, types)
+def _is_finite(moments: Moments) -> bool:
+    sums = [moments.inputs.matrix, moments.inputs.total]
+    if moments.targets is not None:
+        sums += [moments.targets.energy, moments.targets.total]
+    return all(bool(np.isfinite(array).all()) for array in sums)
 
 
-def _lookup(values: Feeds) -> Callable[[Use], NDArray]:
+def lookup(values: Feeds) -> Lookup:
+    """Return how to find a use's input among the values that a session showed."""
     return lambda use: values[tap_name(use.scope, use.input)]
-
-
-def _outer(model: Model, top: int) -> set[str]:
-    return outer_names(model.main.graph.node[top])
 
 
 def _matrix(model: Model, layer: Layer) -> NDArray[np.float64]:
@@ -353,12 +235,13 @@ def _matrix(model: Model, layer: Layer) -> NDArray[np.float64]:
     return layer.matrix(model.value(tensor))
 
 
-def _types(model: Model, groups: Sequence[Group]) -> dict[str, int]:
+def tap_types(model: Model, groups: Sequence[Group]) -> dict[tuple[int, str], int]:
     """Return the element type of every tap: that of the weight it is multiplied with."""
-    types: dict[str, int] = {}
+    types: dict[tuple[int, str], int] = {}
     for group in groups:
         layer = group.layers[0]
         tensor = model.scopes[layer.scope].initializers[layer.weight]
-        for use in group.uses:
-            types[use.input] = tensor.data_type
+        stored = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        seen = onnx.helper.np_dtype_to_tensor_dtype(layer.chain.dtype(stored))
+        types |= {(use.scope, use.input): seen for use in group.uses}
     return types

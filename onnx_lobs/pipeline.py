@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import onnx
 
-from onnx_lobs.calibrate import Group, calibrate_independent, calibrate_sequential, make_groups
+from onnx_lobs.calibrate import Group, calibrate_independent, make_groups
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.deliver import stamp, write_model
 from onnx_lobs.errors import ConfigError, layer_context
@@ -20,6 +20,7 @@ from onnx_lobs.graph.save import check_output, model_files
 from onnx_lobs.graph.session import Session
 from onnx_lobs.linalg.gram import Calibration
 from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, SkipRecord, Totals
+from onnx_lobs.sequential import calibrate_sequential
 from onnx_lobs.solvers import METHODS
 from onnx_lobs.steps import prune_one
 from onnx_lobs.workspace import ModelSource, Workspace, open_workspace

@@ -24,14 +24,7 @@ def round_weight(layer: Layer, matrix: NDArray[np.float64]) -> NDArray[Any]:
     SolverError
         When a value does not fit the stored type.
     """
-    with np.errstate(over="ignore"):
-        stored = layer.stored(matrix)
-    if not np.isfinite(stored.astype(np.float64)).all():
-        raise SolverError(
-            f"a solved weight ({np.abs(matrix).max():.3g}) does not fit {layer.dtype.name}; "
-            "use more damping (--damp 1e-2) or exclude the layer"
-        )
-    return stored
+    return _rounded(layer.chain.invert(layer.layout.from_matrix(matrix)), layer.dtype)
 
 
 def write_weight(model: Model, layer: Layer, stored: NDArray[Any]) -> None:
@@ -57,6 +50,11 @@ def write_bias(model: Model, use: Use, layer: Layer, change: NDArray[np.float64]
     """Add `change` (groups, rows) to the bias of a use; makes the bias if it is not there.
 
     In a model whose slot already holds its own constant, that constant changes in place.
+
+    Raises
+    ------
+    SolverError
+        When a value does not fit the stored type.
     """
     slot = use.bias
     assert slot is not None
@@ -65,12 +63,23 @@ def write_bias(model: Model, use: Use, layer: Layer, change: NDArray[np.float64]
     own = model.constant(scope, slot.name)
     if own is not None:
         old = model.value(own)
-        new = (old.astype(np.float64) + correction).astype(old.dtype)
+        new = _rounded(old.astype(np.float64) + correction, old.dtype)
         write_tensor(own, new.reshape(old.shape))
         return
     dtype = _weight_dtype(model, layer)
     old = bias_values(model, slot, dtype)
-    _attach(model, slot, (old.astype(np.float64) + correction).astype(old.dtype))
+    _attach(model, slot, _rounded(old.astype(np.float64) + correction, dtype))
+
+
+def _rounded(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    with np.errstate(over="ignore"):
+        stored: NDArray[Any] = values.astype(dtype)
+    if not np.isfinite(stored.astype(np.float64)).all():
+        raise SolverError(
+            f"a solved weight or bias ({np.abs(values).max():.3g}) does not fit {dtype.name}; "
+            "use more damping (--damp 1e-2) or exclude the layer"
+        )
+    return stored
 
 
 def _attach(model: Model, slot: BiasSlot, values: NDArray[Any]) -> None:

@@ -49,10 +49,10 @@ def prune_one(work: Workspace, layer: Layer, calibration: Calibration) -> LayerR
 
 def _task(work: Workspace, layer: Layer, calibration: Calibration) -> LayerTask:
     config = work.config
-    tensor = work.dense.constant(work.dense.scopes[layer.scope], layer.weight)
+    tensor = work.result.constant(work.result.scopes[layer.scope], layer.weight)
     assert tensor is not None
     return LayerTask(
-        weight=layer.matrix(work.dense.value(tensor)),
+        weight=layer.matrix(work.result.value(tensor)),
         calibration=calibration,
         centred=tuple(use.bias is not None for use in layer.uses),
         n_prune=work.budgets[layer_key(layer)],

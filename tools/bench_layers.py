@@ -27,7 +27,8 @@ from onnx_lobs.calibrate import calibrate_independent, make_groups
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.layers.find import matcher
 from onnx_lobs.layers.layer import Layer
-from onnx_lobs.layerwise import Sums, add_up, default_damp
+from onnx_lobs.layerwise.solve import default_damp
+from onnx_lobs.layerwise.task import Sums, add_up
 from onnx_lobs.linalg.gram import Calibration
 from onnx_lobs.workspace import Workspace, open_workspace
 

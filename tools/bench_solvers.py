@@ -29,6 +29,7 @@ import resource
 import signal
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -165,9 +166,12 @@ def in_child(arguments: tuple[Any, ...], threads: int, timeout: float) -> Case:
         case = reader.recv() if reader.poll(timeout) else {"status": "timeout", "seconds": timeout}
     except EOFError:
         case = {"status": "died"}
-    if process.is_alive() and case["status"] in ("timeout", "died") and process.pid:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.join()
+    process.join(0 if case["status"] == "timeout" else 10)
+    if process.is_alive() and process.pid:
+        with suppress(ProcessLookupError):  # killed before it had made its own process group
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.join()
     return case
 
 

@@ -87,9 +87,7 @@ class Session:
         if provider not in self._session.get_providers():
             raise ConfigError(f"{provider} could not be started; check its driver, or use cpu")
         self.inputs = [i.name for i in self._session.get_inputs()]
-        self._float32 = {
-            i.name for i in self._session.get_inputs() if i.type == "tensor(float)"
-        }
+        self._float32 = {i.name for i in self._session.get_inputs() if i.type == "tensor(float)"}
         self.outputs = [o.name for o in self._session.get_outputs()]
 
     def run(

@@ -10,23 +10,30 @@ from __future__ import annotations
 import bisect
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from onnx_lobs.errors import ModelError
-from onnx_lobs.graph.model import Model, outer_names, subgraphs
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, outer_names, subgraphs
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.taps import expose
+
+RANDOM = (
+    "Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+    "RandomUniformLike",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Stage:
     """The nodes between two cuts, by index in the main graph, and the values they exchange.
 
-    ``live`` are all values that later stages still need after this one, of which `outputs`
-    are made here.
+    Nodes that compute constants (a transposed weight, say) are in every stage that needs
+    them, so that no such value is carried along while its weight changes. ``live`` are all
+    values that later stages still need after this one, of which `outputs` are made here.
     """
 
     nodes: tuple[int, ...]
@@ -50,53 +57,68 @@ def cut(model: Model, stops: Mapping[int, Collection[str]]) -> tuple[Stage, ...]
     Nodes that no stop needs are in no stage. Cost: linear in the size of the graph.
     """
     nodes = model.main.graph.node
-    constants = set(model.main.initializers)
+    makers = _constant_makers(model)
+    constants = set(model.main.initializers) | set(makers)
     order = sorted(stops)
     live: set[str] = set()
     members: dict[int, list[int]] = {stop: [] for stop in order}
     boundary: dict[int, frozenset[str]] = {}
     for index in range(order[-1], -1, -1):
         made = set(nodes[index].output)
-        if live & made:
+        if live & made:  # which no constant is
             members[order[bisect.bisect_right(order, index)]].append(index)
             live = (live - made) | (outer_names(nodes[index]) - constants)
         if index in stops:
             live |= set(stops[index]) - constants
             boundary[index] = frozenset(live)
-    return _stages(model, order, members, boundary)
+    return tuple(_stage(model, members[stop], makers, boundary[stop]) for stop in order)
 
 
-def _stages(
-    model: Model,
-    order: Sequence[int],
-    members: Mapping[int, Sequence[int]],
-    boundary: Mapping[int, frozenset[str]],
-) -> tuple[Stage, ...]:
+def stage_of(model: Model, top: int) -> Stage:
+    """Return the stage of one top-level node, with no outputs."""
+    return _stage(model, [top], _constant_makers(model), frozenset())
+
+
+def _stage(
+    model: Model, members: Sequence[int], makers: Mapping[str, int], live: frozenset[str]
+) -> Stage:
     nodes = model.main.graph.node
-    stages = []
-    for stop in order:
-        chosen = tuple(sorted(members[stop]))
-        made = {name for i in chosen for name in nodes[i].output}
-        read = {name for i in chosen for name in outer_names(nodes[i])}
-        inputs = read - made - set(model.main.initializers)
-        stages.append(
-            Stage(
-                chosen,
-                tuple(sorted(inputs)),
-                tuple(sorted(boundary[stop] & made)),
-                boundary[stop],
-            )
-        )
-    return tuple(stages)
+    chosen = set(members)
+    open_nodes = list(members)
+    while open_nodes:
+        for name in outer_names(nodes[open_nodes.pop()]):
+            maker = makers.get(name)
+            if maker is not None and maker not in chosen:
+                chosen.add(maker)
+                open_nodes.append(maker)
+    made = {name for i in chosen for name in nodes[i].output}
+    read = {name for i in chosen for name in outer_names(nodes[i])}
+    inputs = read - made - set(model.main.initializers)
+    return Stage(tuple(sorted(chosen)), tuple(sorted(inputs)), tuple(sorted(live & made)), live)
+
+
+def _constant_makers(model: Model) -> dict[str, int]:
+    """Return the top-level node of every value that is computed from constants alone."""
+    makers: dict[str, int] = {}
+    known = set(model.main.initializers)
+    for index, node in enumerate(model.main.graph.node):
+        if node.op_type in RANDOM or node.domain not in DEFAULT_DOMAINS:
+            continue
+        if any(True for _ in subgraphs(node)) or not known.issuperset(filter(None, node.input)):
+            continue
+        made = [name for name in node.output if name]
+        makers |= dict.fromkeys(made, index)
+        known.update(made)
+    return makers
 
 
 def stage_session(
     model: Model,
     stage: Stage,
-    example: Mapping[str, NDArray],
+    example: Mapping[str, NDArray[Any]],
     provider: str,
     taps: Sequence[tuple[int, str]] = (),
-    types: Mapping[str, int] | None = None,
+    types: Mapping[tuple[int, str], int] | None = None,
 ) -> Session:
     """Return a session that runs the nodes of a stage.
 
@@ -118,7 +140,7 @@ def stage_session(
         graph.input.append(_describe(name, example[name]))
     for name in stage.outputs:
         graph.output.append(onnx.ValueInfoProto(name=name))
-    expose(graph, model, taps, dict(types or {}))
+    expose(graph, model, taps, types or {})
     proto = onnx.ModelProto(ir_version=model.proto.ir_version, graph=graph)
     proto.opset_import.extend(model.proto.opset_import)
     proto.functions.extend(model.proto.functions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 from onnx import TensorProto
@@ -16,7 +16,10 @@ def tap_name(scope: int, name: str) -> str:
 
 
 def expose(
-    graph: onnx.GraphProto, model: Model, wanted: Iterable[tuple[int, str]], types: dict[str, int]
+    graph: onnx.GraphProto,
+    model: Model,
+    wanted: Iterable[tuple[int, str]],
+    types: Mapping[tuple[int, str], int],
 ) -> None:
     """Add the wanted values to the outputs of `graph`, in place.
 
@@ -30,7 +33,7 @@ def expose(
         (scope index, name) of each value; scopes are the main graph or branches of If
         nodes, nested to any depth.
     types
-        Element type of each value by name; float32 where it is missing.
+        Element type of each value; float32 where it is missing.
 
     Notes
     -----
@@ -39,7 +42,7 @@ def expose(
     present = {output.name for output in graph.output}
     for scope, name in sorted(set(wanted)):
         shown = tap_name(scope, name)
-        elem_type = types.get(name, TensorProto.FLOAT)
+        elem_type = types.get((scope, name), TensorProto.FLOAT)
         if scope:
             _carry_out(graph, model.scopes[scope], name, shown, elem_type)
         if shown not in present:
@@ -84,7 +87,7 @@ def _return(branch: onnx.GraphProto, source: str | None, result: str, elem_type:
 
 
 def with_outputs(
-    model: Model, wanted: Sequence[tuple[int, str]], types: dict[str, int]
+    model: Model, wanted: Sequence[tuple[int, str]], types: Mapping[tuple[int, str], int]
 ) -> onnx.ModelProto:
     """Return a copy of the model whose outputs are just the wanted values."""
     copy = onnx.ModelProto()

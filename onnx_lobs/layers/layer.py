@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from onnx_lobs.layers.chain import Chain
 from onnx_lobs.linalg.unfold import Unfold, n_positions, unfold
 
-
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
 
@@ -262,10 +261,6 @@ class Layer:
     def matrix(self, stored: Array) -> NDArray[np.float64]:
         """Return the stored tensor as (groups, rows, columns) in float64."""
         return self.layout.to_matrix(self.chain.apply(stored)).astype(np.float64)
-
-    def stored(self, matrix: Array) -> Array:
-        """Return the tensor to store for `matrix`, rounded to the stored type."""
-        return self.chain.invert(self.layout.from_matrix(matrix)).astype(self.dtype)
 
 
 @dataclass(frozen=True)

@@ -56,13 +56,12 @@ class Gram:
     @property
     def mean(self) -> Array:
         """Mean input (groups, columns); zeros before the first update."""
-        mean: Array = self.total / max(self.count, 1)
-        return mean
+        return np.asarray(self.total / max(self.count, 1))
 
     def scatter(self, centred: bool) -> Array:
         """Return ``sum x x^T``, or ``sum (x - mean)(x - mean)^T`` if `centred`."""
         if not centred:
-            return self.matrix.copy()
+            return np.array(self.matrix)
         mean = self.mean
         centre: Array = self.matrix - self.count * mean[:, :, None] * mean[:, None, :]
         return centre

@@ -124,9 +124,7 @@ def transposed_pads(
     return (*lo, *hi)
 
 
-def unfold(
-    x: Array, geometry: Unfold, groups: int, chosen: Indices | None = None
-) -> Array:
+def unfold(x: Array, geometry: Unfold, groups: int, chosen: Indices | None = None) -> Array:
     """Return the windows of `x` as matrices, one per group.
 
     Parameters

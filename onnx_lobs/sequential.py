@@ -1,0 +1,189 @@
+"""Calibrate layer by layer while the network is pruned, towards what the dense network does.
+
+The graph is cut into stages at the layers; every stage runs once for the dense network and,
+where that can differ, once for the pruned one, so that each layer is solved on the inputs
+that the pruned network gives it, towards the pre-activations that the dense network has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from onnx_lobs.calibrate import (
+    Array,
+    Collector,
+    Feeds,
+    Group,
+    Lookup,
+    Progress,
+    calibrate_independent,
+    lookup,
+    tap_types,
+)
+from onnx_lobs.graph.model import Model, outer_names
+from onnx_lobs.graph.session import Session
+from onnx_lobs.graph.stages import Stage, cut, is_touched, stage_of, stage_session
+from onnx_lobs.layers.layer import Use
+from onnx_lobs.linalg.gram import Calibration
+
+
+def calibrate_sequential(
+    dense: Model,
+    pruned: Model,
+    groups: Sequence[Group],
+    batches: Iterable[Feeds],
+    *,
+    n_batches: int,
+    provider: str,
+    seed: int = 0,
+    tick: Progress = lambda n: None,
+) -> Iterator[tuple[Group, Calibration]]:
+    """Yield each group with its moments; its weights in `pruned` change before the next.
+
+    Parameters
+    ----------
+    dense, pruned
+        Execution copies of one model. The caller writes the solved weights of a yielded
+        group into `pruned` and then asks for the next one.
+    groups
+        From :func:`onnx_lobs.calibrate.make_groups`.
+    batches
+        Read once, and once more where a weight is tied.
+
+    Notes
+    -----
+    The inputs are the pruned network's, the targets the dense network's pre-activations.
+    A tied layer is calibrated on the dense network, since its later uses cannot be reached
+    before it is solved; layers inside one If node see the pruned network's values from
+    outside the node, but each other's dense ones. Cost: two forward passes in all, and the
+    Grams; memory: the values that are live at one cut, for all batches and both networks.
+    """
+    tied = [group for group in groups if group.is_tied]
+    ready: list[Calibration] = []
+    if tied:
+        ready = calibrate_independent(
+            dense, tied, batches, n_batches=n_batches, provider=provider, seed=seed
+        )
+    by_top: dict[int, list[Group]] = {}
+    for group in groups:
+        if not group.is_tied:
+            by_top.setdefault(group.top, []).append(group)
+    runner = _Runner(dense, pruned, by_top, batches, provider)
+    for top in sorted({group.top for group in groups}):
+        found = [pair for pair in zip(tied, ready, strict=True) if pair[0].top == top]
+        if top in by_top:
+            runner.advance(top)
+            collectors = [Collector(dense, g, n_batches, seed, towards=True) for g in by_top[top]]
+            for index, (clean, own) in enumerate(runner.taps(top)):
+                for collector in collectors:
+                    collector.add(index, own, clean)
+            found += [(collector.group, collector.result()) for collector in collectors]
+        for group, calibration in found:
+            runner.note_change(group)
+            yield group, calibration
+        tick(1)
+
+
+class _Runner:
+    """Runs the stages of the dense and of the pruned network over all batches.
+
+    ``clean`` holds the dense network's live values of every batch, ``own`` those of the pruned
+    network that may differ, whose names are ``differing``.
+    """
+
+    def __init__(
+        self,
+        dense: Model,
+        pruned: Model,
+        by_top: Mapping[int, Sequence[Group]],
+        batches: Iterable[Feeds],
+        provider: str,
+    ) -> None:
+        self.dense, self.pruned, self.provider = dense, pruned, provider
+        self.by_top = by_top
+        self.batches = batches
+        stops = {top: self._needs(groups, top) for top, groups in by_top.items()}
+        self.stages = dict(zip(sorted(stops), cut(dense, stops) if stops else (), strict=True))
+        self.changed: set[tuple[int, str]] = set()
+        self.differing: set[str] = set()
+        self.clean: list[dict[str, Array]] = []
+        self.own: list[dict[str, Array]] = []
+
+    def _needs(self, groups: Sequence[Group], top: int) -> set[str]:
+        names: set[str] = set()
+        for group in groups:
+            for use in group.uses:
+                names |= {use.input} if use.scope == 0 else self._outer(top)
+        return names
+
+    def _outer(self, top: int) -> set[str]:
+        return outer_names(self.dense.main.graph.node[top])
+
+    def note_change(self, group: Group) -> None:
+        """Remember that the weights of a group change now."""
+        self.changed |= {(layer.scope, layer.weight) for layer in group.layers}
+
+    def advance(self, top: int) -> None:
+        """Run the stage that ends just before top-level node `top`, for both networks."""
+        stage = self.stages[top]
+        both = bool(set(stage.inputs) & self.differing)
+        both = both or is_touched(self.dense, stage, self.changed)
+        run_dense = _Lazy(self.dense, stage, self.provider)
+        run_pruned = _Lazy(self.pruned, stage, self.provider)
+        first = not self.clean
+        for index, (clean, own) in enumerate(self._values()):
+            made = run_dense(clean)
+            differing = {**own, **run_pruned({**clean, **own})} if both else own
+            kept = _live({**clean, **made}, stage), _live(differing, stage)
+            if first:
+                self.clean.append(kept[0])
+                self.own.append(kept[1])
+            else:
+                self.clean[index], self.own[index] = kept
+        if both:
+            self.differing |= set(stage.outputs)
+        self.differing &= stage.live
+
+    def _values(self) -> Iterator[tuple[Feeds, Feeds]]:
+        """Yield the values of every batch: at first the batches themselves, which are not kept."""
+        if self.clean:
+            yield from zip(self.clean, self.own, strict=True)
+        else:
+            yield from ((feeds, {}) for feeds in self.batches)
+
+    def taps(self, top: int) -> Iterator[tuple[Lookup, Lookup]]:
+        """Yield, per batch, how to look up a use's input: the dense and the pruned network's."""
+        uses = [use for group in self.by_top[top] for use in group.uses if use.scope]
+        inner = self._inner_session(top, uses) if uses else None
+        for clean, own in zip(self.clean, self.own, strict=True):
+            mine = {**clean, **own}
+            if inner is None:
+                yield lookup(clean), lookup(mine)
+            else:
+                yield lookup({**clean, **inner.run(clean)}), lookup({**mine, **inner.run(mine)})
+
+    def _inner_session(self, top: int, uses: Sequence[Use]) -> Session:
+        """Return a session on one node with branches that shows the taps inside them."""
+        types = tap_types(self.dense, self.by_top[top])
+        taps = [(use.scope, use.input) for use in uses]
+        stage = stage_of(self.dense, top)
+        return stage_session(self.dense, stage, self.clean[0], self.provider, taps, types)
+
+
+class _Lazy:
+    """A stage's session, made when its first batch shows the types of its inputs."""
+
+    def __init__(self, model: Model, stage: Stage, provider: str) -> None:
+        self.model, self.stage, self.provider = model, stage, provider
+        self.session: Session | None = None
+
+    def __call__(self, feeds: Feeds) -> dict[str, Array]:
+        if not self.stage.nodes:
+            return {}
+        if self.session is None:
+            self.session = stage_session(self.model, self.stage, feeds, self.provider)
+        return self.session.run(feeds)
+
+
+def _live(values: Feeds, stage: Stage) -> dict[str, Array]:
+    return {name: value for name, value in values.items() if name in stage.live}
