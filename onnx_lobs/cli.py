@@ -115,6 +115,7 @@ def _program(
 def prune(
     model: opt.Model,
     sparsity: opt.Sparsity = DEFAULTS.sparsity,
+    pattern: opt.Pattern = DEFAULTS.pattern,
     layer_sparsity: opt.LayerSparsity = opt.NO_TEXTS,
     allocation: opt.Allocation = DEFAULTS.allocation,
     include: opt.Include = opt.NO_TEXTS,

@@ -25,9 +25,13 @@ class PruneConfig:
     ----------
     sparsity
         Fraction of the prunable weights that become zero, in [0, 1). The count is exact.
+        None: 0.5, or what an N:M pattern has.
     layer_sparsity
         ``{pattern: sparsity}``: layers whose name matches get this sparsity instead; the
         last match wins. Patterns as in `include`.
+    pattern
+        ``unstructured``; ``N:M``: N of M consecutive input channels are kept at each kernel
+        tap; ``RxC``: blocks of R consecutive outputs times C consecutive inputs.
     method
         Name in ``onnx_lobs.solvers.METHODS``.
     refit
@@ -70,8 +74,9 @@ class PruneConfig:
         When a value is out of its range; the message names value, limit and remedy.
     """
 
-    sparsity: float = 0.5
+    sparsity: float | None = None
     layer_sparsity: Mapping[str, float] = field(default_factory=dict)
+    pattern: str = "unstructured"
     method: str = "joint"
     refit: bool | None = None
     allocation: str = "auto"
@@ -89,7 +94,8 @@ class PruneConfig:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_sparsity("sparsity", self.sparsity)
+        if self.sparsity is not None:
+            check_sparsity("sparsity", self.sparsity)
         for pattern, value in self.layer_sparsity.items():
             check_sparsity(f"layer sparsity of {pattern!r}", value)
         _check_choice("allocation", self.allocation, ALLOCATIONS)

@@ -18,7 +18,8 @@ from onnx_lobs.graph.load import load_model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.save import model_files, save_model
 from onnx_lobs.graph.session import Session
-from onnx_lobs.workspace import Workspace
+from onnx_lobs.pattern import parse_pattern
+from onnx_lobs.workspace import Workspace, wanted_sparsity
 
 PROVENANCE = "onnx_lobs"
 # The written graph fuses differently from the execution copy (Constant nodes, biases), so sums
@@ -40,7 +41,8 @@ def stamp(proto: onnx.ModelProto, config: PruneConfig) -> None:
     from onnx_lobs import __version__
 
     text = (
-        f"{__version__} method={config.method} sparsity={config.sparsity:g} "
+        f"{__version__} method={config.method} pattern={config.pattern} "
+        f"sparsity={wanted_sparsity(config, parse_pattern(config.pattern)):g} "
         f"allocation={config.allocation} seed={config.seed}"
     )
     entry = next((p for p in proto.metadata_props if p.key == PROVENANCE), None)

@@ -44,13 +44,25 @@ Output = Annotated[
 ]
 Overwrite = Annotated[bool, _option(_OUTPUT, "--overwrite", help="Replace existing outputs.")]
 Sparsity = Annotated[
-    float,
+    float | None,
     _option(
         _WHAT,
         "-s",
         "--sparsity",
         metavar="FRACTION",
-        help="Fraction of the prunable weights that become zero: at least 0, below 1.",
+        help="Fraction of the prunable weights that become zero: at least 0, below 1. "
+        "Default: 0.5, or what an N:M pattern has.",
+        show_default=False,
+    ),
+]
+Pattern = Annotated[
+    str,
+    _option(
+        _WHAT,
+        "--pattern",
+        metavar="unstructured|N:M|RxC",
+        help="Where zeros may stand: anywhere; N kept of M consecutive input channels (2:4); "
+        "blocks of R outputs times C inputs (4x1).",
     ),
 ]
 LayerSparsity = Annotated[

@@ -128,6 +128,17 @@ class NM(Pattern):
     def _zeros(self, size: int) -> int:
         return size - -(-self.keep * size // self.of)
 
+    def units(self, columns: int, taps: int = 1) -> tuple[IntArray, IntArray]:
+        """Return the group of M that each column is in, (columns,), and each group's zeros.
+
+        >>> NM(1, 2).units(6, taps=2)
+        (array([0, 1, 0, 1, 2, 3]), array([1, 1, 0, 0]))
+        """
+        channels = _channels(columns, taps)
+        channel, tap = np.divmod(np.arange(columns, dtype=np.int64), taps)
+        sizes = _edges(channels, self.of).repeat(taps)
+        return channel // self.of * taps + tap, sizes - -(-self.keep * sizes // self.of)
+
     def closest(self, shape: Shape, sparsity: float, taps: int = 1) -> int:
         groups, rows, columns = shape
         full, short = divmod(_channels(columns, taps), self.of)

@@ -32,9 +32,10 @@ def prune_one(work: Workspace, layer: Layer, calibration: Calibration) -> LayerR
     started = time.perf_counter()
     task = _task(work, layer, calibration)
     zeros_before = int((task.weight == 0).sum())
-    if zeros_before >= task.n_prune:
-        status = "already sparse" if task.n_prune else "left dense"
-        return _untouched(layer, zeros_before, calibration, status)
+    if task.n_prune == 0:
+        return _untouched(layer, zeros_before, calibration, "left dense")
+    if zeros_before >= task.n_prune and task.pattern.obeys(task.weight != 0, task.taps):
+        return _untouched(layer, zeros_before, calibration, "already sparse")
     outcome = solve_layer(task)
     stored = round_weight(layer, outcome.weight)
     exact = layer.matrix(stored)
@@ -57,6 +58,7 @@ def _task(work: Workspace, layer: Layer, calibration: Calibration) -> LayerTask:
         centred=tuple(use.bias is not None for use in layer.uses),
         n_prune=work.budgets[layer_key(layer)],
         bias=_present_bias(work.dense, layer),
+        pattern=work.pattern,
         taps=layer.taps,
         method=config.method,
         refit=config.refit,

@@ -22,13 +22,14 @@ from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.session import find_provider
 from onnx_lobs.layers.find import Selection, find_layers, matcher
 from onnx_lobs.layers.layer import Layer, Skip
-from onnx_lobs.pattern import Unstructured
+from onnx_lobs.pattern import NM, Pattern, parse_pattern
 from onnx_lobs.report.record import SkipRecord
 from onnx_lobs.rewrite import add_biases
 from onnx_lobs.solvers import METHODS
 
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
 SYNTHETIC_SAMPLES = 64
+DEFAULT_SPARSITY = 0.5
 
 
 class NothingToPruneError(LobsError):
@@ -50,6 +51,7 @@ class Workspace:
     result: Model
     layers: tuple[Layer, ...]
     skips: list[SkipRecord]
+    pattern: Pattern
     budgets: dict[str, int]
     batches: Batches
     test: Batches | None
@@ -71,6 +73,7 @@ def open_workspace(model: ModelSource, data: Any, test: Any, config: PruneConfig
         raise ConfigError(
             f"method {config.method!r} is unknown; choose one of {', '.join(METHODS)}"
         )
+    pattern = parse_pattern(config.pattern)
     provider = find_provider(config.provider)
     loaded = load_model(model)
     executable, note = to_executable(loaded.proto, loaded.folder, provider)
@@ -91,7 +94,8 @@ def open_workspace(model: ModelSource, data: Any, test: Any, config: PruneConfig
         result=result,
         layers=_real_dtypes(layers, result),
         skips=[skip_record(skip) for skip in skips],
-        budgets=_budgets(layers, config),
+        pattern=pattern,
+        budgets=_budgets(layers, config, pattern),
         batches=batches,
         test=scored,
         provider=provider,
@@ -179,7 +183,26 @@ def _real_dtypes(layers: Sequence[Layer], real: Model) -> tuple[Layer, ...]:
     return tuple(result)
 
 
-def _budgets(layers: Sequence[Layer], config: PruneConfig) -> dict[str, int]:
+def wanted_sparsity(config: PruneConfig, pattern: Pattern) -> float:
+    """Return the fraction of zeros asked for: N:M has its own, else 0.5 is the default.
+
+    Raises
+    ------
+    ConfigError
+        When a sparsity is given that the N:M pattern does not have.
+    """
+    if not isinstance(pattern, NM):
+        return DEFAULT_SPARSITY if config.sparsity is None else config.sparsity
+    own = 1 - pattern.keep / pattern.of
+    if config.layer_sparsity or (config.sparsity is not None and config.sparsity != own):
+        raise ConfigError(
+            f"pattern {pattern} has {own:g} zeros in every layer; leave out --sparsity and "
+            "--layer-sparsity, or choose another pattern"
+        )
+    return own
+
+
+def _budgets(layers: Sequence[Layer], config: PruneConfig, pattern: Pattern) -> dict[str, int]:
     """Return the number of zeros of each layer by its key."""
     fixed: dict[str, float] = {}
     for pattern, value in config.layer_sparsity.items():
@@ -204,7 +227,7 @@ def _budgets(layers: Sequence[Layer], config: PruneConfig) -> dict[str, int]:
                 fixed.get(layer_key(layer)),
             )
         )
-    zeros = allocate(slots, config.sparsity, config.allocation, Unstructured())
+    zeros = allocate(slots, wanted_sparsity(config, pattern), config.allocation, pattern)
     return {layer_key(layer): n for layer, n in zip(layers, zeros, strict=True)}
 
 

@@ -61,7 +61,7 @@ def model(
     functions: Sequence[onnx.FunctionProto] = (),
     **options: Any,
 ) -> ModelProto:
-    """A model that onnx's checker accepts."""
+    """A model that onnx's checker accepts; ranks of outputs that are not given are inferred."""
     main = graph(nodes, inputs, outputs, weights, **options)
     if ir_version < 4:
         main.input.extend(
@@ -72,6 +72,10 @@ def model(
     proto = helper.make_model(
         main, opset_imports=opsets, ir_version=ir_version, functions=list(functions)
     )
+    inferred = onnx.shape_inference.infer_shapes(proto).graph.output
+    for out, found in zip(proto.graph.output, inferred, strict=True):
+        if not out.type.tensor_type.HasField("shape"):
+            out.CopyFrom(found)
     onnx.checker.check_model(proto)
     return proto
 
@@ -81,13 +85,14 @@ def one_node(
     weights: Mapping[str, Array],
     inputs: Sequence[str] = ("x", "w"),
     *,
+    rank: int = 2,
     elem_type: int = TensorProto.FLOAT,
     **attributes: Any,
 ) -> ModelProto:
-    """The model ``y = op(inputs)`` whose only true input is x."""
+    """The model ``y = op(inputs)`` whose only true input is x, of the given rank."""
     node = helper.make_node(op, list(inputs), ["y"], name="node", **attributes)
     out = value("y", None, elem_type)
-    return model([node], [value("x", None, elem_type)], [out], weights)
+    return model([node], [value("x", [None] * rank, elem_type)], [out], weights)
 
 
 def branch(nodes: Sequence[NodeProto], out: str, **weights: Array) -> GraphProto:

@@ -1,18 +1,18 @@
 """Greedy elimination of weights, many rows in lockstep, with blocked downdates.
 
-A row is a vector w of candidates with the covariance G, the inverse of the Hessian that the
-candidates have once all other weights are optimal. Removing weight p costs ``w_p² / (2 G_pp)``
-and leaves the optimum of the remaining ones::
+A unit is a row w of candidates (or several rows with one support) with G, the inverse of the
+Hessian that the candidates have once all other weights are optimal. Removing weight p costs
+``w_p² / (2 G_pp)``, summed over the unit's rows, and leaves the optimum of the remaining ones::
 
     p = argmin w_p² / G_pp     w -= w_p / G_pp G_p     G -= G_p G_pᵀ / G_pp
 
 The last B eliminations are held in U (B, n) with ``G_now = G - UᵀU`` never formed: a step reads
 one row of G, corrects it by U and updates w and the diagonal. Every B steps G is downdated by one
-SYRK (its lower triangle only), and what is settled is cut out when that pays. Each row does its
+SYRK (its lower triangle only), and what is settled is cut out when that pays. Each unit does its
 t-th step together with all others of the batch, so Python's overhead is shared.
 
 Paper: Frantar, Alistarh, Optimal Brain Compression, NeurIPS 2022 (arXiv 2208.11580); Hassibi,
-Stork 1993. Cost per row: n³/3 flops in SYRK, B n² / 2 in products of a vector and U.
+Stork 1993. Cost per unit: n³/3 flops in SYRK, B n² / 2 in products of a vector and U.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Trace:
     Attributes
     ----------
     order
-        (rows, steps) uint16 or uint32 positions; a row that ran out of candidates is padded with
-        its last position at an infinite cost.
+        (units, steps) uint16 or uint32 positions; meaningless where `cost` is infinite, which it
+        is once a unit has run out of candidates.
     cost
-        (rows, steps) float32: what the step adds to ½ of the quadratic, >= 0.
+        (units, steps) float32: what the step adds to ½ of the quadratic, >= 0.
     """
 
     order: NDArray[np.unsignedinteger[Any]]
@@ -54,23 +54,23 @@ def eliminate(
     real: NDArray[np.bool_] | None = None,
     quota: tuple[IntArray, IntArray] | None = None,
 ) -> Trace:
-    """Eliminate `steps` candidates of every row, the cheapest first.
+    """Eliminate `steps` candidates of every unit, the cheapest first.
 
     Parameters
     ----------
     inverse
-        G (rows, n, n), symmetric, float32 or float64; only the lower triangle is read.
-        **Overwritten.**
+        G (units, n, n), symmetric, float32 or float64. **Overwritten**; only its lower triangle
+        is read after the first block.
     weight
-        w (rows, n). Overwritten.
+        w (units, rows, n). **Overwritten.**
     steps
-        Eliminations per row, <= n.
+        Eliminations per unit, <= n.
     real
-        (rows, n) bool; False marks padding, which is never eliminated. G must be the identity
+        (units, n) bool; False marks padding, which is never eliminated. G must be the identity
         there.
     quota
-        For N:M: the unit (n,) that each candidate belongs to, and the number that may go from each
-        unit (units,); None: no limit.
+        For N:M: the group that each candidate belongs to, (n,) or (units, n), and the number that
+        may go from each group (groups,); None: no limit.
     """
     return _Elimination(inverse, weight, steps, real, quota).run()
 
@@ -86,7 +86,7 @@ class _Elimination:
         real: NDArray[np.bool_] | None,
         quota: tuple[IntArray, IntArray] | None,
     ) -> None:
-        rows, n = weight.shape
+        rows, _, n = weight.shape
         self.steps = steps
         self.block = 64 if n >= 256 else 32
         self.inverse, self.weight = inverse, weight
@@ -94,11 +94,11 @@ class _Elimination:
         kind = np.uint16 if n < 1 << 16 else np.uint32
         self.column = np.broadcast_to(np.arange(n, dtype=kind), (rows, n)).copy()
         self.alive = np.ones((rows, n), dtype=np.bool_) if real is None else real.copy()
-        self.unit = None if quota is None else np.broadcast_to(quota[0], (rows, n))
-        self.left = None if quota is None else np.broadcast_to(quota[1], (rows, quota[1].size))
-        if self.left is not None and self.unit is not None:
-            self.left = self.left.copy()
-            self.alive &= np.take_along_axis(self.left, self.unit, axis=1) > 0
+        self.group: IntArray | None = None
+        if quota is not None:
+            self.group = np.broadcast_to(quota[0], (rows, n))
+            self.left = np.broadcast_to(quota[1], (rows, quota[1].size)).copy()
+            self.alive &= np.take_along_axis(self.left, self.group, axis=1) > 0
         self.order = np.zeros((rows, steps), dtype=kind)
         self.cost = np.full((rows, steps), np.inf, dtype=np.float32)
         self.held = np.empty((rows, self.block, n), dtype=inverse.dtype)
@@ -115,9 +115,7 @@ class _Elimination:
         return Trace(self.order, self.cost)
 
     def _step(self, rows: IntArray, step: int, at: int) -> None:
-        scores = self.weight * self.weight
-        scores /= self.diagonal
-        scores[~self.alive] = np.inf
+        scores = self._scores()
         pivot = scores.argmin(axis=1)
         best = scores[rows, pivot]
         self.order[:, step] = self.column[rows, pivot]
@@ -131,15 +129,25 @@ class _Elimination:
         root[done] = 0.0
         row *= root[:, None]
         self.held[:, at] = row
-        self.weight -= row * (self.weight[rows, pivot] * root)[:, None]
+        self.weight -= row[:, None, :] * (self.weight[rows, :, pivot] * root[:, None])[:, :, None]
         self.diagonal -= row * row
         np.maximum(self.diagonal, np.finfo(row.dtype).tiny, out=self.diagonal)
         self.alive[rows, pivot] = False
-        if self.left is not None and self.unit is not None:
-            unit = self.unit[rows, pivot]
-            self.left[rows, unit] -= 1
-            full = np.flatnonzero(self.left[rows, unit] == 0)
-            self.alive[full] &= self.unit[full] != unit[full, None]
+        if self.group is not None:
+            group = self.group[rows, pivot]
+            self.left[rows, group] -= ~done
+            full = np.flatnonzero(self.left[rows, group] == 0)
+            self.alive[full] &= self.group[full] != group[full, None]
+
+    def _scores(self) -> Float:
+        """Return what each candidate's removal costs, twice; infinite for the settled ones."""
+        if self.weight.shape[1] == 1:
+            scores = np.square(self.weight[:, 0])
+        else:
+            scores = np.einsum("uhn,uhn->un", self.weight, self.weight)
+        scores /= self.diagonal
+        scores[~self.alive] = np.inf
+        return scores
 
     def _row(self, rows: IntArray, pivot: IntArray) -> Float:
         """Return row `pivot` of each symmetric G, from its lower triangle."""
@@ -148,14 +156,14 @@ class _Elimination:
             row = self.inverse[0, :, p].copy()
             row[:p] = self.inverse[0, p, :p]
             return row[None]
-        below = np.arange(self.weight.shape[1]) <= pivot[:, None]
+        below = np.arange(self.weight.shape[2]) <= pivot[:, None]
         return np.where(below, self.inverse[rows, pivot], self.inverse[rows, :, pivot])
 
     def _downdate(self) -> None:
         """Apply U to G and cut out the settled candidates when enough are."""
         syrk = blas.ssyrk if self.inverse.dtype == np.float32 else blas.dsyrk
         left = int(self.alive.sum(axis=1).max(initial=0))
-        if left < CUT * self.weight.shape[1] and left:
+        if left < CUT * self.weight.shape[2] and left:
             self._cut(left)
         for matrix, held in zip(self.inverse, self.held, strict=True):
             syrk(-1.0, held.T, beta=1.0, c=matrix.T, overwrite_c=1)
@@ -165,11 +173,13 @@ class _Elimination:
         keep = np.sort(np.argsort(~self.alive, axis=1, kind="stable")[:, :left], axis=1)
         inverse = np.empty((len(keep), left, left), dtype=self.inverse.dtype)
         held = np.empty((len(keep), self.block, left), dtype=inverse.dtype)
-        for row, columns in enumerate(keep):
-            inverse[row] = self.inverse[row].take(columns, axis=0).take(columns, axis=1)
-            self.held[row].take(columns, axis=1, out=held[row])
+        for unit, columns in enumerate(keep):
+            inverse[unit] = self.inverse[unit].take(columns, axis=0).take(columns, axis=1)
+            self.held[unit].take(columns, axis=1, out=held[unit])
         self.inverse, self.held = inverse, held
-        for name in ("weight", "diagonal", "alive", "column"):
-            setattr(self, name, np.take_along_axis(getattr(self, name), keep, axis=1))
-        if self.unit is not None:
-            self.unit = np.take_along_axis(self.unit, keep, axis=1)
+        self.weight = np.take_along_axis(self.weight, keep[:, None, :], axis=2)
+        self.diagonal = np.take_along_axis(self.diagonal, keep, axis=1)
+        self.alive = np.take_along_axis(self.alive, keep, axis=1)
+        self.column = np.take_along_axis(self.column, keep, axis=1)
+        if self.group is not None:
+            self.group = np.take_along_axis(self.group, keep, axis=1)

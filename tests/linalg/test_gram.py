@@ -1,0 +1,132 @@
+"""Streamed sums equal those of all data at once, whatever the batches, types and means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from build_onnx import Array, normal
+
+from onnx_lobs.linalg.gram import Calibration, Gram, Moments, TargetMoments
+
+EXACT = 1e-12  # relative: float64 sums in two orders
+SINGLE = 1e-6  # of the variances: float32 products of 200 rows
+HALF = 1e-6  # half precision is widened before anything is multiplied
+
+
+def gram_of(*parts: Array) -> Gram:
+    gram = Gram(parts[0].shape[0], parts[0].shape[2])
+    for part in parts:
+        gram.update(part)
+    return gram
+
+
+def scatter_of(x: Array, centred: bool) -> Array:
+    wide = x.astype(np.float64)
+    wide = wide - wide.mean(axis=1, keepdims=True) if centred else wide
+    return np.asarray(np.einsum("gnc,gnd->gcd", wide, wide))
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize(("groups", "columns"), [(1, 5), (1, 40), (6, 9), (3, 40)])
+def test_batches_add_up_to_the_whole(groups: int, columns: int, centred: bool) -> None:
+    x = normal(1, groups, 100, columns, dtype=np.float64) + 3
+    gram = gram_of(x[:, :1], x[:, 1:60], x[:, 60:60], x[:, 60:])
+    np.testing.assert_allclose(gram.scatter(centred), scatter_of(x, centred), atol=EXACT * 1000)
+    np.testing.assert_allclose(gram.mean, x.mean(axis=1), rtol=EXACT)
+    assert gram.count == 100
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+def test_low_precision_is_widened(dtype: Any) -> None:
+    x = normal(1, 2, 200, 7).astype(dtype)
+    expected = scatter_of(x, True)
+    assert np.abs(gram_of(x).scatter(True) - expected).max() <= HALF * expected.max()
+
+
+def test_large_means_cost_no_precision() -> None:
+    x = normal(1, 1, 200, 6) + 1000
+    expected = scatter_of(x, True)
+    found = gram_of(x[:, :50], x[:, 50:]).scatter(True)
+    assert np.abs(found - expected).max() <= SINGLE * expected.max()
+
+
+def test_merge_equals_one_gram() -> None:
+    x = normal(1, 2, 60, 5, dtype=np.float64)
+    merged = gram_of(x[:, :20])
+    merged.merge(gram_of(x[:, 20:]))
+    whole = gram_of(x)
+    np.testing.assert_allclose(merged.matrix, whole.matrix, rtol=EXACT, atol=EXACT)
+    np.testing.assert_allclose(merged.total, whole.total, rtol=EXACT, atol=EXACT)
+    assert merged.count == whole.count
+
+
+def test_scatter_is_a_copy() -> None:
+    gram = gram_of(normal(1, 1, 9, 4))
+    before = gram.matrix.copy()
+    gram.scatter(False)[...] = 0
+    assert np.array_equal(gram.matrix, before)
+
+
+def test_mean_of_nothing_is_zero() -> None:
+    assert np.array_equal(Gram(2, 3).mean, np.zeros((2, 3)))
+
+
+def test_updates_leave_the_data_alone() -> None:
+    x, y = normal(1, 1, 9, 4), normal(2, 1, 9, 3)
+    kept = x.copy(), y.copy()
+    gram_of(x)
+    TargetMoments.zeros(1, 3, 4).update(y, x)
+    assert np.array_equal(x, kept[0])
+    assert np.array_equal(y, kept[1])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, EXACT), (np.float32, SINGLE)])
+def test_target_sums_equal_those_of_all_data(dtype: Any, tolerance: float) -> None:
+    x, y = normal(1, 2, 80, 6, dtype=dtype) + 5, normal(2, 2, 80, 3, dtype=dtype) - 7
+    found = TargetMoments.zeros(2, 3, 6)
+    for part in (slice(0, 30), slice(30, 30), slice(30, 80)):
+        found.update(y[:, part], x[:, part])
+    x64, y64 = x.astype(np.float64), y.astype(np.float64)
+    np.testing.assert_allclose(found.cross, np.einsum("gnr,gnd->grd", y64, x64), rtol=tolerance)
+    np.testing.assert_allclose(found.total, y64.sum(axis=1), rtol=tolerance)
+    np.testing.assert_allclose(found.energy, (y64**2).sum(axis=1), rtol=tolerance)
+
+
+def moments_of(seed: int, targets: bool = True) -> Moments:
+    x, y = normal(seed, 2, 10, 4), normal(seed + 50, 2, 10, 6)
+    found = TargetMoments.zeros(2, 6, 4)
+    found.update(y, x)
+    return Moments(gram_of(x), found if targets else None)
+
+
+@pytest.mark.parametrize("targets", [False, True])
+def test_total_adds_the_held_out_and_changes_neither(targets: bool) -> None:
+    calibration = Calibration((moments_of(1, targets),), (moments_of(2, targets),))
+    total = calibration.total(0)
+    again = calibration.total(0)
+    assert total.inputs.count == 20
+    assert np.array_equal(total.inputs.matrix, again.inputs.matrix)
+    one, two = calibration.fit[0], calibration.held[0]
+    assert np.array_equal(total.inputs.matrix, one.inputs.matrix + two.inputs.matrix)
+    assert (total.targets is None) is not targets
+    if total.targets and one.targets and two.targets:
+        assert np.array_equal(total.targets.cross, one.targets.cross + two.targets.cross)
+
+
+def test_rows_take_part_of_the_targets_and_share_the_gram() -> None:
+    calibration = Calibration((moments_of(1),), (moments_of(2),))
+    part = calibration.rows(slice(2, 5)).fit[0]
+    whole = calibration.fit[0]
+    assert part.inputs is whole.inputs
+    assert part.targets is not None
+    assert whole.targets is not None
+    assert np.array_equal(part.targets.cross, whole.targets.cross[:, 2:5])
+    assert np.array_equal(part.targets.energy, whole.targets.energy[:, 2:5])
+
+
+def test_rows_without_targets_are_the_moments_themselves() -> None:
+    moments = moments_of(1, targets=False)
+    assert moments.rows(slice(0, 1)) is moments
