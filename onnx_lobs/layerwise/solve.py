@@ -10,6 +10,7 @@ batches that were held out.
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ from onnx_lobs.layerwise.task import (
 from onnx_lobs.solvers import METHODS, Problem, refit_mask, solve
 
 FIRST_MIX = 0.5
+DAMP_FACTORS = (0.1, 10.0)
+DAMP_FLOPS = 1e10  # a few tenths of a second
 SAME_TARGET = 1e-10  # below this the two targets differ by the rounding of float32 sums only
 
 
@@ -56,8 +59,9 @@ def solve_layer(task: LayerTask) -> Outcome:
 
     Notes
     -----
-    The zeros, and the proportion of the dense target, are chosen without the held-out
-    batches; the last refit uses all of them. Cost: the method, and three refits.
+    The zeros, the damping and the share of the dense target are chosen without the held-out
+    batches; the last refit uses all of them. Cost: the method, and three refits, or seven
+    where they are cheap and the damping is free.
     """
     method = METHODS[task.method]
     if method.prunes_bias:
@@ -66,21 +70,21 @@ def solve_layer(task: LayerTask) -> Outcome:
     damp = task.damp if task.damp is not None else default_damp(fit.count, task.weight.shape[2])
     problem = _problem(task, fit, damp, FIRST_MIX if task.has_target else 0.0)
     refits = method.refits if task.refit is None else task.refit
-    solution = solve(problem, task.method, refit=refits and not task.has_target)
+    solution = solve(problem, task.method, refit=False if refits else task.refit)
     info = {k: v for k, v in solution.info.items() if k != "damp"}
     if not refits:
         changes = bias_changes(task, solution.weight, allowed=False)
         return Outcome(solution.weight, changes, solution.status, damp, None, None, info)
-    mix, held_error = _choose_mix(task, problem, solution.mask, solution.weight, fit)
-    whole = _problem(task, task.sums, damp, mix)
+    choice = _choose(task, problem, solution.mask, fit)
+    whole = _problem(task, task.sums, choice.damp, choice.mix)
     weight = np.where(solution.mask, refit_mask(whole, solution.mask), 0.0)
     return Outcome(
         weight,
         bias_changes(task, weight),
         solution.status,
-        damp,
-        mix if task.has_target else None,
-        held_error,
+        choice.damp,
+        choice.mix if task.has_target else None,
+        choice.held_error,
         info,
     )
 
@@ -102,37 +106,67 @@ def _problem(task: LayerTask, sums: Sums, damp: float, mix: float) -> Problem:
     )
 
 
-def _choose_mix(
+@dataclass(frozen=True)
+class _Choice:
+    """Settings of the last refit, and the relative held-out error that they were chosen by."""
+
+    damp: float
+    mix: float
+    held_error: float | None
+
+
+def _choose(task: LayerTask, problem: Problem, mask: NDArray[np.bool_], fit: Sums) -> _Choice:
+    """Return the damping and the share of the dense target that are best on the held-out part.
+
+    A given damping stays. Otherwise its neighbours on a coarse grid are tried, where the
+    refits that this takes are cheap.
+    """
+    held = add_up(task.calibration.held, task.centred, task.weight)
+    if held.count == 0 or held.energy <= 0:
+        return _Choice(problem.damp, FIRST_MIX, None)
+    damps = [problem.damp]
+    if task.damp is None and _refit_flops(mask) <= DAMP_FLOPS:
+        damps += [problem.damp * factor for factor in DAMP_FACTORS]
+    choices = [_try(task, problem, mask, fit, held, damp) for damp in damps]
+    return min(choices, key=lambda choice: choice.held_error or 0.0)
+
+
+def _refit_flops(mask: NDArray[np.bool_]) -> float:
+    """Return the flops of refitting every row on its own: a Cholesky factor each."""
+    kept = mask.sum(axis=-1, dtype=np.float64)
+    return float((np.minimum(kept, mask.shape[-1] - kept) ** 3).sum()) / 3
+
+
+def _try(
     task: LayerTask,
     problem: Problem,
     mask: NDArray[np.bool_],
-    weight: Array,
     fit: Sums,
-) -> tuple[float, float | None]:
-    """Return the share of the dense target that is best on the held-out batches.
+    held: Sums,
+    damp: float,
+) -> _Choice:
+    """Refit with one damping and find the best mixture of targets in closed form.
 
     On a given mask the refit is linear in its target, so V(a) = (1 - a) V0 + a V1 and the
-    held-out error is a parabola in a. Also returns the relative held-out error there.
+    held-out error is a parabola in a.
     """
-    held = add_up(task.calibration.held, task.centred, task.weight)
-    mix = FIRST_MIX
-    if task.has_target:
-        scale = 2 / max(fit.count, 1)
-        own = scale * (task.weight @ fit.scatter)
-        both = dataclasses.replace(
-            problem,
-            weight=np.concatenate([task.weight, task.weight], axis=1),
-            cross=np.concatenate([own, scale * fit.cross], axis=1),
-            n_prune=2 * problem.n_prune,
-        )
-        double = np.concatenate([mask, mask], axis=1)
-        first, last = np.split(np.where(double, refit_mask(both, double), 0.0), 2, axis=1)
-        if held.count:
-            mix = _best_mix(first, last, held)
-        weight = first + mix * (last - first)
-    if held.count == 0 or held.energy <= 0:
-        return mix, None
-    return mix, excess(weight, held) / held.energy
+    if not task.has_target:
+        plain = dataclasses.replace(problem, damp=damp)
+        weight = np.where(mask, refit_mask(plain, mask), 0.0)
+        return _Choice(damp, 0.0, excess(weight, held) / held.energy)
+    scale = 2 / max(fit.count, 1)
+    own = scale * (task.weight @ fit.scatter)
+    both = dataclasses.replace(
+        problem,
+        weight=np.concatenate([task.weight, task.weight], axis=1),
+        cross=np.concatenate([own, scale * fit.cross], axis=1),
+        n_prune=2 * problem.n_prune,
+        damp=damp,
+    )
+    double = np.concatenate([mask, mask], axis=1)
+    first, last = np.split(np.where(double, refit_mask(both, double), 0.0), 2, axis=1)
+    mix = _best_mix(first, last, held)
+    return _Choice(damp, mix, excess(first + mix * (last - first), held) / held.energy)
 
 
 def _best_mix(first: Array, last: Array, held: Sums) -> float:
