@@ -143,8 +143,10 @@ class Collector:
             if x.size == 0:
                 continue
             target_x = x if clean is None else clean(use)
-            for piece, chosen in self._pieces(use, x.shape, index):
-                self._add_piece(use, moments, x[piece], target_x[piece], chosen, target_x is x)
+            # what overflows here is found, and named, in result()
+            with np.errstate(over="ignore", invalid="ignore"):
+                for piece, chosen in self._pieces(use, x.shape, index):
+                    self._add_piece(use, moments, x[piece], target_x[piece], chosen, target_x is x)
 
     def _add_piece(
         self,

@@ -205,14 +205,13 @@ def wanted_sparsity(config: PruneConfig, pattern: Pattern) -> float:
 def _budgets(layers: Sequence[Layer], config: PruneConfig, pattern: Pattern) -> dict[str, int]:
     """Return the number of zeros of each layer by its key."""
     fixed: dict[str, float] = {}
-    for pattern, value in config.layer_sparsity.items():
-        test = matcher(pattern)
+    for wanted, value in config.layer_sparsity.items():
+        test = matcher(wanted)
         hit = [layer for layer in layers if any(test(name) for name in layer.names)]
         if not hit:
             names = ", ".join(layer.name for layer in layers[:5])
             raise ConfigError(
-                f"layer sparsity {pattern!r} matches no layer that is pruned; there are: "
-                f"{names} ..."
+                f"layer sparsity {wanted!r} matches no layer that is pruned; there are: {names} ..."
             )
         fixed |= {layer_key(layer): value for layer in hit}
     slots = []

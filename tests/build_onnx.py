@@ -72,10 +72,12 @@ def model(
     proto = helper.make_model(
         main, opset_imports=opsets, ir_version=ir_version, functions=list(functions)
     )
+    stored = {t.name: value(t.name, list(t.dims), t.data_type) for t in main.initializer}
+    for out in proto.graph.output:
+        out.CopyFrom(stored.get(out.name, out))
     inferred = onnx.shape_inference.infer_shapes(proto).graph.output
     for out, found in zip(proto.graph.output, inferred, strict=True):
-        if not out.type.tensor_type.HasField("shape"):
-            out.CopyFrom(found)
+        out.CopyFrom(out if out.type.tensor_type.HasField("shape") else found)
     onnx.checker.check_model(proto)
     return proto
 

@@ -136,8 +136,9 @@ def stage_session(
     graph.initializer.extend(
         tensor for name, tensor in model.main.initializers.items() if name in read
     )
+    declared = {info.name: info.type.tensor_type.elem_type for info in source.input}
     for name in stage.inputs:
-        graph.input.append(_describe(name, example[name]))
+        graph.input.append(_describe(name, example[name], declared.get(name)))
     for name in stage.outputs:
         graph.output.append(onnx.ValueInfoProto(name=name))
     expose(graph, model, taps, types or {})
@@ -147,14 +148,17 @@ def stage_session(
     return Session(proto, folder=model.folder, provider=provider)
 
 
-def _describe(name: str, value: object) -> onnx.ValueInfoProto:
-    """Describe a value for a stage's input: its type, and its rank with every axis open."""
+def _describe(name: str, value: object, elem_type: int | None) -> onnx.ValueInfoProto:
+    """Describe a value for a stage's input: its type, and its rank with every axis open.
+
+    `elem_type` is what the model declares, which data may be converted to; None: the value's.
+    """
     if not isinstance(value, np.ndarray):
         raise ModelError(
             f"{name!r} is a {type(value).__name__}, not a tensor, and a stage cannot begin "
             "with it; use --independent, which needs no stages"
         )
-    elem_type = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+    elem_type = elem_type or onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
     return onnx.helper.make_tensor_value_info(name, elem_type, [None] * value.ndim)
 
 

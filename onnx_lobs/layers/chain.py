@@ -129,7 +129,7 @@ def trace(model: Model, scope: Scope, name: str) -> Root | str:
     if node.op_type == "Constant" and node.domain in DEFAULT_DOMAINS:
         return "its weight is a Constant node without a dense tensor"
     if node.op_type not in PASSING or node.domain not in DEFAULT_DOMAINS:
-        kind = "quantised" if "Quantize" in node.op_type else "dynamic"
+        kind = "quantised" if "quantize" in node.op_type.lower() else "dynamic"
         return f"its weight is {kind}: made by {node.op_type}"
     root = trace(model, home, node.input[0])
     if isinstance(root, str):
@@ -143,6 +143,25 @@ def trace(model: Model, scope: Scope, name: str) -> Root | str:
     if isinstance(step, Permute):
         after = tuple(root.shape[a] for a in step.axes)
     return Root(root.scope, root.name, root.tensor, Chain((*root.chain.steps, step)), after)
+
+
+def is_computed(model: Model, scope: Scope, name: str) -> bool:
+    """Whether `name` is made from constants alone, by whatever nodes."""
+    pending = [(scope, name)]
+    seen: set[tuple[int, str]] = set()
+    while pending:
+        inner, name = pending.pop()
+        home = inner.find(name)
+        if home is None or (home.index, name) in seen:
+            continue
+        seen.add((home.index, name))
+        if model.constant(home, name) is not None:
+            continue
+        node = home.producers.get(name)
+        if node is None or not (node.input or node.op_type == "Constant"):
+            return False  # an input of the graph, or random numbers
+        pending += [(home, source) for source in node.input if source]
+    return True
 
 
 def _step(

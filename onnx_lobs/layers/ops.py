@@ -11,7 +11,7 @@ import onnx
 
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes
 from onnx_lobs.layers.bias import find_add, find_input_bias
-from onnx_lobs.layers.chain import Root, trace
+from onnx_lobs.layers.chain import Root, is_computed, trace
 from onnx_lobs.layers.layer import (
     Use,
     WeightLayout,
@@ -102,7 +102,9 @@ def _function(function: onnx.FunctionProto) -> str | None:
 def _conv_weight(place: Place) -> Root | str:
     if isinstance(trace(place.model, place.scope, place.node.input[0]), Root):
         return "both operands are constant"
-    return trace(place.model, place.scope, place.node.input[1])
+    name = place.node.input[1]
+    root = trace(place.model, place.scope, name)
+    return root if isinstance(root, Root) else _computed(place, name, root) or root
 
 
 def _conv(place: Place) -> Match | str:
@@ -177,12 +179,12 @@ def _transposed_conv(place: Place) -> Match | str:
     return Match(use, root, layout)
 
 
-def _gemm(place: Place) -> Match | str | None:
+def _gemm(place: Place) -> Match | str:
     node = place.node
     right = trace(place.model, place.scope, node.input[1])
     left = trace(place.model, place.scope, node.input[0])
     if isinstance(right, Root) == isinstance(left, Root):
-        return _dynamic_pair(left, right)
+        return _pair(place, left, right)
     alpha = cast(float, place.attribute("alpha", 1.0))
     if alpha == 0:
         return "its alpha is 0, so the weight has no effect"
@@ -209,12 +211,12 @@ def _gemm(place: Place) -> Match | str | None:
     return Match(use, root, layout)
 
 
-def _matmul(place: Place) -> Match | str | None:
+def _matmul(place: Place) -> Match | str:
     node = place.node
     right = trace(place.model, place.scope, node.input[1])
     left = trace(place.model, place.scope, node.input[0])
     if isinstance(right, Root) == isinstance(left, Root):
-        return _dynamic_pair(left, right)
+        return _pair(place, left, right)
     constant_right = isinstance(right, Root)
     root = right if isinstance(right, Root) else left
     assert isinstance(root, Root)
@@ -242,16 +244,25 @@ def _matmul(place: Place) -> Match | str | None:
     return Match(use, root, layout)
 
 
-def _dynamic_pair(left: Root | str, right: Root | str) -> str | None:
+def _pair(place: Place, left: Root | str, right: Root | str) -> str:
     """Return the reason for a product whose operands are both dynamic or both constant."""
-    if isinstance(left, Root) and isinstance(right, Root):
-        return "both operands are constant"
-    reasons = [side for side in (right, left) if isinstance(side, str)]
-    quantised = [reason for reason in reasons if "quantised" in reason]
-    return quantised[0] if quantised else "both operands are dynamic: it has no weights"
+    for name, reason in zip(place.node.input[1::-1], (right, left), strict=True):
+        if isinstance(reason, Root):
+            return "both operands are constant"
+        if "quantised" in reason or (reason := _computed(place, name, reason) or ""):
+            return reason
+    return "both operands are dynamic: it has no weights"
 
 
-READERS: dict[str, Callable[[Place], Match | str | None]] = {
+def _computed(place: Place, name: str, reason: str) -> str | None:
+    """Return why a weight made from constants alone is not taken; None if it is not so made."""
+    if not is_computed(place.model, place.scope, name):
+        return None
+    made = reason.replace("its weight is dynamic: made", "its weight is computed from constants")
+    return f"{made}; fold constants first to prune it" if made != reason else reason
+
+
+READERS: dict[str, Callable[[Place], Match | str]] = {
     "Conv": _conv,
     "ConvTranspose": _transposed_conv,
     "Gemm": _gemm,

@@ -1,0 +1,119 @@
+"""Sessions take any input the execution copy may have, and turn every failure into ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from build_onnx import model, normal, one_node, run, value
+from onnx import helper
+
+from onnx_lobs.errors import ConfigError, InferenceError, ModelError
+from onnx_lobs.graph import session as module
+from onnx_lobs.graph.session import Session, find_provider, one_line
+
+PROTO = one_node("MatMul", {"w": normal(1, 4, 3)})
+X = normal(2, 5, 4)
+
+
+@pytest.mark.parametrize("name", ["cpu", "CPU", "CPUExecutionProvider"])
+def test_providers_are_found_by_short_or_full_name(name: str) -> None:
+    assert find_provider(name) == "CPUExecutionProvider"
+
+
+def test_missing_provider_is_named_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    only = ["CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: only)
+    with pytest.raises(ConfigError, match=r"'cuda' is not in .*install onnxruntime-gpu, or"):
+        find_provider("cuda")
+    with pytest.raises(ConfigError, match=r"'NoSuch' is not in .*; use one of CPUExecution"):
+        find_provider("NoSuch")
+
+
+def test_provider_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fallback:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def get_providers(self) -> list[str]:
+            return ["CPUExecutionProvider"]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Fallback)
+    with pytest.raises(ConfigError, match="CUDAExecutionProvider could not be started; check"):
+        Session(PROTO, provider="CUDAExecutionProvider")
+
+
+def test_session_runs_a_model_and_a_file(tmp_path: Path) -> None:
+    onnx.save(PROTO, tmp_path / "m.onnx")
+    expected = run(PROTO, x=X)["y"]
+    for source in (PROTO, tmp_path / "m.onnx"):
+        assert np.array_equal(Session(source).run({"x": X, "ignored": X})["y"], expected)
+
+
+def test_session_reads_external_data_from_the_folder(tmp_path: Path) -> None:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(PROTO)
+    onnx.save(copy, tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0)
+    loaded = onnx.load(tmp_path / "m.onnx", load_external_data=False)
+    found = Session(loaded, folder=tmp_path).run({"x": X})["y"]
+    assert np.array_equal(found, run(PROTO, x=X)["y"])
+
+
+def test_chosen_outputs_come_alone() -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Neg", ["x"], ["b"])]
+    session = Session(model(nodes, [value("x", [5, 4])], ["a", "b"]))
+    assert list(session.run({"x": X}, ["b"])) == ["b"]
+    assert session.inputs == ["x"]
+    assert session.outputs == ["a", "b"]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, ml_dtypes.bfloat16])
+def test_wide_and_brain_floats_are_converted_where_float32_is_wanted(dtype: type) -> None:
+    found = Session(PROTO).run({"x": X.astype(dtype)})["y"]
+    expected = run(PROTO, x=X.astype(dtype).astype(np.float32))["y"]
+    assert np.array_equal(found, expected)
+
+
+def test_model_that_cannot_be_loaded_is_a_model_error() -> None:
+    proto = one_node("Relu", {}, ["x"])
+    proto.graph.node[0].op_type = "NoSuchOperator"
+    with pytest.raises(ModelError, match=r"cannot load the model: .*NoSuchOperator"):
+        Session(proto)
+
+
+def test_model_file_that_is_none_is_a_model_error(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"nonsense")
+    with pytest.raises(ModelError, match="onnxruntime cannot load the model"):
+        Session(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "feeds",
+    [{}, {"x": normal(1, 5, 7)}, {"x": X.astype(np.int64)}],
+    ids=["nothing", "wrong shape", "wrong type"],
+)
+def test_data_that_do_not_run_are_an_inference_error(feeds: dict[str, np.ndarray]) -> None:
+    with pytest.raises(InferenceError, match="onnxruntime failed on inputs of shape"):
+        Session(PROTO).run(feeds)
+
+
+def test_model_too_large_for_a_message_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PROTO_BYTES", 10)
+    with pytest.raises(ModelError, match="2 GiB; store its weights as external data"):
+        Session(PROTO)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[ONNXRuntimeError] : 1 : FAIL : the reason\nmore", "the reason"),
+        ("plain\nmore", "plain"),
+        ("", "ValueError"),
+    ],
+)
+def test_one_line_drops_the_prefix_and_the_rest(text: str, line: str) -> None:
+    assert one_line(ValueError(text)) == line

@@ -1,0 +1,379 @@
+"""Each operator becomes a Use whose columns, times the weight's matrices, are its output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from build_onnx import Array, branch, model, normal, one_node, run, value
+from onnx import ModelProto, TensorProto, helper
+
+from onnx_lobs.graph.model import Model
+from onnx_lobs.layers.find import find_layers
+from onnx_lobs.layers.layer import Layer, Use
+
+SUMS = 2e-5  # of the largest output: float32 sums of up to 100 terms
+
+
+def only_layer(proto: ModelProto) -> Layer:
+    layers, skips = find_layers(Model(proto, None))
+    assert skips == ()
+    (layer,) = layers
+    return layer
+
+
+def only_reason(proto: ModelProto) -> str:
+    layers, skips = find_layers(Model(proto, None))
+    assert layers == ()
+    (skip,) = skips
+    return skip.reason
+
+
+def product(layer: Layer, weight: Array, x: Array) -> Array:
+    """Return columns @ matrices, (groups, n, rows)."""
+    (use,) = layer.uses
+    columns = use.columns(x)
+    assert columns.shape[1] == use.n_columns(x.shape)
+    return np.asarray(columns @ layer.matrix(weight).transpose(0, 2, 1))
+
+
+def assert_same(found: Array, expected: Array) -> None:
+    assert found.size == expected.size
+    worst = np.abs(found.reshape(expected.shape) - expected).max()
+    assert worst <= SUMS * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("flags", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_gemm_takes_flags_alpha_and_either_side(flags: tuple[int, int], left: bool) -> None:
+    a = normal(1, *((6, 5) if flags[0] else (5, 6)))
+    b = normal(2, *((7, 6) if flags[1] else (6, 7)))
+    x, w = (b, a) if left else (a, b)
+    names = ["w", "x"] if left else ["x", "w"]
+    proto = one_node("Gemm", {"w": w}, names, transA=flags[0], transB=flags[1], alpha=-1.5)
+    found = product(only_layer(proto), w, x)[0]
+    assert_same(found.T if left else found, run(proto, x=x)["y"])
+
+
+@pytest.mark.parametrize(
+    ("weight", "x"),
+    [
+        ((6, 7), (5, 6)), ((6, 7), (2, 3, 5, 6)), ((6, 7), (6,)), ((6,), (5, 6)), ((6,), (6,)),
+        ((1, 6, 7), (5, 6)), ((3, 6, 7), (3, 5, 6)), ((3, 6, 7), (5, 6)), ((3, 6, 7), (6,)),
+        ((3, 6, 7), (1, 5, 6)), ((2, 3, 6, 7), (2, 3, 5, 6)),
+    ],
+)  # fmt: skip
+def test_matmul_takes_a_constant_on_the_right(weight: tuple[int, ...], x: tuple[int, ...]) -> None:
+    w, data = normal(1, *weight), normal(2, *x)
+    proto = one_node("MatMul", {"w": w}, rank=len(x))
+    assert_same(product(only_layer(proto), w, data), run(proto, x=data)["y"])
+
+
+@pytest.mark.parametrize(
+    ("weight", "x"),
+    [
+        ((7, 6), (6, 5)), ((7, 6), (2, 3, 6, 5)), ((7, 6), (6,)), ((6,), (6, 5)),
+        ((6,), (3, 6, 5)), ((3, 7, 6), (3, 6, 5)), ((3, 7, 6), (6, 5)), ((3, 7, 6), (6,)),
+    ],
+)  # fmt: skip
+def test_matmul_takes_a_constant_on_the_left(weight: tuple[int, ...], x: tuple[int, ...]) -> None:
+    w, data = normal(1, *weight), normal(2, *x)
+    proto = one_node("MatMul", {"w": w}, ["w", "x"], rank=len(x))
+    layer = only_layer(proto)
+    found = product(layer, w, data)  # (groups, n, rows)
+    expected = run(proto, x=data)["y"]
+    if len(weight) > 1 and len(x) > 1:
+        expected = expected.swapaxes(-1, -2)  # samples last in the graph
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("weight", "x", "groups"),
+    [
+        ((2, 1, 6, 7), (3, 5, 6), 2), ((1, 3, 6, 7), (2, 1, 5, 6), 3), ((3, 6, 7), (2, 3, 5, 6), 3),
+        ((3, 6, 7), (2, 1, 5, 6), 3),
+    ],
+)  # fmt: skip
+def test_batched_weight_broadcasts_both_ways(
+    weight: tuple[int, ...], x: tuple[int, ...], groups: int
+) -> None:
+    """Axes of the weight are groups, all others samples, whatever their order in the output."""
+    w, data = normal(1, *weight), normal(2, *x)
+    layer = only_layer(one_node("MatMul", {"w": w}, rank=len(x)))
+    expected = data @ w
+    lead = np.broadcast_shapes(x[:-2], weight[:-2])
+    full = (1,) * (len(lead) - len(weight) + 2) + weight[:-2]
+    axes = [i for i, size in enumerate(full) if size > 1]
+    order = [*axes, *(i for i in range(expected.ndim) if i not in axes)]
+    assert layer.layout.groups == groups
+    assert_same(product(layer, w, data), expected.transpose(order))
+
+
+def use_of(proto: ModelProto) -> Use:
+    return only_layer(proto).uses[0]
+
+
+def test_conv_reads_every_attribute() -> None:
+    attributes: dict[str, Any] = {"strides": [2, 1], "dilations": [1, 3], "pads": [1, 0, 2, 4]}
+    geometry = use_of(
+        one_node("Conv", {"w": normal(1, 6, 2, 3, 2)}, rank=4, group=2, **attributes)
+    ).unfold
+    assert geometry is not None
+    assert geometry.kernel == (3, 2)
+    assert geometry.strides == (2, 1)
+    assert geometry.dilations == (1, 3)
+    assert geometry.pads == (1, 0, 2, 4)
+    assert geometry.auto_pad == "NOTSET"
+
+
+@pytest.mark.parametrize(("auto_pad", "kept"), [("VALID", "NOTSET"), ("SAME_LOWER", "SAME_LOWER")])
+def test_auto_pad_overrides_pads(auto_pad: str, kept: str) -> None:
+    weights = {"w": normal(1, 6, 2, 3)}
+    geometry = use_of(one_node("Conv", weights, rank=3, auto_pad=auto_pad, pads=[5, 5])).unfold
+    assert geometry is not None
+    assert geometry.pads == (0, 0)
+    assert geometry.auto_pad == kept
+
+
+NOT_PRUNED: dict[str, tuple[ModelProto, str]] = {
+    "two dynamic operands": (
+        model(
+            [helper.make_node("MatMul", ["x", "z"], ["y"])],
+            [value("x", [5, 5]), value("z", [5, 5])],
+            ["y"],
+        ),
+        "both operands are dynamic",
+    ),
+    "two constant operands": (
+        model(
+            [
+                helper.make_node("MatMul", ["v", "w"], ["p"]),
+                helper.make_node("Add", ["x", "p"], ["y"]),
+            ],
+            [value("x", [5, 5])],
+            ["y"],
+            {"v": normal(1, 5, 5), "w": normal(2, 5, 5)},
+        ),
+        "both operands are constant",
+    ),
+    "conv of a constant": (
+        model(
+            [
+                helper.make_node("Conv", ["v", "w"], ["p"]),
+                helper.make_node("Add", ["x", "p"], ["y"]),
+            ],
+            [value("x", [1, 4, 3])],
+            ["y"],
+            {"v": normal(1, 1, 4, 5), "w": normal(2, 4, 4, 3)},
+        ),
+        "both operands are constant",
+    ),
+    "conv weight computed from constants": (
+        model(
+            [
+                helper.make_node("Mul", ["w", "w"], ["v"]),
+                helper.make_node("Conv", ["x", "v"], ["y"]),
+            ],
+            [value("x", [1, 4, 9])],
+            ["y"],
+            {"w": normal(1, 4, 4, 3)},
+        ),
+        "computed from constants by Mul; fold constants first",
+    ),
+    "integer weight behind a cast and a scale": (
+        model(
+            [
+                helper.make_node("Cast", ["w"], ["f"], to=TensorProto.FLOAT),
+                helper.make_node("Mul", ["f", "s"], ["v"]),
+                helper.make_node("MatMul", ["x", "v"], ["y"]),
+            ],
+            [value("x", [5, 5])],
+            ["y"],
+            {"w": np.ones((5, 5), np.int8), "s": normal(1, 1)},
+        ),
+        "computed from constants by Mul; fold constants first",
+    ),
+    "dynamic conv weight": (
+        model(
+            [
+                helper.make_node("Mul", ["w", "s"], ["v"]),
+                helper.make_node("Conv", ["x", "v"], ["y"]),
+            ],
+            [value("x", [1, 4, 9]), value("s", [1])],
+            ["y"],
+            {"w": normal(1, 4, 4, 3)},
+        ),
+        "dynamic: made by Mul",
+    ),
+    "weight that is an input": (
+        model(
+            [helper.make_node("Conv", ["x", "w"], ["y"])],
+            [value("x", [1, 4, 9]), value("w", [4, 4, 3])],
+            ["y"],
+        ),
+        "an input of the graph",
+    ),
+    "overridable weight": (
+        model(
+            [helper.make_node("Conv", ["x", "w"], ["y"])],
+            [value("x", [1, 4, 9]), value("w", [4, 4, 3])],
+            ["y"],
+            {"w": normal(1, 4, 4, 3)},
+        ),
+        "an input of the graph",
+    ),
+    "gemm without effect": (
+        one_node("Gemm", {"w": normal(1, 5, 5)}, alpha=0.0),
+        "alpha is 0",
+    ),
+    "integer weight behind a cast": (
+        model(
+            [
+                helper.make_node("Cast", ["w"], ["v"], to=TensorProto.FLOAT),
+                helper.make_node("MatMul", ["x", "v"], ["y"]),
+            ],
+            [value("x", [5, 5])],
+            ["y"],
+            {"w": np.ones((5, 5), np.int8)},
+        ),
+        "its weight is int8",
+    ),
+    "integer product": (
+        model(
+            [helper.make_node("MatMul", ["x", "w"], ["y"])],
+            [value("x", [5, 5], TensorProto.INT32)],
+            [value("y", [5, 5], TensorProto.INT32)],
+            {"w": np.ones((5, 5), np.int32)},
+        ),
+        "its weight is int32",
+    ),
+    "weight cast to integer and back": (
+        model(
+            [
+                helper.make_node("Cast", ["w"], ["i"], to=TensorProto.INT32),
+                helper.make_node("Cast", ["i"], ["v"], to=TensorProto.FLOAT),
+                helper.make_node("MatMul", ["x", "v"], ["y"]),
+            ],
+            [value("x", [5, 5])],
+            ["y"],
+            {"w": normal(1, 5, 5)},
+        ),
+        "cast to int32",
+    ),
+    "quantised weight": (
+        model(
+            [
+                helper.make_node("DequantizeLinear", ["w", "s"], ["v"]),
+                helper.make_node("MatMul", ["x", "v"], ["y"]),
+            ],
+            [value("x", [5, 5])],
+            ["y"],
+            {"w": np.ones((5, 5), np.int8), "s": np.float32(0.1).reshape(())},
+        ),
+        "quantised: made by DequantizeLinear",
+    ),
+    "integer operator": (
+        model(
+            [helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
+            [value("x", [5, 5], TensorProto.UINT8)],
+            [value("y", [5, 5], TensorProto.INT32)],
+            {"w": np.ones((5, 5), np.int8)},
+        ),
+        "quantised",
+    ),
+    "lstm": (
+        model(
+            [helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=2)],
+            [value("x", [4, 1, 3])],
+            ["y"],
+            {"w": normal(1, 1, 8, 3), "r": normal(2, 1, 8, 2)},
+        ),
+        "recurrent",
+    ),
+    "empty weight": (
+        one_node("MatMul", {"w": np.zeros((5, 0), np.float32)}),
+        "its weight is empty",
+    ),
+    "reshape by a computed shape": (
+        model(
+            [
+                helper.make_node("Shape", ["x"], ["n"]),
+                helper.make_node("Reshape", ["w", "n"], ["v"]),
+                helper.make_node("Conv", ["x", "v"], ["y"]),
+            ],
+            [value("x", [1, 1, 5])],
+            [value("y", [1, 1, 1])],
+            {"w": normal(1, 5)},
+        ),
+        "Reshape whose argument is not constant",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_PRUNED)
+def test_what_is_not_pruned_is_skipped_with_its_reason(kind: str) -> None:
+    proto, reason = NOT_PRUNED[kind]
+    assert reason in only_reason(proto)
+
+
+@pytest.mark.parametrize("loop", ["Loop", "Scan"])
+def test_a_layer_inside_a_loop_is_skipped(loop: str) -> None:
+    body_in = [value("h", [2, 4])]
+    body_nodes = [helper.make_node("MatMul", ["h", "w"], ["t"], name="inner")]
+    body_out = [value("t", [2, 4])]
+    if loop == "Loop":
+        scalar = [value("i", [], TensorProto.INT64), value("c", [], TensorProto.BOOL)]
+        body_nodes.append(helper.make_node("Identity", ["c"], ["k"]))
+        body = helper.make_graph(
+            body_nodes, "b", [*scalar, *body_in], [value("k", [], TensorProto.BOOL), *body_out]
+        )
+        node = helper.make_node("Loop", ["n", "", "x"], ["y"], body=body)
+        weights = {"w": normal(1, 4, 4), "n": np.array(3)}
+    else:
+        body_nodes.append(helper.make_node("Add", ["t", "s"], ["u"]))
+        body = helper.make_graph(
+            body_nodes, "b", [*body_in, value("s", [2, 4])], [*body_out, value("u", [2, 4])]
+        )
+        node = helper.make_node("Scan", ["x", "z"], ["y", "a"], body=body, num_scan_inputs=1)
+        weights = {"w": normal(1, 4, 4), "z": normal(2, 3, 2, 4)}
+    proto = model([node], [value("x", [2, 4])], [value("y", [2, 4])], weights)
+    assert only_reason(proto) == f"inside a {loop}: its input changes from step to step"
+
+
+def test_a_call_of_a_function_that_multiplies_is_skipped() -> None:
+    function = helper.make_function(
+        "own", "Linear", ["a", "b"], ["c"],
+        [helper.make_node("MatMul", ["a", "b"], ["c"])], [helper.make_opsetid("", 17)],
+    )  # fmt: skip
+    node = helper.make_node("Linear", ["x", "w"], ["y"], domain="own")
+    proto = model(
+        [node], [value("x", [5, 5])], [value("y", [5, 5])], {"w": normal(1, 5, 5)},
+        domains=["own"], functions=[function],
+    )  # fmt: skip
+    assert "inline it first" in only_reason(proto)
+
+
+def test_an_operator_of_that_name_in_another_domain_is_no_layer() -> None:
+    function = helper.make_function(
+        "own", "Conv", ["a", "b"], ["c"],
+        [helper.make_node("Add", ["a", "b"], ["c"])], [helper.make_opsetid("", 17)],
+    )  # fmt: skip
+    proto = model(
+        [helper.make_node("Conv", ["x", "w"], ["y"], domain="own")],
+        [value("x", [5, 5])], [value("y", [5, 5])], {"w": normal(1, 5, 5)},
+        domains=["own"], functions=[function],
+    )  # fmt: skip
+    assert find_layers(Model(proto, None)) == ((), ())
+
+
+def test_layer_inside_a_branch_knows_its_scope_and_its_top_level_node() -> None:
+    then = branch([helper.make_node("MatMul", ["h", "w"], ["t"])], "t", w=normal(1, 5, 5))
+    other = branch([helper.make_node("Identity", ["h"], ["e"])], "e")
+    nodes = [
+        helper.make_node("Relu", ["x"], ["h"]),
+        helper.make_node("If", ["c"], ["y"], then_branch=then, else_branch=other),
+    ]
+    inputs = [value("x", [5, 5]), value("c", [], TensorProto.BOOL)]
+    use = use_of(model(nodes, inputs, [value("y", [5, 5])]))
+    assert (use.scope, use.top, use.input) == (2, 1, "h")  # the else branch is scope 1

@@ -1,0 +1,125 @@
+"""The arrows between the modules: two sides, no cycles, one printer, everything documented."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import onnx_lobs
+
+ROOT = Path(onnx_lobs.__file__).parent
+MODULES = sorted(
+    ".".join(("onnx_lobs", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+    for path in ROOT.rglob("*.py")
+)
+ARRAY_SIDE = ("pattern", "linalg", "solvers", "allocate", "layerwise")
+ONNX_SIDE = ("graph", "layers", "rewrite", "evaluate", "encode")
+FOREIGN = ("onnx", "onnxruntime", "onnx_graphsurgeon")
+PRINTERS = ("onnx_lobs.cli", "onnx_lobs.__main__")
+MOST_LINES = 420  # of a file; tables of a format need more than the 300 aimed at
+
+
+def source_of(module: str) -> Path:
+    path = ROOT.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def imports_of(module: str) -> Iterator[str]:
+    """Yield every module that a module imports while it is loaded, in full."""
+    for node in ast.parse(source_of(module).read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in MODULES else node.module
+
+
+def members(side: tuple[str, ...]) -> list[str]:
+    return [module for module in MODULES if module.split(".")[1:2] and module.split(".")[1] in side]
+
+
+def reached(module: str) -> set[str]:
+    """Return every module of the package that comes along when `module` is imported."""
+    found: set[str] = set()
+    pending = [module]
+    while pending:
+        for name in imports_of(pending.pop()):
+            if name in MODULES and name not in found:
+                found.add(name)
+                pending.append(name)
+    return found
+
+
+@pytest.mark.parametrize("module", members(ARRAY_SIDE))
+def test_array_side_knows_no_onnx(module: str) -> None:
+    for name in {module} | reached(module):
+        assert not {i.split(".")[0] for i in imports_of(name)} & set(FOREIGN), name
+
+
+@pytest.mark.parametrize("module", members(ONNX_SIDE))
+def test_onnx_side_knows_no_solver(module: str) -> None:
+    assert not any(name.startswith("onnx_lobs.solvers") for name in reached(module))
+
+
+def test_both_sides_exist() -> None:
+    assert len(members(ARRAY_SIDE)) > len(ARRAY_SIDE)
+    assert len(members(ONNX_SIDE)) > len(ONNX_SIDE)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_reaches_itself(module: str) -> None:
+    assert module not in reached(module)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m not in PRINTERS])
+def test_only_the_command_line_prints(module: str) -> None:
+    calls = [
+        n for n in ast.walk(ast.parse(source_of(module).read_text())) if isinstance(n, ast.Call)
+    ]
+    assert not [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_public_names_have_docstrings(module: str) -> None:
+    loaded = importlib.import_module(module)
+    text = source_of(module).read_text()
+    assert loaded.__doc__ or not text.strip()
+    for name, thing in vars(loaded).items():
+        own = getattr(thing, "__module__", None) == module
+        if (
+            name.startswith("_")
+            or not own
+            or not (inspect.isclass(thing) or inspect.isfunction(thing))
+        ):
+            continue
+        assert thing.__doc__, name
+        methods = vars(thing).items() if inspect.isclass(thing) else ()
+        for method, function in methods:
+            if inspect.isfunction(function) and not method.startswith("_"):
+                assert inspect.getdoc(function), f"{name}.{method}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_files_stay_small(module: str) -> None:
+    assert len(source_of(module).read_text().splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_catches_every_exception(module: str) -> None:
+    for node in ast.walk(ast.parse(source_of(module).read_text())):
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, node.lineno
+            caught = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)}
+            assert not caught & {"Exception", "BaseException"}, node.lineno
+
+
+def test_every_module_can_be_imported_alone() -> None:
+    names = {info.name for info in pkgutil.walk_packages(onnx_lobs.__path__, "onnx_lobs.")}
+    assert names | {"onnx_lobs"} == set(MODULES)

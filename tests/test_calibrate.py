@@ -1,0 +1,294 @@
+"""Grams are those of the tapped values: of the dense network, or of the pruned one as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from build_onnx import Array, branch, model, normal, run, value
+from onnx import ModelProto, TensorProto, helper
+
+from onnx_lobs import calibrate
+from onnx_lobs.calibrate import Group, calibrate_independent, is_held_out, make_groups
+from onnx_lobs.errors import DataError
+from onnx_lobs.graph.model import Model
+from onnx_lobs.graph.tensors import write_tensor
+from onnx_lobs.layers.find import find_layers
+from onnx_lobs.linalg.gram import Calibration, Moments
+from onnx_lobs.sequential import calibrate_sequential
+
+NODE = helper.make_node
+CPU = "CPUExecutionProvider"
+SUMS = 1e-5  # of the largest entry: float32 activations, in two ways to run the graph
+
+
+def network() -> ModelProto:
+    """Two layers on one tap, then a layer on their product, then a Conv on its reshape."""
+    nodes = [
+        NODE("MatMul", ["x", "w1"], ["a"], name="one"),
+        NODE("MatMul", ["x", "w2"], ["b"], name="two"),
+        NODE("Relu", ["a"], ["ra"]),
+        NODE("Mul", ["ra", "b"], ["p"]),
+        NODE("Gemm", ["p", "w3", "b3"], ["c"], name="three", transB=1, alpha=0.5),
+        NODE("Reshape", ["c", "n"], ["s"]),
+        NODE("Conv", ["s", "w4"], ["y"], name="four"),
+    ]
+    weights = {
+        "w1": normal(1, 6, 5), "w2": normal(2, 6, 5), "w3": normal(3, 8, 5), "b3": normal(4, 8),
+        "n": np.array([-1, 2, 4]), "w4": normal(5, 3, 2, 2),
+    }  # fmt: skip
+    outputs = ["y", "p", value("s", [None, 2, 4])]
+    return model(nodes, [value("x", [None, 6])], outputs, weights)
+
+
+def batches_of(n: int = 4) -> list[dict[str, Array]]:
+    return [{"x": normal(10 + i, 7, 6)} for i in range(n)]
+
+
+def groups_of(index: Model) -> tuple[Group, ...]:
+    return make_groups(find_layers(index)[0])
+
+
+def independent(proto: ModelProto, batches: list[dict[str, Array]]) -> dict[str, Calibration]:
+    index = Model(proto, None)
+    groups = groups_of(index)
+    found = calibrate_independent(index, groups, batches, n_batches=len(batches), provider=CPU)
+    return {group.layers[0].name: one for group, one in zip(groups, found, strict=True)}
+
+
+def assert_close(found: Array, expected: Array) -> None:
+    np.testing.assert_allclose(found, expected, rtol=SUMS, atol=SUMS * np.abs(expected).max())
+
+
+def windows(s: Array) -> Array:
+    """Columns of the last Conv: (samples * 3, channels * 2)."""
+    parts = [s[:, :, i : i + 2].reshape(len(s), 1, 4) for i in range(3)]
+    return np.concatenate(parts, axis=1).reshape(-1, 4)
+
+
+def test_grams_are_those_of_the_tapped_values() -> None:
+    proto, batches = network(), batches_of()
+    found = independent(proto, batches)
+    shown = [run(proto, **feeds) for feeds in batches]
+    expected = {
+        "one": np.concatenate([feeds["x"] for feeds in batches]),
+        "three": 0.5 * np.concatenate([values["p"] for values in shown]),
+        "four": windows(np.concatenate([values["s"] for values in shown])),
+    }
+    assert list(found) == list(expected)
+    for name, x in expected.items():
+        gram = found[name].total(0).inputs
+        wide = x.astype(np.float64)
+        assert_close(gram.matrix[0], wide.T @ wide)
+        assert_close(gram.total[0], wide.sum(axis=0))
+        assert gram.count == len(x)
+
+
+def test_layers_on_one_tap_share_a_gram() -> None:
+    groups = groups_of(Model(network(), None))
+    assert [[layer.name for layer in g.layers] for g in groups] == [
+        ["one", "two"],
+        ["three"],
+        ["four"],
+    ]
+    assert [group.top for group in groups] == [0, 4, 6]
+
+
+def test_a_tenth_of_the_batches_is_held_out_and_the_rest_fits() -> None:
+    batches = batches_of(10)
+    both = independent(network(), batches)["one"]
+    held = batches[-1]["x"].astype(np.float64)
+    assert_close(both.held[0].inputs.matrix[0], held.T @ held)
+    assert both.fit[0].inputs.count == 9 * 7
+
+
+@pytest.mark.parametrize(("n", "held"), [(1, []), (2, [1]), (5, [4]), (10, [9]), (25, [9, 19])])
+def test_held_out_batches(n: int, held: list[int]) -> None:
+    assert [i for i in range(n) if is_held_out(i, n)] == held
+
+
+def sequential(
+    proto: ModelProto, batches: Any, n: int, halve: bool = False
+) -> dict[str, Calibration]:
+    """Run the sequential mode; with `halve`, each layer's weights are halved as it is solved."""
+    dense, copy = Model(proto, None), ModelProto()
+    copy.CopyFrom(proto)
+    pruned = Model(copy, None)
+    result = {}
+    groups = groups_of(dense)
+    for group, found in calibrate_sequential(
+        dense, pruned, groups, batches, n_batches=n, provider=CPU
+    ):
+        result[group.layers[0].name] = found
+        for layer in group.layers if halve else ():
+            tensor = pruned.scopes[layer.scope].initializers[layer.weight]
+            write_tensor(tensor, 0.5 * pruned.value(tensor))
+    return result
+
+
+def test_sequential_with_nothing_pruned_equals_independent() -> None:
+    proto, batches = network(), batches_of()
+    apart, along = independent(proto, batches), sequential(proto, batches, len(batches))
+    assert list(apart) == list(along)
+    for name, expected in apart.items():
+        for found, wanted in zip(along[name].fit, expected.fit, strict=True):
+            assert_close(found.inputs.matrix, wanted.inputs.matrix)
+        assert along[name].held[0].inputs.count == expected.held[0].inputs.count
+
+
+def matrices(name: str) -> Array:
+    """The dense (rows, columns) of a group."""
+    w1, w2, w3, w4 = (normal(1, 6, 5), normal(2, 6, 5), normal(3, 8, 5), normal(5, 3, 2, 2))
+    return {"one": np.concatenate([w1.T, w2.T]), "three": w3, "four": w4.reshape(3, 4)}[name]
+
+
+def test_sequential_targets_are_dense_pre_activations_on_pruned_inputs() -> None:
+    proto, batches = network(), batches_of()
+    found = sequential(proto, batches, len(batches), halve=True)
+    half = ModelProto()
+    half.CopyFrom(proto)
+    for tensor in half.graph.initializer:
+        if tensor.name.startswith("w"):
+            write_tensor(tensor, 0.5 * Model(half, None).value(tensor))
+    dense = [run(proto, **feeds) for feeds in batches]
+    pruned = [run(half, **feeds) for feeds in batches]
+    taps = {"one": None, "three": "p", "four": "s"}
+    for name, tap in taps.items():
+        own, clean = (
+            np.concatenate(
+                [f["x"] if tap is None else v[tap] for f, v in zip(batches, side, strict=True)]
+            )
+            for side in (pruned, dense)
+        )
+        if name == "four":
+            own, clean = windows(own), windows(clean)
+        if name == "three":
+            own, clean = 0.5 * own, 0.5 * clean
+        y = clean.astype(np.float64) @ matrices(name).T
+        moments = found[name].total(0)
+        assert moments.targets is not None
+        assert_close(moments.inputs.matrix[0], own.astype(np.float64).T @ own)
+        assert_close(moments.targets.cross[0], y.T @ own)
+        assert_close(moments.targets.total[0], y.sum(axis=0))
+        assert_close(moments.targets.energy[0], (y**2).sum(axis=0))
+
+
+def test_sequential_reads_its_data_once_and_one_batch_at_a_time() -> None:
+    given = batches_of()
+    passed: list[int] = []
+
+    def once() -> Iterator[dict[str, Array]]:
+        for i, feeds in enumerate(given):
+            passed.append(i)
+            yield feeds
+
+    sequential(network(), once(), len(given))
+    assert passed == [0, 1, 2, 3]
+
+
+def tied() -> ModelProto:
+    nodes = [
+        NODE("MatMul", ["x", "w"], ["a"], name="tied"),
+        NODE("Relu", ["a"], ["b"]),
+        NODE("MatMul", ["b", "w"], ["c"]),
+        NODE("MatMul", ["c", "v"], ["y"], name="last"),
+    ]
+    weights = {"w": normal(1, 6, 6), "v": normal(2, 6, 3)}
+    return model(nodes, [value("x", [None, 6])], ["y", "b", "c"], weights)
+
+
+@pytest.mark.parametrize("along", [False, True])
+def test_tied_layer_has_moments_of_every_use(along: bool) -> None:
+    proto, batches = tied(), batches_of()
+    found = (sequential(proto, batches, 4) if along else independent(proto, batches))["tied"]
+    b = np.concatenate([run(proto, **feeds)["b"] for feeds in batches]).astype(np.float64)
+    assert len(found.fit) == 2
+    assert_close(found.total(1).inputs.matrix[0], b.T @ b)
+    assert found.fit[0].targets is None
+
+
+def test_what_follows_a_tied_layer_sees_its_new_weights() -> None:
+    proto, batches = tied(), batches_of()
+    found = sequential(proto, batches, 4, halve=True)["last"].total(0)
+    half = ModelProto()
+    half.CopyFrom(proto)
+    write_tensor(half.graph.initializer[0], 0.5 * normal(1, 6, 6))
+    c = np.concatenate([run(half, **feeds)["c"] for feeds in batches]).astype(np.float64)
+    assert_close(found.inputs.matrix[0], c.T @ c)
+
+
+def test_two_tied_weights_inside_one_if_keep_their_own_moments() -> None:
+    then = branch(
+        [
+            NODE("MatMul", ["x", "w"], ["a"]),
+            NODE("MatMul", ["a", "w"], ["b"]),
+            NODE("MatMul", ["b", "v"], ["d"]),
+            NODE("MatMul", ["d", "v"], ["t"]),
+        ],
+        "t",
+    )
+    other = branch([NODE("Neg", ["x"], ["e"])], "e")
+    node = NODE("If", ["c"], ["y"], then_branch=then, else_branch=other)
+    inputs = [value("x", [None, 6]), value("c", [], TensorProto.BOOL)]
+    weights = {"w": normal(1, 6, 6), "v": normal(2, 6, 6)}
+    proto = model([node], inputs, [value("y", [None, 6])], weights)
+    batches = [{**feeds, "c": np.array(True)} for feeds in batches_of()]
+    index = Model(proto, None)
+    groups = groups_of(index)
+    apart = calibrate_independent(index, groups, batches, n_batches=4, provider=CPU)
+    found = list(calibrate_sequential(index, index, groups, batches, n_batches=4, provider=CPU))
+    assert [group.layers[0].weight for group, _ in found] == ["w", "v"]
+    for (_, one), expected in zip(found, apart, strict=True):
+        assert_close(one.fit[1].inputs.matrix, expected.fit[1].inputs.matrix)
+
+
+def test_convolution_reads_a_bounded_number_of_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "LEAST_COLUMNS", 40)
+    monkeypatch.setattr(calibrate, "COLUMNS_PER_INPUT", 1)
+    nodes = [NODE("Conv", ["x", "w"], ["y"], name="node")]
+    proto = model(nodes, [value("x", [None, 2, 30])], ["y"], {"w": normal(1, 3, 2, 3)})
+    batches = [{"x": normal(i, 5, 2, 30)} for i in range(4)]
+    found, again = independent(proto, batches)["node"], independent(proto, batches)["node"]
+    assert found.total(0).inputs.count == 40
+    assert np.array_equal(found.fit[0].inputs.matrix, again.fit[0].inputs.matrix)
+
+
+def test_chunks_of_samples_add_up_to_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    proto, batches = network(), batches_of()
+    whole = independent(proto, batches)["four"].total(0).inputs
+    monkeypatch.setattr(calibrate, "CHUNK_BYTES", 1)
+    parts = independent(proto, batches)["four"].total(0).inputs
+    assert_close(parts.matrix, whole.matrix)
+    assert parts.count == whole.count
+
+
+@pytest.mark.parametrize("along", [False, True])
+@pytest.mark.parametrize("where", [0, 3], ids=["fit", "held out"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30], ids=["nan", "inf", "too large"])
+def test_taps_that_are_not_finite_are_a_data_error(bad: float, where: int, along: bool) -> None:
+    batches = batches_of()
+    batches[where]["x"][0, 0] = bad
+    calibrated = sequential if along else independent
+    more = (4,) if along else ()
+    with pytest.raises(DataError, match=r"the input of 'one' becomes NaN or infinite.*exclude"):
+        calibrated(network(), batches, *more)
+
+
+def counts(found: Calibration) -> list[int]:
+    parts: list[Moments] = [*found.fit, *found.held]
+    return [moments.inputs.count for moments in parts]
+
+
+@pytest.mark.parametrize("along", [False, True])
+def test_branch_that_is_never_taken_has_no_moments(along: bool) -> None:
+    then = branch([NODE("MatMul", ["x", "w"], ["t"], name="then")], "t", w=normal(1, 6, 6))
+    other = branch([NODE("MatMul", ["x", "v"], ["e"], name="else")], "e", v=normal(2, 6, 6))
+    node = NODE("If", ["c"], ["y"], then_branch=then, else_branch=other)
+    inputs = [value("x", [None, 6]), value("c", [], TensorProto.BOOL)]
+    proto = model([node], inputs, [value("y", [None, 6])])
+    batches = [{**feeds, "c": np.array(True)} for feeds in batches_of()]
+    found = sequential(proto, batches, 4) if along else independent(proto, batches)
+    assert counts(found["else"]) == [0, 0]
+    assert counts(found["then"]) == [21, 7]
