@@ -74,15 +74,20 @@ def calibrate_independent(
     provider: str,
     seed: int = 0,
     tick: Progress = lambda n: None,
+    shown: Sequence[Group] | None = None,
 ) -> list[Calibration]:
     """Return the moments of every group on the inputs of the dense network.
+
+    The inputs of the groups `shown` become outputs of the graph, at least these: which ones
+    do can change how onnxruntime rounds.
 
     Cost: one forward pass, the unfolding of every tap and n d^2 flops per Gram; memory the
     Grams, one batch of taps and one unfolded chunk of 64 MiB. Activations are not kept.
     """
-    wanted = sorted({(use.scope, use.input) for group in groups for use in group.uses})
+    shown = groups if shown is None else shown
+    wanted = sorted({(use.scope, use.input) for group in shown for use in group.uses})
     session = Session(
-        with_outputs(model, wanted, tap_types(model, groups)),
+        with_outputs(model, wanted, tap_types(model, shown)),
         folder=model.folder,
         provider=provider,
     )

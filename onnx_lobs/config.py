@@ -7,6 +7,7 @@ fields, under the same names.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +16,8 @@ from onnx_lobs.errors import ConfigError
 OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 ALLOCATIONS = ("auto", "uniform", "erk")
 FORMATS = ("dense", "sparse")
+LEAST_MEMORY = 1 << 20
+_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,14 @@ class PruneConfig:
         ``dense`` or ``sparse``: how pruned weights are written (``--format``).
     input_shapes
         ``{input: shape}`` for synthetic data where the model leaves axes open.
+    memory
+        Bytes that activations, Grams and weights may take together, about; what does not fit
+        goes to the scratch folder, takes another pass, or is run in stages. None: half of
+        the available memory for activations, 2 GiB of Grams, 1 GiB of weights.
+    scratch
+        Folder for temporary files; None: the system's.
+    cache
+        Folder in which Grams and solved layers are kept for later runs; None: nowhere.
 
     Raises
     ------
@@ -92,6 +103,9 @@ class PruneConfig:
     provider: str = "cpu"
     storage: str = "dense"
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    memory: int | None = None
+    scratch: str | None = None
+    cache: str | None = None
 
     def __post_init__(self) -> None:
         if self.sparsity is not None:
@@ -106,8 +120,32 @@ class PruneConfig:
         _check_at_least("batch_size", self.batch_size, 1)
         if self.samples is not None:
             _check_at_least("samples", self.samples, 1)
+        if self.memory is not None:
+            _check_at_least("memory", self.memory, LEAST_MEMORY)
         if self.damp is not None and not (math.isfinite(self.damp) and self.damp >= 0):
             raise ConfigError(f"damp is {self.damp}; it must be a finite number >= 0, e.g. 1e-3")
+
+
+def parse_bytes(text: str) -> int:
+    """Return the number of bytes in a text such as ``2GiB``, ``500 MB`` or ``1000000``.
+
+    ``KB``, ``MB`` ... are powers of 1000; ``KiB`` and plain ``K`` are powers of 1024.
+
+    Raises
+    ------
+    ConfigError
+        When the text is no such number.
+
+    Examples
+    --------
+    >>> parse_bytes("2GiB"), parse_bytes("1.5 kb"), parse_bytes("4096")
+    (2147483648, 1500, 4096)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?\s*", text.lower())
+    if match is None:
+        raise ConfigError(f"{text!r} is no amount of memory; write 2GiB, 500MB or bytes")
+    number, unit, end = match.groups()
+    return int(float(number) * (1000 if end == "b" else 1024) ** _UNITS[unit])
 
 
 def check_sparsity(what: str, value: float) -> None:

@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.encode import encode_sparse
 from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.external import external_bytes
 from onnx_lobs.graph.load import load_model
+from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.save import model_files, save_model
 from onnx_lobs.graph.session import Session
+from onnx_lobs.graph.staged import Runnable, open_session
 from onnx_lobs.pattern import parse_pattern
 from onnx_lobs.workspace import Workspace, wanted_sparsity
 
 PROVENANCE = "onnx_lobs"
+MOST_GZIP = 1 << 30  # bytes of a file that is packed to see how small it gets
 # The written graph fuses differently from the execution copy (Constant nodes, biases), so sums
 # are rounded in another order: some 1e-6 of the largest output in float32, 1e-3 in half
 # precision, a hundred times more is a different model.
@@ -30,10 +34,13 @@ SAME_OUTPUT = {"float16": 3e-2, "bfloat16": 3e-2, "float32": 1e-3, "float64": 1e
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of a model with its external data, (before, after): plain, and as gzip packs it."""
+    """Bytes of a model with its external data, (before, after): plain, and as gzip packs it.
+
+    The latter is None where it would take minutes to find out.
+    """
 
     file_bytes: tuple[int, int]
-    gzip_bytes: tuple[int, int]
+    gzip_bytes: tuple[int, int] | None
 
 
 def stamp(proto: onnx.ModelProto, config: PruneConfig) -> None:
@@ -63,29 +70,45 @@ def write_model(work: Workspace, source: Path, output: Path, *, overwrite: bool)
     """
     proto = work.result.proto
     if work.config.storage == "sparse":
-        encode_sparse(proto, [layer.weight for layer in work.layers if layer.scope == 0])
+        names = [layer.weight for layer in work.layers if layer.scope == 0]
+        encode_sparse(proto, names, work.result.folder)
     feeds = next(iter(work.batches))
-    session = Session(work.pruned.proto, folder=work.loaded.folder, provider=work.provider)
-    expected = session.run(feeds)
+    limit = work.room.weights
+    expected = open_session(work.pruned, provider=work.provider, limit=limit).run(feeds)
 
     def verify(path: Path) -> None:
-        _check(path, feeds, expected, work.provider)
+        _check(path, feeds, expected, work.provider, limit)
 
-    save_model(proto, output, folder=work.loaded.folder, overwrite=overwrite, verify=verify)
+    save_model(proto, output, folder=work.result.folder, overwrite=overwrite, verify=verify)
     before, after = model_files(source), model_files(output)
-    return Sizes(
-        (_size(before), _size(after)),
-        (_gzip_size(before), _gzip_size(after)),
-    )
+    plain = _size(before), _size(after)
+    if max(plain) > MOST_GZIP:
+        return Sizes(plain, None)
+    return Sizes(plain, (_gzip_size(before), _gzip_size(after)))
 
 
 def _check(
-    path: Path, feeds: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]], provider: str
+    path: Path,
+    feeds: dict[str, NDArray[Any]],
+    expected: dict[str, NDArray[Any]],
+    provider: str,
+    limit: int,
 ) -> None:
-    """Load the file as a user's program would, run it, and compare."""
+    """Load the file as a user's program would, run it, and compare.
+
+    A model with more than `limit` bytes of weights is loaded as a whole, but run in stages.
+    """
     loaded = load_model(path)
-    executable, note = to_executable(loaded.proto, loaded.folder, provider)
-    found = Session(path if note is None else executable, folder=loaded.folder, provider=provider)
+    is_large = external_bytes(loaded.proto) > limit
+    executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
+    found: Runnable
+    if is_large:
+        if note is None:
+            Session(path, provider=provider, light=True)
+        found = open_session(Model(executable, loaded.folder), provider=provider, limit=limit)
+    else:
+        source = path if note is None else executable
+        found = Session(source, folder=loaded.folder, provider=provider)
     for name, value in found.run(feeds).items():
         wanted = expected[name]
         tolerance = SAME_OUTPUT.get(getattr(value, "dtype", np.dtype(object)).name)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from onnx_lobs.errors import DataError
 from onnx_lobs.graph.model import is_float
-from onnx_lobs.graph.session import Session
+from onnx_lobs.graph.staged import Runnable
 
 Feeds = Mapping[str, NDArray[Any]]
 
 
 def output_error(
-    dense: Session,
-    pruned: Session,
+    dense: Runnable,
+    pruned: Runnable,
     batches: Iterable[Feeds],
     tick: Callable[[int], None] = lambda n: None,
 ) -> float | None:
@@ -50,7 +50,7 @@ def output_error(
 
 
 def top1(
-    session: Session,
+    session: Runnable,
     batches: Iterable[Feeds],
     labels: NDArray[Any],
     tick: Callable[[int], None] = lambda n: None,

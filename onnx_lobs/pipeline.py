@@ -4,56 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import onnx
 
-from onnx_lobs.calibrate import Group, calibrate_independent, make_groups
+from onnx_lobs.calibrate import Group
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.deliver import stamp, write_model
 from onnx_lobs.errors import ConfigError, layer_context
 from onnx_lobs.evaluate import output_error, top1
 from onnx_lobs.graph.save import check_output, model_files
-from onnx_lobs.graph.session import Session
+from onnx_lobs.graph.staged import open_session
+from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.phases import Progress, Silent
 from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, SkipRecord, Totals
-from onnx_lobs.sequential import calibrate_sequential
-from onnx_lobs.solvers import METHODS
-from onnx_lobs.steps import prune_one
+from onnx_lobs.resume import Resume
+from onnx_lobs.schedule import calibrations, is_sequential, is_staged
+from onnx_lobs.scratch import Scratch, interruptible
+from onnx_lobs.steps import Solved, solve_one, write_one
 from onnx_lobs.workspace import ModelSource, Workspace, open_workspace
-
-GRAM_BYTES = 2 << 30
-
-
-class Progress(Protocol):
-    """What the pipeline tells about its advance; each phase starts anew and may repeat."""
-
-    def start(self, phase: str, total: int) -> None:
-        """Begin a phase of `total` steps."""
-
-    def advance(self, n: int = 1) -> None:
-        """Count `n` steps of the present phase."""
-
-
-class Silent:
-    """A Progress that shows nothing."""
-
-    def start(self, phase: str, total: int) -> None:
-        """Ignore."""
-
-    def advance(self, n: int = 1) -> None:
-        """Ignore."""
 
 
 @dataclass(frozen=True)
 class PruneResult:
-    """A pruned model and the record of how it came about."""
+    """A pruned model and the record of how it came about.
+
+    ``folder`` is where the model's external data lie, or None for a model given by value. If
+    the pruned weights would not fit a protobuf message it is a temporary folder, which is
+    removed with this object: copy the data, or use :func:`prune_file`.
+    """
 
     model: onnx.ModelProto
     report: Report
+    folder: Path | None = None
+    _kept: Scratch | None = field(default=None, repr=False)
 
 
 def prune(
@@ -85,7 +74,8 @@ def prune(
     -------
     PruneResult
         A new ModelProto in which only weights and biases differ, and the report. External
-        data that did not change are still referred to where the input's lie.
+        data that did not change are still referred to where the input's lie, unless the
+        pruned weights exceed 2 GiB: see :class:`PruneResult`.
 
     Raises
     ------
@@ -97,9 +87,12 @@ def prune(
     Cost: two forward passes over the data, one Gram per layer (n d² flops), the method per
     layer. Memory: :mod:`onnx_lobs.calibrate`.
     """
-    work = open_workspace(model, data, test, _config(options))
-    report = _prune(work, _name(model), progress or Silent())
-    return PruneResult(work.result.proto, report)
+    config = _config(options)
+    with _scratch(config) as scratch:
+        work = open_workspace(model, data, test, config, scratch)
+        report = _prune(work, scratch, _name(model), progress or Silent())
+        kept = scratch.release() if work.result.is_private else None
+    return PruneResult(work.result.proto, report, work.result.folder, kept)
 
 
 def prune_file(
@@ -123,21 +116,34 @@ def prune_file(
         As for :func:`prune`; nothing is left behind.
     """
     check_output(output, inputs=model_files(path), overwrite=overwrite)
-    work = open_workspace(path, data, test, config)
     progress = progress or Silent()
-    report = _prune(work, str(path), progress)
-    progress.start("writing", 1)
-    sizes = write_model(work, path, output, overwrite=overwrite)
-    progress.advance()
+    with _scratch(config) as scratch:
+        work = open_workspace(path, data, test, config, scratch, embed=0)
+        report = _prune(work, scratch, str(path), progress)
+        progress.start("writing", 1)
+        sizes = write_model(work, path, output, overwrite=overwrite)
+        progress.advance()
     totals = dataclasses.replace(
         report.totals, file_bytes=sizes.file_bytes, gzip_bytes=sizes.gzip_bytes
     )
     return dataclasses.replace(report, totals=totals, output_path=str(output))
 
 
-def _prune(work: Workspace, name: str, progress: Progress) -> Report:
+@contextmanager
+def _scratch(config: PruneConfig) -> Iterator[Scratch]:
+    """Give a scratch folder that is removed in any case."""
+    with interruptible():
+        scratch = Scratch(config.scratch)
+        try:
+            yield scratch
+        finally:
+            scratch.close()
+
+
+def _prune(work: Workspace, scratch: Scratch, name: str, progress: Progress) -> Report:
     started = time.perf_counter()
-    records = list(_solve(work, progress))
+    resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
+    records = list(_solve(work, resume, scratch, progress))
     output = _evaluate(work, progress)
     stamp(work.result.proto, work.config)
     totals = Totals(
@@ -153,77 +159,49 @@ def _prune(work: Workspace, name: str, progress: Progress) -> Report:
         skipped=tuple(work.skips),
         totals=totals,
         output=output,
-        warnings=tuple(work.warnings),
+        warnings=(*work.warnings, *resume.warnings),
     )
 
 
-def _solve(work: Workspace, progress: Progress) -> Iterator[LayerRecord]:
+def _solve(
+    work: Workspace, resume: Resume, scratch: Scratch, progress: Progress
+) -> Iterator[LayerRecord]:
     """Calibrate and solve every layer, in graph order; the models change as it goes."""
-    for group, calibration in _calibrations(work, progress):
+    for group, calibration in calibrations(work, resume, scratch, progress):
         first = 0
         for layer in group.layers:
             rows = slice(first, first + layer.layout.rows)
             first += layer.layout.rows
-            if all(moments.inputs.count == 0 for moments in calibration.fit):
-                reason = "never reached on the calibration data"
-                work.skips.append(SkipRecord(layer.name, layer.op, reason))
-            else:
-                with layer_context(layer.name):
-                    yield prune_one(work, layer, calibration.rows(rows))
+            part = None if calibration is None else calibration.rows(rows)
+            solved = _solved(work, resume, group, layer, part)
+            if solved is not None:
+                write_one(work, layer, solved)
+                resume.note(group, layer, solved)
+                yield solved.record
             progress.advance()
+        del calibration, part  # before the next group's are made
 
 
-def _calibrations(work: Workspace, progress: Progress) -> Iterator[tuple[Group, Calibration]]:
-    groups = make_groups(work.layers)
-    sequential = work.config.sequential
-    if sequential is None:
-        sequential = METHODS[work.config.method].wants_sequential
-    if sequential:
-        progress.start("calibrating and solving", len(work.layers))
-        yield from calibrate_sequential(
-            work.dense,
-            work.pruned,
-            groups,
-            work.batches,
-            n_batches=len(work.batches),
-            provider=work.provider,
-            seed=work.config.seed,
-        )
-        return
-    for part in _within(groups, GRAM_BYTES):
-        progress.start("calibrating", len(work.batches))
-        found = calibrate_independent(
-            work.dense,
-            part,
-            work.batches,
-            n_batches=len(work.batches),
-            provider=work.provider,
-            seed=work.config.seed,
-            tick=progress.advance,
-        )
-        progress.start("solving", sum(len(group.layers) for group in part))
-        yield from zip(part, found, strict=True)
-
-
-def _within(groups: Sequence[Group], budget: int) -> Iterator[list[Group]]:
-    """Split groups into runs whose Grams fit a budget of bytes; each run is one pass."""
-    part: list[Group] = []
-    used = 0
-    for group in groups:
-        layout = group.layers[0].layout
-        size = 2 * 8 * layout.groups * layout.columns**2 * len(group.uses)
-        if part and used + size > budget:
-            yield part
-            part, used = [], 0
-        part.append(group)
-        used += size
-    if part:
-        yield part
+def _solved(
+    work: Workspace, resume: Resume, group: Group, layer: Layer, calibration: Calibration | None
+) -> Solved | None:
+    """Return a layer as the cache has it, or solve it; None if no batch reaches it."""
+    known = resume.solved(group, layer)
+    if known is not None or calibration is None:
+        return known
+    if all(moments.inputs.count == 0 for moments in calibration.fit):
+        reason = "never reached on the calibration data"
+        work.skips.append(SkipRecord(layer.name, layer.op, reason))
+        return None
+    with layer_context(layer.name):
+        return solve_one(work, layer, calibration)
 
 
 def _evaluate(work: Workspace, progress: Progress) -> OutputRecord:
-    dense = Session(work.dense.proto, folder=work.loaded.folder, provider=work.provider)
-    pruned = Session(work.pruned.proto, folder=work.loaded.folder, provider=work.provider)
+    dense, pruned = (
+        open_session(model, provider=work.provider, limit=work.room.weights)
+        for model in (work.dense, work.pruned)
+    )
     progress.start("evaluating", len(work.batches))
     error = output_error(dense, pruned, work.batches, progress.advance)
     if work.test is None or work.test.labels is None:

@@ -31,7 +31,7 @@ def write_weight(model: Model, layer: Layer, stored: NDArray[Any]) -> None:
     """Write a layer's tensor, in the type that this copy of the model stores it in."""
     tensor = model.constant(model.scopes[layer.scope], layer.weight)
     assert tensor is not None
-    write_tensor(tensor, stored.astype(_dtype(tensor)))
+    model.write(tensor, stored.astype(_dtype(tensor), copy=False))
 
 
 def add_biases(model: Model, layers: Sequence[Layer]) -> None:

@@ -7,7 +7,8 @@ that the pruned network gives it, towards the pre-activations that the dense net
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from onnx_lobs.calibrate import (
     Array,
@@ -25,11 +26,13 @@ from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.stages import Stage, cut, is_touched, stage_of, stage_session
 from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.scratch import Scratch
+from onnx_lobs.store import Overlay, Store, Values
 
 
 def calibrate_sequential(
     dense: Model,
-    pruned: Model,
+    pruned: Model | None,
     groups: Sequence[Group],
     batches: Iterable[Feeds],
     *,
@@ -37,18 +40,27 @@ def calibrate_sequential(
     provider: str,
     seed: int = 0,
     tick: Progress = lambda n: None,
-) -> Iterator[tuple[Group, Calibration]]:
+    store: Store | None = None,
+    is_known: Callable[[Group], bool] = lambda group: False,
+) -> Iterator[tuple[Group, Calibration | None]]:
     """Yield each group with its moments; its weights in `pruned` change before the next.
 
     Parameters
     ----------
     dense, pruned
         Execution copies of one model. The caller writes the solved weights of a yielded
-        group into `pruned` and then asks for the next one.
+        group into `pruned` and then asks for the next one. Without `pruned` the moments are
+        those of :func:`onnx_lobs.calibrate.calibrate_independent`, but only one stage and
+        the Grams of one layer are in memory at a time.
     groups
         From :func:`onnx_lobs.calibrate.make_groups`.
     batches
         Read once, and once more where a weight is tied.
+    store
+        Where the values between stages are kept; None: in memory.
+    is_known
+        Asked just before a group is calibrated; one whose new weights are known already is
+        yielded without moments.
 
     Notes
     -----
@@ -56,7 +68,8 @@ def calibrate_sequential(
     A tied layer is calibrated on the dense network, since its later uses cannot be reached
     before it is solved; layers inside one If node see the pruned network's values from
     outside the node, but each other's dense ones. Cost: two forward passes in all, and the
-    Grams; memory: the values that are live at one cut, for all batches and both networks.
+    Grams; memory: the values that are live at one cut, for all batches and both networks,
+    as far as `store` lets them.
     """
     tied = [group for group in groups if group.is_tied]
     ready: list[Calibration] = []
@@ -64,24 +77,38 @@ def calibrate_sequential(
         ready = calibrate_independent(
             dense, tied, batches, n_batches=n_batches, provider=provider, seed=seed
         )
+    store = Store(sys.maxsize, Scratch()) if store is None else store
     by_top: dict[int, list[Group]] = {}
     for group in groups:
         if not group.is_tied:
             by_top.setdefault(group.top, []).append(group)
-    runner = _Runner(dense, pruned, by_top, batches, provider)
+    runner = _Runner(dense, pruned, by_top, batches, provider, store)
     for top in sorted({group.top for group in groups}):
-        found = [pair for pair in zip(tied, ready, strict=True) if pair[0].top == top]
+        found: list[tuple[Group, Calibration | None]] = [
+            pair for pair in zip(tied, ready, strict=True) if pair[0].top == top
+        ]
         if top in by_top:
             runner.advance(top)
-            collectors = [Collector(dense, g, n_batches, seed, towards=True) for g in by_top[top]]
-            for index, (clean, own) in enumerate(runner.taps(top)):
-                for collector in collectors:
-                    collector.add(index, own, clean)
-            found += [(collector.group, collector.result()) for collector in collectors]
-        for group, calibration in found:
-            runner.note_change(group)
-            yield group, calibration
+            unknown = [group for group in by_top[top] if not is_known(group)]
+            found += _collect(runner, top, unknown, n_batches, seed)
+            found += [(group, None) for group in by_top[top] if group not in unknown]
+        while found:
+            runner.note_change(found[0][0])
+            yield found.pop(0)
         tick(1)
+    runner.close()
+
+
+def _collect(
+    runner: _Runner, top: int, groups: Sequence[Group], n_batches: int, seed: int
+) -> Iterator[tuple[Group, Calibration]]:
+    """Yield the moments of the groups that begin at top-level node `top`."""
+    towards = runner.pruned is not None
+    collectors = [Collector(runner.dense, g, n_batches, seed, towards=towards) for g in groups]
+    for index, (clean, own) in enumerate(runner.taps(top) if groups else ()):
+        for collector in collectors:
+            collector.add(index, own, clean if towards else None)
+    yield from ((collector.group, collector.result()) for collector in collectors)
 
 
 class _Runner:
@@ -94,20 +121,22 @@ class _Runner:
     def __init__(
         self,
         dense: Model,
-        pruned: Model,
+        pruned: Model | None,
         by_top: Mapping[int, Sequence[Group]],
         batches: Iterable[Feeds],
         provider: str,
+        store: Store,
     ) -> None:
         self.dense, self.pruned, self.provider = dense, pruned, provider
         self.by_top = by_top
         self.batches = batches
+        self.store = store
         stops = {top: self._needs(groups, top) for top, groups in by_top.items()}
         self.stages = dict(zip(sorted(stops), cut(dense, stops) if stops else (), strict=True))
         self.changed: set[tuple[int, str]] = set()
         self.differing: set[str] = set()
-        self.clean: list[dict[str, Array]] = []
-        self.own: list[dict[str, Array]] = []
+        self.clean: list[Values] = []
+        self.own: list[Values] = []
 
     def _needs(self, groups: Sequence[Group], top: int) -> set[str]:
         names: set[str] = set()
@@ -126,41 +155,55 @@ class _Runner:
     def advance(self, top: int) -> None:
         """Run the stage that ends just before top-level node `top`, for both networks."""
         stage = self.stages[top]
-        both = bool(set(stage.inputs) & self.differing)
-        both = both or is_touched(self.dense, stage, self.changed)
         run_dense = _Lazy(self.dense, stage, self.provider)
-        run_pruned = _Lazy(self.pruned, stage, self.provider)
-        first = not self.clean
-        for index, (clean, own) in enumerate(self._values()):
+        run_pruned = None
+        if self.pruned is not None and self._differs(stage):
+            run_pruned = _Lazy(self.pruned, stage, self.provider)
+        for clean, own in self._values(stage):
+            mine = {} if run_pruned is None else run_pruned(Overlay(own, clean))
             made = run_dense(clean)
-            differing = {**own, **run_pruned({**clean, **own})} if both else own
-            kept = _live({**clean, **made}, stage), _live(differing, stage)
-            if first:
-                self.clean.append(kept[0])
-                self.own.append(kept[1])
-            else:
-                self.clean[index], self.own[index] = kept
-        if both:
+            for values, new in ((clean, made), (own, mine)):
+                values.keep(stage.live)
+                values.add({name: new[name] for name in new if name in stage.live})
+        if run_pruned is not None:
             self.differing |= set(stage.outputs)
         self.differing &= stage.live
 
-    def _values(self) -> Iterator[tuple[Feeds, Feeds]]:
-        """Yield the values of every batch: at first the batches themselves, which are not kept."""
+    def _differs(self, stage: Stage) -> bool:
+        """Whether a stage reads values or weights that the pruned network may have otherwise."""
+        reads = bool(set(stage.inputs) & self.differing)
+        return reads or is_touched(self.dense, stage, self.changed)
+
+    def _values(self, stage: Stage) -> Iterator[tuple[Values, Values]]:
+        """Yield the values of every batch: at first those that the batches themselves hold."""
         if self.clean:
             yield from zip(self.clean, self.own, strict=True)
-        else:
-            yield from ((feeds, {}) for feeds in self.batches)
+            return
+        wanted = {*stage.inputs, *stage.live}
+        for feeds in self.batches:
+            first = self.store.new()
+            first.add({name: feeds[name] for name in feeds if name in wanted})
+            self.clean.append(first)
+            self.own.append(self.store.new())
+            yield first, self.own[-1]
 
     def taps(self, top: int) -> Iterator[tuple[Lookup, Lookup]]:
         """Yield, per batch, how to look up a use's input: the dense and the pruned network's."""
         uses = [use for group in self.by_top[top] for use in group.uses if use.scope]
         inner = self._inner_session(top, uses) if uses else None
         for clean, own in zip(self.clean, self.own, strict=True):
-            mine = {**clean, **own}
-            if inner is None:
-                yield lookup(clean), lookup(mine)
-            else:
-                yield lookup({**clean, **inner.run(clean)}), lookup({**mine, **inner.run(mine)})
+            mine: Feeds = Overlay(own, clean)
+            shown: Feeds = clean
+            if inner is not None:
+                same = not self.differing
+                shown = Overlay(inner.run(clean), clean)
+                mine = shown if same else Overlay(inner.run(mine), mine)
+            yield lookup(shown), lookup(mine)
+
+    def close(self) -> None:
+        """Free all values."""
+        for values in (*self.clean, *self.own):
+            values.keep(())
 
     def _inner_session(self, top: int, uses: Sequence[Use]) -> Session:
         """Return a session on one node with branches that shows the taps inside them."""
@@ -183,7 +226,3 @@ class _Lazy:
         if self.session is None:
             self.session = stage_session(self.model, self.stage, feeds, self.provider)
         return self.session.run(feeds)
-
-
-def _live(values: Feeds, stage: Stage) -> dict[str, Array]:
-    return {name: value for name, value in values.items() if name in stage.live}

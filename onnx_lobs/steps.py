@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer
@@ -21,8 +24,17 @@ from onnx_lobs.rewrite import round_weight, write_bias, write_weight
 from onnx_lobs.workspace import Workspace, layer_key
 
 
-def prune_one(work: Workspace, layer: Layer, calibration: Calibration) -> LayerRecord:
-    """Solve a layer on its moments and write its new weights and biases into the models.
+@dataclass(frozen=True)
+class Solved:
+    """A solved layer: its record, its tensor as stored (None: unchanged), its biases' changes."""
+
+    record: LayerRecord
+    weight: NDArray[Any] | None
+    changes: tuple[NDArray[np.float64] | None, ...]
+
+
+def solve_one(work: Workspace, layer: Layer, calibration: Calibration) -> Solved:
+    """Solve a layer on its moments. The models are not modified.
 
     Raises
     ------
@@ -32,20 +44,26 @@ def prune_one(work: Workspace, layer: Layer, calibration: Calibration) -> LayerR
     started = time.perf_counter()
     task = _task(work, layer, calibration)
     zeros_before = int((task.weight == 0).sum())
+    none = (None,) * len(layer.uses)
     if task.n_prune == 0:
-        return _untouched(layer, zeros_before, calibration, "left dense")
+        return Solved(_untouched(layer, zeros_before, calibration, "left dense"), None, none)
     if zeros_before >= task.n_prune and task.pattern.obeys(task.weight != 0, task.taps):
-        return _untouched(layer, zeros_before, calibration, "already sparse")
+        return Solved(_untouched(layer, zeros_before, calibration, "already sparse"), None, none)
     outcome = solve_layer(task)
     stored = round_weight(layer, outcome.weight)
     exact = layer.matrix(stored)
-    write_weight(work.pruned, layer, stored)
-    write_weight(work.result, layer, stored)
-    for use, change in zip(layer.uses, outcome.bias_change, strict=True):
-        if change is not None:
-            write_bias(work.pruned, use, layer, change)
-            write_bias(work.result, use, layer, change)
-    return _record(work, layer, task, outcome, exact, time.perf_counter() - started)
+    record = _record(work, layer, task, outcome, exact, time.perf_counter() - started)
+    return Solved(record, stored, outcome.bias_change)
+
+
+def write_one(work: Workspace, layer: Layer, solved: Solved) -> None:
+    """Write a layer's new weights and biases into the models."""
+    for model in (work.pruned, work.result):
+        if solved.weight is not None:
+            write_weight(model, layer, solved.weight)
+        for use, change in zip(layer.uses, solved.changes, strict=True):
+            if change is not None:
+                write_bias(model, use, layer, change)
 
 
 def _task(work: Workspace, layer: Layer, calibration: Calibration) -> LayerTask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,19 @@ from onnx_lobs.data.files import find_beside, find_test_beside
 from onnx_lobs.data.reader import Batches, input_specs, open_data
 from onnx_lobs.data.synthetic import synthetic_batches
 from onnx_lobs.errors import ConfigError, DataError, LobsError
-from onnx_lobs.graph.load import LoadedModel, load_model
+from onnx_lobs.graph.external import copy_data, external_bytes
+from onnx_lobs.graph.load import PROTOBUF_LIMIT, LoadedModel, load_model
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.session import find_provider
+from onnx_lobs.graph.tensors import is_external, raw_size
 from onnx_lobs.layers.find import Selection, find_layers, matcher
 from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.memory import Room, share_out
 from onnx_lobs.pattern import NM, Pattern, parse_pattern
 from onnx_lobs.report.record import SkipRecord
 from onnx_lobs.rewrite import add_biases
+from onnx_lobs.scratch import Scratch, writing
 from onnx_lobs.solvers import METHODS
 
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
@@ -42,6 +47,7 @@ class Workspace:
 
     ``dense`` and ``pruned`` are execution copies that only run; ``result`` is the copy that is
     returned or written. Layers name tensors by scope and name, which are the same in all.
+    ``pruned`` and ``result`` may share a working copy of the external data files.
     """
 
     config: PruneConfig
@@ -57,10 +63,26 @@ class Workspace:
     test: Batches | None
     provider: str
     warnings: list[str]
+    room: Room
 
 
-def open_workspace(model: ModelSource, data: Any, test: Any, config: PruneConfig) -> Workspace:
+def open_workspace(
+    model: ModelSource,
+    data: Any,
+    test: Any,
+    config: PruneConfig,
+    scratch: Scratch | None = None,
+    embed: int = PROTOBUF_LIMIT,
+) -> Workspace:
     """Load the model, find its layers, open the data, share out the zeros.
+
+    Parameters
+    ----------
+    scratch
+        Where external data may be copied to; None: solved weights are embedded.
+    embed
+        Bytes of external weights that may be embedded in the model when they are solved; if
+        the layers have more, their files are copied into `scratch` and change there.
 
     Raises
     ------
@@ -76,7 +98,9 @@ def open_workspace(model: ModelSource, data: Any, test: Any, config: PruneConfig
     pattern = parse_pattern(config.pattern)
     provider = find_provider(config.provider)
     loaded = load_model(model)
-    executable, note = to_executable(loaded.proto, loaded.folder, provider)
+    room = share_out(config.memory)
+    is_large = external_bytes(loaded.proto) > room.weights
+    executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
     layers, skips = find_layers(Model(executable, loaded.folder), selection(config))
     if not layers:
         raise NothingToPruneError(
@@ -85,12 +109,16 @@ def open_workspace(model: ModelSource, data: Any, test: Any, config: PruneConfig
         )
     batches, data_notes = _open_calibration(loaded, data, config)
     scored, test_notes = _open_test(loaded, test, config)
-    result = Model(loaded.proto, loaded.folder)
+    folder = None if scratch is None else _copy_data(loaded, layers, scratch, embed)
+    is_private = folder is not None
+    folder = folder or loaded.folder
+    result = Model(loaded.proto, folder, is_private=is_private)
+    pruned = _with_biases(executable, folder, layers, is_private=is_private)
     return Workspace(
         config=config,
         loaded=loaded,
-        dense=_with_biases(executable, loaded, layers),
-        pruned=_with_biases(executable, loaded, layers),
+        dense=_with_biases(executable, loaded.folder, layers),
+        pruned=pruned,
         result=result,
         layers=_real_dtypes(layers, result),
         skips=[skip_record(skip) for skip in skips],
@@ -100,7 +128,32 @@ def open_workspace(model: ModelSource, data: Any, test: Any, config: PruneConfig
         test=scored,
         provider=provider,
         warnings=([note] if note else []) + data_notes + test_notes,
+        room=room,
     )
+
+
+def _copy_data(
+    loaded: LoadedModel, layers: Sequence[Layer], scratch: Scratch, embed: int
+) -> Path | None:
+    """Copy the external data if the layers have more of it than may be embedded.
+
+    Raises
+    ------
+    ConfigError
+        When there is no room for the copy.
+    """
+    if loaded.folder is None:
+        return None
+    model = Model(loaded.proto, loaded.folder)
+    tensors = (model.constant(model.scopes[layer.scope], layer.weight) for layer in layers)
+    external = sum(raw_size(t) for t in tensors if t is not None and is_external(t))
+    if external == 0 or external + loaded.proto.ByteSize() <= embed:
+        return None
+    target = scratch.folder / "data"
+    with writing(scratch.base):
+        target.mkdir()
+        copy_data(loaded.proto, loaded.folder, target)
+    return target
 
 
 def _open_test(
@@ -164,12 +217,16 @@ def _open_calibration(
 
 
 def _with_biases(
-    executable: onnx.ModelProto, loaded: LoadedModel, layers: Sequence[Layer]
+    executable: onnx.ModelProto,
+    folder: Path | None,
+    layers: Sequence[Layer],
+    *,
+    is_private: bool = False,
 ) -> Model:
     copy = onnx.ModelProto()
     copy.CopyFrom(executable)
-    add_biases(Model(copy, loaded.folder), layers)
-    return Model(copy, loaded.folder)
+    add_biases(Model(copy, folder), layers)
+    return Model(copy, folder, is_private=is_private)
 
 
 def _real_dtypes(layers: Sequence[Layer], real: Model) -> tuple[Layer, ...]:

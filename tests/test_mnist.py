@@ -170,11 +170,11 @@ def test_a_written_file_that_computes_something_else_never_gets_its_name(
 
     real = deliver.encode_sparse
 
-    def spoil(proto: onnx.ModelProto, names: list[str]) -> list[str]:
+    def spoil(proto: onnx.ModelProto, names: list[str], folder: Path) -> list[str]:
         tensor = next(t for t in proto.graph.initializer if t.name == names[0])
         values = numpy_helper.to_array(tensor).copy()
         tensor.raw_data = (2 * values).tobytes()
-        return real(proto, names)
+        return real(proto, names, folder)
 
     monkeypatch.setattr(deliver, "encode_sparse", spoil)
     with pytest.raises(ModelError, match="differs from the one in memory"):

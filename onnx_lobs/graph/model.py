@@ -11,7 +11,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from onnx_lobs.graph.tensors import read_tensor
+from onnx_lobs.graph.external import patch_tensor, shared_places, stored_bytes
+from onnx_lobs.graph.tensors import (
+    external_ref,
+    is_external,
+    read_tensor,
+    write_tensor,
+)
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -57,11 +63,17 @@ class Model:
         while the index is in use.
     folder
         Where external data lie, or None.
+    is_private
+        Whether the files in `folder` are a copy that may be changed.
     """
 
-    def __init__(self, proto: onnx.ModelProto, folder: Path | None) -> None:
+    def __init__(
+        self, proto: onnx.ModelProto, folder: Path | None, *, is_private: bool = False
+    ) -> None:
         self.proto = proto
         self.folder = folder
+        self.is_private = is_private
+        self._shared = shared_places(proto) if is_private else frozenset()
         self.scopes: list[Scope] = []
         self.functions = {(f.domain, f.name): f for f in proto.functions}
         self._add_scope(proto.graph, None, None)
@@ -82,6 +94,22 @@ class Model:
     def value(self, tensor: onnx.TensorProto) -> NDArray[Any]:
         """Return a tensor's array, read only, from the model or its external data."""
         return read_tensor(tensor, self.folder)
+
+    def write(self, tensor: onnx.TensorProto, array: NDArray[Any]) -> None:
+        """Put new values into a tensor, in place.
+
+        They go into its external data file where that is private and no other tensor shares
+        the bytes; else into the model, see :func:`onnx_lobs.graph.tensors.write_tensor`.
+        """
+        if self.is_private and is_external(tensor) and external_ref(tensor) not in self._shared:
+            patch_tensor(tensor, self.folder, array)
+        else:
+            write_tensor(tensor, array)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all initializers of all graphs."""
+        return sum(stored_bytes(t) for scope in self.scopes for t in scope.initializers.values())
 
     def constant(self, scope: Scope, name: str) -> onnx.TensorProto | None:
         """Return the tensor behind `name` if it is an initializer or a Constant node's value.

@@ -23,9 +23,12 @@ TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype")
 
 
 def to_executable(
-    proto: onnx.ModelProto, folder: Path | None, provider: str
+    proto: onnx.ModelProto, folder: Path | None, provider: str, *, light: bool = False
 ) -> tuple[onnx.ModelProto, str | None]:
     """Return the execution copy of `proto`, and a note if it had to run in float32.
+
+    Whether it loads is tried; with `light` without optimising, which needs no memory for
+    external weights.
 
     Raises
     ------
@@ -44,13 +47,13 @@ def to_executable(
         lift_constants(graph)
     _unlist_initializers(copy)
     try:
-        Session(copy, folder=folder, provider=provider)
+        Session(copy, folder=folder, provider=provider, light=light)
     except ModelError as error:
         rare = _rare_floats(copy)
         if not rare:
             raise
         to_float32(copy, folder)
-        Session(copy, folder=folder, provider=provider)
+        Session(copy, folder=folder, provider=provider, light=light)
         return copy, f"run in float32: onnxruntime cannot run {' and '.join(rare)} here ({error})"
     return copy, None
 

@@ -56,6 +56,8 @@ class Session:
         Folder of the external data of a ModelProto.
     provider
         Full name from :func:`find_provider`.
+    light
+        Whether to load without optimising: quick, and external weights are only mapped.
 
     Raises
     ------
@@ -71,9 +73,13 @@ class Session:
         *,
         folder: Path | None = None,
         provider: str = "CPUExecutionProvider",
+        light: bool = False,
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
+        if light:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.add_session_config_entry("session.disable_prepacking", "1")
         if folder is not None:
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", str(folder)

@@ -50,21 +50,22 @@ def cut(model: Model, stops: Mapping[int, Collection[str]]) -> tuple[Stage, ...]
     model
         Its nodes must be in topological order, which ONNX requires.
     stops
-        ``{index of a top-level node: names that must be live just before it runs}``.
+        ``{index of a top-level node: names that must be live just before it runs}``; the
+        number of nodes stands for the end.
 
     Notes
     -----
     Nodes that no stop needs are in no stage. Cost: linear in the size of the graph.
     """
     nodes = model.main.graph.node
-    makers = _constant_makers(model)
+    makers = constant_makers(model)
     constants = set(model.main.initializers) | set(makers)
     order = sorted(stops)
     live: set[str] = set()
     members: dict[int, list[int]] = {stop: [] for stop in order}
     boundary: dict[int, frozenset[str]] = {}
     for index in range(order[-1], -1, -1):
-        made = set(nodes[index].output)
+        made = set(nodes[index].output) if index < len(nodes) else set()
         if live & made:  # which no constant is
             members[order[bisect.bisect_right(order, index)]].append(index)
             live = (live - made) | (outer_names(nodes[index]) - constants)
@@ -76,7 +77,7 @@ def cut(model: Model, stops: Mapping[int, Collection[str]]) -> tuple[Stage, ...]
 
 def stage_of(model: Model, top: int) -> Stage:
     """Return the stage of one top-level node, with no outputs."""
-    return _stage(model, [top], _constant_makers(model), frozenset())
+    return _stage(model, [top], constant_makers(model), frozenset())
 
 
 def _stage(
@@ -97,7 +98,7 @@ def _stage(
     return Stage(tuple(sorted(chosen)), tuple(sorted(inputs)), tuple(sorted(live & made)), live)
 
 
-def _constant_makers(model: Model) -> dict[str, int]:
+def constant_makers(model: Model) -> dict[str, int]:
     """Return the top-level node of every value that is computed from constants alone."""
     makers: dict[str, int] = {}
     known = set(model.main.initializers)

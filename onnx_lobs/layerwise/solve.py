@@ -66,7 +66,7 @@ def solve_layer(task: LayerTask) -> Outcome:
     method = METHODS[task.method]
     if method.prunes_bias:
         return solve_with_bias(task)
-    fit = add_up(task.calibration.fit, task.centred, task.weight)
+    fit = task.fit_sums
     damp = task.damp if task.damp is not None else default_damp(fit.count, task.weight.shape[2])
     problem = _problem(task, fit, damp, FIRST_MIX if task.has_target else 0.0)
     refits = method.refits if task.refit is None else task.refit
@@ -92,12 +92,15 @@ def solve_layer(task: LayerTask) -> Outcome:
 def _problem(task: LayerTask, sums: Sums, damp: float, mix: float) -> Problem:
     """Return the solver's problem, aiming `mix` of the way at the dense target."""
     scale = 2 / max(sums.count, 1)
-    own = task.weight @ sums.scatter
+    cross = None
+    if task.has_target:
+        own = task.weight @ sums.scatter
+        cross = scale * (own + mix * (sums.cross - own))
     return Problem(
         weight=task.weight,
         hessian=scale * sums.scatter,
         n_prune=task.n_prune,
-        cross=scale * (own + mix * (sums.cross - own)) if task.has_target else None,
+        cross=cross,
         pattern=task.pattern,
         taps=task.taps,
         damp=damp,

@@ -33,8 +33,8 @@ class Sums:
 def add_up(moments: Sequence[Moments], centred: Sequence[bool], weight: Array) -> Sums:
     """Return the sums over all uses; without targets, y = W x."""
     groups, rows, columns = weight.shape
-    scatter = np.zeros((groups, columns, columns))
-    cross = np.zeros((groups, rows, columns))
+    scatter: Array | None = None
+    cross: Array | None = None
     energy, count = 0.0, 0
     for use, centre in zip(moments, centred, strict=True):
         n = use.inputs.count
@@ -49,9 +49,11 @@ def add_up(moments: Sequence[Moments], centred: Sequence[bool], weight: Array) -
             shift = n * mean[:, :, None] * use.inputs.mean[:, None, :] if centre else 0.0
             towards = use.targets.cross - shift
             energy += float(use.targets.energy.sum() - (n * (mean**2).sum() if centre else 0.0))
-        scatter += own
-        cross += towards
+        scatter = own if scatter is None else scatter + own
+        cross = towards if cross is None else cross + towards
         count += n
+    if scatter is None or cross is None:
+        scatter, cross = np.zeros((groups, columns, columns)), np.zeros(weight.shape)
     return Sums(scatter, cross, energy, count)
 
 
@@ -98,6 +100,13 @@ class LayerTask:
     def moments(self) -> tuple[Moments, ...]:
         """Moments of each use over all batches. Computed once."""
         return tuple(self.calibration.total(use) for use in range(len(self.centred)))
+
+    @cached_property
+    def fit_sums(self) -> Sums:
+        """The sums over the batches that are not held out, of all uses. Computed once."""
+        if all(moments.inputs.count == 0 for moments in self.calibration.held):
+            return self.sums
+        return add_up(self.calibration.fit, self.centred, self.weight)
 
     @cached_property
     def sums(self) -> Sums:

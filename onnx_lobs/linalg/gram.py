@@ -144,8 +144,10 @@ class Calibration:
     held: tuple[Moments, ...]
 
     def total(self, use: int) -> Moments:
-        """Return the moments of one use over all batches."""
+        """Return the moments of one use over all batches; not to be modified."""
         first = self.fit[use]
+        if self.held[use].inputs.count == 0:
+            return first  # a Gram can be large
         both = Moments(
             Gram(first.inputs.groups, first.inputs.columns),
             None if first.targets is None else TargetMoments.zeros(*first.targets.cross.shape),

@@ -79,7 +79,7 @@ class Totals:
     """Sums over the pruned layers, and sizes of the files.
 
     ``file_bytes`` and ``gzip_bytes`` are (before, after), of the model and its external
-    data; None where there was no file.
+    data; None where there was no file, the latter also where it has more than 1 GiB.
     """
 
     weights: int

@@ -1,0 +1,77 @@
+"""How the memory that a run may use is shared out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+GRAM_BYTES = 2 << 30
+WEIGHT_BYTES = 1 << 30
+UNKNOWN = 4 << 30  # bytes taken as available where the system does not say
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes for each use.
+
+    Attributes
+    ----------
+    activations
+        Values between stages that stay in memory; more of them go to the scratch folder.
+    grams
+        Grams of one pass in independent mode; more of them take more passes.
+    weights
+        Weights in one session; a model with more runs in stages.
+    """
+
+    activations: int
+    grams: int
+    weights: int
+
+
+def share_out(memory: int | None) -> Room:
+    """Return the shares of `memory` bytes, or of what the machine has.
+
+    Parameters
+    ----------
+    memory
+        None: half of the available memory for activations, 2 GiB of Grams, 1 GiB of
+        weights. The first changes only where values are kept; a limit on weights may change
+        how sums are rounded, which is why it does not depend on the machine.
+    """
+    if memory is None:
+        return Room(available_memory() // 2, GRAM_BYTES, WEIGHT_BYTES)
+    # what is left is for the stage that runs and for the layer that is solved
+    return Room(memory // 4, memory // 4, memory // 4)
+
+
+def available_memory() -> int:
+    """Return the bytes that can be allocated without swapping, as far as the system tells."""
+    limits = [_from_meminfo(), _from_cgroup()]
+    return min((limit for limit in limits if limit is not None), default=_physical())
+
+
+def _from_meminfo() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return 1024 * int(found[0]) if found else None
+
+
+def _from_cgroup(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return what is left of a container's limit, or None if it has none."""
+    try:
+        limit, used = ((folder / f"memory.{name}").read_text() for name in ("max", "current"))
+    except OSError:
+        return None
+    return max(int(limit) - int(used), 0) if limit.strip().isdigit() else None
+
+
+def _physical() -> int:
+    """Return half of the memory that is built in."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return UNKNOWN
+    return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)

@@ -1,0 +1,114 @@
+"""Which groups are calibrated when, so that what is in memory fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from onnx_lobs.calibrate import Group, calibrate_independent, make_groups
+from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.phases import Progress
+from onnx_lobs.resume import Resume
+from onnx_lobs.scratch import Scratch
+from onnx_lobs.sequential import calibrate_sequential
+from onnx_lobs.solvers import METHODS
+from onnx_lobs.store import Store
+from onnx_lobs.workspace import Workspace
+
+Found = Iterator[tuple[Group, Calibration | None]]
+
+
+def is_sequential(work: Workspace) -> bool:
+    """Whether layers see the pruned network's inputs."""
+    wanted = work.config.sequential
+    return METHODS[work.config.method].wants_sequential if wanted is None else wanted
+
+
+def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Progress) -> Found:
+    """Yield every group with its moments, in graph order; None where all its layers are known.
+
+    In sequential mode the caller writes the new weights before it asks for the next group.
+    The same goes for independent mode where the weights exceed their share of memory: then
+    too, only one stage is loaded at a time.
+    """
+    groups = make_groups(work.layers)
+    store = Store(work.room.activations, scratch)
+    if is_sequential(work):
+        progress.start("calibrating and solving", len(work.layers))
+        yield from calibrate_sequential(
+            work.dense, work.pruned, groups, work.batches,
+            store=store, is_known=resume.is_known, **_options(work),
+        )  # fmt: skip
+    elif is_staged(work):
+        progress.start("calibrating and solving", len(work.layers))
+        yield from _staged(work, groups, resume, store)
+    else:
+        for part in within(groups, work.room.grams):
+            yield from _one_pass(work, part, resume, progress)
+
+
+def is_staged(work: Workspace) -> bool:
+    """Whether the model's weights exceed their share of memory."""
+    return work.dense.weight_bytes > work.room.weights
+
+
+def _staged(work: Workspace, groups: Sequence[Group], resume: Resume, store: Store) -> Found:
+    """Calibrate stage by stage on the dense network."""
+
+    def is_known(group: Group) -> bool:
+        return resume.is_known(group) or resume.has_moments(group, groups)
+
+    found = calibrate_sequential(
+        work.dense, None, groups, work.batches, store=store, is_known=is_known, **_options(work)
+    )
+    for group, calibration in found:
+        if calibration is not None:
+            resume.keep_moments(group, groups, calibration)
+        elif not resume.is_known(group):
+            calibration = resume.moments(group, groups)
+        yield group, calibration
+
+
+def _one_pass(work: Workspace, part: Sequence[Group], resume: Resume, progress: Progress) -> Found:
+    """Calibrate groups in one pass over the dense network, those that the cache does not hold.
+
+    All taps are shown in any case: a graph with other outputs may round its sums otherwise.
+    """
+    missing = [g for g in part if not resume.is_known(g) and not resume.has_moments(g, part)]
+    made: list[Calibration] = []
+    if missing:
+        progress.start("calibrating", len(work.batches))
+        made = calibrate_independent(
+            work.dense, missing, work.batches,
+            shown=part, tick=progress.advance, **_options(work),
+        )  # fmt: skip
+    for group, calibration in zip(missing, made, strict=True):
+        resume.keep_moments(group, part, calibration)
+    progress.start("solving", sum(len(group.layers) for group in part))
+    for group in part:
+        if group in missing:
+            yield group, made.pop(0)
+        else:
+            yield group, None if resume.is_known(group) else resume.moments(group, part)
+
+
+def _options(work: Workspace) -> dict[str, Any]:
+    return {
+        "n_batches": len(work.batches), "provider": work.provider, "seed": work.config.seed,
+    }  # fmt: skip
+
+
+def within(groups: Sequence[Group], budget: int) -> Iterator[list[Group]]:
+    """Split groups into runs whose Grams fit a budget of bytes; each run is one pass."""
+    part: list[Group] = []
+    used = 0
+    for group in groups:
+        layout = group.layers[0].layout
+        size = 2 * 8 * layout.groups * layout.columns**2 * len(group.uses)
+        if part and used + size > budget:
+            yield part
+            part, used = [], 0
+        part.append(group)
+        used += size
+    if part:
+        yield part

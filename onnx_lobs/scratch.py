@@ -1,0 +1,179 @@
+"""A private scratch folder that is gone when the run is over, however it ends.
+
+While a run lives it holds a lock on a file beside its folder; the system drops the lock with
+the process. What a killed run left behind is therefore known, and the next run removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO
+
+from onnx_lobs.errors import ConfigError
+
+PREFIX = "onnx-lobs-scratch-"
+_LOCK = ".lock"
+_TERMINATED = 128 + signal.SIGTERM  # exit code, as shells report it
+
+
+class Scratch:
+    """Makes files in a folder of its own, which is made when it is first needed.
+
+    Parameters
+    ----------
+    base
+        Where to make the folder; None: the system's temporary folder. Folders that dead runs
+        left there are removed first.
+
+    Raises
+    ------
+    ConfigError
+        When `base` does not exist.
+    """
+
+    def __init__(self, base: str | os.PathLike[str] | None = None) -> None:
+        self.base = Path(tempfile.gettempdir() if base is None else base)
+        if not self.base.is_dir():
+            raise ConfigError(
+                f"the scratch folder {self.base} does not exist; create it first, or choose "
+                "another with --scratch"
+            )
+        _remove_dead(self.base)
+        self._folder: Path | None = None
+        self._lock: BinaryIO | None = None
+        self._count = 0
+        self._close: weakref.finalize[..., Scratch] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder; it exists from the first use of this property on.
+
+        Raises
+        ------
+        ConfigError
+            When it cannot be made.
+        """
+        if self._folder is None:
+            with writing(self.base):
+                number, name = tempfile.mkstemp(prefix=PREFIX, suffix=_LOCK, dir=self.base)
+                lock = os.fdopen(number, "r+b")
+                if not _try_lock(lock):
+                    raise OSError("a new file is locked")  # by a system without locks
+                folder = Path(name.removesuffix(_LOCK))
+                # only now, so that a folder whose lock is free has no living owner
+                folder.mkdir(mode=0o700)
+            self._folder, self._lock = folder, lock
+            self._close = weakref.finalize(self, _remove, folder, lock)
+        return self._folder
+
+    def new_file(self) -> Path:
+        """Return a path in the folder that was not given before."""
+        self._count += 1
+        return self.folder / f"{self._count}"
+
+    def release(self) -> Scratch:
+        """Return a Scratch that now owns the folder; it lives as long as that."""
+        heir = Scratch(self.base)
+        heir._folder, heir._lock, heir._close = self._folder, self._lock, None
+        if self._close is not None and heir._folder is not None and heir._lock is not None:
+            self._close.detach()
+            heir._close = weakref.finalize(heir, _remove, heir._folder, heir._lock)
+            self._folder, self._lock, self._close = None, None, None
+        return heir
+
+    def close(self) -> None:
+        """Remove the folder with all that is in it. Harmless when it is gone."""
+        if self._close is not None:
+            self._close()
+
+
+@contextmanager
+def writing(base: Path) -> Iterator[None]:
+    """Say what to do when the scratch folder cannot be written to.
+
+    Raises
+    ------
+    ConfigError
+        In place of the system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"the scratch folder {base} cannot be written to ({error}); free disk space, or "
+            "choose another with --scratch"
+        ) from error
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM end the program by an exception, as Ctrl-C does, so that it cleans up.
+
+    Only in the main thread of a program that has no handler of its own; restored at the end.
+    """
+    own = threading.current_thread() is threading.main_thread()
+    if not own or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    sys.exit(_TERMINATED)
+
+
+def _remove(folder: Path, lock: BinaryIO) -> None:
+    """Remove a folder and then its lock, which is held."""
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.close()
+    Path(f"{folder}{_LOCK}").unlink(missing_ok=True)
+
+
+def _remove_dead(base: Path) -> None:
+    """Remove the scratch folders whose owners are dead."""
+    for folder in base.glob(f"{PREFIX}*"):
+        if folder.suffix == _LOCK or folder.is_symlink() or not folder.is_dir():
+            continue
+        try:
+            lock = os.fdopen(os.open(f"{folder}{_LOCK}", os.O_RDWR), "r+b")
+        except OSError:  # of another user, or just being removed
+            continue
+        if _try_lock(lock):
+            _remove(folder, lock)
+        else:
+            lock.close()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(file: BinaryIO) -> bool:
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _try_lock(file: BinaryIO) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,130 @@
+"""A scratch folder goes with its run: at the end, on exceptions and signals, after a crash."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.scratch import PREFIX, Scratch, interruptible
+
+CHILD = """
+    import sys, time
+    from onnx_lobs.scratch import Scratch, interruptible
+    with interruptible():
+        scratch = Scratch(sys.argv[1])
+        try:
+            scratch.new_file().write_bytes(b"much")
+            print("ready", flush=True)
+            time.sleep(60)
+        finally:
+            scratch.close()
+"""
+
+
+def start_child(base: Path) -> subprocess.Popen[bytes]:
+    """Start a program that holds a scratch folder, and wait until it does."""
+    command = [sys.executable, "-c", textwrap.dedent(CHILD), str(base)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"ready\n"
+    child.stdout.close()
+    return child
+
+
+def test_the_folder_is_made_when_it_is_needed_and_private(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path)
+    assert not list(tmp_path.iterdir())
+    first, second = scratch.new_file(), scratch.new_file()
+    assert first != second
+    assert first.parent.stat().st_mode & 0o777 == 0o700
+    scratch.close()
+    scratch.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_forgotten_folder_goes_with_its_object(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path)
+    scratch.new_file().write_bytes(b"x")
+    del scratch
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_released_folder_lives_as_long_as_its_heir(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path)
+    file = scratch.new_file()
+    file.write_bytes(b"x")
+    heir = scratch.release()
+    scratch.close()
+    del scratch
+    assert file.exists()
+    del heir
+    assert not list(tmp_path.iterdir())
+
+
+def test_releasing_nothing_makes_nothing(tmp_path: Path) -> None:
+    Scratch(tmp_path).release().close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    child = start_child(tmp_path)
+    child.kill()
+    child.wait()
+    assert len(list(tmp_path.iterdir())) == 2
+    Scratch(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -2)])
+def test_signals_leave_nothing(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    child = start_child(tmp_path)
+    child.send_signal(number)
+    assert child.wait() == code
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_of_living_runs_and_foreign_ones_stay(tmp_path: Path) -> None:
+    living = Scratch(tmp_path)
+    kept = living.new_file()
+    kept.write_bytes(b"x")
+    foreign = tmp_path / f"{PREFIX}foreign"
+    foreign.mkdir()
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / f"{PREFIX}link").symlink_to(other)
+    Scratch(tmp_path)
+    assert kept.exists()
+    assert foreign.exists()
+    assert (tmp_path / f"{PREFIX}link").exists()
+
+
+def test_a_handler_of_the_program_is_not_touched() -> None:
+    def own(number: int, frame: object) -> None: ...
+
+    old = signal.signal(signal.SIGTERM, own)
+    try:
+        with interruptible():
+            assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, old)
+    with interruptible(), pytest.raises(SystemExit, match="143"):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_base_that_is_not_there_or_not_writable_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist; create it first"):
+        Scratch(tmp_path / "nowhere")
+    base = tmp_path / "gone"
+    base.mkdir()
+    scratch = Scratch(base)
+    base.rmdir()
+    with pytest.raises(ConfigError, match="cannot be written to .*free disk space"):
+        scratch.new_file()
