@@ -126,5 +126,5 @@ def test_a_base_that_is_not_there_or_not_writable_is_refused(tmp_path: Path) -> 
     base.mkdir()
     scratch = Scratch(base)
     base.rmdir()
-    with pytest.raises(ConfigError, match="cannot be written to .*free disk space"):
+    with pytest.raises(ConfigError, match=r"cannot be written to .*free disk space"):
         scratch.new_file()

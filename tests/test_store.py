@@ -95,7 +95,7 @@ def test_a_full_disk_is_reported(scratch: Scratch, monkeypatch: pytest.MonkeyPat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(ConfigError, match="No space left on device.*--scratch"):
+    with pytest.raises(ConfigError, match=r"No space left on device.*--scratch"):
         Store(0, scratch).new().add({"x": normal(1, BIG)})
 
 

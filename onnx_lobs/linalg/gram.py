@@ -63,8 +63,8 @@ class Gram:
         if not centred:
             return np.array(self.matrix)
         mean = self.mean
-        centre: Array = self.matrix - self.count * mean[:, :, None] * mean[:, None, :]
-        return centre
+        centre: Array = self.count * mean[:, :, None] * mean[:, None, :]
+        return np.subtract(self.matrix, centre, out=centre)
 
 
 @dataclass
