@@ -65,13 +65,7 @@ class Scratch:
         """
         if self._folder is None:
             with writing(self.base):
-                number, name = tempfile.mkstemp(prefix=PREFIX, suffix=_LOCK, dir=self.base)
-                lock = os.fdopen(number, "r+b")
-                if not _try_lock(lock):
-                    raise OSError("a new file is locked")  # by a system without locks
-                folder = Path(name.removesuffix(_LOCK))
-                # only now, so that a folder whose lock is free has no living owner
-                folder.mkdir(mode=0o700)
+                folder, lock = _make(self.base)
             self._folder, self._lock = folder, lock
             self._close = weakref.finalize(self, _remove, folder, lock)
         return self._folder
@@ -134,6 +128,23 @@ def interruptible() -> Iterator[None]:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     sys.exit(_TERMINATED)
+
+
+def _make(base: Path) -> tuple[Path, BinaryIO]:
+    """Make a folder and the lock beside it, which is held."""
+    number, name = tempfile.mkstemp(prefix=PREFIX, suffix=_LOCK, dir=base)
+    lock = os.fdopen(number, "r+b")
+    folder = Path(name.removesuffix(_LOCK))
+    try:
+        if not _try_lock(lock):
+            raise OSError("a new file is locked")  # by a system without locks
+        # only now, so that a folder whose lock is free has no living owner
+        folder.mkdir(mode=0o700)
+    except OSError:
+        lock.close()
+        Path(name).unlink()
+        raise
+    return folder, lock
 
 
 def _remove(folder: Path, lock: BinaryIO) -> None:

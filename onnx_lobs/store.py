@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,8 @@ class _Filed:
         return mapped
 
     def free(self) -> None:
-        self._path.unlink(missing_ok=True)
+        with suppress(PermissionError):  # Windows keeps what is still mapped; it goes at the end
+            self._path.unlink(missing_ok=True)
         self._store.in_files -= self._size
 
 

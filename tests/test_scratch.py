@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
 
+from onnx_lobs import scratch as scratch_module
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.scratch import PREFIX, Scratch, interruptible
 
@@ -128,3 +130,23 @@ def test_a_base_that_is_not_there_or_not_writable_is_refused(tmp_path: Path) -> 
     base.rmdir()
     with pytest.raises(ConfigError, match=r"cannot be written to .*free disk space"):
         scratch.new_file()
+
+
+def test_a_folder_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = Scratch(tmp_path)
+    monkeypatch.setattr(scratch_module, "_try_lock", lambda file: False)
+    with pytest.raises(ConfigError, match="a new file is locked"):
+        scratch.new_file()
+
+
+def test_only_the_main_thread_handles_signals() -> None:
+    handlers: list[object] = []
+
+    def enter() -> None:
+        with interruptible():
+            handlers.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.SIG_DFL]

@@ -32,7 +32,7 @@ class Sums:
 
 def add_up(moments: Sequence[Moments], centred: Sequence[bool], weight: Array) -> Sums:
     """Return the sums over all uses; without targets, y = W x."""
-    groups, rows, columns = weight.shape
+    groups, _, columns = weight.shape
     scatter: Array | None = None
     cross: Array | None = None
     energy, count = 0.0, 0
