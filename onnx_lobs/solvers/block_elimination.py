@@ -64,9 +64,7 @@ def block_costs(problem: Problem, scaled: Scaled) -> FloatArray:
     return np.ascontiguousarray(wide[:, :rows])
 
 
-def block_columns(
-    columns: int, taps: int, width: int
-) -> tuple[IntArray, NDArray[np.bool_]]:
+def block_columns(columns: int, taps: int, width: int) -> tuple[IntArray, NDArray[np.bool_]]:
     """Return the columns of each block, (blocks, width), and which of them exist.
 
     Blocks run along the channels at one tap; the last one of a tap may be short.
@@ -162,8 +160,9 @@ class _Blocks:
         inner = np.take_along_axis(across, places[:, None, :], axis=2)
         lower = np.linalg.cholesky(inner)
         held = np.linalg.solve(lower, across)
-        own = np.linalg.solve(lower, np.take_along_axis(self.weight, places[:, None, :], axis=2)
-                              .swapaxes(1, 2))
+        own = np.linalg.solve(
+            lower, np.take_along_axis(self.weight, places[:, None, :], axis=2).swapaxes(1, 2)
+        )
         self.weight -= own.swapaxes(1, 2) @ held
         for matrix, factor in zip(self.inverse, held, strict=True):
             matrix -= factor.T @ factor

@@ -75,6 +75,8 @@ class Problem:
         unconstrained optimum and the part of T that no weight reaches is left out.
     seed
         For methods that draw.
+    mean
+        E[x] (groups, d) of the inputs, for ``apoz``; whether or not H is about it.
 
     Raises
     ------
@@ -93,9 +95,10 @@ class Problem:
     damp: float = 1e-3
     target_energy: float | None = None
     seed: int = 0
+    mean: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("weight", "hessian", "cross"):
+        for name in ("weight", "hessian", "cross", "mean"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, np.asarray(value, dtype=np.float64))
@@ -279,12 +282,15 @@ def _check_shapes(problem: Problem) -> None:
         )
     if cross is not None and cross.shape != weight.shape:
         raise SolverError(f"cross has shape {cross.shape}; it must be the weight's {weight.shape}")
+    if problem.mean is not None and problem.mean.shape != (groups, columns):
+        raise SolverError(f"mean has shape {problem.mean.shape}; it must be {(groups, columns)}")
     if problem.taps < 1 or columns % problem.taps:
         raise InfeasibleError(f"{problem.taps} kernel taps do not divide {columns} columns")
 
 
 def _check_values(problem: Problem) -> None:
-    for name, value in (("weight", problem.weight), ("cross", problem.cross)):
+    for name in ("weight", "cross", "mean"):
+        value = getattr(problem, name)
         if value is not None and not np.isfinite(value).all():
             raise SolverError(f"the {name} holds NaN or infinity; no error can be measured")
     if not 0 <= problem.n_prune <= problem.weight.size:

@@ -20,6 +20,7 @@ from scipy.linalg import lapack
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.pattern import BoolArray, FloatArray, IntArray
 from onnx_lobs.solvers.problem import Problem
+from onnx_lobs.solvers.workers import map_batches
 
 BATCHED = 48  # below this many unknowns one batched call beats a LAPACK call per support
 BATCH_BYTES = 64 << 20  # of the gathered matrices of one batch
@@ -97,8 +98,8 @@ def _solve(
     small = order[(sizes[order] > 0) & (sizes[order] <= BATCHED)]
     for batch in _batches(small, sizes):
         _solve_batch(matrix, right, supports, batch, result)
-    for index in order[sizes[order] > BATCHED]:
-        _solve_one(matrix, right, supports, int(index), result)
+    large = order[sizes[order] > BATCHED].tolist()
+    map_batches(lambda index: _solve_one(matrix, right, supports, index, result), large)
     return result[rows]
 
 
@@ -162,7 +163,7 @@ def _solve_one(
     rows = supports.rows[supports.starts[index] : supports.starts[index + 1]]
     system = matrix[supports.group[index]].take(columns, axis=0).take(columns, axis=1)
     sides = right[rows[:, None], columns[None, :]].T
-    _, values, status = lapack.dposv(system.T, sides, lower=1, overwrite_a=1)
+    _, values, status = lapack.dposv(system.T, sides, lower=0, overwrite_a=1)
     if status:
         raise NotPositiveDefiniteError(
             f"the Hessian of {columns.size} kept inputs is singular at pivot {status}; raise damp"

@@ -9,7 +9,7 @@ import pytest
 
 from onnx_lobs.pattern import NM, Block, Unstructured
 from onnx_lobs.solvers import Problem, Status, refit_mask, solve
-from onnx_lobs.solvers.joint import Schedule, select_joint
+from onnx_lobs.solvers.admm import Schedule, select_admm
 from onnx_lobs.solvers.problem import Selection, conclude
 
 NEAR_BEST = 1.2  # ADMM is a heuristic: on eight tiny layers it is 11 % above exhaustive search
@@ -60,15 +60,14 @@ def test_joint_beats_magnitude_by_a_factor(pattern, groups):
 def test_a_slower_penalty_is_better():
     weight, hessian = correlated(rows=64, d=96)
     problem = Problem(weight, hessian, int(0.8 * weight.size))
-    quick = Schedule(fast=1.3, slow=1.3)
-    slow, fast = select_joint(problem), select_joint(problem, quick)
+    slow, fast = select_admm(problem), select_admm(problem, Schedule(growth=1.3))
     assert refitted_error(problem, slow.mask) < refitted_error(problem, fast.mask)
 
 
 def test_running_out_of_steps_is_stalled_with_exact_zeros():
     weight, hessian = correlated()
     problem = Problem(weight, hessian, 300)
-    selection = select_joint(problem, Schedule(last=3))
+    selection = select_admm(problem, Schedule(last=3))
     assert selection.status is Status.STALLED
     assert "lower error may exist" in selection.status.remedy
     assert np.count_nonzero(~selection.mask) == 300
