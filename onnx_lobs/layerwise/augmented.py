@@ -33,7 +33,7 @@ def solve_with_bias(task: LayerTask) -> Outcome:
         damp=damp,
         seed=task.seed,
     )
-    solution = solve(problem, task.method, task.refit)
+    solution = solve(problem, task.method, task.refit, task.effort)
     columns = task.weight.shape[2]
     change: tuple[Array | None, ...] = (None,) * len(total)
     if joined and task.bias is not None:
