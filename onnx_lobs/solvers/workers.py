@@ -1,7 +1,7 @@
 """Batches of rows on several threads, each with one BLAS thread.
 
 LAPACK and NumPy release the interpreter's lock, and many small factorisations gain nothing from
-a threaded BLAS: on two cores, two threads of rows took unmeasured here.
+a threaded BLAS.
 """
 
 from __future__ import annotations
