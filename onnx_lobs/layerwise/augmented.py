@@ -32,6 +32,7 @@ def solve_with_bias(task: LayerTask) -> Outcome:
         pattern=task.pattern,
         damp=damp,
         seed=task.seed,
+        memory=task.memory,
     )
     solution = solve(problem, task.method, task.refit, task.effort)
     columns = task.weight.shape[2]

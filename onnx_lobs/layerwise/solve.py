@@ -26,6 +26,7 @@ from onnx_lobs.layerwise.task import (
     excess,
 )
 from onnx_lobs.solvers import METHODS, Problem, refit_mask, solve
+from onnx_lobs.solvers.room import least_memory
 
 FIRST_MIX = 0.5
 DAMP_FACTORS = (0.1, 10.0)
@@ -105,6 +106,7 @@ def _problem(task: LayerTask, sums: Sums, damp: float, mix: float) -> Problem:
         target_energy=0.5 * scale * sums.energy if task.has_target else None,
         mean=_mean(task),
         seed=task.seed,
+        memory=task.memory,
     )
 
 
@@ -170,11 +172,20 @@ def _try(
         cross=np.concatenate([own, scale * fit.cross], axis=1),
         n_prune=2 * problem.n_prune,
         damp=damp,
+        memory=_for_both(task),
     )
     double = np.concatenate([mask, mask], axis=1)
     first, last = np.split(np.where(double, refit_mask(both, double), 0.0), 2, axis=1)
     mix = _best_mix(first, last, held)
     return _Choice(damp, mix, excess(first + mix * (last - first), held) / held.energy)
+
+
+def _for_both(task: LayerTask) -> int | None:
+    """Return the task's memory, raised to what the refit of twice the rows needs at the least."""
+    if task.memory is None:
+        return None
+    groups, rows, columns = task.weight.shape
+    return max(task.memory, least_memory((groups, 2 * rows, columns)))
 
 
 def _best_mix(first: Array, last: Array, held: Sums) -> float:

@@ -76,6 +76,8 @@ class LayerTask:
         method was made).
     damp
         Fraction of the mean diagonal, or None to choose it from the amount of data.
+    memory
+        Bytes that the solver may allocate beyond the moments and weights; None: no limit.
     """
 
     weight: Array
@@ -90,6 +92,7 @@ class LayerTask:
     refit: bool | None = None
     damp: float | None = None
     seed: int = 0
+    memory: int | None = None
 
     @property
     def has_target(self) -> bool:

@@ -51,13 +51,17 @@ class Reduced:
     inverse: Float
 
 
-def make_batches(mask: BoolArray, band: BoolArray, itemsize: int) -> list[Batch]:
+def make_batches(
+    mask: BoolArray, band: BoolArray, itemsize: int, batch_bytes: int = BATCH_BYTES
+) -> list[Batch]:
     """Cut the rows into batches of one side, similar size and bounded memory.
 
     Parameters
     ----------
     mask, band
         (rows, d): True = kept; True = in the band.
+    itemsize, batch_bytes
+        Of a number, and of the systems of one batch; a row that is larger is one by itself.
     """
     inside = band.sum(axis=1)
     kept = (mask & ~band).sum(axis=1)
@@ -70,7 +74,7 @@ def make_batches(mask: BoolArray, band: BoolArray, itemsize: int) -> list[Batch]
     while start < order.size:
         first = order[start]
         widest = size[first] * 5 // 4 + 4
-        most = int(np.clip(BATCH_BYTES // (itemsize * widest**2), 1, MOST_ROWS))
+        most = int(np.clip(batch_bytes // (itemsize * widest**2), 1, MOST_ROWS))
         some = order[start : start + most]
         fits = (size[some] <= widest) & (on_pruned[some] == on_pruned[first])
         end = start + (int(np.argmin(fits)) if not fits.all() else some.size)

@@ -43,13 +43,14 @@ def block_costs(problem: Problem, scaled: Scaled) -> FloatArray:
     free[:, :rows] = scaled.free.reshape(problem.shape)
     units = free.reshape(groups * high, pattern.rows, columns)
     group = np.repeat(np.arange(groups), high)
-    batch = max(1, min(64, BATCH_BYTES // (scaled.inverse.itemsize * columns * columns)))
+    most = problem.room.batch(BATCH_BYTES) // (scaled.inverse.itemsize * columns * columns)
+    batch = max(1, min(64, most))
 
     def one(start: int) -> tuple[IntArray, FloatArray]:
         part = slice(start, start + batch)
         return eliminate_blocks(scaled.inverse, group[part], units[part], blocks, real)
 
-    results = map_batches(one, range(0, len(units), batch))
+    results = map_batches(one, range(0, len(units), batch), problem.room.workers)
     spread = np.zeros((len(units), blocks.shape[0]))
     for start, (order, cost) in zip(range(0, len(units), batch), results, strict=True):
         monotone = np.maximum.accumulate(cost, axis=1) * (1 + TIE * np.arange(cost.shape[1]))

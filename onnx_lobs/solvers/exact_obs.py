@@ -64,7 +64,8 @@ def elimination_costs(problem: Problem, scaled: Scaled) -> FloatArray:
 def trace_rows(scaled: Scaled, steps: int, quota: tuple[IntArray, IntArray] | None = None) -> Trace:
     """Return the elimination of all rows, in batches on all cores."""
     rows, columns = scaled.free.shape
-    size = BATCH_BYTES // (scaled.inverse.itemsize * columns * columns)
+    room = scaled.problem.room
+    size = room.batch(BATCH_BYTES) // (scaled.inverse.itemsize * columns * columns)
     size = int(np.clip(size, 1, MOST_ROWS))
     starts = range(0, rows, size)
     inverse, free, group = scaled.inverse, scaled.free, scaled.group
@@ -73,7 +74,7 @@ def trace_rows(scaled: Scaled, steps: int, quota: tuple[IntArray, IntArray] | No
         part = slice(start, start + size)
         return eliminate(inverse[group[part]], free[part, None].copy(), steps, quota=quota)
 
-    traces = map_batches(one, starts)
+    traces = map_batches(one, starts, room.workers)
     if not traces:
         return Trace(np.zeros((0, steps), np.uint16), np.zeros((0, steps), np.float32))
     order = np.concatenate([t.order for t in traces])

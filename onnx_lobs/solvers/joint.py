@@ -7,9 +7,10 @@ and eliminate them again exactly, which is where greedy elimination is better th
 the better of ADMM and exact block elimination. The exact refit on the final support follows.
 
 How long it looks is the effort: ``fast`` 48 steps and one round; ``default`` 96 steps (192 where
-a step is cheap, 48 where it is dear) and two or four; ``best`` 288 steps, and rounds from there
-and from exact elimination until they gain less than 0.05 %. The choice and its reason are in the
-info.
+a step is cheap, 48 where it is dear) and two or four; ``best`` starts from ADMM of 288 steps with
+two relaxations and from exact elimination, gives each rounds until they gain less than 0.05 %,
+and links them (:mod:`onnx_lobs.solvers.linking`); so does ``default`` on tiny layers. The choice
+and its reason are in the info.
 
 Papers: Meng et al., ALPS, NeurIPS 2024 (arXiv 2406.07831); Frantar, Alistarh, OBC, NeurIPS 2022.
 Cost: 2 m d² flops per step, d³ per penalty, and per round what :mod:`onnx_lobs.solvers.band` says.
@@ -17,19 +18,19 @@ Cost: 2 m d² flops per step, d³ per penalty, and per round what :mod:`onnx_lob
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.pattern import Block, BoolArray, FloatArray
+from onnx_lobs.pattern import Block, BoolArray
 from onnx_lobs.solvers.admm import Iterate, Schedule, iterate
 from onnx_lobs.solvers.block_elimination import block_costs
 from onnx_lobs.solvers.exact_obs import elimination_costs
-from onnx_lobs.solvers.local_search import search_round
+from onnx_lobs.solvers.linking import Candidate, damped_gain, link, search
 from onnx_lobs.solvers.problem import Problem, Selection, Status
 from onnx_lobs.solvers.refit import refit
-from onnx_lobs.solvers.scaled import Float, Scaled
+from onnx_lobs.solvers.scaled import Scaled
 
 EFFORTS = ("fast", "default", "best")
 LAST_PENALTY = 1.2  # in scaled columns; beyond it the support stands still
@@ -39,7 +40,8 @@ CHEAP_STEP = 2e8  # flops: below, twice the steps cost less than a second
 DEAR_STEP = 1.5e10  # above, half the steps
 CHEAP_ROUND = 5  # steps: below, two more rounds
 DEAR_ROUND = 5e11  # flops of a round's factorisations from which the band is made narrower
-ENOUGH = 5e-4  # relative gain of a round below which `best` stops
+TINY = 2e8  # flops of an exact elimination below which `default` can afford every start
+OTHER_RELAX = 1.7  # of the second ADMM: no better than the first, but different
 SHARE, NARROW = 0.3, 0.1  # of the smaller side of a row's support, on both sides of the band
 
 
@@ -50,7 +52,7 @@ class Plan:
     schedule: Schedule
     rounds: int
     share: float
-    both: bool
+    many: bool
     reason: str
 
 
@@ -117,7 +119,10 @@ def make_plan(scaled: Scaled, effort: str) -> Plan:
     share = SHARE
     if effort != "best" and factor > DEAR_ROUND:
         rounds, share, reason = 1, NARROW, reason + "; one round in a narrow band, it is dear"
-    return Plan(_schedule(scaled, steps, kept), rounds, share, effort == "best", reason)
+    many = effort == "best"
+    if effort == "default" and groups * rows * d**3 < TINY:
+        steps, rounds, many, reason = 192, 4, True, reason + "; every start, it is tiny"
+    return Plan(_schedule(scaled, steps, kept), rounds, share, many, reason)
 
 
 def _schedule(scaled: Scaled, steps: int, kept: float) -> Schedule:
@@ -135,39 +140,24 @@ def _schedule(scaled: Scaled, steps: int, kept: float) -> Schedule:
 
 
 def _improve(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tuple[BoolArray, str]:
-    """Return the best mask of rounds from ADMM and, if asked, from exact elimination."""
-    first = _search(problem, scaled, end.mask, end.values, plan)
-    if not plan.both:
+    """Return the best mask of rounds from ADMM and, if planned, from all other starts."""
+    first = search(problem, scaled, end.mask, end.values, plan.rounds, plan.share)
+    if not plan.many:
         return first, "admm + search"
+    found = [Candidate.of(problem, first, "admm + search")]
+    other = iterate(problem, scaled, replace(plan.schedule, relax=OTHER_RELAX))
     costs = elimination_costs(problem, scaled)
-    start = problem.pattern.select(costs, problem.n_prune, problem.taps)
-    second = _search(problem, scaled, start, None, plan)
-    value = [damped_gain(problem, refit(problem, mask)) for mask in (first, second)]
-    if value[0] >= value[1]:
-        return first, "admm + search"
-    return second, "exact elimination + search"
-
-
-def _search(
-    problem: Problem, scaled: Scaled, mask: BoolArray, values: Float | None, plan: Plan
-) -> BoolArray:
-    """Run the plan's rounds of local search."""
-    shape = scaled.target.shape
-    total = 0.5 * float(np.vdot(scaled.free.astype(np.float64), scaled.target.astype(np.float64)))
-    before = None
-    for turn in range(plan.rounds):
-        if turn or values is None:
-            fitted = refit(problem, mask)
-            values = fitted * scaled.scale[:, None, :]
-            left = total - damped_gain(problem, fitted)
-            if before is not None and left > before * (1 - ENOUGH):
-                break
-            before = left
-        flat = np.asarray(values, dtype=scaled.dtype).reshape(shape)
-        share = plan.share if turn % 3 < 2 else 2 * plan.share
-        found = search_round(scaled, mask.reshape(shape), flat, share)
-        mask = found.reshape(mask.shape)
-    return mask
+    exact = problem.pattern.select(costs, problem.n_prune, problem.taps)
+    for name, mask, values in (
+        ("relaxed admm", other.mask, other.values),
+        ("exact elimination", exact, None),
+    ):
+        better = search(problem, scaled, mask, values, plan.rounds, plan.share)
+        found.append(Candidate.of(problem, better, f"{name} + search"))
+    large = problem.protect_live(np.square(problem.weight))
+    plain = problem.pattern.select(large, problem.n_prune, problem.taps)
+    found.append(Candidate.of(problem, plain, "magnitude"))
+    return link(problem, scaled, found, plan.share)
 
 
 def _better_block(
@@ -181,8 +171,3 @@ def _better_block(
     if damped_gain(problem, refit(problem, other)) > damped_gain(problem, refit(problem, end.mask)):
         return other, "exact elimination"
     return end.mask, "admm"
-
-
-def damped_gain(problem: Problem, weight: FloatArray) -> float:
-    """Return how far below the all-zero weight's damped error a refitted weight is: ½ <R, V>."""
-    return 0.5 * float(np.vdot(problem.target, weight))

@@ -27,6 +27,7 @@ def prune_layer(
     cross: ArrayLike | None = None,
     mean: ArrayLike | None = None,
     seed: int = 0,
+    memory: int | None = None,
 ) -> Solution:
     """Return the layer with a share of its weights at zero and the others at their new optimum.
 
@@ -60,6 +61,8 @@ def prune_layer(
         E[x] (d,) or (groups, d), for ``apoz``.
     seed
         For ``random``.
+    memory
+        Bytes that may be allocated beyond these arrays; None: no limit.
 
     Returns
     -------
@@ -72,7 +75,8 @@ def prune_layer(
         When shapes do not fit or values are not finite; its subclasses when the Hessian is no
         second moment or the pattern cannot hold the sparsity.
     ConfigError
-        When the pattern, method or effort is unknown or they do not go together.
+        When the pattern, method or effort is unknown or they do not go together, or `memory`
+        is too little; the message names the least.
 
     Notes
     -----
@@ -100,6 +104,7 @@ def prune_layer(
         taps=taps,
         damp=damp,
         seed=seed,
+        memory=memory,
         mean=None if mean is None else np.atleast_2d(np.asarray(mean, dtype=np.float64)),
     )
     solution = solve(problem, method, refit, effort)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from onnx_lobs.pattern import NM, BoolArray, FloatArray, IntArray, Unstructured
 from onnx_lobs.solvers.band import (
+    BATCH_BYTES,
     Batch,
     bordered_cholesky,
     gather,
@@ -54,7 +55,13 @@ class _Trial:
     zeros: IntArray
 
 
-def search_round(scaled: Scaled, mask: BoolArray, values: Float, share: float) -> BoolArray:
+def search_round(
+    scaled: Scaled,
+    mask: BoolArray,
+    values: Float,
+    share: float,
+    also: BoolArray | None = None,
+) -> BoolArray:
     """Return a mask (rows, d) that is as good or better.
 
     Parameters
@@ -67,10 +74,15 @@ def search_round(scaled: Scaled, mask: BoolArray, values: Float, share: float) -
         Scaled weights on it, near the optimum (they only choose the band). Not modified.
     share
         Of the smaller side of each row's support, on both sides of the band's middle.
+    also
+        (rows, d): True = let into the band in any case, such as where another good mask differs.
     """
     band = doubtful(scaled, mask, values, share)
-    batches = make_batches(mask, band, scaled.matrix.itemsize)
-    trials = map_batches(lambda batch: _try(scaled, mask, band, batch), batches)
+    if also is not None:
+        band |= _whole_groups(scaled, also)
+    room = scaled.problem.room
+    batches = make_batches(mask, band, scaled.matrix.itemsize, room.batch(BATCH_BYTES))
+    trials = map_batches(lambda batch: _try(scaled, mask, band, batch), batches, room.workers)
     result: BoolArray = mask.copy()
     taken = _budgets(trials, scaled)
     for trial, counts in zip(trials, taken, strict=True):
@@ -121,6 +133,18 @@ def _doubtful_groups(scaled: Scaled, mask: BoolArray, worth: Float, share: float
     doubt = np.maximum(best, 0) / np.maximum(worst, np.finfo(worth.dtype).tiny)
     number = int(np.ceil(share * starts.size))
     return np.asarray((_rank(-doubt) < number)[:, group])
+
+
+def _whole_groups(scaled: Scaled, chosen: BoolArray) -> BoolArray:
+    """Return `chosen`, under N:M with all weights of a group of which some are."""
+    problem = scaled.problem
+    if not isinstance(problem.pattern, NM):
+        return chosen
+    group, left = problem.pattern.units(chosen.shape[1], problem.taps)
+    hit = np.zeros((len(chosen), left.size), dtype=np.bool_)
+    row, column = np.nonzero(chosen)
+    hit[row, group[column]] = True
+    return np.asarray(hit[:, group])
 
 
 def _try(scaled: Scaled, mask: BoolArray, band: BoolArray, batch: Batch) -> _Trial:

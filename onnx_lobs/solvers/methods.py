@@ -155,7 +155,8 @@ def solve(
     Raises
     ------
     ConfigError
-        When the method or effort is unknown, or the method cannot do the pattern.
+        When the method or effort is unknown, the method cannot do the pattern, or the problem's
+        `memory` holds not even one row at a time.
     InfeasibleError
         When the pattern cannot hold the number of zeros.
     NotPositiveDefiniteError
@@ -164,6 +165,8 @@ def solve(
     entry = _entry(problem, method)
     if effort not in EFFORTS:
         raise ConfigError(f"effort {effort!r} is unknown; choose one of {', '.join(EFFORTS)}")
+    if problem.weight.size:
+        _ = problem.room  # refuse before anything is allocated
     with one_blas_thread(problem.shape[2] < SMALL_LAYER):
         return _run(problem, entry, refit, effort)
 

@@ -6,7 +6,8 @@ the number of zeros is the one asked for, each mu solved by ADMM from the last o
 largest of the last iterates are kept where the count is not met exactly.
 
 The published program has T after a ReLU and lets outputs of inactive units be anything negative
-(the set Omega); that needs every sample's sign, which moments do not hold, and is not offered.
+(the set Omega); that needs every sample's sign, so it is run where the problem has `samples`
+(:mod:`onnx_lobs.solvers.net_trim_relu`).
 
 Paper: Aghasi, Abdi, Nguyen, Romberg, NIPS 2017 (arXiv 1611.05162); Aghasi, Abdi, Romberg 2020.
 Cost: 9 d³ once, 4 m d² flops a step, 14 values of mu of 25 steps.
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.solvers.admm import EigenResolvent, project
+from onnx_lobs.solvers.net_trim_relu import select_net_trim_relu
 from onnx_lobs.solvers.problem import Problem, Selection
 from onnx_lobs.solvers.scaled import Scaled
 
@@ -31,6 +33,8 @@ PENALTY = 0.3  # of ADMM, in scaled columns
 
 def select_net_trim(problem: Problem) -> Selection:
     """Return the support of the l1 solution with ``n_prune`` zeros, and its values."""
+    if problem.samples is not None:
+        return select_net_trim_relu(problem, problem.samples)
     scaled = Scaled(problem)
     shape = problem.shape
     target = scaled.target.reshape(shape)

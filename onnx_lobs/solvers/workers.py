@@ -30,13 +30,15 @@ def count_workers() -> int:
     return os.cpu_count() or 1
 
 
-def map_batches(function: Callable[[T], R], batches: Sequence[T]) -> list[R]:
-    """Return ``[function(b) for b in batches]``, computed on all cores.
+def map_batches(
+    function: Callable[[T], R], batches: Sequence[T], most_workers: int | None = None
+) -> list[R]:
+    """Return ``[function(b) for b in batches]``, computed on all cores or `most_workers` of them.
 
     The order of the results is that of the batches, so they do not depend on timing. The first
     exception is raised again.
     """
-    workers = min(count_workers(), len(batches))
+    workers = min(most_workers or count_workers(), len(batches))
     if workers <= 1:
         return [function(batch) for batch in batches]
     with one_blas_thread(), ThreadPoolExecutor(workers) as pool:

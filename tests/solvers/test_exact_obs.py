@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from onnx_lobs.pattern import NM, Block, Unstructured
@@ -107,7 +107,6 @@ def test_blocks_go_as_one_the_cheapest_first(pattern, taps, d):
             assert scores[np.ix_(rows, units[block])] == pytest.approx(shared, rel=SAME)
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     units=st.integers(1, 4),
     rows=st.integers(1, 3),

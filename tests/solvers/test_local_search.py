@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from onnx_lobs.pattern import NM, Unstructured
@@ -52,7 +52,6 @@ def test_reduction_to_a_band_is_the_optimum_with_the_band_kept(share_kept):
             assert np.allclose(reduced.inverse[at, :n, :n], expected, rtol=SINGLE, atol=SINGLE)
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     pattern=st.sampled_from([Unstructured(), Unstructured(True), NM(2, 4), NM(1, 3)]),
     seed=st.integers(0, 1000),
