@@ -17,6 +17,7 @@ from onnx_lobs.errors import (
 if TYPE_CHECKING:
     from onnx_lobs.pipeline import PruneResult, prune
     from onnx_lobs.report.record import Report
+    from onnx_lobs.solvers import prune_layer
 
 __version__ = "0.1.0"
 
@@ -32,12 +33,14 @@ __all__ = [
     "SolverError",
     "__version__",
     "prune",
+    "prune_layer",
 ]
 
 _LATE = {
     "PruneResult": "onnx_lobs.pipeline",
     "prune": "onnx_lobs.pipeline",
     "Report": "onnx_lobs.report.record",
+    "prune_layer": "onnx_lobs.solvers",
 }
 
 

@@ -123,6 +123,7 @@ def prune(
     op_types: opt.OpTypes = opt.OP_TYPES,
     min_weights: opt.MinWeights = DEFAULTS.min_weights,
     method: opt.Method = DEFAULTS.method,
+    effort: opt.Effort = DEFAULTS.effort,
     refit: opt.Refit = DEFAULTS.refit,
     sequential: opt.Sequential = DEFAULTS.sequential,
     damp: opt.Damp = DEFAULTS.damp,

@@ -14,6 +14,23 @@ from dataclasses import dataclass, field
 from onnx_lobs.errors import ConfigError
 
 OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# the same names as solvers.METHODS has, which a test compares: that table imports SciPy
+METHOD_NAMES = (
+    "joint",
+    "exact-obs",
+    "sparsegpt",
+    "lobs",
+    "lobs-iterative",
+    "net-trim",
+    "iht",
+    "wanda",
+    "obd",
+    "apoz",
+    "correlation",
+    "magnitude",
+    "random",
+)
+EFFORTS = ("fast", "default", "best")
 ALLOCATIONS = ("auto", "uniform", "erk")
 FORMATS = ("dense", "sparse")
 LEAST_MEMORY = 1 << 20
@@ -37,6 +54,8 @@ class PruneConfig:
         tap; ``RxC``: blocks of R consecutive outputs times C consecutive inputs.
     method
         Name in ``onnx_lobs.solvers.METHODS``.
+    effort
+        ``fast``, ``default`` or ``best``: how long ``joint`` looks for better zeros.
     refit
         Whether the exact least-squares refit ends the method; None: as it was made.
     allocation
@@ -89,6 +108,7 @@ class PruneConfig:
     layer_sparsity: Mapping[str, float] = field(default_factory=dict)
     pattern: str = "unstructured"
     method: str = "joint"
+    effort: str = "default"
     refit: bool | None = None
     allocation: str = "auto"
     include: tuple[str, ...] = ()
@@ -112,6 +132,8 @@ class PruneConfig:
             check_sparsity("sparsity", self.sparsity)
         for pattern, value in self.layer_sparsity.items():
             check_sparsity(f"layer sparsity of {pattern!r}", value)
+        _check_choice("method", self.method, METHOD_NAMES)
+        _check_choice("effort", self.effort, EFFORTS)
         _check_choice("allocation", self.allocation, ALLOCATIONS)
         _check_choice("format", self.storage, FORMATS)
         for op in self.op_types:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onnx_lobs.config import ALLOCATIONS, FORMATS, PruneConfig
+from onnx_lobs.config import ALLOCATIONS, EFFORTS, FORMATS, METHOD_NAMES, PruneConfig
 
 DEFAULTS = PruneConfig()
 NO_TEXTS: list[str] = []  # default of options that can be repeated
@@ -111,9 +111,17 @@ Method = Annotated[
     _option(
         _HOW,
         "--method",
-        metavar="joint|lobs|magnitude",
-        help="joint: all zeros of a layer chosen together. lobs: as in the 2017 paper. "
-        "magnitude: the smallest weights.",
+        metavar="NAME",
+        help=f"How zeros are chosen: {', '.join(METHOD_NAMES)}.",
+    ),
+]
+Effort = Annotated[
+    str,
+    _option(
+        _HOW,
+        "--effort",
+        metavar="|".join(EFFORTS),
+        help="How long joint looks for better zeros.",
     ),
 ]
 Refit = Annotated[
@@ -131,7 +139,7 @@ Sequential = Annotated[
         _HOW,
         "--sequential/--independent",
         help="Solve each layer on the inputs that the pruned network gives it, or on the dense "
-        "network's. Default: sequential for joint, else independent.",
+        "network's. Default: independent for lobs, magnitude and random, else sequential.",
         show_default=False,
     ),
 ]

@@ -311,12 +311,14 @@ def _edges(length: int, step: int) -> IntArray:
 
 def _keep_highest(rows: Scores, n_prune: int) -> BoolArray:
     """Return the mask (units, size) with the `n_prune` lowest of each unit False."""
-    mask = np.ones(rows.shape, dtype=np.bool_)
-    if n_prune >= rows.shape[1]:
-        mask[:] = False
-    elif n_prune > 0:
-        lowest = np.argpartition(rows, n_prune - 1, axis=1)[:, :n_prune]
-        np.put_along_axis(mask, lowest, False, axis=1)
+    size = rows.shape[1]
+    if n_prune <= 0 or n_prune >= size:
+        return np.full(rows.shape, n_prune <= 0)
+    threshold = np.partition(rows, n_prune - 1, axis=1)[:, n_prune - 1]
+    mask: BoolArray = rows > threshold[:, None]
+    short = size - n_prune - mask.sum(axis=1)  # as many of those at the threshold stay
+    for unit in np.flatnonzero(short):
+        mask[unit, np.flatnonzero(rows[unit] == threshold[unit])[-short[unit] :]] = True
     return mask
 
 

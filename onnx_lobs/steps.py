@@ -79,6 +79,7 @@ def _task(work: Workspace, layer: Layer, calibration: Calibration) -> LayerTask:
         pattern=work.pattern,
         taps=layer.taps,
         method=config.method,
+        effort=config.effort,
         refit=config.refit,
         damp=config.damp,
         seed=config.seed,

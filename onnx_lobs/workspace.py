@@ -30,7 +30,6 @@ from onnx_lobs.pattern import NM, Pattern, parse_pattern
 from onnx_lobs.report.record import SkipRecord
 from onnx_lobs.rewrite import add_biases
 from onnx_lobs.scratch import Scratch, writing
-from onnx_lobs.solvers import METHODS
 
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
 SYNTHETIC_SAMPLES = 64
@@ -91,10 +90,6 @@ def open_workspace(
     NothingToPruneError
         When no layer is left.
     """
-    if config.method not in METHODS:
-        raise ConfigError(
-            f"method {config.method!r} is unknown; choose one of {', '.join(METHODS)}"
-        )
     pattern = parse_pattern(config.pattern)
     provider = find_provider(config.provider)
     loaded = load_model(model)

@@ -17,6 +17,8 @@ from onnx_lobs import ConfigError, PruneConfig
         ({"sparsity": float("nan")}, "sparsity is nan"),
         ({"sparsity": 80}, "for 80 % write 0.8"),
         ({"layer_sparsity": {"fc*": 2.0}}, "layer sparsity of 'fc\\*' is 2.0"),
+        ({"method": "magic"}, "method 'magic' is unknown; choose one of joint"),
+        ({"effort": "utmost"}, "effort 'utmost' is unknown; choose one of fast, default, best"),
         ({"allocation": "magic"}, "allocation 'magic' is unknown; choose one of auto"),
         ({"storage": "zip"}, "format 'zip' is unknown; choose one of dense, sparse"),
         ({"op_types": ("LSTM",)}, "op type 'LSTM' is unknown"),
@@ -33,4 +35,4 @@ def test_an_impossible_option_is_refused(options: dict[str, Any], message: str) 
 
 
 def test_the_defaults_are_possible() -> None:
-    assert PruneConfig().sparsity == 0.5
+    assert PruneConfig().method == "joint"

@@ -19,7 +19,7 @@ from onnx_lobs.graph.session import Session
 from onnx_lobs.pipeline import prune_file
 
 MNIST = Path(__file__).parent.parent / "models" / "mnist"
-FAST = {"samples": 500, "batch_size": 50, "method": "magnitude"}
+FAST = {"samples": 500, "batch_size": 50, "method": "magnitude", "refit": False}
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, method: str) -> None
 
 def test_only_weights_biases_and_provenance_differ() -> None:
     before = onnx.load(MNIST / "lenet-5.onnx")
-    after = onnx_lobs.prune(MNIST / "lenet-5.onnx", sparsity=0.7, **FAST).model
+    after = onnx_lobs.prune(MNIST / "lenet-5.onnx", sparsity=0.7, **FAST | {"refit": True}).model
     old = {t.name: t for t in before.graph.initializer}
     changed = 0
     for tensor in after.graph.initializer:
@@ -110,6 +110,32 @@ def test_external_data_stay_external(tmp_path: Path) -> None:
         onnx.load(output).graph.initializer, inside.graph.initializer, strict=True
     ):
         np.testing.assert_array_equal(numpy_helper.to_array(one), numpy_helper.to_array(other))
+
+
+@pytest.mark.parametrize("pattern", ["2:4", "1:4", "4x1", "1x4"])
+def test_a_written_pattern_is_obeyed(pattern: str) -> None:
+    model = onnx_lobs.prune(MNIST / "lenet-5.onnx", pattern=pattern, **FAST).model
+    weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    conv2, fc1 = weights["conv2.weight"] != 0, weights["fc1.weight"] != 0
+    if pattern.endswith(":4"):
+        keep = int(pattern[0])
+        # groups of 4 input channels at one kernel tap; Gemm weights are (outputs, inputs)
+        assert conv2.reshape(50, 5, 4, 25).sum(axis=2).max() == keep
+        assert fc1.reshape(500, 200, 4).sum(axis=2).max() == keep
+    elif pattern == "4x1":
+        blocks = fc1.reshape(125, 4, 800).sum(axis=1)
+        assert set(np.unique(blocks)) == {0, 4}
+        whole = conv2[:48].reshape(12, 4, 20, 25).sum(axis=1)
+        assert set(np.unique(whole)) == {0, 4}
+    else:
+        assert set(np.unique(fc1.reshape(500, 200, 4).sum(axis=2))) == {0, 4}
+        assert set(np.unique(conv2.reshape(50, 5, 4, 25).sum(axis=2))) == {0, 4}
+
+
+@pytest.mark.parametrize("options", [{"sparsity": 0.7}, {"layer_sparsity": {"*": 0.5}}])
+def test_an_n_m_pattern_has_its_own_sparsity(options: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"pattern 2:4 has 0\.5 zeros in every layer; leave out"):
+        onnx_lobs.prune(MNIST / "lenet-5.onnx", pattern="2:4", **options)  # type: ignore[arg-type]
 
 
 def test_a_layer_that_is_sparse_enough_already_is_left_alone() -> None:

@@ -148,3 +148,14 @@ def test_ragged_blocks_have_the_lowest_total_score(rows: int, columns: int):
     best = min(blocks[list(s)].sum() for s in subsets if sizes[list(s)].sum() == n_prune)
     mask = pattern.select(scores, n_prune)
     assert scores[~mask].sum() == pytest.approx(best, abs=ROUNDING)
+
+
+@pytest.mark.parametrize(("channels", "taps"), [(8, 1), (7, 2), (3, 3)])
+def test_n_m_units_are_those_of_the_selection(channels: int, taps: int):
+    pattern = NM(2, 4)
+    unit, zeros = pattern.units(channels * taps, taps)
+    scores = np.random.default_rng(3).random((1, 2, channels * taps))
+    n_prune = pattern.closest(scores.shape, 0.5, taps)
+    mask = pattern.select(scores, n_prune, taps)
+    for row in mask[0]:
+        assert np.array_equal(np.bincount(unit, ~row, minlength=zeros.size), zeros)

@@ -32,8 +32,9 @@ def solve_with_bias(task: LayerTask) -> Outcome:
         pattern=task.pattern,
         damp=damp,
         seed=task.seed,
+        memory=task.memory,
     )
-    solution = solve(problem, task.method, task.refit)
+    solution = solve(problem, task.method, task.refit, task.effort)
     columns = task.weight.shape[2]
     change: tuple[Array | None, ...] = (None,) * len(total)
     if joined and task.bias is not None:

@@ -26,10 +26,11 @@ from onnx_lobs.layerwise.task import (
     excess,
 )
 from onnx_lobs.solvers import METHODS, Problem, refit_mask, solve
+from onnx_lobs.solvers.room import least_memory
 
 FIRST_MIX = 0.5
 DAMP_FACTORS = (0.1, 10.0)
-DAMP_FLOPS = 1e10  # a few tenths of a second
+DAMP_FLOPS = 1e9  # a few tenths of a second
 SAME_TARGET = 1e-10  # below this the two targets differ by the rounding of float32 sums only
 
 
@@ -70,7 +71,8 @@ def solve_layer(task: LayerTask) -> Outcome:
     damp = task.damp if task.damp is not None else default_damp(fit.count, task.weight.shape[2])
     problem = _problem(task, fit, damp, FIRST_MIX if task.has_target else 0.0)
     refits = method.refits if task.refit is None else task.refit
-    solution = solve(problem, task.method, refit=False if refits else task.refit)
+    bare = False if refits else task.refit
+    solution = solve(problem, task.method, refit=bare, effort=task.effort)
     info = {k: v for k, v in solution.info.items() if k != "damp"}
     if not refits:
         changes = bias_changes(task, solution.weight, allowed=False)
@@ -105,8 +107,16 @@ def _problem(task: LayerTask, sums: Sums, damp: float, mix: float) -> Problem:
         taps=task.taps,
         damp=damp,
         target_energy=0.5 * scale * sums.energy if task.has_target else None,
+        mean=_mean(task),
         seed=task.seed,
+        memory=task.memory,
     )
+
+
+def _mean(task: LayerTask) -> Array:
+    """Return the mean input (groups, columns) over all uses."""
+    total = sum(moments.inputs.total for moments in task.moments)
+    return np.asarray(total / max(sum(moments.inputs.count for moments in task.moments), 1))
 
 
 @dataclass(frozen=True)
@@ -165,11 +175,20 @@ def _try(
         cross=np.concatenate([own, scale * fit.cross], axis=1),
         n_prune=2 * problem.n_prune,
         damp=damp,
+        memory=_for_both(task),
     )
     double = np.concatenate([mask, mask], axis=1)
     first, last = np.split(np.where(double, refit_mask(both, double), 0.0), 2, axis=1)
     mix = _best_mix(first, last, held)
     return _Choice(damp, mix, excess(first + mix * (last - first), held) / held.energy)
+
+
+def _for_both(task: LayerTask) -> int | None:
+    """Return the task's memory, raised to what the refit of twice the rows needs at the least."""
+    if task.memory is None:
+        return None
+    groups, rows, columns = task.weight.shape
+    return max(task.memory, least_memory((groups, 2 * rows, columns)))
 
 
 def _best_mix(first: Array, last: Array, held: Sums) -> float:

@@ -73,10 +73,13 @@ class LayerTask:
         Present bias (groups, rows) for methods that prune it too, or None.
     n_prune, pattern, taps
         As in :class:`onnx_lobs.solvers.Problem`.
-    method, refit
-        Name in METHODS; whether the exact refit ends it (None: as the method was made).
+    method, effort, refit
+        Name in METHODS; how long it looks; whether the exact refit ends it (None: as the
+        method was made).
     damp
         Fraction of the mean diagonal, or None to choose it from the amount of data.
+    memory
+        Bytes that the solver may allocate beyond the moments and weights; None: no limit.
     """
 
     weight: Array
@@ -87,9 +90,11 @@ class LayerTask:
     pattern: Pattern = field(default_factory=Unstructured)
     taps: int = 1
     method: str = "joint"
+    effort: str = "default"
     refit: bool | None = None
     damp: float | None = None
     seed: int = 0
+    memory: int | None = None
 
     @property
     def has_target(self) -> bool:

@@ -43,13 +43,14 @@ def block_costs(problem: Problem, scaled: Scaled) -> FloatArray:
     free[:, :rows] = scaled.free.reshape(problem.shape)
     units = free.reshape(groups * high, pattern.rows, columns)
     group = np.repeat(np.arange(groups), high)
-    batch = max(1, min(64, BATCH_BYTES // (scaled.inverse.itemsize * columns * columns)))
+    most = problem.room.batch(BATCH_BYTES) // (scaled.inverse.itemsize * columns * columns)
+    batch = max(1, min(64, most))
 
     def one(start: int) -> tuple[IntArray, FloatArray]:
         part = slice(start, start + batch)
         return eliminate_blocks(scaled.inverse, group[part], units[part], blocks, real)
 
-    results = map_batches(one, range(0, len(units), batch))
+    results = map_batches(one, range(0, len(units), batch), problem.room.workers)
     spread = np.zeros((len(units), blocks.shape[0]))
     for start, (order, cost) in zip(range(0, len(units), batch), results, strict=True):
         monotone = np.maximum.accumulate(cost, axis=1) * (1 + TIE * np.arange(cost.shape[1]))
@@ -64,9 +65,7 @@ def block_costs(problem: Problem, scaled: Scaled) -> FloatArray:
     return np.ascontiguousarray(wide[:, :rows])
 
 
-def block_columns(
-    columns: int, taps: int, width: int
-) -> tuple[IntArray, NDArray[np.bool_]]:
+def block_columns(columns: int, taps: int, width: int) -> tuple[IntArray, NDArray[np.bool_]]:
     """Return the columns of each block, (blocks, width), and which of them exist.
 
     Blocks run along the channels at one tap; the last one of a tap may be short.
@@ -162,8 +161,9 @@ class _Blocks:
         inner = np.take_along_axis(across, places[:, None, :], axis=2)
         lower = np.linalg.cholesky(inner)
         held = np.linalg.solve(lower, across)
-        own = np.linalg.solve(lower, np.take_along_axis(self.weight, places[:, None, :], axis=2)
-                              .swapaxes(1, 2))
+        own = np.linalg.solve(
+            lower, np.take_along_axis(self.weight, places[:, None, :], axis=2).swapaxes(1, 2)
+        )
         self.weight -= own.swapaxes(1, 2) @ held
         for matrix, factor in zip(self.inverse, held, strict=True):
             matrix -= factor.T @ factor

@@ -147,7 +147,7 @@ class _Elimination:
             scores = np.einsum("uhn,uhn->un", self.weight, self.weight)
         scores /= self.diagonal
         scores[~self.alive] = np.inf
-        return scores
+        return np.asarray(scores)
 
     def _row(self, rows: IntArray, pivot: IntArray) -> Float:
         """Return row `pivot` of each symmetric G, from its lower triangle."""
@@ -155,9 +155,10 @@ class _Elimination:
             p = int(pivot[0])
             row = self.inverse[0, :, p].copy()
             row[:p] = self.inverse[0, p, :p]
-            return row[None]
+            return np.asarray(row[None])
         below = np.arange(self.weight.shape[2]) <= pivot[:, None]
-        return np.where(below, self.inverse[rows, pivot], self.inverse[rows, :, pivot])
+        full = np.where(below, self.inverse[rows, pivot], self.inverse[rows, :, pivot])
+        return np.asarray(full)
 
     def _downdate(self) -> None:
         """Apply U to G and cut out the settled candidates when enough are."""

@@ -1,10 +1,10 @@
 """Exact greedy Optimal Brain Surgeon: one weight at a time, the cheapest first, all re-solved.
 
 Objective: the damped layer error of :mod:`onnx_lobs.solvers.problem`. Each row starts from its
-unconstrained optimum ``R A⁻¹`` (W itself, without a dense target) and A⁻¹, and loses the weight with
-the least ``w_p² / (2 G_pp)``; the rest of the row moves to its new optimum, and G is downdated. Rows
-do not touch each other, so one pass to the end serves every count of zeros: the recorded costs,
-made monotone, are merged into one choice over the whole layer (row budgets free).
+unconstrained optimum ``R A⁻¹`` (W itself, without a dense target) and G = A⁻¹, and loses the weight
+with the least ``w_p² / (2 G_pp)``; the others move to their new optimum, and G is downdated.
+Rows do not touch each other, so one pass to the end serves every count of zeros: the recorded
+costs, made monotone, are merged into one choice over the whole layer (row budgets free).
 
 N:M: a weight may go while its group has zeros left to give. Blocks: the cheapest block goes as
 one, with ``w_b (G_bb)⁻¹ w_bᵀ / 2`` summed over its rows, which share one support and so one G.
@@ -61,12 +61,11 @@ def elimination_costs(problem: Problem, scaled: Scaled) -> FloatArray:
     return spread_costs(trace, problem.shape[2]).reshape(problem.shape)
 
 
-def trace_rows(
-    scaled: Scaled, steps: int, quota: tuple[IntArray, IntArray] | None = None
-) -> Trace:
+def trace_rows(scaled: Scaled, steps: int, quota: tuple[IntArray, IntArray] | None = None) -> Trace:
     """Return the elimination of all rows, in batches on all cores."""
     rows, columns = scaled.free.shape
-    size = BATCH_BYTES // (scaled.inverse.itemsize * columns * columns)
+    room = scaled.problem.room
+    size = room.batch(BATCH_BYTES) // (scaled.inverse.itemsize * columns * columns)
     size = int(np.clip(size, 1, MOST_ROWS))
     starts = range(0, rows, size)
     inverse, free, group = scaled.inverse, scaled.free, scaled.group
@@ -75,7 +74,7 @@ def trace_rows(
         part = slice(start, start + size)
         return eliminate(inverse[group[part]], free[part, None].copy(), steps, quota=quota)
 
-    traces = map_batches(one, starts)
+    traces = map_batches(one, starts, room.workers)
     if not traces:
         return Trace(np.zeros((0, steps), np.uint16), np.zeros((0, steps), np.float32))
     order = np.concatenate([t.order for t in traces])

@@ -1,133 +1,173 @@
-"""The default: all zeros of a layer chosen jointly by ADMM with a slowly growing penalty.
+"""The default: all zeros chosen jointly by ADMM, then improved by exact elimination in a band.
 
 Objective: the damped layer error of :mod:`onnx_lobs.solvers.problem` over all weights that the
-pattern allows. Columns are scaled by s = sqrt(diag A), so that Ã = A/(s sᵀ) has a unit diagonal
-and a scaled weight's square is what its removal alone costs; R̃ = R/s. Eigenbasis Ã = QΛQᵀ once;
-then with B the free weight, D its projection onto the pattern and U the multiplier::
+pattern allows. ADMM (:mod:`onnx_lobs.solvers.admm`) finds row budgets and nearly all of the
+support; rounds of local search (:mod:`onnx_lobs.solvers.local_search`) let the doubtful weights in
+and eliminate them again exactly, which is where greedy elimination is better than ADMM. Blocks:
+the better of ADMM and exact block elimination. The exact refit on the final support follows.
 
-    B = (R̃ - U + rho D) Q (Λ + rho)⁻¹ Qᵀ       D = project(B + U/rho)       U += rho (B - D)
+How long it looks is the effort: ``fast`` 48 steps and one round; ``default`` 96 steps (192 where
+a step is cheap, 48 where it is dear) and two or four; ``best`` starts from ADMM of 288 steps with
+two relaxations and from exact elimination, gives each rounds until they gain less than 0.05 %,
+and links them (:mod:`onnx_lobs.solvers.linking`); so does ``default`` on tiny layers. The choice
+and its reason are in the info.
 
-Row budgets are free: the projection of an unstructured layer is one top-k over all its weights,
-groups included. rho grows every third step, the faster the more of the support still changes,
-and the iteration ends when it stands still. The exact refit on the final support follows.
-
-Paper: Meng, Behdin, Wang, Mazumder, ALPS, NeurIPS 2024 (arXiv 2406.07831); Boyd et al. 2011.
-Cost: 9 d³ per group once, then 4 m d² flops a step in float32 GEMM, 150 to 300 steps.
-Memory: 6 float32 arrays like W, 2 like H.
+Papers: Meng et al., ALPS, NeurIPS 2024 (arXiv 2406.07831); Frantar, Alistarh, OBC, NeurIPS 2022.
+Cost: 2 m d² flops per step, d³ per penalty, and per round what :mod:`onnx_lobs.solvers.band` says.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onnx_lobs.linalg.factor import eigenbasis
-from onnx_lobs.pattern import BoolArray, FloatArray
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.pattern import Block, BoolArray
+from onnx_lobs.solvers.admm import Iterate, Schedule, iterate
+from onnx_lobs.solvers.block_elimination import block_costs
+from onnx_lobs.solvers.exact_obs import elimination_costs
+from onnx_lobs.solvers.linking import Candidate, damped_gain, link, search
 from onnx_lobs.solvers.problem import Problem, Selection, Status
+from onnx_lobs.solvers.refit import refit
+from onnx_lobs.solvers.scaled import Scaled
 
-Float32Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How the penalty grows: factor every `period` steps by the share of zeros that moved."""
-
-    start: float = 0.03
-    period: int = 3
-    fast: float = 1.05
-    slow: float = 1.03
-    much: float = 0.005  # share of the smaller side of the support moved in a period
-    last: int = 400
-
-    def factor(self, moved: float) -> float:
-        """Return the growth factor for the share of the support that moved."""
-        return self.fast if moved > self.much else self.slow
-
-
-SLOW = Schedule()
+EFFORTS = ("fast", "default", "best")
+LAST_PENALTY = 1.2  # in scaled columns; beyond it the support stands still
+FIRST_PENALTY = 0.7  # times the least squares' eigenvalue scale 1/median(G̃_jj), at most 0.1
+PERIOD = 8
+CHEAP_STEP = 2e8  # flops: below, twice the steps cost less than a second
+DEAR_STEP = 1.5e10  # above, half the steps
+CHEAP_ROUND = 5  # steps: below, two more rounds
+DEAR_ROUND = 5e11  # flops of a round's factorisations from which the band is made narrower
+TINY = 2e8  # flops of an exact elimination below which `default` can afford every start
+OTHER_RELAX = 1.7  # of the second ADMM: no better than the first, but different
+SHARE, NARROW = 0.3, 0.1  # of the smaller side of a row's support, on both sides of the band
 
 
 @dataclass(frozen=True)
-class _Scaled:
-    """The problem in scaled columns: R̃, W s, Q as float32; Λ (groups, d)."""
+class Plan:
+    """What an effort comes to on one layer, and why."""
 
-    target: Float32Array
-    weight: Float32Array
-    basis: Float32Array
-    values: Float32Array
-    scale: FloatArray
+    schedule: Schedule
+    rounds: int
+    share: float
+    many: bool
+    reason: str
 
 
-def select_joint(problem: Problem, schedule: Schedule = SLOW) -> Selection:
-    """Return ADMM's support and its values on it.
+def select_joint(problem: Problem, effort: str = "default") -> Selection:
+    """Return the best mask found.
 
     Parameters
     ----------
     problem
         The layer. Not modified.
-    schedule
-        Growth of the penalty; slower costs steps and finds a better support.
+    effort
+        ``fast``, ``default`` or ``best``.
     """
-    if problem.n_prune in (0, problem.weight.size) or problem.weight.size == 0:
-        scores = np.square(problem.weight)
-        return Selection(problem.pattern.select(scores, problem.n_prune, problem.taps))
-    scaled = _scale(problem)
-    free, mask, steps, moved, penalty = _iterate(problem, scaled, schedule)
-    status = Status.SOLVED if moved == 0 else Status.STALLED
-    info: dict[str, float | str | int] = {"steps": steps, "penalty": penalty, "moved": moved}
-    return Selection(mask, free / scaled.scale[:, None, :], status, info)
+    if problem.n_prune in (0, problem.weight.size):
+        return Selection(np.full(problem.shape, problem.n_prune == 0))
+    scaled = Scaled(problem)
+    plan = make_plan(scaled, effort)
+    end = iterate(problem, scaled, plan.schedule)
+    if isinstance(problem.pattern, Block):
+        mask, source = _better_block(problem, scaled, end, effort)
+    else:
+        mask, source = _improve(problem, scaled, end, plan)
+    info: dict[str, float | str | int] = {
+        "effort": effort,
+        "plan": plan.reason,
+        "steps": end.steps,
+        "penalty": end.penalty,
+        "support": source,
+    }
+    unsettled = end.moved > 0.05 * min(problem.n_prune, problem.weight.size - problem.n_prune)
+    status = Status.STALLED if unsettled else Status.SOLVED
+    return Selection(mask, None, status, info)
 
 
-def _scale(problem: Problem) -> _Scaled:
-    damped = problem.damped
-    scale = np.sqrt(np.diagonal(damped.matrix, axis1=1, axis2=2))
-    values, vectors = eigenbasis(damped.matrix / (scale[:, :, None] * scale[:, None, :]))
-    return _Scaled(
-        (problem.target / scale[:, None, :]).astype(np.float32),
-        (problem.weight * scale[:, None, :]).astype(np.float32),
-        vectors.astype(np.float32),
-        values.astype(np.float32),
-        scale,
+def step_cost(problem: Problem) -> float:
+    """Return the flops of one ADMM step."""
+    return 2.0 * problem.weight.size * problem.shape[2]
+
+
+def make_plan(scaled: Scaled, effort: str) -> Plan:
+    """Return steps, rounds and band for an effort, by the cost of a step and of a round.
+
+    Raises
+    ------
+    ConfigError
+        When the effort is unknown.
+    """
+    if effort not in EFFORTS:
+        raise ConfigError(f"effort {effort!r} is unknown; choose one of {', '.join(EFFORTS)}")
+    groups, rows, d = scaled.problem.shape
+    step = step_cost(scaled.problem)
+    kept = 1 - scaled.problem.n_prune / scaled.problem.weight.size
+    side = min(kept, 1 - kept)
+    factor = groups * rows * (d * side * (1 + SHARE)) ** 3 / 3
+    steps = {"fast": 48, "default": 96, "best": 288}[effort]
+    reason = f"{effort}: {step / 1e9:.2g} GFlop a step, {factor / 1e9:.2g} a round"
+    if effort == "default" and step < CHEAP_STEP:
+        steps, reason = 192, reason + "; twice the steps, they are cheap"
+    if effort == "default" and step > DEAR_STEP:
+        steps, reason = 48, reason + "; half the steps, they are dear"
+    rounds = {"fast": 1, "default": 2, "best": 8}[effort]
+    if effort == "default" and factor < CHEAP_ROUND * step:
+        rounds, reason = 4, reason + "; four rounds, they are cheap"
+    share = SHARE
+    if effort != "best" and factor > DEAR_ROUND:
+        rounds, share, reason = 1, NARROW, reason + "; one round in a narrow band, it is dear"
+    many = effort == "best"
+    if effort == "default" and groups * rows * d**3 < TINY:
+        steps, rounds, many, reason = 192, 4, True, reason + "; every start, it is tiny"
+    return Plan(_schedule(scaled, steps, kept), rounds, share, many, reason)
+
+
+def _schedule(scaled: Scaled, steps: int, kept: float) -> Schedule:
+    diagonal = np.diagonal(scaled.inverse, axis1=1, axis2=2)
+    start = float(min(0.1, FIRST_PENALTY / max(float(np.median(diagonal)), 1.0)))
+    changes = max(1, steps // PERIOD - 2)
+    return Schedule(
+        start=start,
+        growth=(LAST_PENALTY / start) ** (1 / changes),
+        period=PERIOD,
+        relax=1.4 if kept < 0.2 else 1.0,
+        still=1e-3,
+        last=steps,
     )
 
 
-def _iterate(
-    problem: Problem, scaled: _Scaled, schedule: Schedule
-) -> tuple[Float32Array, BoolArray, int, int, float]:
-    """Return the last D, its mask, the steps done, the zeros moved last and the last penalty."""
-    penalty = schedule.start
-    fixed = scaled.weight.copy()  # D
-    multiplier = np.zeros_like(fixed)  # U
-    before = np.ones(fixed.shape, dtype=np.bool_)
-    mask, moved = before, fixed.size
-    smaller = min(problem.n_prune, fixed.size - problem.n_prune)
-    backward = np.ascontiguousarray(scaled.basis.swapaxes(1, 2))
-    for step in range(1, schedule.last + 1):
-        right = penalty * fixed
-        right -= multiplier
-        right += scaled.target
-        coordinates = right @ scaled.basis
-        coordinates /= (scaled.values + np.float32(penalty))[:, None, :]
-        free = coordinates @ backward
-        fixed = multiplier / penalty
-        fixed += free
-        mask = _project(problem, fixed)
-        fixed *= mask
-        free -= fixed
-        free *= penalty
-        multiplier += free
-        if step % schedule.period == 0:
-            moved = int(np.count_nonzero(mask != before)) // 2
-            if moved == 0:
-                return fixed, mask, step, moved, penalty
-            before = mask
-            penalty *= schedule.factor(moved / smaller)
-    return fixed, mask, schedule.last, moved, penalty
+def _improve(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tuple[BoolArray, str]:
+    """Return the best mask of rounds from ADMM and, if planned, from all other starts."""
+    first = search(problem, scaled, end.mask, end.values, plan.rounds, plan.share)
+    if not plan.many:
+        return first, "admm + search"
+    found = [Candidate.of(problem, first, "admm + search")]
+    other = iterate(problem, scaled, replace(plan.schedule, relax=OTHER_RELAX))
+    costs = elimination_costs(problem, scaled)
+    exact = problem.pattern.select(costs, problem.n_prune, problem.taps)
+    for name, mask, values in (
+        ("relaxed admm", other.mask, other.values),
+        ("exact elimination", exact, None),
+    ):
+        better = search(problem, scaled, mask, values, plan.rounds, plan.share)
+        found.append(Candidate.of(problem, better, f"{name} + search"))
+    large = problem.protect_live(np.square(problem.weight))
+    plain = problem.pattern.select(large, problem.n_prune, problem.taps)
+    found.append(Candidate.of(problem, plain, "magnitude"))
+    return link(problem, scaled, found, plan.share)
 
 
-def _project(problem: Problem, value: NDArray[Any]) -> BoolArray:
-    scores = problem.protect_live(np.square(value))
-    return problem.pattern.select(scores, problem.n_prune, problem.taps)
+def _better_block(
+    problem: Problem, scaled: Scaled, end: Iterate, effort: str
+) -> tuple[BoolArray, str]:
+    """Return the better of ADMM's blocks and those of the exact elimination."""
+    if effort == "fast":
+        return end.mask, "admm"
+    costs = block_costs(problem, scaled)
+    other = problem.pattern.select(costs, problem.n_prune, problem.taps)
+    if damped_gain(problem, refit(problem, other)) > damped_gain(problem, refit(problem, end.mask)):
+        return other, "exact elimination"
+    return end.mask, "admm"

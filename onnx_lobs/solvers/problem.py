@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from onnx_lobs.errors import InfeasibleError, SolverError
 from onnx_lobs.linalg.factor import Damped, damp_gram, inverse
 from onnx_lobs.pattern import BoolArray, FloatArray, Pattern, Unstructured
+from onnx_lobs.solvers.checks import check_shapes, check_values
+from onnx_lobs.solvers.room import Room, make_room
 
 
 class Status(Enum):
@@ -75,6 +76,13 @@ class Problem:
         unconstrained optimum and the part of T that no weight reaches is left out.
     seed
         For methods that draw.
+    mean
+        E[x] (groups, d) of the inputs, for ``apoz``; whether or not H is about it.
+    memory
+        Bytes that a solve may allocate beyond these arrays, by the estimates of
+        :mod:`onnx_lobs.solvers.room`; None: batches as large as they are fastest.
+    samples
+        X (groups, n, d), for ``net-trim`` before a ReLU; the other methods do not look at it.
 
     Raises
     ------
@@ -93,14 +101,18 @@ class Problem:
     damp: float = 1e-3
     target_energy: float | None = None
     seed: int = 0
+    mean: FloatArray | None = None
+    memory: int | None = None
+    samples: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("weight", "hessian", "cross"):
+        arrays: dict[str, FloatArray | None] = {}
+        for name in ("weight", "hessian", "cross", "mean", "samples"):
             value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, np.asarray(value, dtype=np.float64))
-        _check_shapes(self)
-        _check_values(self)
+            arrays[name] = None if value is None else np.asarray(value, dtype=np.float64)
+            object.__setattr__(self, name, arrays[name])
+        check_shapes(arrays, self.taps)
+        check_values(arrays, self.n_prune, self.damp)
 
     @classmethod
     def from_matrix(
@@ -125,6 +137,17 @@ class Problem:
         """(groups, rows, d)."""
         groups, rows, columns = self.weight.shape
         return groups, rows, columns
+
+    @cached_property
+    def room(self) -> Room:
+        """How rows are cut into batches so that `memory` is kept.
+
+        Raises
+        ------
+        ConfigError
+            When not even one row at a time fits.
+        """
+        return make_room(self.shape, self.memory)
 
     @cached_property
     def damped(self) -> Damped:
@@ -157,7 +180,8 @@ class Problem:
         if self.cross is None:
             return 0.5 * float(np.vdot(self.weight @ self.hessian, self.weight))
         live = np.where(self.damped.dead[:, None, :], 0.0, self.cross)
-        return 0.5 * float(np.vdot(live @ self.inverse, live))
+        lower = damp_gram(self.hessian, 0.0).lower  # damping would make it too small
+        return 0.5 * float(np.square(np.linalg.solve(lower, live.swapaxes(1, 2))).sum())
 
     def protect_live(self, scores: NDArray[Any]) -> NDArray[Any]:
         """Return `scores` (>= 0) with dead inputs at exactly 0 and all others above it.
@@ -262,34 +286,3 @@ def conclude(problem: Problem, selection: Selection, weight: FloatArray) -> Solu
 
 def _own(problem: Problem) -> float:
     return 0.5 * float(np.vdot(problem.weight @ problem.hessian, problem.weight))
-
-
-def _check_shapes(problem: Problem) -> None:
-    weight, hessian, cross = problem.weight, problem.hessian, problem.cross
-    if weight.ndim != 3 or weight.shape[2] == 0:
-        raise SolverError(
-            f"weight has shape {weight.shape}; it must be (groups, rows, columns >= 1), "
-            "or use Problem.from_matrix for (rows, columns)"
-        )
-    groups, _, columns = weight.shape
-    if hessian.shape != (groups, columns, columns):
-        raise SolverError(
-            f"hessian has shape {hessian.shape}; for a weight of {weight.shape} it must be "
-            f"{(groups, columns, columns)}"
-        )
-    if cross is not None and cross.shape != weight.shape:
-        raise SolverError(f"cross has shape {cross.shape}; it must be the weight's {weight.shape}")
-    if problem.taps < 1 or columns % problem.taps:
-        raise InfeasibleError(f"{problem.taps} kernel taps do not divide {columns} columns")
-
-
-def _check_values(problem: Problem) -> None:
-    for name, value in (("weight", problem.weight), ("cross", problem.cross)):
-        if value is not None and not np.isfinite(value).all():
-            raise SolverError(f"the {name} holds NaN or infinity; no error can be measured")
-    if not 0 <= problem.n_prune <= problem.weight.size:
-        raise InfeasibleError(
-            f"n_prune is {problem.n_prune}; it must be between 0 and {problem.weight.size}"
-        )
-    if not (math.isfinite(problem.damp) and problem.damp >= 0):
-        raise SolverError(f"damp is {problem.damp}; it must be a finite number >= 0, e.g. 1e-3")

@@ -20,6 +20,8 @@ from scipy.linalg import lapack
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.pattern import BoolArray, FloatArray, IntArray
 from onnx_lobs.solvers.problem import Problem
+from onnx_lobs.solvers.room import Room
+from onnx_lobs.solvers.workers import map_batches
 
 BATCHED = 48  # below this many unknowns one batched call beats a LAPACK call per support
 BATCH_BYTES = 64 << 20  # of the gathered matrices of one batch
@@ -69,12 +71,13 @@ def refit(problem: Problem, mask: BoolArray) -> FloatArray:
     right = problem.target.reshape(-1, columns)
     kept_rows = np.flatnonzero(~pruned_side & (kept > 0))
     if kept_rows.size:
-        result[kept_rows] = _solve(problem.damped.matrix, right, flat, kept_rows, group_of)
+        matrix = problem.damped.matrix
+        result[kept_rows] = _solve(matrix, right, flat, kept_rows, group_of, problem.room)
     if pruned_side.any():
         free = (problem.target @ problem.inverse).reshape(-1, columns)
         other = np.flatnonzero(pruned_side)
         shift = np.zeros(flat.shape)
-        shift[other] = _solve(problem.inverse, free, ~flat, other, group_of)
+        shift[other] = _solve(problem.inverse, free, ~flat, other, group_of, problem.room)
         moved = shift.reshape(problem.shape) @ problem.inverse
         result[other] = free[other] - moved.reshape(-1, columns)[other]
     result[~flat] = 0.0
@@ -87,7 +90,12 @@ def _mean_diagonal(problem: Problem) -> FloatArray:
 
 
 def _solve(
-    matrix: FloatArray, right: FloatArray, chosen: BoolArray, rows: IntArray, group_of: IntArray
+    matrix: FloatArray,
+    right: FloatArray,
+    chosen: BoolArray,
+    rows: IntArray,
+    group_of: IntArray,
+    room: Room,
 ) -> FloatArray:
     """Return x (len(rows), d) with ``matrix_CC x_C = right_C`` for the chosen C of each row."""
     result = np.zeros((right.shape[0], right.shape[1]))
@@ -95,10 +103,12 @@ def _solve(
     sizes = supports.chosen.sum(axis=1)
     order = np.argsort(sizes, kind="stable")
     small = order[(sizes[order] > 0) & (sizes[order] <= BATCHED)]
-    for batch in _batches(small, sizes):
+    for batch in _batches(small, sizes, room.batch(BATCH_BYTES)):
         _solve_batch(matrix, right, supports, batch, result)
-    for index in order[sizes[order] > BATCHED]:
-        _solve_one(matrix, right, supports, int(index), result)
+    large = order[sizes[order] > BATCHED].tolist()
+    map_batches(
+        lambda index: _solve_one(matrix, right, supports, index, result), large, room.workers
+    )
     return result[rows]
 
 
@@ -114,13 +124,13 @@ def _distinct(chosen: BoolArray, rows: IntArray, group_of: IntArray) -> _Support
     return _Supports(chosen[first], rows[order], starts, group_of[rows[first]])
 
 
-def _batches(order: IntArray, sizes: IntArray) -> Iterator[IntArray]:
+def _batches(order: IntArray, sizes: IntArray, batch_bytes: int) -> Iterator[IntArray]:
     """Cut supports, sorted by size, into batches of bounded memory and little padding."""
     start = 0
     while start < order.size:
         size = int(sizes[order[start]])
         widest = size + max(4, size // 4)
-        most = max(1, BATCH_BYTES // (8 * widest * widest))
+        most = max(1, batch_bytes // (8 * widest * widest))
         end = start + int(np.searchsorted(sizes[order[start : start + most]], widest, "right"))
         yield order[start:end]
         start = end
@@ -162,7 +172,7 @@ def _solve_one(
     rows = supports.rows[supports.starts[index] : supports.starts[index + 1]]
     system = matrix[supports.group[index]].take(columns, axis=0).take(columns, axis=1)
     sides = right[rows[:, None], columns[None, :]].T
-    _, values, status = lapack.dposv(system.T, sides, lower=1, overwrite_a=1)
+    _, values, status = lapack.dposv(system.T, sides, lower=0, overwrite_a=1)
     if status:
         raise NotPositiveDefiniteError(
             f"the Hessian of {columns.size} kept inputs is singular at pivot {status}; raise damp"

@@ -54,8 +54,9 @@ class Scaled:
 
     @cached_property
     def target(self) -> Float:
-        """R̃ = R/s (groups * rows, d)."""
-        return self._rows(self.problem.target / self.scale[:, None, :])
+        """R̃ = R/s (groups * rows, d); 0 on dead inputs, which pull at nothing."""
+        problem = self.problem
+        return self._rows(np.where(problem.damped.dead[:, None, :], 0.0, problem.target / self._s))
 
     @cached_property
     def free(self) -> Float:

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onnx_lobs.errors import ConfigError
 from onnx_lobs.layerwise import LayerTask, magnitude_weight, relative_error, solve_layer
 from onnx_lobs.layerwise.solve import default_damp
 from onnx_lobs.linalg.gram import Calibration, Gram, Moments, TargetMoments
+from onnx_lobs.solvers.room import least_memory
 
 ROWS, COLUMNS, SAMPLES = 6, 12, 400
 # float64 sums of 400 products: the Gram form loses about 1e-12 of the energy to cancellation
@@ -201,3 +203,15 @@ def test_lobs_prunes_the_bias_as_one_more_weight() -> None:
     # a bias of nearly nothing is the least sensitive weight of its row
     assert zero_bias > 0
     assert zero_bias + int((outcome.weight == 0).sum()) == ROWS
+
+
+@pytest.mark.parametrize("method", ["joint", "lobs"])
+def test_memory_reaches_the_solver(method):
+    x, weight = _inputs(3), np.random.default_rng(4).standard_normal((1, ROWS, COLUMNS))
+    target = _split(x, x @ weight.swapaxes(1, 2))
+    enough = least_memory((1, ROWS, COLUMNS + 1))
+    plain = solve_layer(_task([target], weight, True, method=method))
+    tight = solve_layer(_task([target], weight, True, method=method, memory=enough))
+    assert np.allclose(tight.weight, plain.weight)
+    with pytest.raises(ConfigError, match="memory is 1000 bytes"):
+        solve_layer(_task([target], weight, True, method=method, memory=1000))

@@ -1,0 +1,241 @@
+"""The Gram of a convolution's windows without its windows.
+
+In ``X^T X`` of an unfolded activation, the (channels x channels) block of two kernel taps p, q
+is ``sum_o z[o + p] z[o + q]^T``: up to the borders of the image it depends on q - p alone. A
+3x3 kernel has 45 blocks in half of its Gram and 13 differences. Each difference is multiplied
+once over the whole image, as one product of the image with itself moved, and what a block's
+own window leaves out at the borders is multiplied apart and taken off. Nothing is unfolded.
+
+Strides split the image into interleaved sub-images, one per phase, between which the same
+holds; in a ConvTranspose only taps that meet the same inserted zeros pair at all, so the zeros
+are never made.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_lobs.linalg.conv_plan import Box, Plan, lengths_of, make_plan, ranges_of
+from onnx_lobs.linalg.unfold import Unfold, n_positions, resolve
+
+Array = NDArray[Any]
+Wide = NDArray[np.float64]
+
+BUFFER_BYTES = 1 << 22
+
+# Measured on one core of an EPYC with AVX-512; only the ratios matter.
+UNFOLD_SECONDS = 3.5e-9  # per entry: windows copied, centred
+CHOOSE_SECONDS = 6e-9  # the same for chosen positions
+SYRK_FLOPS = 9e10
+NARROW_FLOPS = 1.2e10  # of many small products at once, which are no SYRK
+GEMM_FLOPS = ((1, 2.5e10), (4, 1.8e10), (8, 3.5e10), (16, 6.5e10))  # up to so many channels
+FILL_SECONDS = 3e-9  # per entry of the image: mean, centred copy, sum
+CALL_SECONDS = 1.2e-5  # per product
+START_SECONDS = 5e-4  # whatever the size
+
+
+def is_supported(geometry: Unfold) -> bool:
+    """Whether :func:`conv_gram` takes `geometry`: any but stride and inserted zeros at once.
+
+    Conv has no inserted zeros and ConvTranspose no stride, so every ONNX operator is taken.
+    """
+    pairs = zip(geometry.strides, geometry.upsample, strict=True)
+    return all(stride == 1 or up == 1 for stride, up in pairs)
+
+
+def conv_gram(x: Array, geometry: Unfold, groups: int) -> tuple[Wide, Wide, int]:
+    """Return the second moments of the windows of `x`, exact to rounding.
+
+    The objective is ``sum_o w_o w_o^T`` over all outputs o of all samples, where w_o is the
+    window that :func:`onnx_lobs.linalg.unfold.unfold` gives for o.
+
+    Parameters
+    ----------
+    x
+        Activation (samples, channels, *spatial), any float type. Not modified.
+    geometry
+        Of a Conv or ConvTranspose in any number of dimensions; see :func:`is_supported`.
+    groups
+        Channel groups; `channels` is a multiple of it.
+
+    Returns
+    -------
+    matrix, total, count
+        (groups, d, d) and (groups, d) in float64, with d = channels / groups * taps, channel-
+        major with the kernel tap fastest, and the number of outputs.
+
+    Raises
+    ------
+    ValueError
+        When :func:`is_supported` is False.
+
+    Notes
+    -----
+    The mean of each channel is taken off first and put back in float64, so that rounding is
+    relative to the variances. Products are in float32 (float64 for float64 data), of at most
+    4 MiB of samples, and add up in float64. Cost: with D different pairs of taps (13 of 45
+    for 3x3, 41 of 325 for 5x5) 2 D n channels^2 / groups flops over the image with a gap of
+    one kernel less one at every border, the borders, and a few passes over the Gram; memory
+    4 MiB and two to three times the Gram.
+    """
+    if not is_supported(geometry):
+        raise ValueError(
+            f"strides {geometry.strides} over an input spread by {geometry.upsample}: a "
+            "convolution has one or the other, not both; use unfold"
+        )
+    geometry = resolve(geometry, x.shape[2:])
+    samples, channels = x.shape[:2]
+    count = n_positions(x.shape, geometry)
+    inside = channels // groups
+    columns = inside * geometry.taps
+    if count == 0 or x.size == 0:
+        return np.zeros((groups, columns, columns)), np.zeros((groups, columns)), count
+    x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
+    plan = make_plan(geometry, x.shape[2:])
+    mean = x.reshape(samples, channels, -1).mean(axis=2).mean(axis=0)
+    sums = np.zeros((len(plan.pieces), groups, inside, inside))
+    image = np.zeros((channels, *x.shape[2:]))
+    for part in _parts(x, plan):
+        _multiply(part, mean, plan, sums, image)
+    local = _sum_together(image, plan).reshape(groups, inside, *plan.index.shape)
+    counts = samples * _sum_together(np.ones((1, *x.shape[2:])), plan)[0]
+    centre = mean.reshape(groups, inside).astype(np.float64)
+    matrix = _assemble(sums, local, counts, centre, plan)
+    total = (local + counts * centre[:, :, None, None]).diagonal(axis1=2, axis2=3)
+    return matrix.reshape(groups, columns, columns), total.reshape(groups, columns), count
+
+
+def is_faster(
+    shape: tuple[int, ...], geometry: Unfold, groups: int, n_columns: int | None = None
+) -> bool:
+    """Whether :func:`conv_gram` is expected to beat unfolding and multiplying.
+
+    Parameters
+    ----------
+    shape
+        Of the activation (samples, channels, *spatial).
+    n_columns
+        How many positions would be unfolded, where they are only a sample; None: all.
+
+    Notes
+    -----
+    Compares flops, bytes and calls at rates measured on one core; the passes over the Gram
+    itself are alike in both. The plan that it makes is kept for :func:`conv_gram`.
+    """
+    if not is_supported(geometry):
+        return False
+    every = n_positions(shape, geometry)
+    n = every if n_columns is None else min(n_columns, every)
+    inside = shape[1] // groups
+    columns = inside * geometry.taps
+    each = UNFOLD_SECONDS if n == every else CHOOSE_SECONDS
+    narrow = groups > 1 and columns < 32
+    unfolding = n * columns * groups * (each + columns / (NARROW_FLOPS if narrow else SYRK_FLOPS))
+    plan = make_plan(resolve(geometry, shape[2:]), shape[2:])
+    rate = next((rate for size, rate in GEMM_FLOPS if inside <= size), SYRK_FLOPS)
+    calls = math.ceil(shape[0] / _samples_at_once(shape, plan, 4)) * len(plan.pieces)
+    flops = 2 * shape[0] * shape[1] * inside * plan.area
+    fill = FILL_SECONDS * (1.5 if max(plan.step) > 1 else 1)
+    own = flops / rate + math.prod(shape) * fill + calls * CALL_SECONDS + START_SECONDS
+    return own < unfolding
+
+
+def _samples_at_once(shape: tuple[int, ...], plan: Plan, itemsize: int) -> int:
+    width = len(plan.phases) * shape[1] * math.prod(plan.sizes) * itemsize
+    return max(1, min(shape[0], BUFFER_BYTES // width))
+
+
+def _parts(x: Array, plan: Plan) -> Iterator[Array]:
+    step = _samples_at_once(x.shape, plan, x.dtype.itemsize)
+    for begin in range(0, x.shape[0], step):
+        yield x[begin : begin + step]
+
+
+def _multiply(x: Array, mean: Array, plan: Plan, sums: Wide, image: Wide) -> None:
+    """Add the pieces of some samples to `sums`, and the samples to `image`, less the mean."""
+    samples, channels = x.shape[:2]
+    spread = (channels,) + (1,) * (x.ndim - 1)
+    parts: dict[tuple[int, ...], Array] = {}
+    for phase in plan.phases:
+        pixels = [slice(p, None, s) for p, s in zip(phase, plan.step, strict=True)]
+        every: tuple[slice, ...] = (slice(None), *pixels)
+        seen = x.swapaxes(0, 1)[every[:1] + every]
+        padded = np.zeros((channels, samples, *plan.sizes), x.dtype)
+        inner = padded[tuple(slice(size) for size in seen.shape)]
+        np.subtract(seen, mean.reshape(spread), out=inner)
+        image[every] += inner.sum(axis=1)
+        parts[phase] = padded.reshape(*sums.shape[1:3], samples, *plan.sizes)
+    for total, (key, box) in zip(sums, plan.pieces, strict=True):
+        left, right = (_in_box if box else _whole)(parts[key[0]], parts[key[1]], key[2], box)
+        total += left @ right.swapaxes(1, 2)
+
+
+def _whole(a: Array, b: Array, shift: tuple[int, ...], box: Box) -> tuple[Array, Array]:
+    """Return the pixels of `a` and those of `b` at `shift` from them; views.
+
+    The gap of zeros at the end of every axis keeps one row from the next.
+    """
+    offset = 0
+    for step, size in zip(shift, a.shape[3:], strict=True):
+        offset = offset * size + step
+    a, b = a.reshape(*a.shape[:2], -1), b.reshape(*b.shape[:2], -1)
+    n = a.shape[2]
+    if offset == 0:
+        return a, b
+    return a[..., max(0, -offset) : n - max(0, offset)], b[..., max(0, offset) : n + min(0, offset)]
+
+
+def _in_box(a: Array, b: Array, shift: tuple[int, ...], box: Box) -> tuple[Array, Array]:
+    """Return the pixels of `a` in a box and those of `b` at `shift` from them; copies."""
+    samples = (slice(None),) * 3
+    here = samples + tuple(slice(lo, hi) for lo, hi in box)
+    left = a[here].reshape(*a.shape[:2], -1)
+    if a is b and not any(shift):
+        return left, left  # which is multiplied at half the flops
+    there = samples + tuple(slice(lo + s, hi + s) for (lo, hi), s in zip(box, shift, strict=True))
+    return left, b[there].reshape(*b.shape[:2], -1)
+
+
+def _assemble(sums: Wide, local: Wide, counts: Wide, mean: Wide, plan: Plan) -> Wide:
+    """Return the Gram (groups, channels, taps, channels, taps), means put back.
+
+    With y = x - mean, a block gains ``sum y_p mean^T + mean sum y_q^T + n mean mean^T``, each
+    over the outputs at which both taps read pixels: `local` and `counts`.
+    """
+    n = len(plan.blocks)
+    groups, inside, taps = local.shape[:3]
+    blocks = np.zeros((2 * n + 1, *sums.shape[1:]))
+    for block, terms in zip(blocks, plan.blocks, strict=False):
+        for sign, piece in terms:
+            block += sign * sums[piece]
+    blocks[n : 2 * n] = blocks[:n].swapaxes(2, 3)
+    half = local + 0.5 * counts * mean[:, :, None, None]
+    matrix = np.empty((groups, inside, taps, inside, taps))
+    for p in range(taps):
+        panel = blocks[plan.index[p]].transpose(1, 2, 0, 3)  # groups, channels, taps, channels
+        panel += half[:, :, p, :, None] * mean[:, None, None, :]
+        panel += mean[:, :, None, None] * half[:, None, :, :, p].swapaxes(2, 3)
+        matrix[:, :, p] = panel.swapaxes(2, 3)
+    return matrix
+
+
+def _sum_together(image: Wide, plan: Plan) -> Wide:
+    """Return (channels, p, q): what tap p reads, summed where tap q reads a pixel as well."""
+    nd = len(plan.taps)
+    for axis, (step, row) in enumerate(zip(plan.step, plan.taps, strict=True)):
+        size = plan.spatial[axis]
+        seen = np.zeros((len(row), len(row), size))
+        for i, j in itertools.product(range(len(row)), repeat=2):
+            (lo, hi), _ = ranges_of(row[i], row[j], lengths_of(size, step))
+            seen[i, j, row[i].phase :: step][lo : max(lo, hi)] = 1
+        image = np.tensordot(image, seen, axes=(1, 2))
+    order = (0, *range(1, 2 * nd, 2), *range(2, 2 * nd + 1, 2))
+    taps = math.isqrt(image[0].size)
+    together: Wide = image.transpose(order).reshape(-1, taps, taps)
+    return together

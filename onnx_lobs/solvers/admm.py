@@ -1,0 +1,195 @@
+"""All zeros of a layer chosen jointly: ADMM with a slowly growing penalty.
+
+Objective: the damped layer error of :mod:`onnx_lobs.solvers.problem` over all weights that the
+pattern allows, in scaled columns (:mod:`onnx_lobs.solvers.scaled`: Hessian Ã, target R̃). With B the
+free weight, D its projection onto the pattern and U the multiplier, repeat::
+
+    B = (R̃ - U + rho D)(Ã + rho)⁻¹     D = project(B + U/rho)     U += rho (B - D)
+
+Row budgets are free: the projection of an unstructured layer is one top-k over all its weights,
+groups included. rho grows every few steps and the iteration ends when the support stands still.
+With relaxation a > 1, ``a B + (1 - a) D`` stands for B after its solve, which helps where few
+weights are kept.
+
+Paper: Meng, Behdin, Wang, Mazumder, ALPS, NeurIPS 2024 (arXiv 2406.07831); Boyd et al. 2011.
+Cost per step: 2 m d² flops in GEMM with the inverse, made anew at each penalty for d³; or 4 m d²
+in the eigenbasis, made once for 9 d³: whichever is cheaper. Memory: 6 arrays like W, 2 like H,
+in float32 where the damping allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from onnx_lobs.errors import NotPositiveDefiniteError
+from onnx_lobs.linalg.factor import eigenbasis
+from onnx_lobs.pattern import BoolArray
+from onnx_lobs.solvers.problem import Problem, Selection, Status
+from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.workers import SMALL_LAYER, multiply, one_blas_thread
+
+Float = NDArray[np.floating[Any]]
+EIGEN_COST = 27  # time of an eigendecomposition over that of d³ flops in GEMM, measured
+INVERSE_COST = 3  # the same for a Cholesky factorisation and inversion
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the penalty grows: from `start` by `growth` every `period` steps, to `last` steps.
+
+    `still` is the share of the smaller side of the support that may move in a period when the
+    iteration ends; `relax` the relaxation, in [1, 2).
+    """
+
+    start: float = 0.03
+    growth: float = 1.04
+    period: int = 3
+    relax: float = 1.0
+    still: float = 0.0
+    last: int = 400
+
+
+SLOW = Schedule()  # as good as ADMM gets by itself: about 220 steps
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """Where ADMM ended: its mask (groups, rows, d), scaled values on it, and figures."""
+
+    mask: BoolArray
+    values: Float
+    steps: int
+    moved: int
+    penalty: float
+
+
+def select_admm(problem: Problem, schedule: Schedule = SLOW) -> Selection:
+    """Return ADMM's support and its values on it.
+
+    Parameters
+    ----------
+    problem
+        The layer. Not modified.
+    schedule
+        Growth of the penalty; slower costs steps and finds a better support.
+    """
+    if problem.n_prune in (0, problem.weight.size):
+        return Selection(np.full(problem.shape, problem.n_prune == 0))
+    scaled = Scaled(problem)
+    with one_blas_thread(problem.shape[2] < SMALL_LAYER):
+        end = iterate(problem, scaled, schedule)
+    status = Status.SOLVED if end.moved == 0 else Status.STALLED
+    weight = end.values.astype(np.float64) / scaled.scale[:, None, :]
+    info: dict[str, float | str | int] = {
+        "steps": end.steps,
+        "penalty": end.penalty,
+        "moved": end.moved,
+    }
+    return Selection(end.mask, weight, status, info)
+
+
+def iterate(problem: Problem, scaled: Scaled, schedule: Schedule) -> Iterate:
+    """Run ADMM from W to the end of the schedule; 0 < n_prune < weights."""
+    shape = problem.shape
+    fixed = scaled.weight.reshape(shape).copy()  # D
+    multiplier = np.zeros_like(fixed)  # U
+    target = scaled.target.reshape(shape)
+    penalty, moved = schedule.start, fixed.size
+    resolvent = _resolvent(scaled, schedule)
+    mask = before = np.ones(shape, dtype=np.bool_)
+    still = schedule.still * min(problem.n_prune, fixed.size - problem.n_prune)
+    step = 0
+    for step in range(1, schedule.last + 1):
+        right = penalty * fixed
+        right -= multiplier
+        right += target
+        free = resolvent.apply(right, penalty)
+        if schedule.relax != 1.0:
+            free *= schedule.relax
+            free += (1 - schedule.relax) * fixed
+        fixed = multiplier / penalty
+        fixed += free
+        mask = project(problem, fixed)
+        fixed *= mask
+        free -= fixed
+        free *= penalty
+        multiplier += free
+        if step % schedule.period == 0:
+            moved = int(np.count_nonzero(mask != before)) // 2
+            if moved <= still:
+                break
+            before = mask
+            penalty *= schedule.growth
+    return Iterate(mask, fixed, step, moved, penalty)
+
+
+def project(problem: Problem, value: Float) -> BoolArray:
+    """Return the mask of the largest squares that the pattern allows; dead inputs go first."""
+    scores = np.square(value)
+    if problem.damped.dead.any():
+        scores = problem.protect_live(scores)
+    return problem.pattern.select(scores, problem.n_prune, problem.taps)
+
+
+class InverseResolvent:
+    """Applies (Ã + rho)⁻¹, inverted anew for each rho."""
+
+    def __init__(self, scaled: Scaled) -> None:
+        self.matrix = scaled.matrix
+        self.penalty = -1.0
+        self.inverse = np.empty_like(self.matrix)
+
+    def apply(self, right: Float, penalty: float) -> Float:
+        """Return ``right (Ã + rho)⁻¹``."""
+        if penalty != self.penalty:
+            for one, out in zip(self.matrix, self.inverse, strict=True):
+                out[:] = _invert(one, penalty)
+            self.penalty = penalty
+        return multiply(right, self.inverse)
+
+
+class EigenResolvent:
+    """Applies (Ã + rho)⁻¹ in the eigenbasis of Ã."""
+
+    def __init__(self, scaled: Scaled) -> None:
+        values, vectors = eigenbasis(scaled.matrix.astype(np.float64))
+        self.values = values.astype(scaled.dtype)
+        self.basis = vectors.astype(scaled.dtype)
+        self.back = np.ascontiguousarray(self.basis.swapaxes(1, 2))
+
+    def apply(self, right: Float, penalty: float) -> Float:
+        """Return ``right Q (Λ + rho)⁻¹ Qᵀ``."""
+        coordinates = multiply(right, self.basis)
+        coordinates /= (self.values + self.values.dtype.type(penalty))[:, None, :]
+        return multiply(coordinates, self.back)
+
+
+def _resolvent(scaled: Scaled, schedule: Schedule) -> InverseResolvent | EigenResolvent:
+    _, rows, d = scaled.problem.shape
+    steps = schedule.last
+    saved = 2 * rows * d**2 * steps + EIGEN_COST * d**3
+    spent = INVERSE_COST * d**3 * (steps / schedule.period)
+    return InverseResolvent(scaled) if spent < saved and d >= 32 else EigenResolvent(scaled)
+
+
+def _invert(matrix: Float, penalty: float) -> Float:
+    """Return (Ã + rho)⁻¹, symmetric."""
+    single = matrix.dtype == np.float32
+    shifted = matrix.copy()
+    shifted.flat[:: len(matrix) + 1] += penalty
+    factor, status = (lapack.spotrf if single else lapack.dpotrf)(shifted.T, lower=1, overwrite_a=1)
+    if status == 0:
+        half, status = (lapack.spotri if single else lapack.dpotri)(factor, lower=1, overwrite_c=1)
+    if status:
+        raise NotPositiveDefiniteError(
+            f"the Hessian with penalty {penalty:.3g} has a negative direction at pivot {status}; "
+            "raise damp"
+        )
+    lower = np.tril(half)
+    lower += np.tril(half, -1).T
+    return np.asarray(lower)

@@ -1,0 +1,179 @@
+"""The layer problem of each row reduced to a band: a few candidates, all other weights settled.
+
+With K kept for sure, P pruned for sure and C the band, the row's optimum over K and C is known
+from one Cholesky factorisation of either side, the smaller of the two::
+
+    kept side     L Lᵀ = Ã over (K, C)     G_C = (L_CC L_CCᵀ)⁻¹     w_C = L_CC⁻ᵀ y_C     y = L⁻¹ R̃
+    pruned side   L Lᵀ = G̃ over (P, C)     G_C = L_CC L_CCᵀ         w_C = L_CC y_C       y = L⁻¹ w
+
+where w = R̃ G̃ is the unconstrained optimum. Eliminating from C with (w_C, G_C) is exact OBS: the
+settled weights follow without being looked at. y comes for free as the last row of the factor of
+the matrix bordered by the right side.
+
+Cost per row: (s³ + c³)/3 flops for s settled and band weights together, c in the band.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from onnx_lobs.errors import NotPositiveDefiniteError
+from onnx_lobs.pattern import BoolArray, IntArray
+from onnx_lobs.solvers.scaled import Scaled
+
+Float = NDArray[np.floating[Any]]
+BATCH_BYTES = 24 << 20
+MOST_ROWS = 64
+LOOPED = 48  # from this size on a LAPACK call per matrix is faster than NumPy's batched one
+BORDER = 4.0  # of the row's energy: more than any yᵀy, so the bordered matrix stays positive
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one side with supports of about one size."""
+
+    rows: IntArray
+    on_pruned: bool
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """The band problem of a batch: columns, which of them are no padding, w_C and G_C."""
+
+    columns: IntArray
+    real: BoolArray
+    weight: Float
+    inverse: Float
+
+
+def make_batches(
+    mask: BoolArray, band: BoolArray, itemsize: int, batch_bytes: int = BATCH_BYTES
+) -> list[Batch]:
+    """Cut the rows into batches of one side, similar size and bounded memory.
+
+    Parameters
+    ----------
+    mask, band
+        (rows, d): True = kept; True = in the band.
+    itemsize, batch_bytes
+        Of a number, and of the systems of one batch; a row that is larger is one by itself.
+    """
+    inside = band.sum(axis=1)
+    kept = (mask & ~band).sum(axis=1)
+    pruned = mask.shape[1] - inside - kept
+    on_pruned = pruned < kept
+    size = np.where(on_pruned, pruned, kept) + inside
+    order = np.lexsort((size, on_pruned))
+    order = order[inside[order] > 0]
+    batches, start = [], 0
+    while start < order.size:
+        first = order[start]
+        widest = size[first] * 5 // 4 + 4
+        most = int(np.clip(batch_bytes // (itemsize * widest**2), 1, MOST_ROWS))
+        some = order[start : start + most]
+        fits = (size[some] <= widest) & (on_pruned[some] == on_pruned[first])
+        end = start + (int(np.argmin(fits)) if not fits.all() else some.size)
+        batches.append(Batch(order[start:end], bool(on_pruned[first])))
+        start = end
+    return batches
+
+
+def reduce_to_band(scaled: Scaled, mask: BoolArray, band: BoolArray, batch: Batch) -> Reduced:
+    """Return w_C and G_C of every row of the batch."""
+    rows, inside = batch.rows, band[batch.rows]
+    settled = ~inside & (mask[rows] != batch.on_pruned)
+    fixed, fixed_real = padded_columns(settled)
+    columns, real = padded_columns(inside)
+    matrix = scaled.inverse if batch.on_pruned else scaled.matrix
+    right = (scaled.free if batch.on_pruned else scaled.target)[rows]
+    wide = np.concatenate([fixed, columns], axis=1)
+    exists = np.concatenate([fixed_real, real], axis=1)
+    systems = gather(matrix, scaled.group[rows], wide, exists)
+    side = np.where(exists, np.take_along_axis(right, wide, axis=1), 0.0)
+    energy = np.einsum("rd,rd->r", scaled.free[rows], scaled.target[rows])
+    lower = bordered_cholesky(systems, side, BORDER * np.abs(energy) + 1e-30)
+    start = fixed.shape[1]
+    inner, y = lower[:, start:-1, start:-1], lower[:, -1, start:-1]
+    if batch.on_pruned:
+        inverse = inner @ inner.swapaxes(1, 2)
+        weight = np.matmul(inner, y[:, :, None])[:, :, 0]
+    else:
+        back = _invert_lower(inner)
+        inverse = back.swapaxes(1, 2) @ back
+        weight = np.matmul(y[:, None, :], back)[:, 0]
+    return Reduced(columns, real, weight * real, inverse)
+
+
+def padded_columns(chosen: BoolArray) -> tuple[IntArray, BoolArray]:
+    """Return the chosen columns of each row, ascending, padded to one width, and which are real."""
+    counts = chosen.sum(axis=1)
+    width = int(counts.max(initial=0))
+    real = np.arange(width) < counts[:, None]
+    columns = np.zeros(real.shape, dtype=np.int64)
+    columns[real] = np.nonzero(chosen)[1]
+    return columns, real
+
+
+def gather(matrix: Float, group: IntArray, columns: IntArray, real: BoolArray) -> Float:
+    """Return ``matrix[g][columns, columns]`` per row, bordered by room for one right side.
+
+    Padding is the identity.
+    """
+    rows, width = columns.shape
+    result = np.empty((rows, width + 1, width + 1), dtype=matrix.dtype)
+    for out, one, g in zip(result, columns, group, strict=True):
+        out[:-1, :-1] = matrix[g].take(one, axis=0).take(one, axis=1)
+    if not real.all():
+        result[:, :-1, :-1] *= real[:, :, None] & real[:, None, :]
+        each = np.arange(width)
+        result[:, each, each] += ~real
+    return result
+
+
+def bordered_cholesky(systems: Float, side: Float, corner: Float) -> Float:
+    """Return L of ``[[M, b], [bᵀ, corner]]``; its last row is ``L⁻¹ b``. The last row and column of
+    `systems` are overwritten.
+
+    A float32 matrix that is not positive in float32 is factored in float64.
+    """
+    systems[:, -1, :-1] = side
+    systems[:, :-1, -1] = side
+    systems[:, -1, -1] = corner
+    lower = _factor(systems)
+    if lower is None:
+        lower = _factor(systems.astype(np.float64))
+    if lower is None:
+        raise NotPositiveDefiniteError(
+            "the Hessian of the kept inputs is singular to working precision; raise damp"
+        )
+    return np.asarray(lower.astype(systems.dtype, copy=False))
+
+
+def _factor(systems: Float) -> Float | None:
+    """Return L of each system, or None when one is not positive. `systems` is not modified."""
+    if systems.shape[-1] < LOOPED:
+        try:
+            return np.asarray(np.linalg.cholesky(systems))
+        except np.linalg.LinAlgError:
+            return None
+    factor = lapack.spotrf if systems.dtype == np.float32 else lapack.dpotrf
+    result = systems.copy()
+    for one in result:  # upper in Fortran's order is lower in C's
+        _, status = factor(one.T, lower=0, overwrite_a=1)
+        if status:
+            return None
+    return np.asarray(result)
+
+
+def _invert_lower(lower: Float) -> Float:
+    invert = lapack.strtri if lower.dtype == np.float32 else lapack.dtrtri
+    result = np.zeros_like(lower)
+    for out, one in zip(result, lower, strict=True):
+        inverse, _ = invert(one.T, lower=0)
+        out[:] = np.triu(inverse).T
+    return result

@@ -1,0 +1,215 @@
+"""Improving a support: a band of doubtful weights is let in and eliminated again, exactly.
+
+A round takes, per row, the kept weights that cost least and the pruned ones that would gain most
+(the band), starts from the row's optimum with all of them kept and eliminates as many as were
+pruned, the cheapest first, all others following exactly. So one round tries any number of
+simultaneous swaps, 1-swaps and 2-swaps among them. A row whose new support is not better keeps its
+old one. Free row budgets: the costs of the rows that changed are merged into one choice, which
+moves zeros from row to row. N:M: the band is made of whole groups.
+
+The doubtful are found from ``z = v² / x`` (kept) and ``z = r² x`` (pruned, r the gradient) with
+x between 1/Ã_jj = 1 and G̃_jj, the values for few and for many kept weights.
+
+Cost per round: see :mod:`onnx_lobs.solvers.band`, m d² for the gradient, and a refit in float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_lobs.pattern import NM, BoolArray, FloatArray, IntArray, Unstructured
+from onnx_lobs.solvers.band import (
+    BATCH_BYTES,
+    Batch,
+    bordered_cholesky,
+    gather,
+    make_batches,
+    padded_columns,
+    reduce_to_band,
+)
+from onnx_lobs.solvers.elimination import eliminate
+from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.workers import map_batches
+
+Float = NDArray[np.floating[Any]]
+BETTER = 1e-5  # relative: float32 cannot tell smaller differences of cost
+TIE = 1e-12
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What a batch found: per row the band in the order of its elimination, and costs.
+
+    `order` (rows, c) columns, `cost` (rows, c) each step's, infinite once none is left; `old` what
+    the pruned part of the band costs now, `zeros` how many those are.
+    """
+
+    rows: IntArray
+    order: IntArray
+    cost: FloatArray
+    old: FloatArray
+    zeros: IntArray
+
+
+def search_round(
+    scaled: Scaled,
+    mask: BoolArray,
+    values: Float,
+    share: float,
+    also: BoolArray | None = None,
+) -> BoolArray:
+    """Return a mask (rows, d) that is as good or better.
+
+    Parameters
+    ----------
+    scaled
+        The problem.
+    mask
+        (rows, d), True = kept. Not modified.
+    values
+        Scaled weights on it, near the optimum (they only choose the band). Not modified.
+    share
+        Of the smaller side of each row's support, on both sides of the band's middle.
+    also
+        (rows, d): True = let into the band in any case, such as where another good mask differs.
+    """
+    band = doubtful(scaled, mask, values, share)
+    if also is not None:
+        band |= _whole_groups(scaled, also)
+    room = scaled.problem.room
+    batches = make_batches(mask, band, scaled.matrix.itemsize, room.batch(BATCH_BYTES))
+    trials = map_batches(lambda batch: _try(scaled, mask, band, batch), batches, room.workers)
+    result: BoolArray = mask.copy()
+    taken = _budgets(trials, scaled)
+    for trial, counts in zip(trials, taken, strict=True):
+        for row, order, count in zip(trial.rows, trial.order, counts, strict=True):
+            if count >= 0:
+                result[row] |= band[row]
+                result[row, order[:count]] = False
+    return result
+
+
+def doubtful(scaled: Scaled, mask: BoolArray, values: Float, share: float) -> BoolArray:
+    """Return the band (rows, d)."""
+    shape = scaled.problem.shape
+    gradient = (values.reshape(shape) @ scaled.matrix).reshape(mask.shape)
+    np.subtract(scaled.target, gradient, out=gradient)
+    kept = mask.sum(axis=1)
+    diagonal = np.diagonal(scaled.inverse, axis1=1, axis2=2)[scaled.group]
+    free = diagonal ** (kept / mask.shape[1])[:, None]
+    worth = np.where(mask, np.square(values) / free, np.square(gradient) * free)
+    worth[scaled.problem.damped.dead[scaled.group] & ~mask] = -1.0
+    if isinstance(scaled.problem.pattern, NM):
+        return _doubtful_groups(scaled, mask, worth, share)
+    smaller = np.minimum(kept, mask.shape[1] - kept)
+    number = np.ceil(share * smaller).astype(np.int64)
+    rank_kept = _rank(np.where(mask, worth, np.inf))
+    rank_pruned = _rank(np.where(mask, np.inf, -worth))
+    rank = np.where(mask, rank_kept, rank_pruned)
+    return np.asarray(rank < number[:, None])
+
+
+def _rank(values: Float) -> IntArray:
+    """Return each entry's place in its row, ascending."""
+    order = np.argsort(values, axis=1)
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(values.shape[1])[None], axis=1)
+    return rank
+
+
+def _doubtful_groups(scaled: Scaled, mask: BoolArray, worth: Float, share: float) -> BoolArray:
+    """Return whole N:M groups: those whose best pruned weight comes nearest to its worst kept."""
+    problem = scaled.problem
+    assert isinstance(problem.pattern, NM)
+    group, _ = problem.pattern.units(mask.shape[1], problem.taps)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    best = np.maximum.reduceat(np.where(mask, -1.0, worth)[:, order], starts, axis=1)
+    worst = np.minimum.reduceat(np.where(mask, worth, np.inf)[:, order], starts, axis=1)
+    doubt = np.maximum(best, 0) / np.maximum(worst, np.finfo(worth.dtype).tiny)
+    number = int(np.ceil(share * starts.size))
+    return np.asarray((_rank(-doubt) < number)[:, group])
+
+
+def _whole_groups(scaled: Scaled, chosen: BoolArray) -> BoolArray:
+    """Return `chosen`, under N:M with all weights of a group of which some are."""
+    problem = scaled.problem
+    if not isinstance(problem.pattern, NM):
+        return chosen
+    group, left = problem.pattern.units(chosen.shape[1], problem.taps)
+    hit = np.zeros((len(chosen), left.size), dtype=np.bool_)
+    row, column = np.nonzero(chosen)
+    hit[row, group[column]] = True
+    return np.asarray(hit[:, group])
+
+
+def _try(scaled: Scaled, mask: BoolArray, band: BoolArray, batch: Batch) -> _Trial:
+    """Eliminate the bands of a batch of rows."""
+    reduced = reduce_to_band(scaled, mask, band, batch)
+    columns, real = reduced.columns, reduced.real
+    rows = batch.rows
+    pruned = real & ~np.take_along_axis(mask[rows], columns, axis=1)
+    zeros = pruned.sum(axis=1)
+    old = _cost_of(reduced.inverse, reduced.weight, pruned)
+    quota, steps = None, columns.shape[1]
+    pattern = scaled.problem.pattern
+    if isinstance(pattern, NM):
+        group, left = pattern.units(mask.shape[1], scaled.problem.taps)
+        quota, steps = (group[columns], left), int(zeros.max(initial=0))
+    trace = eliminate(reduced.inverse, reduced.weight[:, None].copy(), steps, real, quota)
+    order = np.take_along_axis(columns, trace.order.astype(np.int64), axis=1)
+    return _Trial(rows, order, trace.cost.astype(np.float64), old, zeros)
+
+
+def _cost_of(inverse: Float, weight: Float, pruned: BoolArray) -> FloatArray:
+    """Return ``½ w_D (G_DD)⁻¹ w_Dᵀ`` for the pruned D of each row."""
+    places, real = padded_columns(pruned)
+    systems = gather(inverse, np.arange(len(inverse)), places, real)
+    side = np.where(real, np.take_along_axis(weight, places, axis=1), 0.0)
+    lower = bordered_cholesky(systems, side, np.full(len(side), np.inf))
+    return np.asarray(0.5 * np.square(lower[:, -1, :-1].astype(np.float64)).sum(axis=1))
+
+
+def _budgets(trials: list[_Trial], scaled: Scaled) -> list[IntArray]:
+    """Return how many of each row's band are pruned; -1 where the old support stays."""
+    same = [_cost_up_to(trial, trial.zeros) for trial in trials]
+    better = [new < trial.old * (1 - BETTER) for new, trial in zip(same, trials, strict=True)]
+    own = [np.where(b, t.zeros, -1) for b, t in zip(better, trials, strict=True)]
+    pattern = scaled.problem.pattern
+    if not isinstance(pattern, Unstructured) or pattern.equal_rows:
+        return own
+    free = [new <= trial.old for new, trial in zip(same, trials, strict=True)]
+    total = sum(int(t.zeros[f].sum()) for t, f in zip(trials, free, strict=True))
+    if not total:
+        return own
+    threshold = _threshold([t.cost[f] for t, f in zip(trials, free, strict=True)], total)
+    merged = []
+    for trial, chosen in zip(trials, free, strict=True):
+        count = (_monotone(trial.cost) <= threshold).sum(axis=1)
+        merged.append(np.where(chosen, count, -1))
+    cost = sum(
+        float(_cost_up_to(t, c)[f].sum()) for t, c, f in zip(trials, merged, free, strict=True)
+    )
+    before = sum(float(new[f].sum()) for new, f in zip(same, free, strict=True))
+    exact = sum(int(c[f].sum()) for c, f in zip(merged, free, strict=True)) == total
+    return merged if exact and cost <= before else own
+
+
+def _threshold(costs: list[FloatArray], total: int) -> float:
+    """Return the cost up to which exactly `total` steps are cheaper, barring ties."""
+    every = np.concatenate([_monotone(cost).ravel() for cost in costs])
+    return float(np.partition(every, total - 1)[total - 1])
+
+
+def _monotone(cost: FloatArray) -> FloatArray:
+    return np.asarray(np.maximum.accumulate(cost, axis=1) * (1 + TIE * np.arange(cost.shape[1])))
+
+
+def _cost_up_to(trial: _Trial, counts: IntArray) -> FloatArray:
+    """Return each row's sum of the first `counts` costs."""
+    chosen = np.arange(trial.cost.shape[1]) < counts[:, None]
+    return np.asarray(np.where(chosen, trial.cost, 0.0).sum(axis=1))

@@ -1,0 +1,196 @@
+"""The table of methods, and the one function that runs a method on a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.pattern import NM, Block, Pattern, Unstructured
+from onnx_lobs.solvers.apoz import select_apoz
+from onnx_lobs.solvers.correlation import select_correlation
+from onnx_lobs.solvers.exact_obs import select_exact_obs
+from onnx_lobs.solvers.iht import select_iht
+from onnx_lobs.solvers.joint import EFFORTS, select_joint
+from onnx_lobs.solvers.lobs import select_lobs
+from onnx_lobs.solvers.lobs_iterative import select_lobs_iterative
+from onnx_lobs.solvers.magnitude import select_magnitude
+from onnx_lobs.solvers.net_trim import select_net_trim
+from onnx_lobs.solvers.obd import select_obd
+from onnx_lobs.solvers.problem import Problem, Selection, Solution, conclude
+from onnx_lobs.solvers.random_choice import select_random
+from onnx_lobs.solvers.refit import refit as refit_mask
+from onnx_lobs.solvers.sparsegpt import select_sparsegpt
+from onnx_lobs.solvers.wanda import select_wanda
+from onnx_lobs.solvers.workers import SMALL_LAYER, one_blas_thread
+
+ALL_PATTERNS: tuple[type[Pattern], ...] = (Unstructured, NM, Block)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the table.
+
+    Attributes
+    ----------
+    name
+        What the user writes.
+    function
+        Problem -> Selection; with `has_effort`, (Problem, effort) -> Selection.
+    summary
+        One line for lists and help.
+    needs_hessian
+        Whether the *choice* of zeros looks at the data.
+    wants_sequential
+        Whether it was made for the pruned network's inputs and the dense target (`cross`).
+    refits
+        Whether it ends in the exact refit unless told otherwise.
+    prunes_bias
+        Whether the caller should append the bias as one more column of W and H.
+    patterns
+        Pattern classes it can do.
+    has_effort
+        Whether `function` takes the effort.
+    is_fit
+        Whether its own values are those of the refit, so that there is no bare form.
+    """
+
+    name: str
+    function: Callable[..., Selection]
+    summary: str
+    needs_hessian: bool = True
+    wants_sequential: bool = True
+    refits: bool = True
+    prunes_bias: bool = False
+    patterns: tuple[type[Pattern], ...] = ALL_PATTERNS
+    has_effort: bool = False
+    is_fit: bool = False
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        method.name: method
+        for method in (
+            Method(
+                "joint",
+                select_joint,
+                "all zeros chosen jointly by ADMM, improved by exact elimination in a band",
+                has_effort=True,
+                is_fit=True,
+            ),
+            Method(
+                "exact-obs",
+                select_exact_obs,
+                "one weight at a time, the cheapest first, all others re-solved exactly",
+                is_fit=True,
+            ),
+            Method(
+                "magnitude",
+                select_magnitude,
+                "smallest weights of the layer",
+                needs_hessian=False,
+                wants_sequential=False,
+            ),
+            Method(
+                "lobs",
+                select_lobs,
+                "L-OBS of the 2017 paper, exactly as released",
+                wants_sequential=False,
+                refits=False,
+                prunes_bias=True,
+            ),
+            Method(
+                "lobs-iterative",
+                select_lobs_iterative,
+                "L-OBS in eight parts, inverses recomputed in between",
+                is_fit=True,
+            ),
+            Method(
+                "sparsegpt",
+                select_sparsegpt,
+                "columns from left to right, errors passed on",
+                patterns=(Unstructured, NM),
+            ),
+            Method("iht", select_iht, "gradient steps and hard thresholding"),
+            Method("net-trim", select_net_trim, "least l1 norm near the layer's outputs"),
+            Method("obd", select_obd, "w² H_kk: a diagonal Hessian"),
+            Method("wanda", select_wanda, "|w| ||x||, compared inside each row"),
+            Method("correlation", select_correlation, "correlation of input and output"),
+            Method("apoz", select_apoz, "|E[x] w|: mean contribution to the output"),
+            Method(
+                "random",
+                select_random,
+                "drawn by the seed",
+                needs_hessian=False,
+                wants_sequential=False,
+            ),
+        )
+    }
+)
+
+
+def solve(
+    problem: Problem, method: str = "joint", refit: bool | None = None, effort: str = "default"
+) -> Solution:
+    """Prune one layer.
+
+    Parameters
+    ----------
+    problem
+        The layer. Not modified.
+    method
+        A name in `METHODS`.
+    refit
+        Whether the exact refit on the mask ends the method. None: as the method was made, that
+        is yes for all but ``lobs``, which is kept as released. ``joint`` and ``exact-obs`` are
+        refitted in any case: their own values are that refit.
+    effort
+        ``fast``, ``default`` or ``best``: how long ``joint`` looks; the others have one way.
+
+    Returns
+    -------
+    Solution with exactly ``problem.n_prune`` zeros in ``problem.pattern``.
+
+    Raises
+    ------
+    ConfigError
+        When the method or effort is unknown, the method cannot do the pattern, or the problem's
+        `memory` holds not even one row at a time.
+    InfeasibleError
+        When the pattern cannot hold the number of zeros.
+    NotPositiveDefiniteError
+        When the Hessian is no second moment.
+    """
+    entry = _entry(problem, method)
+    if effort not in EFFORTS:
+        raise ConfigError(f"effort {effort!r} is unknown; choose one of {', '.join(EFFORTS)}")
+    if problem.weight.size:
+        _ = problem.room  # refuse before anything is allocated
+    with one_blas_thread(problem.shape[2] < SMALL_LAYER):
+        return _run(problem, entry, refit, effort)
+
+
+def _run(problem: Problem, entry: Method, refit: bool | None, effort: str) -> Solution:
+    selection = entry.function(problem, effort) if entry.has_effort else entry.function(problem)
+    if entry.is_fit or (entry.refits if refit is None else refit):
+        weight = refit_mask(problem, selection.mask)
+    elif selection.weight is None:
+        weight = problem.weight
+    else:
+        weight = selection.weight
+    return conclude(problem, selection, weight)
+
+
+def _entry(problem: Problem, method: str) -> Method:
+    if method not in METHODS:
+        raise ConfigError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+    entry = METHODS[method]
+    if not isinstance(problem.pattern, entry.patterns):
+        able = ", ".join(
+            m.name for m in METHODS.values() if isinstance(problem.pattern, m.patterns)
+        )
+        raise ConfigError(
+            f"method {method!r} cannot do pattern {problem.pattern}; choose one of {able}"
+        )
+    return entry

@@ -1,0 +1,87 @@
+"""The band and the rounds of local search: exact reductions, never a worse support."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnx_lobs.pattern import NM, Unstructured
+from onnx_lobs.solvers import Problem, refit_mask, solve
+from onnx_lobs.solvers.band import make_batches, reduce_to_band
+from onnx_lobs.solvers.joint import damped_gain
+from onnx_lobs.solvers.local_search import search_round
+from onnx_lobs.solvers.scaled import Scaled
+
+SINGLE = 1e-4  # relative: float32 solves of condition about 1e3
+ROUNDING = 1e-6  # relative: differences of costs in float32
+
+
+def make(pattern=None, rows=8, d=24, taps=1, seed=0, groups=1, sparsity=0.6) -> Problem:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((groups, 6 * d, d)) @ (np.eye(d) + 0.2)
+    weight = rng.standard_normal((groups, rows, d))
+    pattern = pattern or Unstructured()
+    zeros = pattern.closest(weight.shape, sparsity, taps)
+    hessian = x.swapaxes(1, 2) @ x / (3 * d)
+    return Problem(weight, hessian, zeros, pattern=pattern, taps=taps, damp=1e-2)
+
+
+@pytest.mark.parametrize("share_kept", [0.25, 0.75])
+def test_reduction_to_a_band_is_the_optimum_with_the_band_kept(share_kept):
+    problem = make(groups=2)
+    scaled = Scaled(problem)
+    rng = np.random.default_rng(1)
+    mask = rng.random((16, 24)) < share_kept
+    band = rng.random((16, 24)) < 0.3
+    batches = make_batches(mask, band, 4)
+    assert sorted(np.concatenate([b.rows for b in batches])) == list(range(16))
+    for batch in batches:
+        reduced = reduce_to_band(scaled, mask, band, batch)
+        for at, row in enumerate(batch.rows):
+            columns = np.flatnonzero(band[row])
+            kept = np.flatnonzero(mask[row] | band[row])
+            inverse = np.linalg.inv(scaled.matrix[row // 8][np.ix_(kept, kept)].astype(float))
+            value = scaled.target[row, kept] @ inverse
+            where = np.searchsorted(kept, columns)
+            n = columns.size
+            assert np.array_equal(reduced.columns[at, :n], columns)
+            assert np.allclose(reduced.weight[at, :n], value[where], rtol=SINGLE, atol=SINGLE)
+            expected = inverse[np.ix_(where, where)]
+            assert np.allclose(reduced.inverse[at, :n, :n], expected, rtol=SINGLE, atol=SINGLE)
+
+
+@given(
+    pattern=st.sampled_from([Unstructured(), Unstructured(True), NM(2, 4), NM(1, 3)]),
+    seed=st.integers(0, 1000),
+    share=st.floats(0.05, 1.0),
+    sparsity=st.floats(0.1, 0.9),
+)
+def test_a_round_never_raises_the_damped_error(pattern, seed, share, sparsity):
+    problem = make(pattern, seed=seed, sparsity=sparsity, taps=2)
+    start = solve(problem, "magnitude")
+    scaled = Scaled(problem)
+    values = (start.weight * scaled.scale[:, None]).astype(scaled.dtype).reshape(8, 24)
+    found = search_round(scaled, start.mask.reshape(8, 24), values, share).reshape(1, 8, 24)
+    assert np.count_nonzero(~found) == problem.n_prune
+    assert pattern.obeys(found, 2)
+    before = damped_gain(problem, refit_mask(problem, start.mask))
+    assert damped_gain(problem, refit_mask(problem, found)) >= before * (1 - ROUNDING)
+
+
+@pytest.mark.parametrize("pattern", [Unstructured(), NM(2, 4)], ids=str)
+def test_best_is_no_worse_than_default_or_exact_obs(pattern):
+    gains = {}
+    problem = make(pattern, rows=32, d=48, seed=3)
+    for effort in ("fast", "default", "best"):
+        gains[effort] = damped_gain(problem, solve(problem, effort=effort).weight)
+    greedy = damped_gain(problem, solve(problem, "exact-obs").weight)
+    assert gains["best"] >= greedy * (1 - ROUNDING)
+    assert gains["default"] >= greedy * (1 - ROUNDING)
+
+
+def test_plan_is_in_the_info():
+    info = solve(make(), effort="fast").info
+    assert info["effort"] == "fast"
+    assert "a step" in str(info["plan"])
