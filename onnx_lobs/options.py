@@ -21,6 +21,7 @@ _WHAT = "What is pruned"
 _HOW = "How"
 _DATA = "Data"
 _OUTPUT = "Output"
+_MACHINE = "Machine"
 
 
 def _option(panel: str, *names: str, **settings: Any) -> Any:
@@ -157,7 +158,7 @@ Damp = Annotated[
 Provider = Annotated[
     str,
     _option(
-        _HOW,
+        _MACHINE,
         "--provider",
         metavar="NAME",
         help="Where onnxruntime runs: cpu, cuda, or an execution provider's full name.",
@@ -167,6 +168,38 @@ Seed = Annotated[
     int,
     _option(
         _HOW, "--seed", metavar="N", help="Seed of every random choice: same seed, same bytes."
+    ),
+]
+Memory = Annotated[
+    str | None,
+    _option(
+        _MACHINE,
+        "--memory",
+        metavar="SIZE",
+        help="Memory for activations, Grams and weights, e.g. 2GiB; what does not fit goes to "
+        "--scratch or takes another pass. Default: from what is available.",
+        show_default=False,
+    ),
+]
+ScratchFolder = Annotated[
+    str | None,
+    _option(
+        _MACHINE,
+        "--scratch",
+        metavar="DIR",
+        help="Folder for what does not fit in memory; emptied at the end. Default: the system's.",
+        show_default=False,
+    ),
+]
+CacheFolder = Annotated[
+    str | None,
+    _option(
+        _MACHINE,
+        "--cache",
+        metavar="DIR",
+        help="Keep Grams and solved layers here: an interrupted run goes on, and another "
+        "sparsity reuses the Grams of --independent.",
+        show_default=False,
     ),
 ]
 Data = Annotated[

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from onnx_lobs.config import PruneConfig
+from onnx_lobs.config import PruneConfig, parse_bytes
 from onnx_lobs.errors import ConfigError
 
 
@@ -32,11 +32,18 @@ def to_config(options: Mapping[str, Any]) -> PruneConfig:
         "include": tuple,
         "exclude": tuple,
         "op_types": _parse_op_types,
+        "memory": _parse_memory,
     }
     for name, parse in parsers.items():
         if name in given:
             given[name] = parse(given[name] or ())
     return PruneConfig(**given)
+
+
+def _parse_memory(text: str | int) -> int | None:
+    if isinstance(text, int):
+        return text
+    return parse_bytes(text) if text else None
 
 
 def _parse_layer_sparsity(texts: Sequence[str]) -> dict[str, float]:

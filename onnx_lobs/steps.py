@@ -23,6 +23,8 @@ from onnx_lobs.report.record import LayerRecord
 from onnx_lobs.rewrite import round_weight, write_bias, write_weight
 from onnx_lobs.workspace import Workspace, layer_key
 
+LEAST_SOLVER = 1 << 28  # bytes that a layer's solver gets in any case
+
 
 @dataclass(frozen=True)
 class Solved:
@@ -80,6 +82,7 @@ def _task(work: Workspace, layer: Layer, calibration: Calibration) -> LayerTask:
         taps=layer.taps,
         method=config.method,
         effort=config.effort,
+        memory=None if config.memory is None else max(config.memory // 2, LEAST_SOLVER),
         refit=config.refit,
         damp=config.damp,
         seed=config.seed,

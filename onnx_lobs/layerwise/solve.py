@@ -132,13 +132,15 @@ def _choose(task: LayerTask, problem: Problem, mask: NDArray[np.bool_], fit: Sum
     """Return the damping and the share of the dense target that are best on the held-out part.
 
     A given damping stays. Otherwise its neighbours on a coarse grid are tried, where the
-    refits that this takes are cheap.
+    refits that this takes are cheap and the held-out part has a column of data per input:
+    with fewer it cannot tell one damping from the next.
     """
     held = add_up(task.calibration.held, task.centred, task.weight)
     if held.count == 0 or held.energy <= 0:
         return _Choice(problem.damp, FIRST_MIX, None)
     damps = [problem.damp]
-    if task.damp is None and _refit_flops(mask) <= DAMP_FLOPS:
+    enough = held.count >= task.weight.shape[2]
+    if task.damp is None and enough and _refit_flops(mask) <= DAMP_FLOPS:
         damps += [problem.damp * factor for factor in DAMP_FACTORS]
     choices = [_try(task, problem, mask, fit, held, damp) for damp in damps]
     return min(choices, key=lambda choice: choice.held_error or 0.0)
