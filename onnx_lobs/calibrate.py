@@ -6,6 +6,7 @@ them layer by layer while the network is pruned.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.taps import tap_name, with_outputs
 from onnx_lobs.layers.layer import Layer, Use
+from onnx_lobs.linalg.conv_gram import conv_gram, is_faster
 from onnx_lobs.linalg.gram import Calibration, Gram, Moments, TargetMoments
 
 CHUNK_BYTES = 1 << 26
@@ -148,10 +150,32 @@ class Collector:
             if x.size == 0:
                 continue
             target_x = x if clean is None else clean(use)
+            if target_x is x and self._is_dense_faster(use, x):
+                self._add_whole(use, moments, x)
+                continue
             # what overflows here is found, and named, in result()
             with np.errstate(over="ignore", invalid="ignore"):
                 for piece, chosen in self._pieces(use, x.shape, index):
                     self._add_piece(use, moments, x[piece], target_x[piece], chosen, target_x is x)
+
+    def _is_dense_faster(self, use: Use, x: Array) -> bool:
+        """Whether all positions of a convolution cost less from tap offsets than some unfolded."""
+        if use.unfold is None or use.scale != 1:
+            return False
+        budget = math.ceil(self._budget())
+        return is_faster(x.shape, use.unfold, use.groups, budget)
+
+    def _add_whole(self, use: Use, moments: Moments, x: Array) -> None:
+        """Add every position of a batch, whose target is the weight's own output."""
+        assert use.unfold is not None
+        matrix, total, count = conv_gram(x, use.unfold, use.groups)
+        moments.inputs.add(matrix, total, count)
+        if moments.targets is not None and self.weight is not None:
+            moments.targets.add_own(self.weight, matrix, total)
+
+    def _budget(self) -> float:
+        """Return how many columns of a convolution are read per batch."""
+        return max(COLUMNS_PER_INPUT * self.fit[0].inputs.columns, LEAST_COLUMNS) / self.n_batches
 
     def _add_piece(
         self,
@@ -175,16 +199,15 @@ class Collector:
     ) -> Iterator[tuple[slice, Array | None]]:
         """Yield slices of the samples, each with the positions of it to read.
 
-        A convolution reads at most COLUMNS_PER_INPUT * d (and LEAST_COLUMNS) columns over
-        all batches, drawn at random: neighbouring windows say nearly the same.
+        A convolution that is unfolded reads at most COLUMNS_PER_INPUT * d (and LEAST_COLUMNS)
+        columns over all batches, drawn at random: neighbouring windows say nearly the same.
         """
         if use.unfold is None:
             yield slice(None), None
             return
         d = self.fit[0].inputs.columns
         n = use.n_columns(shape)
-        budget = max(COLUMNS_PER_INPUT * d, LEAST_COLUMNS) / self.n_batches
-        fraction = min(1.0, budget / max(n, 1))
+        fraction = min(1.0, self._budget() / max(n, 1))
         rng = np.random.default_rng([self.seed, index, zlib.crc32(use.output.encode())])
         per_sample = max(n // shape[0], 1)
         width = 4 * d * use.groups * fraction * per_sample

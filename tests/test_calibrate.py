@@ -292,3 +292,26 @@ def test_branch_that_is_never_taken_has_no_moments(along: bool) -> None:
     found = sequential(proto, batches, 4) if along else independent(proto, batches)
     assert counts(found["else"]) == [0, 0]
     assert counts(found["then"]) == [21, 7]
+
+
+@pytest.mark.parametrize("along", [False, True])
+def test_tap_offsets_give_the_moments_that_unfolding_gives(
+    along: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [NODE("Conv", ["x", "w"], ["y"], name="node", pads=[1, 0, 1, 1], group=2)]
+    proto = model(nodes, [value("x", [None, 4, 6, 5])], ["y"], {"w": normal(1, 6, 2, 3, 3)})
+    batches = [{"x": 3 + normal(i, 5, 4, 6, 5)} for i in range(4)]
+    found = []
+    for faster in (True, False):
+        monkeypatch.setattr(calibrate, "is_faster", lambda *_, answer=faster: answer)
+        run_one = sequential(proto, batches, 4) if along else independent(proto, batches)
+        found.append(run_one["node"].total(0))
+    offsets, unfolded = found
+    assert offsets.inputs.count == unfolded.inputs.count
+    assert_close(offsets.inputs.matrix, unfolded.inputs.matrix)
+    assert_close(offsets.inputs.total, unfolded.inputs.total)
+    if along:
+        assert offsets.targets is not None
+        assert unfolded.targets is not None
+        for name in ("cross", "total", "energy"):
+            assert_close(getattr(offsets.targets, name), getattr(unfolded.targets, name))

@@ -49,9 +49,13 @@ class Gram:
 
     def merge(self, other: Gram) -> None:
         """Add another Gram of the same shape."""
-        self.matrix += other.matrix
-        self.total += other.total
-        self.count += other.count
+        self.add(other.matrix, other.total, other.count)
+
+    def add(self, matrix: Array, total: Array, count: int) -> None:
+        """Add sums that were made elsewhere: x x^T, x, and their number."""
+        self.matrix += matrix
+        self.total += total
+        self.count += count
 
     @property
     def mean(self) -> Array:
@@ -85,6 +89,16 @@ class TargetMoments:
         return cls(
             np.zeros((groups, rows, columns)), np.zeros((groups, rows)), np.zeros((groups, rows))
         )
+
+    def add_own(self, weight: Array, matrix: Array, total: Array) -> None:
+        """Add the sums of y = W x from those of x alone: `matrix` x x^T and `total` x.
+
+        Cost: 2 m d^2 flops per group, whatever the number of rows behind the sums.
+        """
+        cross = weight @ matrix
+        self.cross += cross
+        self.total += np.einsum("grd,gd->gr", weight, total)
+        self.energy += np.einsum("grd,grd->gr", cross, weight)
 
     def update(self, y: Data, x: Data) -> None:
         """Add rows of `y` (groups, n, rows) with the rows of `x` (groups, n, columns)."""
