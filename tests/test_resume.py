@@ -177,7 +177,10 @@ def test_damaged_entries_are_computed_anew_with_a_warning(tmp_path: Path, sequen
 
 
 CHILD = """
+    import signal
     import sys
+    # a shell lets its background jobs ignore it, and children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from pathlib import Path
     from onnx_lobs.config import PruneConfig
     from onnx_lobs.pipeline import prune_file
