@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, SparseTensorProto, TensorProto
 
-from onnx_lobs.graph.tensors import copy_header, make_dense, raw_size, read_tensor, write_tensor
+from onnx_lobs.graph.sparse import make_dense
+from onnx_lobs.graph.tensors import copy_header, raw_size, read_tensor, write_tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -176,6 +177,6 @@ def decode_sparse(proto: ModelProto, folder: Path | None = None) -> list[str]:
     Raises
     ------
     ModelError
-        As :func:`~onnx_lobs.graph.tensors.densify`.
+        As :func:`~onnx_lobs.graph.sparse.densify`.
     """
     return make_dense(proto, folder)

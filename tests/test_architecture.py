@@ -22,7 +22,7 @@ ARRAY_SIDE = ("pattern", "linalg", "solvers", "allocate", "layerwise")
 ONNX_SIDE = ("graph", "layers", "rewrite", "evaluate", "encode")
 FOREIGN = ("onnx", "onnxruntime", "onnx_graphsurgeon")
 PRINTERS = ("onnx_lobs.cli", "onnx_lobs.__main__")
-MOST_LINES = 420  # of a file; tables of a format need more than the 300 aimed at
+MOST_LINES = 360  # of a file; tables of a format need more than the 300 aimed at
 
 
 def source_of(module: str) -> Path:

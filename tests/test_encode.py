@@ -26,7 +26,8 @@ from onnx_lobs.encode import (
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.load import load_model
 from onnx_lobs.graph.save import save_model
-from onnx_lobs.graph.tensors import densify, read_tensor, write_tensor
+from onnx_lobs.graph.sparse import densify
+from onnx_lobs.graph.tensors import read_tensor, write_tensor
 
 TYPES = {  # with their ONNX numbers: onnx 1.16 does not connect the last two
     np.float32: TensorProto.FLOAT,

@@ -14,12 +14,12 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import ModelProto, TensorProto
 
 from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.sparse import make_dense
 from onnx_lobs.graph.tensors import (
     external_path,
     external_ref,
     is_external,
     iter_tensors,
-    make_dense,
     raw_size,
 )
 

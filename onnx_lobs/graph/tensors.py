@@ -14,7 +14,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, SparseTensorProto
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto
 from onnx import TensorProto as Tensor
 
 from onnx_lobs.errors import ModelError
@@ -32,7 +32,6 @@ _ELEMENTS = dict(enumerate((
 ), start=1))
 # fmt: on
 _NARROW = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2, 27: 6, 28: 6}  # bits, where less than a byte
-_NO_ZERO = 24  # float8_e8m0: powers of two only
 _SIX_BITS = 6  # the one width whose typed field is not packed
 # Typed field -> type of its entries, and the element types kept in it; all others: int32_data.
 _FIELDS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -296,51 +295,6 @@ def write_tensor(tensor: Tensor, array: Array) -> None:
         tensor.raw_data = array.astype(dtype, copy=False).tobytes()
 
 
-def densify(sparse: SparseTensorProto, folder: Path | None = None) -> Tensor:
-    """Return a sparse tensor in dense form, under the name of its values.
-
-    Parameters
-    ----------
-    sparse
-        With linear (nnz) or coordinate (nnz, rank) indices, raw or typed. Not modified.
-    folder
-        Folder of the model file; needed for external data only.
-
-    Returns
-    -------
-    TensorProto
-        Raw data. Values that lay in an external file belong there still.
-
-    Raises
-    ------
-    ModelError
-        Indices out of range, or not one per value; an element type without zero.
-    """
-    dims = tuple(sparse.dims)
-    values = read_tensor(sparse.values, folder)
-    indices = read_tensor(sparse.indices, folder)
-    shape = dims if indices.ndim == 2 else (math.prod(dims),)
-    columns = indices.reshape(-1, len(shape))
-    inside = ((columns >= 0) & (columns < np.array(shape, dtype=np.int64))).all()
-    if len(columns) != values.size or columns.size != indices.size or not inside:
-        raise ModelError(
-            f"sparse tensor {sparse.values.name!r} of shape {list(dims)} has {values.size} values "
-            f"and indices {list(indices.shape)}, some without partner or out of range; "
-            "export the model again"
-        )
-    dense: Array = np.full(shape, "" if values.dtype == object else 0, dtype=values.dtype)
-    if sparse.values.data_type == _NO_ZERO:
-        raise ModelError(
-            f"sparse tensor {sparse.values.name!r} is {values.dtype}, a type that has no zero; "
-            "store it dense"
-        )
-    dense[tuple(columns.T)] = values.reshape(-1)
-    tensor = Tensor(dims=dims)
-    copy_header(sparse.values, tensor)
-    write_tensor(tensor, dense.reshape(dims))
-    return tensor
-
-
 def copy_header(source: Tensor, target: Tensor) -> None:
     """Copy all but dims and values: name, type, doc string, metadata, external entries."""
     target.name = source.name
@@ -349,28 +303,6 @@ def copy_header(source: Tensor, target: Tensor) -> None:
         target.doc_string = source.doc_string
     target.metadata_props.extend(source.metadata_props)
     target.external_data.extend(source.external_data)
-
-
-def make_dense(proto: ModelProto, folder: Path | None = None) -> list[str]:
-    """Turn every sparse initializer of every graph into a dense one, in place.
-
-    Returns
-    -------
-    list of str
-        Their names. They stand behind the initializers that were dense before.
-
-    Raises
-    ------
-    ModelError
-        As :func:`densify`.
-    """
-    names = []
-    for graph in iter_graphs(proto):
-        for sparse in graph.sparse_initializer:
-            graph.initializer.append(densify(sparse, folder))
-            names.append(sparse.values.name)
-        graph.ClearField("sparse_initializer")
-    return names
 
 
 def iter_graphs(proto: ModelProto) -> Iterator[GraphProto]:

@@ -11,14 +11,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.sparse import densify, make_dense
 from onnx_lobs.graph.tensors import (
     ExternalRef,
-    densify,
     external_path,
     external_ref,
     iter_graphs,
     iter_tensors,
-    make_dense,
     raw_size,
     read_tensor,
     write_tensor,
