@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from onnx_lobs.errors import DataError
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.session import Session
-from onnx_lobs.graph.taps import tap_name, with_outputs
+from onnx_lobs.graph.taps import tap_name
+from onnx_lobs.in_graph import Made, not_made, show
 from onnx_lobs.layers.layer import Layer, Use
 from onnx_lobs.linalg.conv_gram import conv_gram, is_faster
 from onnx_lobs.linalg.gram import Calibration, Gram, Moments, TargetMoments
@@ -77,27 +77,28 @@ def calibrate_independent(
     seed: int = 0,
     tick: Progress = lambda n: None,
     shown: Sequence[Group] | None = None,
+    in_graph: bool = False,
+    note: Callable[[str], None] = lambda text: None,
 ) -> list[Calibration]:
     """Return the moments of every group on the inputs of the dense network.
 
     The inputs of the groups `shown` become outputs of the graph, at least these: which ones
-    do can change how onnxruntime rounds.
+    do can change how onnxruntime rounds. With `in_graph` the sums over columns are computed in
+    the graph where they can be, over all positions; `note` is told where they cannot and why.
 
     Cost: one forward pass, the unfolding of every tap and n d^2 flops per Gram; memory the
     Grams, one batch of taps and one unfolded chunk of 64 MiB. Activations are not kept.
+    In the graph: :func:`onnx_lobs.graph.gram_nodes.add_gram_outputs`.
     """
     shown = groups if shown is None else shown
-    wanted = sorted({(use.scope, use.input) for group in shown for use in group.uses})
-    session = Session(
-        with_outputs(model, wanted, tap_types(model, shown)),
-        folder=model.folder,
-        provider=provider,
-    )
+    wanted = [(use, group.layers[0].layout.columns) for group in shown for use in group.uses]
+    types = tap_types(model, shown)
+    session = show(model, wanted, types, provider, in_graph=in_graph, note=note)
     collectors = [Collector(model, group, n_batches, seed, towards=False) for group in groups]
     for index, feeds in enumerate(batches):
         values = session.run(feeds)
         for collector in collectors:
-            collector.add(index, lookup(values))
+            collector.add(index, lookup(values), made=session.made(values))
         tick(1)
     return [collector.result() for collector in collectors]
 
@@ -142,10 +143,18 @@ class Collector:
         index: int,
         own: Lookup,
         clean: Lookup | None = None,
+        *,
+        made: Made = not_made,
     ) -> None:
-        """Add batch `index`: the pruned network's input and, for a target, the dense one's."""
+        """Add batch `index`: the pruned network's input and, for a target, the dense one's.
+
+        What is `made`, sums without a target, is not computed from the input again.
+        """
         kept = self.held if is_held_out(index, self.n_batches) else self.fit
         for use, moments in zip(self.group.uses, kept, strict=True):
+            if (sums := made(use)) is not None:
+                moments.inputs.add(*sums)
+                continue
             x = own(use)
             if x.size == 0:
                 continue

@@ -128,6 +128,7 @@ def prune(
     sequential: opt.Sequential = DEFAULTS.sequential,
     damp: opt.Damp = DEFAULTS.damp,
     provider: opt.Provider = DEFAULTS.provider,
+    gram: opt.GramChoice = DEFAULTS.gram,
     memory: opt.Memory = None,
     scratch: opt.ScratchFolder = DEFAULTS.scratch,
     cache: opt.CacheFolder = DEFAULTS.cache,

@@ -32,6 +32,7 @@ METHOD_NAMES = (
 )
 EFFORTS = ("fast", "default", "best")
 ALLOCATIONS = ("auto", "uniform", "erk")
+GRAMS = ("auto", "numpy", "graph")
 FORMATS = ("dense", "sparse")
 LEAST_MEMORY = 1 << 20
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -85,6 +86,12 @@ class PruneConfig:
         Seeds synthetic data and every random choice. Same seed, same bytes.
     provider
         ``cpu``, ``cuda`` or the full name of an onnxruntime execution provider.
+    gram
+        What computes the Grams of independent mode: ``numpy`` from the activations; ``graph``:
+        onnxruntime, so that only d x d matrices leave the device; ``auto``: the graph on any
+        provider but cpu. NumPy reads at least 64 d random positions of a convolution, the
+        graph all. Other Grams, and those that the graph cannot compute, are NumPy's; the
+        report's warnings name the latter.
     storage
         ``dense`` or ``sparse``: how pruned weights are written (``--format``).
     input_shapes
@@ -121,6 +128,7 @@ class PruneConfig:
     batch_size: int = 32
     seed: int = 0
     provider: str = "cpu"
+    gram: str = "auto"
     storage: str = "dense"
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     memory: int | None = None
@@ -135,6 +143,7 @@ class PruneConfig:
         _check_choice("method", self.method, METHOD_NAMES)
         _check_choice("effort", self.effort, EFFORTS)
         _check_choice("allocation", self.allocation, ALLOCATIONS)
+        _check_choice("gram", self.gram, GRAMS)
         _check_choice("format", self.storage, FORMATS)
         for op in self.op_types:
             _check_choice("op type", op, OP_TYPES)

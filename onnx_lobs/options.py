@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onnx_lobs.config import ALLOCATIONS, EFFORTS, FORMATS, METHOD_NAMES, PruneConfig
+from onnx_lobs.config import ALLOCATIONS, EFFORTS, FORMATS, GRAMS, METHOD_NAMES, PruneConfig
 
 DEFAULTS = PruneConfig()
 NO_TEXTS: list[str] = []  # default of options that can be repeated
@@ -162,6 +162,15 @@ Provider = Annotated[
         "--provider",
         metavar="NAME",
         help="Where onnxruntime runs: cpu, cuda, or an execution provider's full name.",
+    ),
+]
+GramChoice = Annotated[
+    str,
+    _option(
+        _MACHINE,
+        "--gram",
+        metavar="|".join(GRAMS),
+        help="What computes the Grams of --independent; auto: the graph itself but on cpu.",
     ),
 ]
 Seed = Annotated[

@@ -24,7 +24,7 @@ from onnx_lobs.linalg.gram import Calibration
 from onnx_lobs.phases import Progress, Silent
 from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, SkipRecord, Totals
 from onnx_lobs.resume import Resume
-from onnx_lobs.schedule import calibrations, is_sequential, is_staged
+from onnx_lobs.schedule import calibrations, is_sequential, is_staged, uses_graph
 from onnx_lobs.scratch import Scratch, interruptible
 from onnx_lobs.steps import Solved, solve_one, write_one
 from onnx_lobs.workspace import ModelSource, Workspace, open_workspace
@@ -142,6 +142,7 @@ def _scratch(config: PruneConfig) -> Iterator[Scratch]:
 
 def _prune(work: Workspace, scratch: Scratch, name: str, progress: Progress) -> Report:
     started = time.perf_counter()
+    uses_graph(work)  # an impossible choice is an error before any work
     resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
     records = list(_solve(work, resume, scratch, progress))
     output = _evaluate(work, progress)

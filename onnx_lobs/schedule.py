@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from onnx_lobs.calibrate import Group, calibrate_independent, make_groups
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.graph.session import PROVIDER_NAMES
 from onnx_lobs.linalg.gram import Calibration
 from onnx_lobs.phases import Progress
 from onnx_lobs.resume import Resume
@@ -22,6 +24,25 @@ def is_sequential(work: Workspace) -> bool:
     """Whether layers see the pruned network's inputs."""
     wanted = work.config.sequential
     return METHODS[work.config.method].wants_sequential if wanted is None else wanted
+
+
+def uses_graph(work: Workspace) -> bool:
+    """Whether the graph itself computes the Grams that it can.
+
+    Raises
+    ------
+    ConfigError
+        When it is asked to in sequential mode, whose targets need two networks at once.
+    """
+    gram = work.config.gram
+    if is_sequential(work):
+        if gram == "graph":
+            raise ConfigError(
+                "gram 'graph' is not possible in sequential mode, which compares two networks; "
+                "add --independent (sequential=False), or use --gram numpy or auto"
+            )
+        return False
+    return gram == "graph" or (gram == "auto" and work.provider != PROVIDER_NAMES["cpu"])
 
 
 def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Progress) -> Found:
@@ -54,6 +75,11 @@ def is_staged(work: Workspace) -> bool:
 
 def _staged(work: Workspace, groups: Sequence[Group], resume: Resume, store: Store) -> Found:
     """Calibrate stage by stage on the dense network."""
+    if uses_graph(work):
+        work.warnings.append(
+            "all Grams were computed by NumPy: the weights exceed their share of --memory, and "
+            "a model that runs in stages computes none in its graph"
+        )
 
     def is_known(group: Group) -> bool:
         return resume.is_known(group) or resume.has_moments(group, groups)
@@ -80,7 +106,8 @@ def _one_pass(work: Workspace, part: Sequence[Group], resume: Resume, progress: 
         progress.start("calibrating", len(work.batches))
         made = calibrate_independent(
             work.dense, missing, work.batches,
-            shown=part, tick=progress.advance, **_options(work),
+            shown=part, tick=progress.advance, in_graph=uses_graph(work),
+            note=work.warnings.append, **_options(work),
         )  # fmt: skip
     for group, calibration in zip(missing, made, strict=True):
         resume.keep_moments(group, part, calibration)

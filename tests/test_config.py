@@ -20,6 +20,7 @@ from onnx_lobs import ConfigError, PruneConfig
         ({"method": "magic"}, "method 'magic' is unknown; choose one of joint"),
         ({"effort": "utmost"}, "effort 'utmost' is unknown; choose one of fast, default, best"),
         ({"allocation": "magic"}, "allocation 'magic' is unknown; choose one of auto"),
+        ({"gram": "gpu"}, "gram 'gpu' is unknown; choose one of auto, numpy, graph"),
         ({"storage": "zip"}, "format 'zip' is unknown; choose one of dense, sparse"),
         ({"op_types": ("LSTM",)}, "op type 'LSTM' is unknown"),
         ({"min_weights": -1}, "min_weights is -1; it must be at least 0"),

@@ -111,6 +111,17 @@ def test_another_sparsity_reuses_the_grams(tmp_path: Path, count: Count) -> None
     assert bytes_of(found) == bytes_of(prune(None, **options))
 
 
+def test_grams_from_the_graph_are_other_grams(tmp_path: Path, count: Count) -> None:
+    prune(tmp_path, sequential=False)
+    count.calibrated.clear()
+    first = prune(tmp_path, sequential=False, gram="graph")
+    assert len(count.calibrated) == 1
+    again = prune(tmp_path, sequential=False, gram="graph", sparsity=0.3)
+    assert len(count.calibrated) == 1
+    plain = [prune(None, sequential=False, gram="graph", sparsity=s) for s in (0.6, 0.3)]
+    assert [bytes_of(first), bytes_of(again)] == [bytes_of(result) for result in plain]
+
+
 def test_memory_that_makes_it_run_in_stages_keeps_grams_too(
     tmp_path: Path, count: Count, monkeypatch: pytest.MonkeyPatch
 ) -> None:

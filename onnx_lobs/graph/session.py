@@ -58,6 +58,9 @@ class Session:
         Full name from :func:`find_provider`.
     light
         Whether to load without optimising: quick, and external weights are only mapped.
+    exact
+        For graphs with sums (:mod:`onnx_lobs.graph.gram_nodes`): float32 products are in
+        float32 on GPUs too, and nodes run in the order in which they stand.
 
     Raises
     ------
@@ -74,18 +77,21 @@ class Session:
         folder: Path | None = None,
         provider: str = "CPUExecutionProvider",
         light: bool = False,
+        exact: bool = False,
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         if light:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.disable_prepacking", "1")
+        if exact:
+            options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         if folder is not None:
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", str(folder)
             )
         source = str(model) if isinstance(model, Path) else _serialize(model)
-        chain = list(dict.fromkeys([provider, "CPUExecutionProvider"]))
+        chain = _providers(provider, exact=exact)
         try:
             self._session = ort.InferenceSession(source, options, providers=chain)
         except ORT_ERRORS as error:
@@ -128,6 +134,13 @@ class Session:
     def _fitted(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
         wide = getattr(getattr(value, "dtype", None), "name", "") in ("float64", "bfloat16")
         return value.astype(np.float32) if wide and name in self._float32 else value
+
+
+def _providers(provider: str, *, exact: bool) -> list[str | tuple[str, dict[str, str]]]:
+    """Return the provider, with its options, and the CPU for what it cannot run."""
+    cuda, cpu = PROVIDER_NAMES["cuda"], PROVIDER_NAMES["cpu"]
+    own = (provider, {"use_tf32": "0"}) if exact and provider == cuda else provider
+    return [own] if own == cpu else [own, cpu]
 
 
 def _serialize(model: onnx.ModelProto) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import onnx
 from onnx import TensorProto
@@ -84,14 +84,3 @@ def _return(branch: onnx.GraphProto, source: str | None, result: str, elem_type:
     else:
         branch.node.append(onnx.helper.make_node("Identity", [source], [result]))
     branch.output.append(_value(result, elem_type))
-
-
-def with_outputs(
-    model: Model, wanted: Sequence[tuple[int, str]], types: Mapping[tuple[int, str], int]
-) -> onnx.ModelProto:
-    """Return a copy of the model whose outputs are just the wanted values."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model.proto)
-    del copy.graph.output[:]
-    expose(copy.graph, model, wanted, types)
-    return copy

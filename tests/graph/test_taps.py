@@ -8,11 +8,22 @@ from build_onnx import Array, branch, model, normal, run, value
 from onnx import ModelProto, TensorProto, helper
 
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.taps import tap_name, with_outputs
+from onnx_lobs.graph.taps import expose, tap_name
 
 NODE = helper.make_node
 X = normal(2, 5, 4)
 W = normal(1, 4, 4)
+
+
+def with_outputs(
+    index: Model, wanted: list[tuple[int, str]], types: dict[tuple[int, str], int]
+) -> ModelProto:
+    """A copy of the model whose outputs are just the wanted values."""
+    copy = ModelProto()
+    copy.CopyFrom(index.proto)
+    del copy.graph.output[:]
+    expose(copy.graph, index, wanted, types)
+    return copy
 
 
 def nested() -> ModelProto:
