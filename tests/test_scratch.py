@@ -17,7 +17,9 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.scratch import PREFIX, Scratch, interruptible
 
 CHILD = """
-    import sys, time
+    import signal, sys, time
+    # a shell lets its background jobs ignore it, and children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from onnx_lobs.scratch import Scratch, interruptible
     with interruptible():
         scratch = Scratch(sys.argv[1])
