@@ -179,23 +179,33 @@ def _transposed_conv(place: Place) -> Match | str:
     return Match(use, root, layout)
 
 
+def _one_constant(place: Place) -> tuple[Root, bool] | str:
+    """Return the one constant operand of a product and whether it is the right one, or why not."""
+    left = trace(place.model, place.scope, place.node.input[0])
+    right = trace(place.model, place.scope, place.node.input[1])
+    if isinstance(right, Root) and not isinstance(left, Root):
+        return right, True
+    if isinstance(left, Root) and not isinstance(right, Root):
+        return left, False
+    return _pair(place, left, right)
+
+
 def _gemm(place: Place) -> Match | str:
     node = place.node
-    right = trace(place.model, place.scope, node.input[1])
-    left = trace(place.model, place.scope, node.input[0])
-    if isinstance(right, Root) == isinstance(left, Root):
-        return _pair(place, left, right)
+    found = _one_constant(place)
+    if isinstance(found, str):
+        return found
+    root, constant_right = found
     alpha = cast(float, place.attribute("alpha", 1.0))
     if alpha == 0:
         return "its alpha is 0, so the weight has no effect"
     trans_a, trans_b = place.attribute("transA", 0), place.attribute("transB", 0)
-    if isinstance(right, Root):
-        root, tapped, transposed, rows_first = right, node.input[0], bool(trans_a), bool(trans_b)
+    if constant_right:
+        tapped, transposed, rows_first = node.input[0], bool(trans_a), bool(trans_b)
     else:
-        assert isinstance(left, Root)
-        root, tapped, transposed, rows_first = left, node.input[1], not trans_b, not trans_a
+        tapped, transposed, rows_first = node.input[1], not trans_b, not trans_a
     layout = matmul_layout(root.shape, rows_first)
-    shape = (layout.rows,) if isinstance(right, Root) else (layout.rows, 1)
+    shape = (layout.rows,) if constant_right else (layout.rows, 1)
     use = Use(
         node=place.label,
         op=node.op_type,
@@ -213,13 +223,10 @@ def _gemm(place: Place) -> Match | str:
 
 def _matmul(place: Place) -> Match | str:
     node = place.node
-    right = trace(place.model, place.scope, node.input[1])
-    left = trace(place.model, place.scope, node.input[0])
-    if isinstance(right, Root) == isinstance(left, Root):
-        return _pair(place, left, right)
-    constant_right = isinstance(right, Root)
-    root = right if isinstance(right, Root) else left
-    assert isinstance(root, Root)
+    found = _one_constant(place)
+    if isinstance(found, str):
+        return found
+    root, constant_right = found
     layout = matmul_layout(root.shape, rows_first=not constant_right)
     batch = root.shape[:-2]
     lead = batch if math.prod(batch) > 1 else ()

@@ -124,7 +124,8 @@ class Outcome:
     """A solved layer: weights before rounding, and how they came about.
 
     ``held_error`` is the relative error on the held-out batches of the weights fitted
-    without them; None when nothing was held out or the method does not refit.
+    without them, at the settings that these batches chose; None when nothing was held out or
+    the method does not refit.
     """
 
     weight: Array

@@ -24,7 +24,9 @@ class LayerRecord:
         mean square of the dense ones (about their mean where a bias absorbs it): 0 is
         perfect, 1 as bad as a constant. Of the weights as stored, after rounding.
     held_error
-        The same on batches that the solver did not see while it chose its settings, or None.
+        The same on batches that chose the damping and the target's share but neither the
+        zeros nor the weights, for weights fitted without them; slightly optimistic for that
+        choice. None when nothing was held out or the method does not refit.
     magnitude_error
         What `error` would be had the smallest weights been zeroed, as is usual.
     status, remedy
