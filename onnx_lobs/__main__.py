@@ -1,6 +1,6 @@
 """``python -m onnx_lobs``: the command line."""
 
-from onnx_lobs.cli import main
+from onnx_lobs.cli.main import main
 
 if __name__ == "__main__":
     main()

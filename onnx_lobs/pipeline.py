@@ -12,20 +12,20 @@ from typing import Any
 
 import onnx
 
-from onnx_lobs.calibrate import Group
+from onnx_lobs.calibration.independent import Group
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.deliver import stamp, write_model
 from onnx_lobs.errors import ConfigError, layer_context
-from onnx_lobs.evaluate import output_error, top1
+from onnx_lobs.evaluation.output import output_error, top1
 from onnx_lobs.graph.save import check_output, model_files
 from onnx_lobs.graph.staged import open_session
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.memory.scratch import Scratch, interruptible
 from onnx_lobs.phases import Progress, Silent
 from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, SkipRecord, Totals
-from onnx_lobs.resume import Resume
+from onnx_lobs.resume.state import Resume
 from onnx_lobs.schedule import calibrations, is_sequential, is_staged, uses_graph
-from onnx_lobs.scratch import Scratch, interruptible
 from onnx_lobs.steps import Solved, solve_one, write_one
 from onnx_lobs.workspace import ModelSource, Workspace, open_workspace
 
@@ -85,7 +85,7 @@ def prune(
     Notes
     -----
     Cost: two forward passes over the data, one Gram per layer (n d² flops), the method per
-    layer. Memory: :mod:`onnx_lobs.calibrate`.
+    layer. Memory: :mod:`onnx_lobs.calibration.independent`.
     """
     config = _config(options)
     with _scratch(config) as scratch:

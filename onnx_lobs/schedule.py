@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from onnx_lobs.calibrate import Group, calibrate_independent, make_groups
+from onnx_lobs.calibration.independent import Group, calibrate_independent, make_groups
+from onnx_lobs.calibration.sequential import calibrate_sequential
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.session import PROVIDER_NAMES
 from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.memory.store import Store
 from onnx_lobs.phases import Progress
-from onnx_lobs.resume import Resume
-from onnx_lobs.scratch import Scratch
-from onnx_lobs.sequential import calibrate_sequential
+from onnx_lobs.resume.state import Resume
 from onnx_lobs.solvers import METHODS
-from onnx_lobs.store import Store
 from onnx_lobs.workspace import Workspace
 
 Found = Iterator[tuple[Group, Calibration | None]]

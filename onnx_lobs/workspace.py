@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnx_lobs.allocate import Slot, allocate
+from onnx_lobs.allocation.rules import Slot, allocate
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.data.files import find_beside, find_test_beside
 from onnx_lobs.data.reader import Batches, input_specs, open_data
@@ -25,11 +25,11 @@ from onnx_lobs.graph.session import find_provider
 from onnx_lobs.graph.tensors import is_external, raw_size
 from onnx_lobs.layers.find import Selection, find_layers, matcher
 from onnx_lobs.layers.layer import Layer, Skip
-from onnx_lobs.memory import Room, share_out
+from onnx_lobs.memory.scratch import Scratch, writing
+from onnx_lobs.memory.shares import Room, share_out
 from onnx_lobs.pattern import NM, Pattern, parse_pattern
 from onnx_lobs.report.record import SkipRecord
 from onnx_lobs.rewrite import add_biases
-from onnx_lobs.scratch import Scratch, writing
 
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
 SYNTHETIC_SAMPLES = 64

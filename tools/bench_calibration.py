@@ -114,10 +114,10 @@ def run_forward(work: Workspace) -> tuple[float, float, float]:
 
 def run_calibration(work: Workspace) -> tuple[float, float, float]:
     """Return the seconds, 0, and the flops of all Grams as the pipeline would compute them."""
+    from onnx_lobs.memory.scratch import Scratch
     from onnx_lobs.phases import Silent
-    from onnx_lobs.resume import Resume
+    from onnx_lobs.resume.state import Resume
     from onnx_lobs.schedule import calibrations, is_sequential, is_staged
-    from onnx_lobs.scratch import Scratch
 
     resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
     scratch = Scratch(None)

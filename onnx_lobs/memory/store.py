@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_lobs.scratch import Scratch, writing
+from onnx_lobs.memory.scratch import Scratch, writing
 
 Array = NDArray[Any]
 SMALL = 1 << 12  # bytes; what is smaller stays in memory

@@ -17,10 +17,10 @@ import typer
 from typer.core import TyperGroup
 
 import onnx_lobs
-from onnx_lobs import options as opt
+from onnx_lobs.cli import options as opt
+from onnx_lobs.cli.options import DEFAULTS
+from onnx_lobs.cli.parse import to_config
 from onnx_lobs.errors import DataError, LobsError
-from onnx_lobs.options import DEFAULTS
-from onnx_lobs.parse import to_config
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -212,8 +212,8 @@ class Screen:
 
 def _prune(files: Files, config: PruneConfig, screen: Screen) -> int:
     """Run the pipeline, show and write its report; return the exit code."""
+    from onnx_lobs.cli.progress import show_bars
     from onnx_lobs.pipeline import prune_file
-    from onnx_lobs.progress import show_bars
     from onnx_lobs.report.text import render_report
     from onnx_lobs.report.write import check_report, write_report
 

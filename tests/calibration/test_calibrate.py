@@ -10,14 +10,14 @@ import pytest
 from build_onnx import Array, branch, model, normal, run, value
 from onnx import ModelProto, TensorProto, helper
 
-from onnx_lobs import calibrate
-from onnx_lobs.calibrate import Group, calibrate_independent, is_held_out, make_groups
+from onnx_lobs.calibration import independent as calibrate
+from onnx_lobs.calibration.independent import Group, calibrate_independent, is_held_out, make_groups
+from onnx_lobs.calibration.sequential import calibrate_sequential
 from onnx_lobs.errors import DataError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.tensors import write_tensor
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.linalg.gram import Calibration, Moments
-from onnx_lobs.sequential import calibrate_sequential
 
 NODE = helper.make_node
 CPU = "CPUExecutionProvider"

@@ -13,14 +13,14 @@ import pytest
 from build_onnx import model, normal, value
 from onnx import ModelProto, helper
 
-from onnx_lobs.calibrate import calibrate_independent, make_groups
+from onnx_lobs.calibration.independent import calibrate_independent, make_groups
+from onnx_lobs.calibration.sequential import calibrate_sequential
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.linalg.gram import Calibration
-from onnx_lobs.scratch import Scratch
-from onnx_lobs.sequential import calibrate_sequential
-from onnx_lobs.store import Overlay, Store
+from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.memory.store import Overlay, Store
 
 CPU = "CPUExecutionProvider"
 BIG = 5000  # elements; even as bytes too many to be kept in memory regardless

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from onnx_lobs import scratch as scratch_module
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.scratch import PREFIX, Scratch, interruptible
+from onnx_lobs.memory import scratch as scratch_module
+from onnx_lobs.memory.scratch import PREFIX, Scratch, interruptible
 
 CHILD = """
     import signal, sys, time
     # a shell lets its background jobs ignore it, and children inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from onnx_lobs.scratch import Scratch, interruptible
+    from onnx_lobs.memory.scratch import Scratch, interruptible
     with interruptible():
         scratch = Scratch(sys.argv[1])
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from onnx_lobs.calibrate import (
+from onnx_lobs.calibration.independent import (
     Array,
     Collector,
     Feeds,
@@ -26,8 +26,8 @@ from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.stages import Stage, cut, is_touched, stage_of, stage_session
 from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.gram import Calibration
-from onnx_lobs.scratch import Scratch
-from onnx_lobs.store import Overlay, Store, Values
+from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.memory.store import Overlay, Store, Values
 
 
 def calibrate_sequential(
@@ -50,10 +50,10 @@ def calibrate_sequential(
     dense, pruned
         Execution copies of one model. The caller writes the solved weights of a yielded
         group into `pruned` and then asks for the next one. Without `pruned` the moments are
-        those of :func:`onnx_lobs.calibrate.calibrate_independent`, but only one stage and
-        the Grams of one layer are in memory at a time.
+        those of :func:`~onnx_lobs.calibration.independent.calibrate_independent`, but only one
+        stage and the Grams of one layer are in memory at a time.
     groups
-        From :func:`onnx_lobs.calibrate.make_groups`.
+        From :func:`onnx_lobs.calibration.independent.make_groups`.
     batches
         Read once, and once more where a weight is tied.
     store

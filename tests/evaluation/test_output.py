@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_lobs.errors import DataError
-from onnx_lobs.evaluate import output_error, top1
+from onnx_lobs.evaluation.output import output_error, top1
 from onnx_lobs.graph.session import Session
 
 Array = np.ndarray[Any, np.dtype[Any]]

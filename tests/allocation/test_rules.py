@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnx_lobs.allocate import AUTO_ERK, Slot, allocate
+from onnx_lobs.allocation.rules import AUTO_ERK, Slot, allocate
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.pattern import NM, Unstructured
 

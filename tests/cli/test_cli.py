@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import onnx_lobs
 import onnx_lobs.inspection
 import onnx_lobs.pipeline
-from onnx_lobs.cli import main, with_verb
+from onnx_lobs.cli.main import main, with_verb
 from onnx_lobs.config import METHOD_NAMES, PruneConfig
 from onnx_lobs.errors import ConfigError, DataError, LobsError, ModelError, SolverError
 from onnx_lobs.inspection import Inspection, LayerRow
@@ -381,7 +381,7 @@ def test_python_m_tells_the_version(run: Run) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys, onnx_lobs.cli as cli\n"
+        "import sys, onnx_lobs.cli.main as cli\n"
         "try: cli.main(['--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'onnx', 'onnxruntime', 'scipy'} & set(sys.modules)), file=sys.stderr)"

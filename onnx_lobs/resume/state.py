@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_lobs import calibrate
-from onnx_lobs.cache import Cache, Entry
-from onnx_lobs.calibrate import Group
-from onnx_lobs.fingerprint import data_hash, digest, model_hash, options_hash, program_hash
+from onnx_lobs.calibration import independent
+from onnx_lobs.calibration.independent import Group
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.gram import Calibration, Gram, Moments
 from onnx_lobs.report.record import LayerRecord
+from onnx_lobs.resume.cache import Cache, Entry
+from onnx_lobs.resume.fingerprint import data_hash, digest, model_hash, options_hash, program_hash
 from onnx_lobs.steps import Solved
 from onnx_lobs.workspace import Workspace, layer_key
 
@@ -62,7 +62,11 @@ class Resume:
         self._pending: list[str] = []
         if self.cache is None:
             return
-        positions = calibrate.CHUNK_BYTES, calibrate.COLUMNS_PER_INPUT, calibrate.LEAST_COLUMNS
+        positions = (
+            independent.CHUNK_BYTES,
+            independent.COLUMNS_PER_INPUT,
+            independent.LEAST_COLUMNS,
+        )
         hashes = program_hash(), model_hash(work.loaded), data_hash(work.batches)
         run = (*hashes, staged, positions)
         self._solve_base = digest(run, options_hash(work.config, _WORKING))

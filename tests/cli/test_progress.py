@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from onnx_lobs.progress import show_bars
+from onnx_lobs.cli.progress import show_bars
 
 
 class Terminal(io.StringIO):

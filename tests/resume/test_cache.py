@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from build_onnx import normal
 
-from onnx_lobs import cache as cache_module
-from onnx_lobs.cache import Cache, Entry
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.resume import cache as cache_module
+from onnx_lobs.resume.cache import Cache, Entry
 
 ENTRY = Entry({"a": normal(1, 5, 4), "b": np.arange(3)}, {"count": 7, "ratio": 0.1})
 

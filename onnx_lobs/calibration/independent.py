@@ -1,7 +1,7 @@
 """From batches to second moments: run the model, tap the layers' inputs, keep only the Grams.
 
-Here all taps are read in one pass over the dense network; :mod:`onnx_lobs.sequential` reads
-them layer by layer while the network is pruned.
+Here all taps are read in one pass over the dense network;
+:mod:`onnx_lobs.calibration.sequential` reads them layer by layer while the network is pruned.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from onnx_lobs.calibration.in_graph import Made, not_made, show
 from onnx_lobs.errors import DataError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.taps import tap_name
-from onnx_lobs.in_graph import Made, not_made, show
 from onnx_lobs.layers.layer import Layer, Use
 from onnx_lobs.linalg.conv_gram import conv_gram, is_faster
 from onnx_lobs.linalg.gram import Calibration, Gram, Moments, TargetMoments

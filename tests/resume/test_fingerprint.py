@@ -11,8 +11,8 @@ from build_onnx import Array, normal, one_node
 
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.data.batches import Batches
-from onnx_lobs.fingerprint import data_hash, digest, model_hash, options_hash, program_hash
 from onnx_lobs.graph.load import load_model
+from onnx_lobs.resume.fingerprint import data_hash, digest, model_hash, options_hash, program_hash
 
 
 def batches(*arrays: Array, name: str = "x") -> Batches:

@@ -197,7 +197,8 @@ CHILD = """
     from onnx_lobs.pipeline import prune_file
     from onnx_lobs.graph.load import load_model
     model, out, base, slow, mode = sys.argv[1:]
-    from onnx_lobs import pipeline, store
+    from onnx_lobs import pipeline
+    from onnx_lobs.memory import store
     import time
     solve = pipeline.solve_one
     store.SMALL = 0

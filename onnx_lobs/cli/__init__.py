@@ -1,0 +1,1 @@
+"""The command line: verbs, options, progress bars. The only package that prints."""

@@ -1,0 +1,1 @@
+"""What --cache keeps of a run, and under which keys."""
