@@ -31,7 +31,8 @@ METHOD_NAMES = (
     "random",
 )
 EFFORTS = ("fast", "default", "best")
-ALLOCATIONS = ("auto", "uniform", "erk")
+ALLOCATIONS = ("auto", "uniform", "erk", "global")
+BUDGETS = ("weights", "bytes", "macs")
 GRAMS = ("auto", "numpy", "graph")
 FORMATS = ("dense", "sparse")
 LEAST_MEMORY = 1 << 20
@@ -60,9 +61,14 @@ class PruneConfig:
     refit
         Whether the exact least-squares refit ends the method; None: as it was made.
     allocation
-        How zeros are shared between layers: ``uniform``, ``erk`` (density of a layer
-        proportional to the sum over the product of its dimensions), or ``auto``: uniform up
-        to 80 % zeros, erk above.
+        How zeros are shared between layers: ``uniform``; ``erk`` (density of a layer
+        proportional to the sum over the product of its dimensions); ``global``: the least sum
+        of the layers' error curves, each times what the network's output was measured to
+        make of it; ``auto``: the best of these and of several in between, tried on
+        calibration samples that were held out.
+    budget
+        What `sparsity` is a fraction of: ``weights``; ``bytes`` as stored; or ``macs``,
+        multiplications per sample.
     include, exclude
         Patterns on layer and node names: shell globs, or ``re:`` and a regular
         expression. A pattern that matches nothing is an error. What is included by name
@@ -118,6 +124,7 @@ class PruneConfig:
     effort: str = "default"
     refit: bool | None = None
     allocation: str = "auto"
+    budget: str = "weights"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     op_types: tuple[str, ...] = OP_TYPES
@@ -143,6 +150,7 @@ class PruneConfig:
         _check_choice("method", self.method, METHOD_NAMES)
         _check_choice("effort", self.effort, EFFORTS)
         _check_choice("allocation", self.allocation, ALLOCATIONS)
+        _check_choice("budget", self.budget, BUDGETS)
         _check_choice("gram", self.gram, GRAMS)
         _check_choice("format", self.storage, FORMATS)
         for op in self.op_types:

@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 
+from onnx_lobs.budgets import plan_budgets
 from onnx_lobs.calibration.independent import Group
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.deliver import stamp, write_model
@@ -143,6 +144,7 @@ def _scratch(config: PruneConfig) -> Iterator[Scratch]:
 def _prune(work: Workspace, scratch: Scratch, name: str, progress: Progress) -> Report:
     started = time.perf_counter()
     uses_graph(work)  # an impossible choice is an error before any work
+    allocation = plan_budgets(work, scratch, progress)
     resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
     records = list(_solve(work, resume, scratch, progress))
     output = _evaluate(work, progress)
@@ -160,6 +162,7 @@ def _prune(work: Workspace, scratch: Scratch, name: str, progress: Progress) -> 
         skipped=tuple(work.skips),
         totals=totals,
         output=output,
+        allocation=allocation,
         warnings=(*work.warnings, *resume.warnings),
     )
 
@@ -169,18 +172,14 @@ def _solve(
 ) -> Iterator[LayerRecord]:
     """Calibrate and solve every layer, in graph order; the models change as it goes."""
     for group, calibration in calibrations(work, resume, scratch, progress):
-        first = 0
-        for layer in group.layers:
-            rows = slice(first, first + layer.layout.rows)
-            first += layer.layout.rows
-            part = None if calibration is None else calibration.rows(rows)
+        for layer, part in group.parts(calibration):
             solved = _solved(work, resume, group, layer, part)
             if solved is not None:
                 write_one(work, layer, solved)
                 resume.note(group, layer, solved)
                 yield solved.record
             progress.advance()
-        del calibration, part  # before the next group's are made
+        part = calibration = None  # before the next group's are made
 
 
 def _solved(

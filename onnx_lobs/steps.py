@@ -44,7 +44,7 @@ def solve_one(work: Workspace, layer: Layer, calibration: Calibration) -> Solved
         When the layer's problem has no solution.
     """
     started = time.perf_counter()
-    task = _task(work, layer, calibration)
+    task = make_task(work, layer, calibration)
     zeros_before = int((task.weight == 0).sum())
     none = (None,) * len(layer.uses)
     if task.n_prune == 0:
@@ -68,7 +68,8 @@ def write_one(work: Workspace, layer: Layer, solved: Solved) -> None:
                 write_bias(model, use, layer, change)
 
 
-def _task(work: Workspace, layer: Layer, calibration: Calibration) -> LayerTask:
+def make_task(work: Workspace, layer: Layer, calibration: Calibration) -> LayerTask:
+    """Return what is asked of a layer, with the options and zeros of the run."""
     config = work.config
     tensor = work.result.constant(work.result.scopes[layer.scope], layer.weight)
     assert tensor is not None

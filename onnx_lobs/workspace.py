@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnx_lobs.allocation.rules import Slot, allocate
+from onnx_lobs.allocation.rules import RULES, Slot, allocate, default_rule
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.data.files import find_beside, find_test_beside
 from onnx_lobs.data.reader import Batches, input_specs, open_data
@@ -118,7 +118,7 @@ def open_workspace(
         layers=_real_dtypes(layers, result),
         skips=[skip_record(skip) for skip in skips],
         pattern=pattern,
-        budgets=_budgets(layers, config, pattern),
+        budgets=_first_budgets(layers, config, pattern),
         batches=batches,
         test=scored,
         provider=provider,
@@ -254,8 +254,14 @@ def wanted_sparsity(config: PruneConfig, pattern: Pattern) -> float:
     return own
 
 
-def _budgets(layers: Sequence[Layer], config: PruneConfig, pattern: Pattern) -> dict[str, int]:
-    """Return the number of zeros of each layer by its key."""
+def make_slots(layers: Sequence[Layer], config: PruneConfig) -> list[Slot]:
+    """Return the layers as the allocation sees them.
+
+    Raises
+    ------
+    ConfigError
+        When a pattern of ``layer_sparsity`` matches no layer.
+    """
     fixed: dict[str, float] = {}
     for wanted, value in config.layer_sparsity.items():
         test = matcher(wanted)
@@ -278,7 +284,20 @@ def _budgets(layers: Sequence[Layer], config: PruneConfig, pattern: Pattern) -> 
                 fixed.get(layer_key(layer)),
             )
         )
-    zeros = allocate(slots, wanted_sparsity(config, pattern), config.allocation, pattern)
+    return slots
+
+
+def _first_budgets(
+    layers: Sequence[Layer], config: PruneConfig, pattern: Pattern
+) -> dict[str, int]:
+    """Return the zeros of each layer by its key, by a rule; what is measured comes later."""
+    sparsity = wanted_sparsity(config, pattern)
+    rule = config.allocation if config.allocation in RULES else default_rule(sparsity)
+    return by_key(layers, allocate(make_slots(layers, config), sparsity, rule, pattern))
+
+
+def by_key(layers: Sequence[Layer], zeros: Sequence[int]) -> dict[str, int]:
+    """Return numbers of zeros by the key of their layer."""
     return {layer_key(layer): n for layer, n in zip(layers, zeros, strict=True)}
 
 

@@ -55,6 +55,14 @@ class Group:
         """Whether one weight has several uses."""
         return len(self.uses) > 1
 
+    def parts(self, calibration: Calibration | None) -> Iterator[tuple[Layer, Calibration | None]]:
+        """Yield each layer with its own part of the group's moments."""
+        first = 0
+        for layer in self.layers:
+            rows = slice(first, first + layer.layout.rows)
+            first += layer.layout.rows
+            yield layer, None if calibration is None else calibration.rows(rows)
+
 
 def make_groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
     """Group layers with the same tap; a tied layer is a group of its own. In graph order."""
@@ -244,6 +252,16 @@ class Collector:
                     "on the calibration data; check the data's scale, or exclude the layer"
                 )
         return Calibration(tuple(self.fit), tuple(self.held))
+
+
+def columns_per_sample(
+    model: Model, groups: Sequence[Group], feeds: Feeds, samples: int, provider: str
+) -> list[float]:
+    """Return how many columns of data a sample gives each group, by one run of `samples`."""
+    wanted = [(use, group.layers[0].layout.columns) for group in groups for use in group.uses]
+    found = lookup(show(model, wanted, tap_types(model, groups), provider).run(feeds))
+    totals = [sum(use.n_columns(found(use).shape) for use in group.uses) for group in groups]
+    return [total / samples for total in totals]
 
 
 def is_held_out(index: int, n_batches: int) -> bool:

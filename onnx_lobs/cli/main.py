@@ -118,6 +118,7 @@ def prune(
     pattern: opt.Pattern = DEFAULTS.pattern,
     layer_sparsity: opt.LayerSparsity = opt.NO_TEXTS,
     allocation: opt.Allocation = DEFAULTS.allocation,
+    budget: opt.Budget = DEFAULTS.budget,
     include: opt.Include = opt.NO_TEXTS,
     exclude: opt.Exclude = opt.NO_TEXTS,
     op_types: opt.OpTypes = opt.OP_TYPES,

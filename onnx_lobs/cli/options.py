@@ -11,7 +11,15 @@ from typing import Annotated, Any
 
 import typer
 
-from onnx_lobs.config import ALLOCATIONS, EFFORTS, FORMATS, GRAMS, METHOD_NAMES, PruneConfig
+from onnx_lobs.config import (
+    ALLOCATIONS,
+    BUDGETS,
+    EFFORTS,
+    FORMATS,
+    GRAMS,
+    METHOD_NAMES,
+    PruneConfig,
+)
 
 DEFAULTS = PruneConfig()
 NO_TEXTS: list[str] = []  # default of options that can be repeated
@@ -81,7 +89,17 @@ Allocation = Annotated[
         _WHAT,
         "--allocation",
         metavar="|".join(ALLOCATIONS),
-        help="How zeros are shared: the same fraction everywhere, or fewer in small layers (erk).",
+        help="How zeros are shared between layers: the same fraction everywhere; fewer in small "
+        "layers (erk); by measured curves and sensitivities (global); auto tries them all.",
+    ),
+]
+Budget = Annotated[
+    str,
+    _option(
+        _WHAT,
+        "--budget",
+        metavar="|".join(BUDGETS),
+        help="What --sparsity is a fraction of: weights, bytes as stored, or multiplications.",
     ),
 ]
 Include = Annotated[

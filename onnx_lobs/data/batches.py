@@ -50,6 +50,22 @@ class Batches:
         """Number of samples in all batches together."""
         return sum(self.sizes)
 
+    def pick(self, indices: Iterable[int]) -> Batches:
+        """Return some of the batches, in the order of `indices`."""
+        chosen = [int(index) for index in indices]
+        ends = np.cumsum(self.sizes)
+        labels = None
+        if self.labels is not None:
+            parts = [self.labels[ends[i] - self.sizes[i] : ends[i]] for i in chosen]
+            labels = np.concatenate(parts)
+        return Batches(
+            lambda i: self.load(chosen[i]),
+            tuple(self.sizes[i] for i in chosen),
+            f"{len(chosen)} batches of {self.origin}",
+            self.synthetic,
+            labels,
+        )
+
 
 @dataclass(frozen=True)
 class Item:

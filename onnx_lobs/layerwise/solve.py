@@ -26,6 +26,7 @@ from onnx_lobs.layerwise.task import (
     excess,
 )
 from onnx_lobs.solvers import METHODS, Problem, refit_mask, solve
+from onnx_lobs.solvers.curves import error_curve
 from onnx_lobs.solvers.room import least_memory
 
 FIRST_MIX = 0.5
@@ -89,6 +90,48 @@ def solve_layer(task: LayerTask) -> Outcome:
         choice.held_error,
         info,
     )
+
+
+def solve_quickly(task: LayerTask) -> Outcome:
+    """Prune one layer as fast as can be without losing what distinguishes layers: for trials.
+
+    SparseGPT, or gradient steps for patterns it cannot do, aiming half-way at the dense target,
+    with the bias change that goes with the result and no refit. Raises as :func:`solve_layer`.
+
+    Notes
+    -----
+    Cost: d³ for the factor, and 2 m d² flops.
+    """
+    sums = task.sums
+    damp = task.damp if task.damp is not None else default_damp(sums.count, task.weight.shape[2])
+    problem = _problem(task, sums, damp, FIRST_MIX if task.has_target else 0.0)
+    able = isinstance(task.pattern, METHODS["sparsegpt"].patterns)
+    solution = solve(problem, "sparsegpt" if able else "iht", refit=False)
+    changes = bias_changes(task, solution.weight)
+    return Outcome(solution.weight, changes, solution.status, damp, None, None, {})
+
+
+def loss_curve(task: LayerTask, shares: Array, most_rows: int) -> Array:
+    """Return the relative error of exact elimination at fractions of zeros.
+
+    Parameters
+    ----------
+    task
+        The layer; its pattern must have counts to choose from. Not modified.
+    shares
+        (points,) in [0, 1], ascending.
+    most_rows
+        Rows that stand for all.
+
+    Returns
+    -------
+    (points,), 0 at no zeros and not descending: error over the energy of the dense outputs.
+    """
+    sums = task.sums
+    damp = task.damp if task.damp is not None else default_damp(sums.count, task.weight.shape[2])
+    problem = _problem(task, sums, damp, 0.0)
+    curve = error_curve(problem, shares=shares, most_rows=most_rows)
+    return np.asarray(curve.error / max(problem.energy, np.finfo(np.float64).tiny))
 
 
 def _problem(task: LayerTask, sums: Sums, damp: float, mix: float) -> Problem:

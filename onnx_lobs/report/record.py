@@ -118,6 +118,35 @@ class OutputRecord:
 
 
 @dataclass(frozen=True)
+class AllocationRecord:
+    """How the zeros of each layer were chosen by measurement.
+
+    Parameters
+    ----------
+    chosen
+        Name of the allocation.
+    budget
+        What the sparsity is a fraction of.
+    errors
+        Relative output error of the trials by their name, on samples that they were not fitted
+        to: of quick runs, so larger than the run's own.
+    sensitivity
+        By layer: the output's relative error over the layer's own, that layer alone pruned.
+    trials
+        Quick runs made.
+    seconds
+        Time for all of it.
+    """
+
+    chosen: str
+    budget: str
+    errors: dict[str, float]
+    sensitivity: dict[str, float]
+    trials: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Report:
     """The record of a run."""
 
@@ -128,6 +157,7 @@ class Report:
     skipped: tuple[SkipRecord, ...]
     totals: Totals
     output: OutputRecord
+    allocation: AllocationRecord | None = None
     warnings: tuple[str, ...] = ()
     output_path: str | None = None
 

@@ -18,7 +18,7 @@ from onnx_lobs.report.numbers import (
     format_percent,
     format_score,
 )
-from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, Totals
+from onnx_lobs.report.record import AllocationRecord, LayerRecord, OutputRecord, Report, Totals
 from onnx_lobs.report.skips import skip_table
 from onnx_lobs.report.table import Name, plain_table
 
@@ -97,7 +97,8 @@ def _summary(report: Report) -> Table:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     grid.add_row("calibrated on", Text(report.data))
-    for label, value in (*_totals(report.totals), *_output(report.output)):
+    details = *_totals(report.totals), *_allocation(report.allocation), *_output(report.output)
+    for label, value in details:
         grid.add_row(label, Text(value))
     grid.add_row("time", f"{report.totals.seconds:.1f} s")
     return grid
@@ -110,6 +111,12 @@ def _totals(totals: Totals) -> Iterator[tuple[str, str]]:
         if sizes is not None:
             before, after = map(format_bytes, sizes)
             yield label, f"{before} -> {after} ({format_change(*sizes)})"
+
+
+def _allocation(record: AllocationRecord | None) -> Iterator[tuple[str, str]]:
+    if record is not None:
+        cost = f"{record.trials} trials, {record.seconds:.1f} s"
+        yield "zeros shared by", f"{record.chosen} ({cost})"
 
 
 def _output(output: OutputRecord) -> Iterator[tuple[str, str]]:

@@ -26,12 +26,17 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
 
 
+def package_folder() -> Path:
+    """Return the folder of all of this package's code."""
+    return Path(__file__).parents[1]
+
+
 @cache
 def program_hash() -> str:
     """Return a hash of this package's code and of the libraries that compute."""
     import onnxruntime
 
-    root = Path(__file__).parent
+    root = package_folder()
     hasher = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         hasher.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())

@@ -25,8 +25,8 @@ from onnx_lobs.workspace import Workspace, layer_key
 _WORKING = ("cache", "scratch", "memory", "storage")
 # Options that the moments of the dense network do not depend on; new options count at first.
 _SOLVING = (
-    "sparsity", "layer_sparsity", "pattern", "method", "effort", "refit", "allocation", "include",
-    "exclude", "op_types", "min_weights", "damp", "sequential",
+    "sparsity", "layer_sparsity", "pattern", "method", "effort", "refit", "allocation", "budget",
+    "include", "exclude", "op_types", "min_weights", "damp", "sequential",
 )  # fmt: skip
 
 

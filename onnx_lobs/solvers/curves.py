@@ -30,7 +30,12 @@ class ErrorCurve:
     error: FloatArray
 
 
-def error_curve(problem: Problem, points: int = 101, most_rows: int | None = None) -> ErrorCurve:
+def error_curve(
+    problem: Problem,
+    points: int = 101,
+    most_rows: int | None = None,
+    shares: FloatArray | None = None,
+) -> ErrorCurve:
     """Return E(k) of exact elimination at evenly spaced k from none to all zeros.
 
     Parameters
@@ -42,6 +47,8 @@ def error_curve(problem: Problem, points: int = 101, most_rows: int | None = Non
     most_rows
         Take this many evenly spaced rows of each group and scale their curve up, for layers on
         which the whole elimination is too long; None: all rows.
+    shares
+        Fractions of zeros in [0, 1], ascending, in place of evenly spaced ones.
 
     Raises
     ------
@@ -62,7 +69,7 @@ def error_curve(problem: Problem, points: int = 101, most_rows: int | None = Non
     costs = _merged_costs(part, scaled)
     free = part.weight if part.cross is None else part.target @ part.inverse
     total = np.append(0.0, np.cumsum(costs)) + max(error(part, free), 0.0)
-    share = np.linspace(0, 1, points)
+    share = np.linspace(0, 1, points) if shares is None else np.asarray(shares, dtype=np.float64)
     factor = problem.weight.size / max(part.weight.size, 1)
     values = factor * np.interp(share * costs.size, np.arange(costs.size + 1), total)
     return ErrorCurve(np.rint(share * problem.weight.size).astype(np.int64), values)

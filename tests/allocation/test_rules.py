@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnx_lobs.allocation.rules import AUTO_ERK, Slot, allocate
+from onnx_lobs.allocation.rules import ERK_FROM, Slot, allocate, default_rule
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.pattern import NM, Unstructured
 
 LENET = [Slot((1, 300, 784)), Slot((1, 100, 300)), Slot((1, 10, 100))]
 
 
-@pytest.mark.parametrize("rule", ["uniform", "erk", "auto"])
+@pytest.mark.parametrize("rule", ["uniform", "erk"])
 @pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.333, 0.5, 0.93, 0.999])
 def test_zeros_add_up_to_the_sparsity_exactly(rule: str, sparsity: float) -> None:
     zeros = allocate(LENET, sparsity, rule, Unstructured())
@@ -49,11 +49,21 @@ def test_erk_leaves_a_small_layer_dense_and_the_rest_exact() -> None:
     assert zeros[2] == 0
 
 
-@pytest.mark.parametrize(("sparsity", "rule"), [(AUTO_ERK, "uniform"), (0.9, "erk")])
-def test_auto_is_uniform_up_to_the_limit_and_erk_above(sparsity: float, rule: str) -> None:
-    assert allocate(LENET, sparsity, "auto", Unstructured()) == allocate(
-        LENET, sparsity, rule, Unstructured()
-    )
+@pytest.mark.parametrize(("sparsity", "rule"), [(ERK_FROM, "uniform"), (0.9, "erk")])
+def test_without_measurement_zeros_are_uniform_up_to_a_limit_and_erk_above(
+    sparsity: float, rule: str
+) -> None:
+    assert default_rule(sparsity) == rule
+
+
+@pytest.mark.parametrize("rule", ["uniform", "erk"])
+def test_zeros_save_the_share_of_a_cost_that_differs_between_layers(rule: str) -> None:
+    slots = [Slot((1, 40, 90), unit=100.0), Slot((1, 100, 300)), Slot((1, 50, 100), unit=7.0)]
+    zeros = allocate(slots, 0.7, rule, Unstructured())
+    saved = sum(n * slot.unit for n, slot in zip(zeros, slots, strict=True))
+    total = sum(slot.size * slot.unit for slot in slots)
+    # one weight of each layer may be rounded
+    assert saved == pytest.approx(0.7 * total, abs=sum(slot.unit for slot in slots))
 
 
 def test_a_fixed_layer_gets_its_own_sparsity_and_the_others_theirs() -> None:
@@ -68,5 +78,5 @@ def test_a_pattern_gets_counts_that_it_can_hold() -> None:
 
 
 def test_an_unknown_rule_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'magic' is unknown; choose auto, uniform or erk"):
+    with pytest.raises(ConfigError, match="'magic' is unknown; choose uniform or erk"):
         allocate(LENET, 0.5, "magic", Unstructured())

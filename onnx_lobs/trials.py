@@ -1,0 +1,133 @@
+"""Quick runs of the whole network, to see what a choice of zeros does to its output.
+
+A trial prunes a copy of the network layer by layer, each on the inputs that the pruned layers
+before it give and towards the dense network, as a real run does, but with a quick method on few
+samples; its error is that of the outputs on other samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import onnx
+
+from onnx_lobs.data.batches import Batches
+from onnx_lobs.evaluation.output import output_error
+from onnx_lobs.graph.model import Model
+from onnx_lobs.graph.staged import open_session
+from onnx_lobs.layers.layer import Layer
+from onnx_lobs.layerwise import LayerTask, Outcome, relative_error, solve_quickly
+from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.phases import Silent
+from onnx_lobs.resume.state import Resume
+from onnx_lobs.rewrite import round_weight, write_bias, write_weight
+from onnx_lobs.schedule import calibrations, is_sequential, is_staged
+from onnx_lobs.steps import make_task
+from onnx_lobs.workspace import Workspace, layer_key
+
+LEAST_SAMPLES = 64  # of a trial, and as many again to score it
+COLUMNS_PER_INPUT = 4  # of each layer in a trial, if there are so many
+
+
+class Trials:
+    """Trial runs on a fixed choice of samples.
+
+    Parameters
+    ----------
+    work
+        The run they are for. Not modified.
+    samples
+        How many to prune on, and as many to score on; at most half of the data each.
+    scratch
+        Where values go that do not fit memory.
+
+    Notes
+    -----
+    Cost of one: two forward passes over some of the samples and their Grams, d³ per layer, and
+    two forward passes over as many others.
+    """
+
+    def __init__(self, work: Workspace, samples: int, scratch: Scratch) -> None:
+        self.scratch = scratch
+        fit, self.held = split(work.batches, samples)
+        config = dataclasses.replace(work.config, cache=None)
+        self.work = dataclasses.replace(work, config=config, batches=fit, result=work.dense)
+        self.n_run = 0
+
+    def error(self, zeros: Mapping[str, int]) -> float:
+        """Return the relative output error on the samples that are kept to score."""
+        work = dataclasses.replace(
+            self.work, budgets=dict(zeros), pruned=_copy(self.work.dense), warnings=[], skips=[]
+        )
+        for layer, calibration in layer_moments(work, self.scratch):
+            task = make_task(work, layer, calibration)
+            if task.n_prune:
+                _write(work.pruned, layer, solve_quickly(task))
+        self.n_run += 1
+        return self._score(work.pruned)
+
+    def error_of_one(self, layer: Layer, task: LayerTask) -> tuple[float, float]:
+        """Prune one layer only; return the layer's relative error and the network's."""
+        outcome = solve_quickly(task)
+        model = _copy(self.work.dense)
+        _write(model, layer, outcome)
+        return relative_error(task, outcome.weight, outcome.bias_change), self._score(model)
+
+    def _score(self, model: Model) -> float:
+        dense, pruned = (
+            open_session(which, provider=self.work.provider, limit=self.work.room.weights)
+            for which in (self.work.dense, model)
+        )
+        error = output_error(dense, pruned, self.held)
+        return 0.0 if error is None else error
+
+
+def layer_moments(work: Workspace, scratch: Scratch) -> Iterator[tuple[Layer, Calibration]]:
+    """Yield every layer that data reach, in graph order, with its moments."""
+    resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
+    for group, calibration in calibrations(work, resume, scratch, Silent()):
+        for layer, part in group.parts(calibration):
+            if part is not None and any(moments.inputs.count for moments in part.fit):
+                yield layer, part
+
+
+def _write(model: Model, layer: Layer, outcome: Outcome) -> None:
+    write_weight(model, layer, round_weight(layer, outcome.weight))
+    for use, change in zip(layer.uses, outcome.bias_change, strict=True):
+        if change is not None:
+            write_bias(model, use, layer, change)
+
+
+def _copy(model: Model) -> Model:
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    return Model(proto, model.folder)
+
+
+def samples_needed(work: Workspace, columns: Mapping[str, float]) -> int:
+    """Return the samples that give every layer enough columns of data, `columns` of each sample.
+
+    That is COLUMNS_PER_INPUT times its inputs, and never fewer than LEAST_SAMPLES samples.
+    """
+    wanted = (
+        COLUMNS_PER_INPUT * layer.layout.columns / max(columns[layer_key(layer)], 1e-9)
+        for layer in work.layers
+    )
+    return max(LEAST_SAMPLES, math.ceil(max(wanted)))
+
+
+def split(batches: Batches, samples: int) -> tuple[Batches, Batches]:
+    """Return batches of about `samples` samples to fit on, and others of as many to score on.
+
+    Each is at most half of the data; with one batch only, both are that batch.
+    """
+    if len(batches) < 2:
+        return batches, batches
+    count = math.ceil(samples * len(batches) / batches.n_samples)
+    count = min(max(count, 1), len(batches) // 2)
+    chosen = np.linspace(0, len(batches) - 1, 2 * count).round().astype(int)
+    return batches.pick(chosen[::2]), batches.pick(chosen[1::2])
