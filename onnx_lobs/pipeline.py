@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx
 
-from onnx_lobs.budgets import plan_budgets
+from onnx_lobs.budgets.plan import Planner
 from onnx_lobs.calibration.independent import Group
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.deliver import stamp, write_model
@@ -144,7 +144,7 @@ def _scratch(config: PruneConfig) -> Iterator[Scratch]:
 def _prune(work: Workspace, scratch: Scratch, name: str, progress: Progress) -> Report:
     started = time.perf_counter()
     uses_graph(work)  # an impossible choice is an error before any work
-    allocation = plan_budgets(work, scratch, progress)
+    allocation = Planner(work, scratch, progress).choose(work)
     resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
     records = list(_solve(work, resume, scratch, progress))
     output = _evaluate(work, progress)

@@ -11,14 +11,14 @@ from build_onnx import Array, model, normal, value
 from onnx import ModelProto, helper
 
 import onnx_lobs
-from onnx_lobs import budgets
 from onnx_lobs.allocation.rules import Slot
-from onnx_lobs.budgets import plan_budgets
+from onnx_lobs.budgets.candidates import MIXTURES, with_unit
+from onnx_lobs.budgets.plan import STEPS, Planner
+from onnx_lobs.budgets.trials import Trials, samples_needed, split
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.phases import Silent
-from onnx_lobs.trials import Trials, split
 from onnx_lobs.workspace import Workspace, layer_key, open_workspace
 
 NODE = helper.make_node
@@ -55,7 +55,7 @@ def opened(proto: ModelProto | None = None, **options: Any) -> Workspace:
 def planned(work: Workspace) -> Any:
     with_scratch = Scratch(None)
     try:
-        return plan_budgets(work, with_scratch, Silent())
+        return Planner(work, with_scratch, Silent()).choose(work)
     finally:
         with_scratch.close()
 
@@ -65,8 +65,8 @@ def test_auto_is_the_best_of_all_that_it_tried() -> None:
     record = planned(work)
     assert record.errors[record.chosen] == min(record.errors.values())
     assert {"uniform", "erk"} < set(record.errors)
-    assert record.trials == 2 + len(budgets.MIXTURES) + budgets.STEPS["default"]
-    again = Trials(opened(), budgets.samples_needed(work, dict.fromkeys(work.budgets, 1.0)),
+    assert record.trials == 2 + len(MIXTURES) + STEPS["default"]
+    again = Trials(opened(), samples_needed(work, dict.fromkeys(work.budgets, 1.0)),
                    Scratch(None)).error(work.budgets)  # fmt: skip
     assert again == pytest.approx(record.errors[record.chosen], rel=FLOAT32)
 
@@ -150,7 +150,7 @@ def test_a_weight_costs_the_bytes_that_it_is_stored_in(
 ) -> None:
     work = opened(budget="bytes", storage=storage)
     layer = dataclasses.replace(work.layers[0], dtype=np.dtype(dtype))
-    assert budgets.with_unit(work, layer, Slot((1, 12, 24)), 1.0).unit == unit
+    assert with_unit(work, layer, Slot((1, 12, 24)), 1.0).unit == unit
 
 
 def test_layers_of_one_type_share_bytes_as_they_share_weights() -> None:

@@ -30,7 +30,7 @@ from onnx_lobs.steps import make_task
 from onnx_lobs.workspace import Workspace, layer_key
 
 LEAST_SAMPLES = 64  # of a trial, and as many again to score it
-COLUMNS_PER_INPUT = 4  # of each layer in a trial, if there are so many
+COLUMNS_PER_INPUT = 2  # of each layer in a trial, if there are so many
 
 
 class Trials:

@@ -1,0 +1,99 @@
+"""Allocations worth a trial: by rules, by measured losses, and by random steps from another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_lobs.allocation.rules import RULES, Slot, allocate, to_counts
+from onnx_lobs.allocation.share import Loss, rescale, share
+from onnx_lobs.budgets.measure import SHARES, Measured
+from onnx_lobs.layers.layer import Layer
+from onnx_lobs.workspace import Workspace, by_key, layer_key, wanted_sparsity
+
+Array = NDArray[np.float64]
+
+# (power of the sensitivity, power of the error) in the sum of losses
+MIXTURES = {
+    "error": (0.0, 1.0),
+    "error x sensitivity^1/4": (0.25, 1.0),
+    "error x sensitivity": (1.0, 1.0),
+    "root of error x sensitivity": (0.5, 0.5),
+}
+GLOBAL = "error x sensitivity"
+SPREAD = 0.25  # of the logarithm of what a layer keeps, in a random step
+CHANGED = 0.3  # share of the layers that a random step changes
+
+
+def with_unit(work: Workspace, layer: Layer, slot: Slot, columns: float) -> Slot:
+    """Return the slot with what one of its weights costs."""
+    unit = 1.0
+    if work.config.budget == "bytes":
+        # a sparse tensor stores an index of at least a byte beside each value
+        unit = layer.dtype.itemsize + (1.0 if work.config.storage == "sparse" else 0.0)
+    elif work.config.budget == "macs":
+        unit = max(columns, 1e-9)
+    return dataclasses.replace(slot, unit=unit)
+
+
+def candidates(work: Workspace, measured: Measured) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield every allocation by name, with the zeros of each layer."""
+    for name in (*RULES, *MIXTURES):
+        yield name, candidate(work, measured, name)
+
+
+def candidate(work: Workspace, measured: Measured, name: str) -> dict[str, int]:
+    """Return the zeros of each layer by a rule or mixture, at the sparsity of the run."""
+    if name in RULES:
+        return by_rule(work, measured.slots, name)
+    q, p = MIXTURES[name]
+    return _mixture(work, measured, q * np.log(measured.sensitivity), p)
+
+
+def by_rule(work: Workspace, slots: Sequence[Slot], rule: str) -> dict[str, int]:
+    """Return the zeros of each layer by a rule that looks at shapes only."""
+    sparsity = wanted_sparsity(work.config, work.pattern)
+    return by_key(work.layers, allocate(slots, sparsity, rule, work.pattern))
+
+
+def _mixture(
+    work: Workspace, measured: Measured, log_weight: Array, power: float
+) -> dict[str, int]:
+    """Return the zeros with the least sum of ``weight * error ** power``."""
+    slots = measured.slots
+    free = [i for i, slot in enumerate(slots) if slot.fixed is None]
+    losses = [
+        Loss(
+            SHARES * slots[i].size,
+            np.exp(log_weight[i]) * measured.losses[i] ** power,
+            slots[i].unit,
+        )
+        for i in free
+    ]
+    total = sum(slots[i].size * slots[i].unit for i in free)
+    wanted = np.array([slot.size * (slot.fixed or 0.0) for slot in slots])
+    wanted[free] = share(losses, wanted_sparsity(work.config, work.pattern) * total)
+    return by_key(work.layers, to_counts(slots, wanted, work.pattern))
+
+
+def moved(
+    work: Workspace, measured: Measured, zeros: Mapping[str, int], rng: np.random.Generator
+) -> dict[str, int]:
+    """Return the zeros after a random step at the same cost."""
+    slots = measured.slots
+    free = [i for i, slot in enumerate(slots) if slot.fixed is None]
+    sizes = np.array([slots[i].size for i in free], dtype=np.float64)
+    units = np.array([slots[i].unit for i in free])
+    now = np.array([zeros[layer_key(layer)] for layer in work.layers], dtype=np.float64)
+    count = max(1, round(CHANGED * len(free)))
+    factor = np.ones(len(free))
+    factor[rng.choice(len(free), size=count, replace=False)] = np.exp(
+        SPREAD * rng.standard_normal(count)
+    )
+    left = (1 - wanted_sparsity(work.config, work.pattern)) * float(sizes @ units)
+    kept = rescale(np.maximum(sizes - now[free], 1.0) * factor, sizes, units, left)
+    now[free] = sizes - kept
+    return by_key(work.layers, to_counts(slots, now, work.pattern))

@@ -1,0 +1,104 @@
+"""What is measured of every layer: its error curve, and what the output makes of its error."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_lobs.allocation.rules import Slot
+from onnx_lobs.budgets.trials import Trials, layer_moments
+from onnx_lobs.calibration.independent import columns_per_sample, make_groups
+from onnx_lobs.layers.layer import Layer
+from onnx_lobs.layerwise import loss_curve
+from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.phases import Progress
+from onnx_lobs.steps import make_task
+from onnx_lobs.workspace import Workspace, layer_key, wanted_sparsity
+
+Array = NDArray[np.float64]
+
+# points of a curve: even ones, and closer ones towards the end, where errors change fastest
+SHARES = np.unique(np.concatenate([np.linspace(0, 1, 33), 1 - 2.0 ** -np.arange(1, 11, 0.125)]))
+CURVE_FLOPS = 2e10  # of the elimination of one layer; more rows than that are not looked at
+LEAST_ROWS = 8
+MOST_SHARE = 0.9  # zeros at which sensitivities are measured: beyond, errors no longer add up
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of the layers, in their order.
+
+    ``losses`` are relative errors at SHARES, (points,) each; ``sensitivity`` is the output's
+    relative error over the layer's own, per layer; ``columns`` of data per sample.
+    """
+
+    slots: tuple[Slot, ...]
+    losses: tuple[Array, ...]
+    sensitivity: Array
+    columns: Array
+
+
+def by_layer(layers: Sequence[Layer], values: Array) -> dict[str, float]:
+    """Return values by the key of their layer."""
+    return {layer_key(layer): float(x) for layer, x in zip(layers, values, strict=True)}
+
+
+def columns_of(work: Workspace) -> Array:
+    """Return the columns of data that a sample gives each layer."""
+    feeds = next(iter(work.batches))
+    groups = make_groups(work.layers)
+    found = columns_per_sample(work.dense, groups, feeds, work.batches.sizes[0], work.provider)
+    known = {
+        layer_key(layer): value
+        for group, value in zip(groups, found, strict=True)
+        for layer in group.layers
+    }
+    return np.array([known[layer_key(layer)] for layer in work.layers])
+
+
+def measure(
+    work: Workspace,
+    slots: Sequence[Slot],
+    columns: Array,
+    trials: Trials,
+    scratch: Scratch,
+    progress: Progress,
+) -> Measured:
+    """Return curves and sensitivities, on the dense network's inputs of the trials' samples.
+
+    Cost: one forward pass and the Grams, the elimination of some rows of every layer, one quick
+    solve of it, and a forward pass of the network on the samples that score.
+    """
+    progress.start("measuring layers", len(work.layers))
+    config = dataclasses.replace(trials.work.config, sequential=False)
+    dense = dataclasses.replace(trials.work, config=config, warnings=[], skips=[])
+    level = min(wanted_sparsity(work.config, work.pattern), MOST_SHARE)
+    level = level if level > 0 else 0.5
+    losses: dict[str, Array] = {}
+    sensitivity: dict[str, float] = {}
+    for layer, calibration in layer_moments(dense, scratch):
+        key = layer_key(layer)
+        task = make_task(dense, layer, calibration)
+        groups, rows, d = task.weight.shape
+        most = int(np.clip(CURVE_FLOPS / (groups * d**3), LEAST_ROWS, max(rows, LEAST_ROWS)))
+        losses[key] = loss_curve(task, SHARES, most)
+        n_prune = task.pattern.closest((groups, rows, d), level, task.taps)
+        own, whole = trials.error_of_one(layer, dataclasses.replace(task, n_prune=n_prune))
+        sensitivity[key] = whole / own if own > 0 else 0.0
+        progress.advance()
+    unseen = np.zeros(len(SHARES))  # no data reach it, so its zeros cost nothing
+    keys = [layer_key(layer) for layer in work.layers]
+    found = np.array([sensitivity.get(key, 0.0) for key in keys])
+    return Measured(
+        tuple(slots), tuple(losses.get(key, unseen) for key in keys), _floor(found), columns
+    )
+
+
+def _floor(sensitivity: Array) -> Array:
+    """Return sensitivities of which none is below a thousandth of the largest, nor zero."""
+    top = float(sensitivity.max(initial=0.0))
+    return np.maximum(sensitivity, top / 1000 if top > 0 else 1.0)

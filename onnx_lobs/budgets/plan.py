@@ -1,0 +1,159 @@
+"""How the zeros of a run are chosen.
+
+Every layer's error against its zeros is known from one exact elimination on the dense network's
+inputs, and what the network's outputs make of that error from pruning this layer alone. Sums of
+the first, weighted by powers of the second, give allocations between "equal slope of the layers'
+own errors" and "equal slope of the outputs' error"; which is best depends on how much of an error
+later layers repair, which nothing but a trial tells. So all are tried, with ``uniform`` and
+``erk``, and the best goes on: it is never worse than these on the samples that score.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_lobs.allocation.rules import RULES, Slot
+from onnx_lobs.budgets.candidates import (
+    GLOBAL,
+    MIXTURES,
+    by_rule,
+    candidate,
+    candidates,
+    moved,
+    with_unit,
+)
+from onnx_lobs.budgets.measure import Measured, by_layer, columns_of, measure
+from onnx_lobs.budgets.trials import Trials, samples_needed
+from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.pattern import NM
+from onnx_lobs.phases import Progress
+from onnx_lobs.report.record import AllocationRecord
+from onnx_lobs.schedule import is_staged
+from onnx_lobs.solvers import METHODS
+from onnx_lobs.workspace import Workspace, make_slots
+
+Array = NDArray[np.float64]
+
+STEPS = {"fast": 0, "default": 4, "best": 24}
+
+
+class Planner:
+    """Chooses the zeros of every layer, for one sparsity or several.
+
+    Parameters
+    ----------
+    work
+        The run. A warning may be added to it; nothing else is changed.
+    scratch
+        Where values go that do not fit memory.
+    progress
+        Told of every step.
+
+    Notes
+    -----
+    Layers are measured once, when the first choice needs it, and candidates are tried once: later
+    choices use the kind of allocation that won.
+    """
+
+    def __init__(self, work: Workspace, scratch: Scratch, progress: Progress) -> None:
+        self.work, self.scratch, self.progress = work, scratch, progress
+        config = work.config
+        free = sum(slot.fixed is None for slot in make_slots(work.layers, config))
+        asks = config.allocation not in RULES or config.budget != "weights"
+        asks &= config.allocation != "auto" or METHODS[config.method].wants_sequential
+        self.has_choice = asks and free >= 2 and not isinstance(work.pattern, NM)
+        if self.has_choice and is_staged(work):
+            work.warnings.append(_too_large(work))
+            self.has_choice = False
+        self.kind = None if config.allocation == "auto" else config.allocation
+        self._trials: Trials | None = None
+        self._measured: Measured | None = None
+
+    def choose(self, work: Workspace) -> AllocationRecord | None:
+        """Put the zeros for the sparsity of `work` into its budgets.
+
+        Returns
+        -------
+        AllocationRecord or None
+            How the choice was made; None where there is none to make: the options name a rule,
+            the pattern has its own count, only one layer is free, or nothing can be measured.
+        """
+        if not self.has_choice:
+            return None
+        started = time.perf_counter()
+        if self.kind in RULES:
+            work.budgets = by_rule(work, self._slots(columns_of(work)), self.kind)
+            return None
+        trials, measured = self._measure()
+        before = trials.n_run
+        tried: dict[str, float] = {}
+        if self.kind is None:
+            name, zeros = self._search(work, measured, trials, tried)
+        else:
+            name = GLOBAL if self.kind == "global" else self.kind
+            zeros = candidate(work, measured, name)
+        work.budgets = zeros
+        return AllocationRecord(
+            chosen=name,
+            budget=work.config.budget,
+            errors=tried,
+            sensitivity=by_layer(work.layers, measured.sensitivity),
+            trials=trials.n_run - before,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _measure(self) -> tuple[Trials, Measured]:
+        if self._trials is None or self._measured is None:
+            work = self.work
+            columns = columns_of(work)
+            needed = samples_needed(work, by_layer(work.layers, columns))
+            self._trials = Trials(work, needed, self.scratch)
+            slots = self._slots(columns)
+            self._measured = measure(
+                work, slots, columns, self._trials, self.scratch, self.progress
+            )
+        return self._trials, self._measured
+
+    def _search(
+        self, work: Workspace, measured: Measured, trials: Trials, tried: dict[str, float]
+    ) -> tuple[str, dict[str, int]]:
+        """Try every candidate, then random steps from the best; return the best, with its name.
+
+        A step multiplies what some layers keep by random factors, scales all to the budget again,
+        and stays if the network's error falls.
+        """
+        steps = STEPS[work.config.effort]
+        self.progress.start("trying allocations", len(RULES) + len(MIXTURES) + steps)
+        name, zeros = "", dict[str, int]()
+        for other, found in candidates(work, measured):
+            tried[other] = trials.error(found)
+            if tried[other] == min(tried.values()):
+                name, zeros = other, found
+            self.progress.advance()
+        self.kind = name
+        rng = np.random.default_rng(work.config.seed)
+        for step in range(steps):
+            found = moved(work, measured, zeros, rng)
+            error = trials.error(found)
+            if error < min(tried.values()):
+                name, zeros = f"{self.kind}, step {step + 1}", found
+                tried[name] = error
+            self.progress.advance()
+        return name, zeros
+
+    def _slots(self, columns: Array) -> list[Slot]:
+        """Return the layers with what one of their weights costs."""
+        slots = make_slots(self.work.layers, self.work.config)
+        pairs = zip(self.work.layers, slots, columns, strict=True)
+        return [with_unit(self.work, layer, slot, n) for layer, slot, n in pairs]
+
+
+def _too_large(work: Workspace) -> str:
+    return (
+        f"allocation {work.config.allocation!r} and budgets other than weights need the whole "
+        "model in one session, but its weights exceed their share of --memory: zeros were shared "
+        "by a rule; give more --memory, or choose --allocation uniform or erk"
+    )
