@@ -67,10 +67,16 @@ def cosines(pair: Pair, size: int) -> Floats:
 
 
 def class_scores(value: object) -> Array | None:
-    """Return scores (samples, classes) if `value` holds such, also (samples, classes, 1, 1)."""
+    """Return scores (samples, classes) if `value` holds such of at least two classes.
+
+    Axes of size 1 may follow.
+    """
     if not isinstance(value, np.ndarray) or not is_float(value.dtype) or value.ndim < 2:
         return None
-    return value.reshape(value.shape[:2]) if math.prod(value.shape[2:]) == 1 else None
+    if value.shape[1] < 2 or math.prod(value.shape[2:]) != 1:
+        return None
+    scores: Array = value.reshape(value.shape[:2])
+    return scores
 
 
 def choices(value: object) -> Array | None:

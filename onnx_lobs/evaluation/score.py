@@ -222,7 +222,7 @@ def _hits(seen: Seen, k: int) -> Floats:
 def find_scores(outputs: Outputs) -> Array:
     """Return the class scores: the first floating output of shape (samples, classes).
 
-    Axes of size 1 may follow.
+    There must be two classes or more; axes of size 1 may follow.
 
     Raises
     ------

@@ -215,11 +215,14 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 def _measured(result: Any, name: str) -> Measured:
     try:
-        values = np.asarray(result, np.float64)
-    except (TypeError, ValueError) as error:
+        given = np.asarray(result)
+    except ValueError:  # lists of unequal lengths
+        given = np.asarray(None)
+    if given.dtype.kind not in "biuf":
         raise ScoreError(
             f"score {name} returned a {type(result).__name__}; return a number, or one per sample"
-        ) from error
+        )
+    values = given.astype(np.float64)
     if values.ndim > 1 or not values.size:
         raise ScoreError(
             f"score {name} returned an array of shape {values.shape}; return a number, or one "
