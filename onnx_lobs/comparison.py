@@ -8,12 +8,11 @@ from typing import Any
 
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.data.batches import Batches
-from onnx_lobs.data.files import find_test_beside
 from onnx_lobs.data.inputs import InputSpec, input_specs
 from onnx_lobs.errors import ConfigError, DataError, ModelError
 from onnx_lobs.evaluation.find import find_score
 from onnx_lobs.evaluation.judge import judge
-from onnx_lobs.evaluation.score import SCORES, Score, find_scores
+from onnx_lobs.evaluation.score import SCORES, Score, class_indices, find_scores
 from onnx_lobs.graph.external import external_bytes
 from onnx_lobs.graph.load import LoadedModel, load_model
 from onnx_lobs.graph.model import Model
@@ -25,7 +24,7 @@ from onnx_lobs.inspection import Inspection, inspect
 from onnx_lobs.memory.shares import share_out
 from onnx_lobs.phases import Progress, Silent
 from onnx_lobs.report.evaluation import Evaluation, Limits, SideRecord
-from onnx_lobs.scoring import score_record
+from onnx_lobs.scoring import open_test, score_record
 from onnx_lobs.workspace import ModelSource, open_calibration
 
 __all__ = ["Evaluation", "Limits", "evaluate"]
@@ -124,9 +123,13 @@ def _open_data(
     inputs = common_inputs(*(input_specs(model.proto) for model in models))
     _check_outputs(models)
     path = models[0].path
-    if data is None and path is not None:
-        data = find_test_beside(path)
-    return open_calibration(path, inputs, data, config)
+    notes: list[str] = []
+    if data is None:
+        batches, notes = open_test(path, inputs, None, config, config.samples)
+        if batches is not None:
+            return batches, notes
+    batches, more = open_calibration(path, inputs, data, config)
+    return batches, notes + more
 
 
 def common_inputs(dense: Sequence[InputSpec], pruned: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
@@ -211,6 +214,7 @@ def _choose(
         return [], []
     try:
         n_classes = find_scores(dense.run(next(iter(batches)))).shape[1]
+        class_indices(batches.labels, batches.n_samples, n_classes)
     except DataError as error:
         if limits.max_drop is not None:
             raise

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.files import find_test_beside
-from onnx_lobs.data.reader import input_specs, open_data
+from onnx_lobs.data.reader import InputSpec, input_specs, open_data
 from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.evaluation.find import find_score
 from onnx_lobs.evaluation.score import (
@@ -99,7 +100,7 @@ def open_scoring(
         When data that were given do not fit, or lack the labels that the score needs.
     """
     score = None if config.score is None else find_score(config.score)
-    batches, notes = _open_test(loaded, test, config)
+    batches, notes = open_test(loaded.path, input_specs(loaded.proto), test, config)
     if score is None:
         if batches is None:
             return None, notes
@@ -112,15 +113,30 @@ def open_scoring(
     return Scoring(score, batches, is_asked=True), notes
 
 
-def _open_test(
-    loaded: LoadedModel, test: Any, config: PruneConfig
+def open_test(
+    path: Path | None,
+    inputs: Sequence[InputSpec],
+    test: Any,
+    config: PruneConfig,
+    samples: int | None = None,
 ) -> tuple[Batches | None, list[str]]:
-    """Open the test set: the one given, or a labelled one found beside the model."""
-    inputs = input_specs(loaded.proto)
-    options: dict[str, Any] = {"samples": None, "batch_size": config.batch_size}
+    """Open the test set: the one given, or a labelled one found beside the model.
+
+    One that was found and does not fit is left with a warning.
+
+    Raises
+    ------
+    DataError
+        When the one that was given does not fit, or the one that was found is damaged.
+    """
+    options: dict[str, Any] = {
+        "samples": samples,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+    }
     if test is not None:
         return open_data(test, inputs, **options), []
-    found = None if loaded.path is None else find_test_beside(loaded.path)
+    found = None if path is None else find_test_beside(path)
     if found is None:
         return None, []
     try:

@@ -91,6 +91,17 @@ def test_files_have_sizes_and_the_test_set_beside_the_dense_model_is_found(tmp_p
     assert len(found.scores) == 2
 
 
+def test_a_test_set_beside_the_model_that_does_not_fit_is_left_with_a_warning(
+    tmp_path: Path,
+) -> None:
+    onnx.save(linear(), tmp_path / "a.onnx")
+    np.savez(tmp_path / "test.npz", x=INPUTS, extra=LABELS, label=LABELS)
+    np.savez(tmp_path / "calibration.npz", x=INPUTS[:10])
+    found = onnx_lobs.evaluate(tmp_path / "a.onnx", linear(), samples=7)
+    assert found.data == "calibration.npz (7 of 10 samples)"
+    assert found.warnings[0].startswith("test.npz, found beside the model, was not used to score")
+
+
 def test_without_data_inputs_are_made_up_and_said_to_be() -> None:
     found = onnx_lobs.evaluate(linear(), sparse_copy(), samples=8)
     assert found.samples == 8
@@ -120,6 +131,15 @@ def test_few_classes_have_no_top5_and_no_classes_no_score() -> None:
     assert found.warnings[0].startswith("the labels were not used: no output of shape (samples")
     with pytest.raises(DataError, match=r"no output of shape \(samples, classes\)"):
         onnx_lobs.evaluate(sums, sums, DATA, max_drop=0.1)
+
+
+def test_labels_that_are_no_class_indices_are_left_with_a_warning_unless_asked_for() -> None:
+    data = {"x": INPUTS, "label": np.where(LABELS == 0, 8, LABELS)}
+    found = onnx_lobs.evaluate(linear(), sparse_copy(), data)
+    assert found.scores == ()
+    assert found.warnings[0].startswith("the labels were not used: label 8 is no class index")
+    with pytest.raises(DataError, match="label 8 is no class index"):
+        onnx_lobs.evaluate(linear(), sparse_copy(), data, score="top1")
 
 
 @pytest.mark.parametrize(

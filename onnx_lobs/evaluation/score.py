@@ -207,7 +207,7 @@ def _hits(seen: Seen, k: int) -> Floats:
     a NaN score is no hit.
     """
     scores = find_scores(seen.outputs)
-    labels = _class_indices(seen.labels, *scores.shape)
+    labels = class_indices(seen.labels, *scores.shape)
     if k > 1 and scores.shape[1] <= k:
         raise DataError(
             f"the model has {scores.shape[1]} classes, so top{k} is always met; score with top1"
@@ -240,12 +240,19 @@ def find_scores(outputs: Outputs) -> Array:
     )
 
 
-def _class_indices(labels: Array | None, n_scores: int, n_classes: int) -> NDArray[np.int64]:
+def class_indices(labels: Array | None, n_scores: int, n_classes: int) -> NDArray[np.int64]:
+    """Return labels as (n_scores,) class indices.
+
+    Raises
+    ------
+    DataError
+        When their number is another, or one is no index below `n_classes`.
+    """
     assert labels is not None
     if labels.size != n_scores:
         raise DataError(
-            f"the test set has {labels.size} labels of shape {labels.shape} in a batch for which "
-            f"the model gave {n_scores} scores; give one label per sample"
+            f"the test set has {labels.size} labels of shape {labels.shape} where the model "
+            f"gives {n_scores} scores; give one label per sample"
         )
     if labels.dtype.kind not in "iub" and not (
         labels.dtype.kind == "f" and (labels == np.floor(labels)).all()
@@ -261,7 +268,8 @@ def _class_indices(labels: Array | None, n_scores: int, n_classes: int) -> NDArr
 
 
 def _agreement(seen: Seen) -> Floats:
-    for name, value in seen.expected.items():
+    floats_first = sorted(seen.expected.items(), key=lambda item: not _is_floating(item[1]))
+    for name, value in floats_first:  # integers are often inputs that are passed on
         shares = agreements(value, seen.outputs[name], seen.size)
         if shares is not None:
             return shares
@@ -273,7 +281,7 @@ def _cosine(seen: Seen) -> Floats:
     parts = []
     for name, value in seen.expected.items():
         other = seen.outputs[name]
-        if isinstance(value, np.ndarray) and is_float(value.dtype):
+        if _is_floating(value):
             same = value.shape == other.shape
             parts.append(cosines(pair_up(value, other), seen.size) if same else np.zeros(1))
     if not parts:
@@ -282,6 +290,10 @@ def _cosine(seen: Seen) -> Floats:
         parts = [part.mean(keepdims=True) for part in parts if part.size]
     means: Floats = np.mean(parts, axis=0)
     return means
+
+
+def _is_floating(value: object) -> bool:
+    return isinstance(value, np.ndarray) and is_float(value.dtype)
 
 
 SCORES: dict[str, Score] = {

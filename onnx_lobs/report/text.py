@@ -147,7 +147,9 @@ def score_row(score: ScoreRecord) -> tuple[str, str]:
     """Return a score's name, and its values before and after with their standard errors."""
     before = format_score(score.before, score.before_error, is_fraction=score.is_fraction)
     after = format_score(score.after, score.after_error, is_fraction=score.is_fraction)
-    change = format_score_change(-score.drop, score.drop_error, is_fraction=score.is_fraction)
+    change = format_score_change(
+        score.after - score.before, score.drop_error, is_fraction=score.is_fraction
+    )
     of = f" on {score.n:,} samples" if score.n else ""
     return _SCORE_WORDS.get(score.name, score.name), f"{before} -> {after} ({change}{of})"
 

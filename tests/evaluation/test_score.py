@@ -66,7 +66,7 @@ def test_labels_may_be_a_column_or_whole_floats(labels: Array) -> None:
     ("labels", "message"),
     [
         (None, "the test set arrays has no labels; add an array `label`, which score 'top1'"),
-        (np.zeros((2, 3), int), r"6 labels of shape \(2, 3\) .* gave 2 scores; give one label"),
+        (np.zeros((2, 3), int), r"6 labels of shape \(2, 3\) where .* gives 2 scores; give one"),
         (["cat", "dog"], "the labels are <U3; give class indices, counted from 0"),
         ([0.5, 1], "the labels are float64; give class indices"),
         ([0, 3], "label 3 is no class index: the model has 3 classes, counted from 0"),
@@ -92,11 +92,19 @@ def test_top5_of_five_classes_is_refused() -> None:
 
 
 def test_agreement_counts_the_dense_networks_choices() -> None:
-    found = SCORES["agreement"].compute(Network(y=shifted), DATA, Reference(DENSE, DATA))
+    passed_on = {"ids": lambda x: np.arange(len(x))}
+    dense, pruned = Network(**passed_on, y=same), Network(**passed_on, y=shifted)
+    found = SCORES["agreement"].compute(pruned, DATA, Reference(dense, DATA))
     same_choice = X.argmax(1) == shifted(X).argmax(1)
     assert 0.2 < same_choice.mean() < 0.8  # or the test shows nothing
     assert found.outcomes is not None
     assert found.outcomes.tolist() == same_choice.tolist()
+
+
+def test_without_floating_outputs_integers_agree() -> None:
+    ids, others = (Network(y=lambda x, k=k: np.arange(len(x)) // k) for k in (1, 2))
+    found = SCORES["agreement"].compute(others, DATA, Reference(ids, DATA))
+    assert found.value == 2 / 40  # the first of both batches
 
 
 def test_cosine_is_the_mean_over_samples_and_floating_outputs() -> None:

@@ -26,6 +26,7 @@ EVALUATION = Evaluation(
     scores=(
         ScoreRecord("top1", 0.98, 0.97, 0.01, 0.006, 0.008, 0.004, 500, True),
         ScoreRecord("s.py:f1", 0.5, 0.25, 0.25),
+        ScoreRecord("agreement", 1.0, 1.0, 0.0, is_fraction=True),
     ),
     file_bytes=(4000, 4000),
     gzip_bytes=(3600, 900),
@@ -58,6 +59,7 @@ def test_models_scores_zeros_and_sizes_are_named() -> None:
         "top-1 score 98.00 ± 0.60 % -> 97.00 ± 0.80 % (-1.00 ± 0.40 points on 500 samples)" in text
     )
     assert "s.py:f1 0.5000 -> 0.2500 (-0.2500)" in text
+    assert "agreement 100.00 % -> 100.00 % (+0.00 points)" in text
     assert "zeros 0 of 1,000 (0.0 %) -> 900 of 1,000 (90.0 %)" in text
     assert "file, gzipped 3.60 kB -> 900 B (4.00x smaller)" in text
     assert "limit" not in text
