@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from build_onnx import normal
 from networks import Array, Network, batches_of, same, shown
 
-from onnx_lobs.evaluation.output import NetworkChange, OutputChange, output_change
+from onnx_lobs.evaluation.output import NetworkChange, OutputChange, output_change, output_error
 from onnx_lobs.evaluation.score import Reference
 
 EXACT = 1e-12  # float64 sums in another order
@@ -126,3 +127,26 @@ def test_an_output_without_values_has_no_means() -> None:
     empty = np.zeros((0, 4), np.float32)
     output = one(empty, empty)
     assert (output.error, output.cosine, output.agreement) == (0.0, None, None)
+
+
+def test_the_output_error_alone_is_that_of_the_comparison() -> None:
+    dense, pruned = Network(a=same, b=lambda x: 8 * x), Network(a=lambda x: 2 * x, b=same)
+    told: list[int] = []
+    found = output_error(dense, pruned, list(DATA), told.append)
+    assert found == pytest.approx(change_of(dense, pruned).error, rel=EXACT)
+    assert told == [1, 1]
+    ids = Network(ids=lambda x: np.arange(len(x)))
+    assert output_error(ids, ids, list(DATA)) is None
+
+
+@pytest.mark.parametrize("spoil", [lambda x: x[:1], lambda x: np.where(x == x.max(), NAN, x)])
+def test_for_the_error_alone_what_cannot_be_compared_counts_as_zeros(
+    spoil: Callable[[Array], Array],
+) -> None:
+    dense = Network(a=same, b=same)
+    zeros = Network(a=same, b=lambda x: 0 * x)
+    # a value that is infinite in one network alone is not in the energy either
+    found = output_error(dense, Network(a=same, b=spoil), list(DATA))
+    expected = output_error(dense, zeros, list(DATA))
+    assert expected == pytest.approx(0.5, rel=EXACT)
+    assert found == pytest.approx(expected, abs=0.1)
