@@ -11,10 +11,12 @@ from onnx_lobs.errors import (
     InferenceError,
     LobsError,
     ModelError,
+    ScoreError,
     SolverError,
 )
 
 if TYPE_CHECKING:
+    from onnx_lobs.comparison import Evaluation, evaluate
     from onnx_lobs.pipeline import PruneResult, prune
     from onnx_lobs.report.record import Report
     from onnx_lobs.solvers import prune_layer
@@ -24,19 +26,24 @@ __version__ = "0.1.0"
 __all__ = [
     "ConfigError",
     "DataError",
+    "Evaluation",
     "InferenceError",
     "LobsError",
     "ModelError",
     "PruneConfig",
     "PruneResult",
     "Report",
+    "ScoreError",
     "SolverError",
     "__version__",
+    "evaluate",
     "prune",
     "prune_layer",
 ]
 
 _LATE = {
+    "Evaluation": "onnx_lobs.comparison",
+    "evaluate": "onnx_lobs.comparison",
     "PruneResult": "onnx_lobs.pipeline",
     "prune": "onnx_lobs.pipeline",
     "Report": "onnx_lobs.report.record",

@@ -35,6 +35,7 @@ ALLOCATIONS = ("auto", "uniform", "erk", "global")
 BUDGETS = ("weights", "bytes", "macs")
 GRAMS = ("auto", "numpy", "graph")
 FORMATS = ("dense", "sparse")
+SCORE_NAMES = ("top1", "top5", "agreement", "cosine")
 LEAST_MEMORY = 1 << 20
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
@@ -90,6 +91,12 @@ class PruneConfig:
         Samples per onnxruntime call; a fixed batch axis in the model wins.
     seed
         Seeds synthetic data and every random choice. Same seed, same bytes.
+    score
+        What is measured on the test data before and after: ``top1`` or ``top5`` (share of
+        samples whose label has the largest, or one of the five largest, class scores);
+        ``agreement`` with the dense network's choices; ``cosine`` similarity to its outputs;
+        or ``FILE.py:FUNCTION``, see :mod:`onnx_lobs.evaluation.script`. None: top1 where
+        there is labelled test data, else nothing.
     provider
         ``cpu``, ``cuda`` or the full name of an onnxruntime execution provider.
     gram
@@ -134,6 +141,7 @@ class PruneConfig:
     samples: int | None = None
     batch_size: int = 32
     seed: int = 0
+    score: str | None = None
     provider: str = "cpu"
     gram: str = "auto"
     storage: str = "dense"
@@ -153,6 +161,8 @@ class PruneConfig:
         _check_choice("budget", self.budget, BUDGETS)
         _check_choice("gram", self.gram, GRAMS)
         _check_choice("format", self.storage, FORMATS)
+        if self.score is not None:
+            check_score(self.score)
         for op in self.op_types:
             _check_choice("op type", op, OP_TYPES)
         _check_at_least("min_weights", self.min_weights, 0)
@@ -192,6 +202,13 @@ def check_sparsity(what: str, value: float) -> None:
     if not (math.isfinite(value) and 0 <= value < 1):
         hint = f"; for {value:g} % write {value / 100:g}" if 1 < value < 100 else ""
         raise ConfigError(f"{what} is {value}; it must be at least 0 and below 1{hint}")
+
+
+def check_score(name: str) -> None:
+    """Raise ConfigError unless `name` is a built-in score or looks like ``FILE.py:FUNCTION``."""
+    if name not in SCORE_NAMES and ":" not in name:
+        names = ", ".join(SCORE_NAMES)
+        raise ConfigError(f"score {name!r} is unknown; choose one of {names}, or FILE.py:FUNCTION")
 
 
 def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +16,18 @@ from onnx_lobs.graph.external import external_bytes
 from onnx_lobs.graph.load import load_model
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
-from onnx_lobs.graph.save import model_files, save_model
+from onnx_lobs.graph.save import save_model
 from onnx_lobs.graph.session import Session
+from onnx_lobs.graph.sizes import Sizes, file_sizes
 from onnx_lobs.graph.staged import Runnable, open_session
 from onnx_lobs.pattern import parse_pattern
 from onnx_lobs.workspace import Workspace, wanted_sparsity
 
 PROVENANCE = "onnx_lobs"
-MOST_GZIP = 1 << 30  # bytes of a file that is packed to see how small it gets
 # The written graph fuses differently from the execution copy (Constant nodes, biases), so sums
 # are rounded in another order: some 1e-6 of the largest output in float32, 1e-3 in half
 # precision, a hundred times more is a different model.
 SAME_OUTPUT = {"float16": 3e-2, "bfloat16": 3e-2, "float32": 1e-3, "float64": 1e-3}
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Bytes of a model with its external data, (before, after): plain, and as gzip packs it.
-
-    The latter is None where it would take minutes to find out.
-    """
-
-    file_bytes: tuple[int, int]
-    gzip_bytes: tuple[int, int] | None
 
 
 def stamp(proto: onnx.ModelProto, config: PruneConfig) -> None:
@@ -80,11 +67,7 @@ def write_model(work: Workspace, source: Path, output: Path, *, overwrite: bool)
         _check(path, feeds, expected, work.provider, limit)
 
     save_model(proto, output, folder=work.result.folder, overwrite=overwrite, verify=verify)
-    before, after = model_files(source), model_files(output)
-    plain = _size(before), _size(after)
-    if max(plain) > MOST_GZIP:
-        return Sizes(plain, None)
-    return Sizes(plain, (_gzip_size(before), _gzip_size(after)))
+    return file_sizes(source, output)
 
 
 def _check(
@@ -128,19 +111,3 @@ def _check(
                 f"than {tolerance:g} of its largest value; nothing was written. This is a "
                 "defect of onnx-lobs: please report it with the model"
             )
-
-
-def _size(files: list[Path]) -> int:
-    return sum(file.stat().st_size for file in files)
-
-
-def _gzip_size(files: list[Path]) -> int:
-    """Return the bytes that gzip would need, without writing or holding them."""
-    total = 0
-    for file in files:
-        packer = zlib.compressobj(6, zlib.DEFLATED, 31)
-        with file.open("rb") as stream:
-            while piece := stream.read(1 << 20):
-                total += len(packer.compress(piece))
-        total += len(packer.flush())
-    return total

@@ -44,6 +44,12 @@ class InferenceError(LobsError, RuntimeError):
     exit_code = 4
 
 
+class ScoreError(LobsError, RuntimeError):
+    """The user's own score function failed, or gave no number."""
+
+    exit_code = 4
+
+
 class SolverError(LobsError, ArithmeticError):
     """A layer problem has no solution as it was posed."""
 

@@ -16,10 +16,12 @@ from onnx_lobs.budgets.plan import Planner
 from onnx_lobs.calibration.independent import Group
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.deliver import stamp, write_model
-from onnx_lobs.errors import ConfigError, layer_context
-from onnx_lobs.evaluation.output import output_error, top1
+from onnx_lobs.errors import ConfigError, DataError, layer_context
+from onnx_lobs.evaluation.output import output_change
+from onnx_lobs.evaluation.score import Measured, Reference
+from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.save import check_output, model_files
-from onnx_lobs.graph.staged import open_session
+from onnx_lobs.graph.staged import Runnable, open_session
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.gram import Calibration
 from onnx_lobs.memory.scratch import Scratch, interruptible
@@ -27,6 +29,7 @@ from onnx_lobs.phases import Progress, Silent
 from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, SkipRecord, Totals
 from onnx_lobs.resume.state import Resume
 from onnx_lobs.schedule import calibrations, is_sequential, is_staged, uses_graph
+from onnx_lobs.scoring import score_record
 from onnx_lobs.steps import Solved, solve_one, write_one
 from onnx_lobs.workspace import ModelSource, Workspace, open_workspace
 
@@ -64,8 +67,8 @@ def prune(
         Calibration data: see :func:`onnx_lobs.data.reader.open_data`. None: what lies beside
         the model's file, else synthetic data, with a warning in the report.
     test
-        Labelled data (an npz with ``label``) for the score before and after. None: what lies
-        beside the model's file, else no score.
+        Data for the score before and after (``label`` in an npz: class indices). None: what
+        lies beside the model's file with labels, else no score.
     progress
         Told of every step.
     options
@@ -80,7 +83,7 @@ def prune(
 
     Raises
     ------
-    ConfigError, ModelError, DataError, InferenceError, SolverError
+    ConfigError, ModelError, DataError, InferenceError, ScoreError, SolverError
         As :mod:`onnx_lobs.errors` says; nothing is written in any case.
 
     Notes
@@ -144,10 +147,11 @@ def _scratch(config: PruneConfig) -> Iterator[Scratch]:
 def _prune(work: Workspace, scratch: Scratch, name: str, progress: Progress) -> Report:
     started = time.perf_counter()
     uses_graph(work)  # an impossible choice is an error before any work
+    before = _score_dense(work, progress)
     allocation = Planner(work, scratch, progress).choose(work)
     resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
     records = list(_solve(work, resume, scratch, progress))
-    output = _evaluate(work, progress)
+    output = _evaluate(work, before, progress)
     stamp(work.result.proto, work.config)
     totals = Totals(
         weights=sum(record.weights for record in records),
@@ -197,22 +201,39 @@ def _solved(
         return solve_one(work, layer, calibration)
 
 
-def _evaluate(work: Workspace, progress: Progress) -> OutputRecord:
-    dense, pruned = (
-        open_session(model, provider=work.provider, limit=work.room.weights)
-        for model in (work.dense, work.pruned)
-    )
+def _score_dense(work: Workspace, progress: Progress) -> Measured | None:
+    """Score the dense network, so that a score that cannot be had is known before the work.
+
+    Data found beside the model are left with a warning when they cannot be scored.
+    """
+    scoring = work.scoring
+    if scoring is None:
+        return None
+    progress.start("scoring", scoring.n_batches)
+    try:
+        return scoring.measure(_open(work, work.dense), tick=progress.advance)
+    except DataError as error:
+        if scoring.is_asked:
+            raise
+        work.warnings.append(f"the labelled data found beside the model were not used: {error}")
+        return None
+
+
+def _evaluate(work: Workspace, before: Measured | None, progress: Progress) -> OutputRecord:
+    dense, pruned = _open(work, work.dense), _open(work, work.pruned)
     progress.start("evaluating", len(work.batches))
-    error = output_error(dense, pruned, work.batches, progress.advance)
-    if work.test is None or work.test.labels is None:
-        return OutputRecord(error)
-    progress.start("scoring", 2 * len(work.test))
-    return OutputRecord(
-        error,
-        top1(dense, work.test, work.test.labels, progress.advance),
-        top1(pruned, work.test, work.test.labels, progress.advance),
-        work.test.n_samples,
-    )
+    reference = Reference(dense, work.batches)
+    change = output_change(reference, pruned, work.batches, progress.advance)
+    work.warnings.extend(change.notes)
+    if work.scoring is None or before is None:
+        return OutputRecord(change.error)
+    progress.start("scoring", work.scoring.n_batches)
+    after = work.scoring.measure(pruned, dense, progress.advance)
+    return OutputRecord(change.error, score_record(work.scoring.score, before, after))
+
+
+def _open(work: Workspace, model: Model) -> Runnable:
+    return open_session(model, provider=work.provider, limit=work.room.weights)
 
 
 def _config(options: dict[str, Any]) -> PruneConfig:

@@ -13,10 +13,10 @@ import onnx
 
 from onnx_lobs.allocation.rules import RULES, Slot, allocate, default_rule
 from onnx_lobs.config import PruneConfig
-from onnx_lobs.data.files import find_beside, find_test_beside
-from onnx_lobs.data.reader import Batches, input_specs, open_data
+from onnx_lobs.data.files import find_beside
+from onnx_lobs.data.reader import Batches, InputSpec, input_specs, open_data
 from onnx_lobs.data.synthetic import synthetic_batches
-from onnx_lobs.errors import ConfigError, DataError, LobsError
+from onnx_lobs.errors import ConfigError, LobsError
 from onnx_lobs.graph.external import copy_data, external_bytes
 from onnx_lobs.graph.load import PROTOBUF_LIMIT, LoadedModel, load_model
 from onnx_lobs.graph.model import Model
@@ -30,6 +30,7 @@ from onnx_lobs.memory.shares import Room, share_out
 from onnx_lobs.pattern import NM, Pattern, parse_pattern
 from onnx_lobs.report.record import SkipRecord
 from onnx_lobs.rewrite import add_biases
+from onnx_lobs.scoring import Scoring, open_scoring
 
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
 SYNTHETIC_SAMPLES = 64
@@ -59,7 +60,7 @@ class Workspace:
     pattern: Pattern
     budgets: dict[str, int]
     batches: Batches
-    test: Batches | None
+    scoring: Scoring | None
     provider: str
     warnings: list[str]
     room: Room
@@ -102,8 +103,8 @@ def open_workspace(
             f"nothing to prune: {len(skips)} nodes with weights were skipped; "
             "`onnx-lobs inspect` lists them with reasons"
         )
-    batches, data_notes = _open_calibration(loaded, data, config)
-    scored, test_notes = _open_test(loaded, test, config)
+    batches, data_notes = open_calibration(loaded.path, input_specs(loaded.proto), data, config)
+    scoring, test_notes = open_scoring(loaded, test, config)
     folder = None if scratch is None else _copy_data(loaded, layers, scratch, embed)
     is_private = folder is not None
     folder = folder or loaded.folder
@@ -120,7 +121,7 @@ def open_workspace(
         pattern=pattern,
         budgets=_first_budgets(layers, config, pattern),
         batches=batches,
-        test=scored,
+        scoring=scoring,
         provider=provider,
         warnings=([note] if note else []) + data_notes + test_notes,
         room=room,
@@ -151,26 +152,6 @@ def _copy_data(
     return target
 
 
-def _open_test(
-    loaded: LoadedModel, test: Any, config: PruneConfig
-) -> tuple[Batches | None, list[str]]:
-    """Open the labelled test set: the one given, or the one found beside the model."""
-    inputs = input_specs(loaded.proto)
-    options: dict[str, Any] = {"samples": None, "batch_size": config.batch_size}
-    if test is not None:
-        scored = open_data(test, inputs, **options)
-        if scored.labels is None:
-            raise DataError(f"the test set {scored.origin} has no labels; add an array `label`")
-        return scored, []
-    found = None if loaded.path is None else find_test_beside(loaded.path)
-    if found is None:
-        return None, []
-    try:
-        return open_data(found, inputs, **options), []
-    except DataError as error:
-        return None, [f"{found.name}, found beside the model, was not used to score: {error}"]
-
-
 def selection(config: PruneConfig) -> Selection:
     """Return the part of the options that chooses layers."""
     return Selection(config.include, config.exclude, config.op_types, config.min_weights)
@@ -181,13 +162,24 @@ def skip_record(skip: Skip) -> SkipRecord:
     return SkipRecord(skip.node, skip.op, skip.reason)
 
 
-def _open_calibration(
-    loaded: LoadedModel, data: Any, config: PruneConfig
+def open_calibration(
+    path: Path | None, inputs: Sequence[InputSpec], data: Any, config: PruneConfig
 ) -> tuple[Batches, list[str]]:
-    inputs = input_specs(loaded.proto)
+    """Open the calibration data given, or found beside the model, or make some up.
+
+    Returns
+    -------
+    (Batches, list of str)
+        The data, and warnings.
+
+    Raises
+    ------
+    DataError
+        When the data do not fit the model, or none can be made up for it.
+    """
     source = data
-    if source is None and loaded.path is not None:
-        source = find_beside(loaded.path)
+    if source is None and path is not None:
+        source = find_beside(path)
     if source is not None:
         batches = open_data(
             source,

@@ -15,6 +15,7 @@ import onnx_lobs
 from onnx_lobs import deliver, pipeline, workspace
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.graph import sizes
 from onnx_lobs.graph.external import external_bytes
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.tensors import is_external
@@ -149,7 +150,7 @@ def test_no_room_for_the_copy_is_reported(
 def test_huge_files_are_not_packed_to_see_their_size(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliver, "MOST_GZIP", 1000)
+    monkeypatch.setattr(sizes, "MOST_GZIP", 1000)
     report = prune_file(large, tmp_path / "o.onnx", PruneConfig(**FAST), data=data_of(large))
     assert report.totals.gzip_bytes is None
     assert report.totals.file_bytes is not None

@@ -27,10 +27,10 @@ FAST = {"samples": 500, "batch_size": 50, "method": "magnitude", "refit": False}
 def test_93_percent_zeros_cost_little_accuracy(tmp_path: Path, name: str, allowed: float) -> None:
     config = PruneConfig(sparsity=0.93, batch_size=100)
     report = prune_file(MNIST / f"{name}.onnx", tmp_path / "out.onnx", config)
-    before, after = report.output.score_before, report.output.score_after
-    assert before is not None
-    assert after is not None
-    assert before - after <= allowed
+    score = report.output.score
+    assert score is not None
+    assert score.n == 10_000
+    assert score.drop <= allowed
     assert report.totals.sparsity == pytest.approx(0.93, abs=1e-5)
     for layer in report.layers:
         assert layer.error <= layer.magnitude_error
@@ -163,7 +163,7 @@ def test_a_test_set_beside_the_model_that_does_not_fit_is_a_warning(tmp_path: Pa
     shutil.copyfile(MNIST / "calibration.npz", tmp_path / "m.npz")
     np.savez(tmp_path / "test.npz", other=np.zeros((3, 2), np.float32), label=np.zeros(3, int))
     report = onnx_lobs.prune(tmp_path / "m.onnx", **FAST).report
-    assert report.output.score_after is None
+    assert report.output.score is None
     assert any(warning.startswith("test.npz, found beside") for warning in report.warnings)
 
 
@@ -220,5 +220,5 @@ def test_the_report_of_a_run_is_complete(tmp_path: Path) -> None:
     assert keys <= set(record["layers"][0])  # type: ignore[index]
     totals = {"weights", "zeros", "sparsity", "file_bytes", "gzip_bytes", "seconds"}
     assert totals <= set(record["totals"])  # type: ignore[call-overload]
-    assert {"error", "score_before", "score_after"} <= set(record["output"])  # type: ignore[call-overload]
+    assert {"error", "score"} == set(record["output"])  # type: ignore[call-overload]
     assert dataclasses.asdict(report)["output_path"] == str(tmp_path / "o.onnx")

@@ -18,13 +18,13 @@ from typer.core import TyperGroup
 
 import onnx_lobs
 from onnx_lobs.cli import options as opt
+from onnx_lobs.cli.evaluate import evaluate
 from onnx_lobs.cli.options import DEFAULTS
 from onnx_lobs.cli.parse import to_config
+from onnx_lobs.cli.screen import Screen, one_line, show_warnings
 from onnx_lobs.errors import DataError, LobsError
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from onnx_lobs.config import PruneConfig
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -136,6 +136,7 @@ def prune(
     seed: opt.Seed = DEFAULTS.seed,
     data: opt.Data = None,
     test: opt.Test = None,
+    score: opt.Score = DEFAULTS.score,
     samples: opt.Samples = DEFAULTS.samples,
     batch_size: opt.BatchSize = DEFAULTS.batch_size,
     input_shapes: opt.InputShape = opt.NO_TEXTS,
@@ -176,6 +177,9 @@ def inspect(
     _inspect(model, to_config(locals()), Screen(as_json, verbose, False, no_color))
 
 
+app.command()(evaluate)
+
+
 @dataclass(frozen=True)
 class Files:
     """What a run reads and writes."""
@@ -186,29 +190,6 @@ class Files:
     test: str | None
     report: Path | None
     overwrite: bool
-
-
-@dataclass(frozen=True)
-class Screen:
-    """What is printed, and how."""
-
-    as_json: bool
-    verbose: bool
-    quiet: bool
-    no_color: bool
-
-    def console(self, *, stderr: bool = False) -> Console:
-        """Return a console that obeys --no-color, NO_COLOR and pipes."""
-        from rich.console import Console
-
-        return Console(stderr=stderr, no_color=self.no_color or None, highlight=False)
-
-    def show(self, text: RenderableType, json: str) -> None:
-        """Print the one form that was asked for."""
-        if self.as_json:
-            typer.echo(json)
-        elif not self.quiet:
-            self.console().print(text)
 
 
 def _prune(files: Files, config: PruneConfig, screen: Screen) -> int:
@@ -231,9 +212,7 @@ def _prune(files: Files, config: PruneConfig, screen: Screen) -> int:
             progress=progress,
         )
     screen.show(render_report(record, verbose=screen.verbose), record.to_json())
-    if screen.as_json or screen.quiet:
-        for warning in record.warnings:
-            typer.echo(f"warning: {_one_line(warning)}", err=True)
+    show_warnings(screen, record.warnings)
     if files.report is not None:
         write_report(files.report, record.to_json())
     return 0 if record.layers else 1
@@ -250,9 +229,5 @@ def _inspect(model: Path, config: PruneConfig, screen: Screen) -> int:
 
 
 def _failed(message: str, code: int) -> typer.Exit:
-    typer.echo(f"error: {_one_line(message)}", err=True)
+    typer.echo(f"error: {one_line(message)}", err=True)
     return typer.Exit(code)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(line.strip() for line in text.splitlines())

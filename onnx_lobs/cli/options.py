@@ -18,6 +18,7 @@ from onnx_lobs.config import (
     FORMATS,
     GRAMS,
     METHOD_NAMES,
+    SCORE_NAMES,
     PruneConfig,
 )
 
@@ -27,8 +28,8 @@ OP_TYPES = ",".join(DEFAULTS.op_types)
 
 _WHAT = "What is pruned"
 _HOW = "How"
-_DATA = "Data"
-_OUTPUT = "Output"
+DATA_PANEL = "Data"
+OUTPUT_PANEL = "Output"
 _MACHINE = "Machine"
 
 
@@ -43,7 +44,7 @@ Model = Annotated[
 Output = Annotated[
     Path | None,
     _option(
-        _OUTPUT,
+        OUTPUT_PANEL,
         "-o",
         "--output",
         metavar="FILE",
@@ -51,7 +52,7 @@ Output = Annotated[
         show_default=False,
     ),
 ]
-Overwrite = Annotated[bool, _option(_OUTPUT, "--overwrite", help="Replace existing outputs.")]
+Overwrite = Annotated[bool, _option(OUTPUT_PANEL, "--overwrite", help="Replace existing outputs.")]
 Sparsity = Annotated[
     float | None,
     _option(
@@ -232,7 +233,7 @@ CacheFolder = Annotated[
 Data = Annotated[
     str | None,
     _option(
-        _DATA,
+        DATA_PANEL,
         "-d",
         "--data",
         metavar="PATH",
@@ -245,28 +246,45 @@ Data = Annotated[
 Test = Annotated[
     str | None,
     _option(
-        _DATA,
+        DATA_PANEL,
         "--test",
         metavar="NPZ",
-        help="Inputs with 'label': top-1 accuracy before and after. Default: {stem}_test.npz or "
+        help="Inputs with 'label': the score before and after. Default: {stem}_test.npz or "
         "test.npz beside MODEL, if there.",
+        show_default=False,
+    ),
+]
+SCORE_HELP = (
+    "What is scored: top1, top5 (need labels: class indices); agreement with the dense model's "
+    "choices; cosine similarity to its outputs; or your function, def FN(run) or def FN(run, "
+    "batches): run(feeds) gives outputs by name, batches yields (feeds, labels), the result is "
+    "a number, or one per sample, higher is better. This runs the code in FILE.py."
+)
+SCORE_KINDS = "|".join((*SCORE_NAMES, "FILE.py:FN"))
+Score = Annotated[
+    str | None,
+    _option(
+        DATA_PANEL,
+        "--score",
+        metavar=SCORE_KINDS,
+        help=f"{SCORE_HELP} Measured on --test. Default: top1 where there are labels.",
         show_default=False,
     ),
 ]
 Samples = Annotated[
     int | None,
     _option(
-        _DATA,
+        DATA_PANEL,
         "--samples",
         metavar="N",
-        help="Most calibration samples used. Default: all.",
+        help="Most samples of --data used. Default: all.",
         show_default=False,
     ),
 ]
 BatchSize = Annotated[
     int,
     _option(
-        _DATA,
+        DATA_PANEL,
         "--batch-size",
         metavar="N",
         help="Samples per call of onnxruntime; a batch size fixed by the model wins.",
@@ -275,7 +293,7 @@ BatchSize = Annotated[
 InputShape = Annotated[
     list[str],
     _option(
-        _DATA,
+        DATA_PANEL,
         "--input-shape",
         metavar="NAME:1x3x224x224",
         help="Shape of an input that is made up, batch axis included. Repeatable.",
@@ -284,7 +302,7 @@ InputShape = Annotated[
 Storage = Annotated[
     str,
     _option(
-        _OUTPUT,
+        OUTPUT_PANEL,
         "--format",
         metavar="|".join(FORMATS),
         help="How pruned weights are written. sparse: smaller file; onnxruntime reads it, many "
@@ -292,12 +310,13 @@ Storage = Annotated[
     ),
 ]
 AsJson = Annotated[
-    bool, _option(_OUTPUT, "--json", help="Print the record as JSON, and nothing else, on stdout.")
+    bool,
+    _option(OUTPUT_PANEL, "--json", help="Print the record as JSON, and nothing else, on stdout."),
 ]
 ReportFile = Annotated[
     Path | None,
     _option(
-        _OUTPUT,
+        OUTPUT_PANEL,
         "--report",
         metavar="FILE.json",
         help="Write the record to this file too.",
@@ -305,12 +324,13 @@ ReportFile = Annotated[
     ),
 ]
 DryRun = Annotated[
-    bool, _option(_OUTPUT, "--dry-run", help="List what would be pruned, write nothing.")
+    bool, _option(OUTPUT_PANEL, "--dry-run", help="List what would be pruned, write nothing.")
 ]
-Verbose = Annotated[bool, _option(_OUTPUT, "-v", "--verbose", help="List every skipped node.")]
+Verbose = Annotated[bool, _option(OUTPUT_PANEL, "-v", "--verbose", help="List every skipped node.")]
 Quiet = Annotated[
-    bool, _option(_OUTPUT, "-q", "--quiet", help="Only warnings and errors; no bars, no report.")
+    bool,
+    _option(OUTPUT_PANEL, "-q", "--quiet", help="Only warnings and errors; no bars, no report."),
 ]
 NoColor = Annotated[
-    bool, _option(_OUTPUT, "--no-color", help="No colour, as with the variable NO_COLOR.")
+    bool, _option(OUTPUT_PANEL, "--no-color", help="No colour, as with the variable NO_COLOR.")
 ]

@@ -42,6 +42,13 @@ class Batches:
     def __iter__(self) -> Iterator[dict[str, Array]]:
         return map(self.load, range(len(self.sizes)))
 
+    def labelled(self) -> Iterator[tuple[dict[str, Array], Array | None]]:
+        """Yield every batch with its labels, or with None where there are none."""
+        first = 0
+        for batch, size in zip(self, self.sizes, strict=True):
+            yield batch, None if self.labels is None else self.labels[first : first + size]
+            first += size
+
     def __len__(self) -> int:
         return len(self.sizes)
 

@@ -65,16 +65,29 @@ def format_change(before: int, after: int) -> str:
     return f"{_three_digits(factor)}x {'smaller' if after < before else 'larger'}"
 
 
-def format_score(score: float, n_samples: int) -> str:
-    """Return an accuracy and its standard error sqrt(p(1 - p)/n), in per cent.
+def format_score(score: float, error: float | None, *, is_fraction: bool) -> str:
+    """Return a score and its standard error if that is known; shares in per cent.
 
-    >>> format_score(0.98, 10_000)
-    '98.00 ± 0.14 %'
+    >>> format_score(0.98, 0.0014, is_fraction=True), format_score(0.5, None, is_fraction=True)
+    ('98.00 ± 0.14 %', '50.00 %')
+    >>> format_score(31.26, 0.52, is_fraction=False), format_score(0.98, None, is_fraction=False)
+    ('31.2600 ± 0.5200', '0.9800')
     """
-    if not n_samples:
-        return f"{100 * score:.2f} %"
-    deviation = math.sqrt(score * (1 - score) / n_samples)
-    return f"{100 * score:.2f} ± {100 * deviation:.2f} %"
+    factor, digits, unit = (100, 2, " %") if is_fraction else (1, 4, "")
+    deviation = "" if error is None else f" ± {factor * error:.{digits}f}"
+    return f"{factor * score:.{digits}f}{deviation}{unit}"
+
+
+def format_score_change(change: float, error: float | None, *, is_fraction: bool) -> str:
+    """Return a change of a score and its standard error if that is known; shares in points.
+
+    >>> format_score_change(-0.0028, 0.001, is_fraction=True)
+    '-0.28 ± 0.10 points'
+    >>> format_score_change(0.5, None, is_fraction=False)
+    '+0.5000'
+    """
+    text = format_score(change, error, is_fraction=is_fraction).replace(" %", " points")
+    return text if change < 0 else f"+{text}"
 
 
 def format_percent(zeros: int, weights: int) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had the score's figures in `output` itself
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,36 @@ class Totals:
 
 
 @dataclass(frozen=True)
+class ScoreRecord:
+    """A score of the dense network and of the pruned one on the same test data.
+
+    Parameters
+    ----------
+    name
+        ``top1``, ``top5``, ``agreement``, ``cosine`` or ``FILE.py:FUNCTION``.
+    before, after, drop
+        The scores, higher is better, and `before` - `after`.
+    before_error, after_error, drop_error
+        Their standard errors, that of the drop from the samples' paired differences; None
+        where the score is no mean over at least two samples.
+    n
+        Samples that the score is the mean of; 0 if it is no such mean.
+    is_fraction
+        Whether it is a share of samples, to be shown in per cent.
+    """
+
+    name: str
+    before: float
+    after: float
+    drop: float
+    before_error: float | None = None
+    after_error: float | None = None
+    drop_error: float | None = None
+    n: int = 0
+    is_fraction: bool = False
+
+
+@dataclass(frozen=True)
 class OutputRecord:
     """What pruning did to the whole network.
 
@@ -104,17 +134,14 @@ class OutputRecord:
     ----------
     error
         Mean squared change of the network's floating outputs over their mean square, on the
-        calibration data; None when it has no floating output.
-    score_before, score_after
-        Top-1 accuracy on the labelled test set, or None without one.
-    n_scored
-        Samples of that test set.
+        calibration data; None when it has no floating output, or one that cannot be
+        compared, as a warning says.
+    score
+        Scores on the test data, or None without such.
     """
 
     error: float | None
-    score_before: float | None = None
-    score_after: float | None = None
-    n_scored: int = 0
+    score: ScoreRecord | None = None
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ from onnx_lobs.report.numbers import (
     format_gain,
     format_percent,
     format_score,
+    format_score_change,
 )
-from onnx_lobs.report.record import AllocationRecord, LayerRecord, OutputRecord, Report, Totals
+from onnx_lobs.report.record import AllocationRecord, LayerRecord, Report, ScoreRecord, Totals
 from onnx_lobs.report.skips import skip_table
 from onnx_lobs.report.table import Name, plain_table
 
 _STATUS_WIDTH = 8  # characters; longer ones take two lines
+_SCORE_WORDS = {"top1": "top-1 score", "top5": "top-5 score"}
 _DENSE_HINT = (
     "zeros in a dense file shrink only compressed copies of it; --format sparse shrinks the file "
     "itself, for onnxruntime. Most runtimes run no faster with unstructured zeros."
@@ -51,7 +53,7 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
     parts: list[RenderableType] = [layer_table(report.layers), *_remedies(report.layers)]
     if report.skipped:
         parts += ["", skip_table(report.skipped, verbose=verbose)]
-    parts += ["", _summary(report), *_warnings(report.warnings)]
+    parts += ["", _summary(report), *warning_panel(report.warnings)]
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
         hint = _SPARSE_HINT if report.options.get("storage") == "sparse" else _DENSE_HINT
@@ -97,7 +99,7 @@ def _summary(report: Report) -> Table:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     grid.add_row("calibrated on", Text(report.data))
-    details = *_totals(report.totals), *_allocation(report.allocation), *_output(report.output)
+    details = *_totals(report.totals), *_allocation(report.allocation), *_output(report)
     for label, value in details:
         grid.add_row(label, Text(value))
     grid.add_row("time", f"{report.totals.seconds:.1f} s")
@@ -107,7 +109,14 @@ def _summary(report: Report) -> Table:
 def _totals(totals: Totals) -> Iterator[tuple[str, str]]:
     share = format_percent(totals.zeros, totals.weights)
     yield "zeros", f"{totals.zeros:,} of {totals.weights:,} weights ({share})"
-    for label, sizes in (("file", totals.file_bytes), ("file, gzipped", totals.gzip_bytes)):
+    yield from size_rows(totals.file_bytes, totals.gzip_bytes)
+
+
+def size_rows(
+    file_bytes: tuple[int, int] | None, gzip_bytes: tuple[int, int] | None
+) -> Iterator[tuple[str, str]]:
+    """Yield the sizes of the files (before, after) in words, those that are known."""
+    for label, sizes in (("file", file_bytes), ("file, gzipped", gzip_bytes)):
         if sizes is not None:
             before, after = map(format_bytes, sizes)
             yield label, f"{before} -> {after} ({format_change(*sizes)})"
@@ -119,20 +128,34 @@ def _allocation(record: AllocationRecord | None) -> Iterator[tuple[str, str]]:
         yield "zeros shared by", f"{record.chosen} ({cost})"
 
 
-def _output(output: OutputRecord) -> Iterator[tuple[str, str]]:
-    if output.error is None:
-        yield "output error", "none: the network has no floating output"
-    else:
-        words = "mean squared change over mean square"
-        yield "output error", f"{format_error(output.error)} ({words})"
-    before, after = output.score_before, output.score_after
-    if before is not None and after is not None:
-        n = output.n_scored
-        change = f"{100 * (after - before):+.2f} points on {n:,} samples"
-        yield "top-1 score", f"{format_score(before, n)} -> {format_score(after, n)} ({change})"
+def _output(report: Report) -> Iterator[tuple[str, str]]:
+    yield "output error", error_words(report.output.error, report.warnings)
+    if report.output.score is not None:
+        yield score_row(report.output.score)
 
 
-def _warnings(warnings: Sequence[str]) -> Iterator[RenderableType]:
+def error_words(error: float | None, warnings: Sequence[str]) -> str:
+    """Return the output error in words; where there is none, why."""
+    if error is not None:
+        return f"{format_error(error)} (mean squared change over mean square)"
+    if any(warning.startswith("output ") for warning in warnings):
+        return "none: see the warnings"
+    return "none: the network has no floating output"
+
+
+def score_row(score: ScoreRecord) -> tuple[str, str]:
+    """Return a score's name, and its values before and after with their standard errors."""
+    before = format_score(score.before, score.before_error, is_fraction=score.is_fraction)
+    after = format_score(score.after, score.after_error, is_fraction=score.is_fraction)
+    change = format_score_change(
+        score.after - score.before, score.drop_error, is_fraction=score.is_fraction
+    )
+    of = f" on {score.n:,} samples" if score.n else ""
+    return _SCORE_WORDS.get(score.name, score.name), f"{before} -> {after} ({change}{of})"
+
+
+def warning_panel(warnings: Sequence[str]) -> Iterator[RenderableType]:
+    """Yield the warnings in a frame, if there are any."""
     if warnings:
         title = "warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
         text = Text("\n".join(warnings))

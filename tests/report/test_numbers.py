@@ -15,6 +15,7 @@ from onnx_lobs.report.numbers import (
     format_gain,
     format_percent,
     format_score,
+    format_score_change,
     shorten,
 )
 
@@ -92,10 +93,25 @@ def test_changes_of_size_are_in_words(before: int, after: int, text: str) -> Non
     assert format_change(before, after) == text
 
 
-def test_a_score_has_its_standard_error_where_the_count_is_known() -> None:
-    assert format_score(0.5, 100) == "50.00 ± 5.00 %"
-    assert format_score(1.0, 100) == "100.00 ± 0.00 %"
-    assert format_score(0.5, 0) == "50.00 %"
+@pytest.mark.parametrize(
+    ("score", "error", "is_fraction", "text"),
+    [
+        (0.5, 0.05, True, "50.00 ± 5.00 %"),
+        (1.0, 0.0, True, "100.00 ± 0.00 %"),
+        (0.5, None, True, "50.00 %"),
+        (12.5, 0.25, False, "12.5000 ± 0.2500"),
+        (-0.5, None, False, "-0.5000"),
+    ],
+)
+def test_a_score_has_its_standard_error_where_that_is_known(
+    score: float, error: float | None, is_fraction: bool, text: str
+) -> None:
+    assert format_score(score, error, is_fraction=is_fraction) == text
+
+
+def test_a_change_of_score_has_a_sign_and_shares_change_by_points() -> None:
+    assert format_score_change(0.0, 0.01, is_fraction=True) == "+0.00 ± 1.00 points"
+    assert format_score_change(-0.25, None, is_fraction=False) == "-0.2500"
 
 
 def test_only_all_zeros_are_100_percent() -> None:

@@ -14,6 +14,7 @@ from onnx_lobs.report.record import (
     LayerRecord,
     OutputRecord,
     Report,
+    ScoreRecord,
     SkipRecord,
     Totals,
 )
@@ -26,7 +27,7 @@ REPORT = Report(
     layers=(LAYER,),
     skipped=(SkipRecord("c", "Conv", "8 weights, fewer than 64"),),
     totals=Totals(200, 150, 2.0, (1000, 900), (800, 300)),
-    output=OutputRecord(0.02, 0.98, 0.97, 10),
+    output=OutputRecord(0.02, ScoreRecord("top1", 0.98, 0.97, 0.01, 0.1, 0.2, 0.1, 10, True)),
 )
 
 
@@ -55,9 +56,17 @@ def test_the_json_has_the_promised_keys() -> None:
     }
     assert record["output"] == {
         "error": 0.02,
-        "score_before": 0.98,
-        "score_after": 0.97,
-        "n_scored": 10,
+        "score": {
+            "name": "top1",
+            "before": 0.98,
+            "after": 0.97,
+            "drop": 0.01,
+            "before_error": 0.1,
+            "after_error": 0.2,
+            "drop_error": 0.1,
+            "n": 10,
+            "is_fraction": True,
+        },
     }
 
 
@@ -66,7 +75,7 @@ def test_what_was_not_measured_is_null() -> None:
     record = as_json(report)
     assert record["totals"]["file_bytes"] is None
     assert record["output"]["error"] is None
-    assert record["output"]["score_after"] is None
+    assert record["output"]["score"] is None
 
 
 def test_every_field_of_the_record_is_in_the_json() -> None:

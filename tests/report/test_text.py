@@ -10,7 +10,14 @@ from rich.console import Console, RenderableType
 
 from onnx_lobs.inspection import Inspection, LayerRow
 from onnx_lobs.report.inspection import render_inspection
-from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, SkipRecord, Totals
+from onnx_lobs.report.record import (
+    LayerRecord,
+    OutputRecord,
+    Report,
+    ScoreRecord,
+    SkipRecord,
+    Totals,
+)
 from onnx_lobs.report.skips import MOST_ROWS, group_skips
 from onnx_lobs.report.text import render_report
 
@@ -26,7 +33,10 @@ REPORT = Report(
     layers=LAYERS,
     skipped=(SkipRecord("/lstm", "LSTM", "its weights are not a matrix"),),
     totals=Totals(1_235_200, 1_148_736, 14.2, (5_000_000, 5_000_100), (4_600_000, 500_000)),
-    output=OutputRecord(0.0123, 0.9838, 0.981, 10_000),
+    output=OutputRecord(
+        0.0123,
+        ScoreRecord("top1", 0.9838, 0.981, 0.0028, 0.00126, 0.00137, 0.0006, 10_000, True),
+    ),
     output_path="m_pruned.onnx",
 )
 INSPECTION = Inspection(
@@ -109,7 +119,7 @@ def test_totals_name_sizes_factors_and_score_with_its_standard_error() -> None:
     assert "file 5.00 MB -> 5.00 MB (same size)" in text
     assert "file, gzipped 4.60 MB -> 500 kB (9.20x smaller)" in text
     assert "output error 0.0123 " in text
-    assert "98.38 ± 0.13 % -> 98.10 ± 0.14 % (-0.28 points on 10,000 samples)" in text
+    assert "98.38 ± 0.13 % -> 98.10 ± 0.14 % (-0.28 ± 0.06 points on 10,000 samples)" in text
     assert "time 14.2 s" in text
 
 
@@ -118,6 +128,8 @@ def test_what_was_not_measured_is_not_shown() -> None:
     assert "gzipped" not in text
     assert "top-1" not in text
     assert "output error none: the network has no floating output" in text
+    lost = with_(output=OutputRecord(None), warnings=("output 'y': NaN",))
+    assert "output error none: see the warnings" in words(render_report(lost))
 
 
 def test_a_remedy_is_said_once_per_status() -> None:

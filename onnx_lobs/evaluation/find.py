@@ -1,0 +1,28 @@
+"""From what the user wrote to a Score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from onnx_lobs.config import check_score
+from onnx_lobs.evaluation.score import SCORES, Score
+from onnx_lobs.evaluation.script import FunctionScore, load_function
+
+
+def find_score(wanted: str | Callable[..., Any]) -> Score:
+    """Return a score by its name, by ``FILE.py:FUNCTION``, or from a function.
+
+    Raises
+    ------
+    ConfigError
+        When the name is unknown, or the function cannot be found or called.
+    ScoreError
+        When the file's own code raises.
+    """
+    if callable(wanted):
+        return FunctionScore(getattr(wanted, "__name__", "function"), wanted)
+    if wanted in SCORES:
+        return SCORES[wanted]
+    check_score(wanted)
+    return load_function(wanted)

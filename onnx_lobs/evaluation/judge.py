@@ -1,0 +1,75 @@
+"""Compare and score two networks in one pass over the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnx_lobs.data.batches import Batches
+from onnx_lobs.evaluation.output import ChangeTally, NetworkChange
+from onnx_lobs.evaluation.samples import Floats
+from onnx_lobs.evaluation.score import Measured, SampledScore, Score, Seen, check_labels, mean_over
+from onnx_lobs.graph.staged import Runnable
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How the outputs differ, and every score (before, after)."""
+
+    change: NetworkChange
+    scores: tuple[tuple[Measured, Measured], ...]
+
+
+def judge(
+    dense: Runnable,
+    pruned: Runnable,
+    batches: Batches,
+    scores: Sequence[Score],
+    tick: Callable[[int], None] = lambda n: None,
+) -> Judgement:
+    """Compare two networks that take and give the same.
+
+    Parameters
+    ----------
+    dense, pruned
+        Whole or in stages.
+    batches
+        Data that fit both.
+    scores
+        What both are judged by.
+    tick
+        Told of every batch.
+
+    Raises
+    ------
+    DataError, ScoreError
+        As :meth:`onnx_lobs.evaluation.score.Score.compute`.
+
+    Notes
+    -----
+    Cost: one forward pass of each, and what the user's own functions run.
+    """
+    sampled = [score for score in scores if isinstance(score, SampledScore)]
+    for score in sampled:
+        check_labels(score, batches)
+    parts: dict[str, list[tuple[Floats, Floats]]] = {score.name: [] for score in sampled}
+    tally = ChangeTally()
+    for (feeds, labels), size in zip(batches.labelled(), batches.sizes, strict=True):
+        before, after = dense.run(feeds), pruned.run(feeds)
+        tally.add(before, after, size)
+        seen = Seen(before, before, labels, size), Seen(after, before, labels, size)
+        for score in sampled:
+            parts[score.name].append((score.outcomes(seen[0]), score.outcomes(seen[1])))
+        tick(1)
+    found = {name: _join(pairs) for name, pairs in parts.items()}
+    for other in scores:
+        if other.name not in found:
+            found[other.name] = other.compute(dense, batches), other.compute(pruned, batches)
+    return Judgement(tally.result(), tuple(found[score.name] for score in scores))
+
+
+def _join(pairs: list[tuple[Floats, Floats]]) -> tuple[Measured, Measured]:
+    before, after = (mean_over(np.concatenate(parts)) for parts in zip(*pairs, strict=True))
+    return before, after

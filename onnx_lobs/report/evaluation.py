@@ -1,0 +1,146 @@
+"""The record of an evaluation, and what it is held to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onnx_lobs.config import check_sparsity
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.report.numbers import format_error, format_percent, format_score
+from onnx_lobs.report.record import SCHEMA, ScoreRecord
+
+if TYPE_CHECKING:
+    from onnx_lobs.evaluation.output import OutputChange
+
+ROUNDING = 1e-9  # by which a difference of two scores may exceed a limit written in decimals
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a pruned model is held to; None: no limit.
+
+    Parameters
+    ----------
+    max_drop
+        Largest drop of the (first) score, in its own units: 0.01 is a point of top1.
+    max_output_error
+        Largest relative output error.
+    min_sparsity
+        Smallest fraction of zeros among the prunable weights.
+
+    Raises
+    ------
+    ConfigError
+        When a limit is negative or not finite, or the sparsity is not below 1.
+    """
+
+    max_drop: float | None = None
+    max_output_error: float | None = None
+    min_sparsity: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_drop", "max_output_error"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name} is {value}; it must be a finite number >= 0, e.g. 0.01")
+        if self.min_sparsity is not None:
+            check_sparsity("min_sparsity", self.min_sparsity)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit at all."""
+        return self != Limits()
+
+
+@dataclass(frozen=True)
+class SideRecord:
+    """One of two models: its file or name, the weights of the layers that can be pruned, zeros."""
+
+    model: str
+    weights: int
+    zeros: int
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros."""
+        return self.zeros / self.weights if self.weights else 0.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A pruned model beside the dense one.
+
+    Parameters
+    ----------
+    dense, pruned
+        The two models; their weights are those of the layers that ``inspect`` lists.
+    data, samples
+        Where the data come from, and how many samples they are.
+    error
+        Sum of squared changes of all floating outputs over their sum of squares; None when
+        there is none, or one of them cannot be compared, as a warning says.
+    outputs
+        The same and more for each output.
+    scores
+        Scores of both; the first is the one that ``max_drop`` limits.
+    file_bytes, gzip_bytes
+        Sizes (dense, pruned) with external data; the latter None beyond 1 GiB, and for models
+        without a file.
+    limits
+        What was demanded.
+    seconds
+        Time taken.
+    warnings
+        What to know about the figures.
+    """
+
+    dense: SideRecord
+    pruned: SideRecord
+    data: str
+    samples: int
+    error: float | None
+    outputs: tuple[OutputChange, ...]
+    scores: tuple[ScoreRecord, ...]
+    file_bytes: tuple[int, int]
+    gzip_bytes: tuple[int, int] | None
+    limits: Limits
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """A sentence for every limit that is not met."""
+        return tuple(_missed(self))
+
+    def to_json(self) -> str:
+        """Return the record as JSON; ``schema`` is the version of its form."""
+        record = {"schema": SCHEMA, **dataclasses.asdict(self), "missed": self.missed}
+        for name in ("dense", "pruned"):
+            record[name]["sparsity"] = getattr(self, name).sparsity
+        return json.dumps(record, indent=2, allow_nan=False)
+
+
+def _missed(evaluation: Evaluation) -> Iterator[str]:
+    """Yield a sentence for every limit that is not met; what was not measured meets none."""
+    limits = evaluation.limits
+    if limits.max_output_error is not None:
+        if evaluation.error is None:
+            yield "the output error could not be measured, so it is not known to meet its limit"
+        elif evaluation.error > limits.max_output_error:
+            yield (
+                f"the output error is {format_error(evaluation.error)}, more than "
+                f"{limits.max_output_error:g}"
+            )
+    if limits.max_drop is not None:
+        score = evaluation.scores[0]
+        if score.drop > limits.max_drop + ROUNDING:
+            drop = format_score(score.drop, score.drop_error, is_fraction=False)
+            yield f"score {score.name} drops by {drop}, more than {limits.max_drop:g}"
+    if limits.min_sparsity is not None and evaluation.pruned.sparsity < limits.min_sparsity:
+        share = format_percent(evaluation.pruned.zeros, evaluation.pruned.weights)
+        yield f"{share} of the weights are zero, fewer than {100 * limits.min_sparsity:g} %"

@@ -1,0 +1,91 @@
+"""An evaluation as text for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from onnx_lobs.report.evaluation import Evaluation, SideRecord
+from onnx_lobs.report.numbers import format_error, format_percent
+from onnx_lobs.report.table import Name, plain_table
+from onnx_lobs.report.text import error_words, score_row, size_rows, warning_panel
+
+
+def render_evaluation(evaluation: Evaluation) -> RenderableType:
+    """Return an evaluation as a renderable that fits 80 columns and more.
+
+    Parameters
+    ----------
+    evaluation
+        Not modified.
+    """
+    parts: list[RenderableType] = [_output_table(evaluation), "", _summary(evaluation)]
+    parts += warning_panel(evaluation.warnings)
+    if evaluation.limits.any:
+        missed = evaluation.missed
+        parts += ["", *(Text(f"missed: {line}", "yellow") for line in missed)]
+        parts += [] if missed else [Text("all limits are met")]
+    return Group(*parts)
+
+
+def _output_table(evaluation: Evaluation) -> Table:
+    """Return one row per output: its error, cosine, agreement and greatest change."""
+    table = plain_table("outputs")
+    table.add_column("output", min_width=Name.least)
+    for heading in (
+        "shape",
+        "error",
+        "cosine",
+        "same\nchoice",
+        "greatest\nchange",
+        "greatest\nvalue",
+    ):
+        table.add_column(heading, justify="right", no_wrap=heading != "shape")
+    for output in evaluation.outputs:
+        table.add_row(
+            Name(output.name),
+            "x".join(map(str, output.shape)),
+            _figure(output.error),
+            "" if output.cosine is None else f"{output.cosine:.6f}",
+            "" if output.agreement is None else _percent(output.agreement),
+            _figure(output.max_change),
+            _figure(output.largest),
+        )
+    return table
+
+
+def _summary(evaluation: Evaluation) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    for label, value in _rows(evaluation):
+        grid.add_row(label, Text(value, overflow="fold"))
+    return grid
+
+
+def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    yield "dense model", evaluation.dense.model
+    yield "pruned model", evaluation.pruned.model
+    yield "compared on", evaluation.data
+    yield "output error", error_words(evaluation.error, evaluation.warnings)
+    yield from map(score_row, evaluation.scores)
+    yield "zeros", f"{_zeros(evaluation.dense)} -> {_zeros(evaluation.pruned)}"
+    yield from size_rows(evaluation.file_bytes, evaluation.gzip_bytes)
+    yield "time", f"{evaluation.seconds:.1f} s"
+
+
+def _zeros(side: SideRecord) -> str:
+    return f"{side.zeros:,} of {side.weights:,} ({format_percent(side.zeros, side.weights)})"
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else format_error(value)
+
+
+def _percent(share: float) -> str:
+    """Return a share that is never shown as 100 % unless it is."""
+    text = f"{100 * share:.2f}"
+    return "99.99 %" if text == "100.00" and share < 1 else f"{text} %"
