@@ -49,6 +49,10 @@ class PruneConfig:
     sparsity
         Fraction of the prunable weights that become zero, in [0, 1). The count is exact.
         None: 0.5, or what an N:M pattern has.
+    max_drop, max_output_error, max_bytes
+        In place of `sparsity`: the sparsest network is searched for whose score on the test data
+        is at most `max_drop` below the dense one's, or whose relative output error is at most
+        `max_output_error`; or the least sparse one whose file has at most `max_bytes` bytes.
     layer_sparsity
         ``{pattern: sparsity}``: layers whose name matches get this sparsity instead; the
         last match wins. Patterns as in `include`.
@@ -125,6 +129,9 @@ class PruneConfig:
     """
 
     sparsity: float | None = None
+    max_drop: float | None = None
+    max_output_error: float | None = None
+    max_bytes: int | None = None
     layer_sparsity: Mapping[str, float] = field(default_factory=dict)
     pattern: str = "unstructured"
     method: str = "joint"
@@ -171,6 +178,10 @@ class PruneConfig:
             _check_at_least("samples", self.samples, 1)
         if self.memory is not None:
             _check_at_least("memory", self.memory, LEAST_MEMORY)
+        for name in ("max_drop", "max_output_error"):
+            _check_limit(name, getattr(self, name))
+        if self.max_bytes is not None:
+            _check_at_least("max_bytes", self.max_bytes, 1)
         if self.damp is not None and not (math.isfinite(self.damp) and self.damp >= 0):
             raise ConfigError(f"damp is {self.damp}; it must be a finite number >= 0, e.g. 1e-3")
 
@@ -214,6 +225,11 @@ def check_score(name: str) -> None:
 def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ConfigError(f"{what} {value!r} is unknown; choose one of {', '.join(choices)}")
+
+
+def _check_limit(what: str, value: float | None) -> None:
+    if value is not None and not (math.isfinite(value) and value >= 0):
+        raise ConfigError(f"{what} is {value}; it must be a finite number >= 0, e.g. 0.01")
 
 
 def _check_at_least(what: str, value: int, least: int) -> None:

@@ -57,8 +57,7 @@ def write_model(work: Workspace, source: Path, output: Path, *, overwrite: bool)
     """
     proto = work.result.proto
     if work.config.storage == "sparse":
-        names = [layer.weight for layer in work.layers if layer.scope == 0]
-        encode_sparse(proto, names, work.result.folder)
+        encode_sparse(proto, sparse_names(work), work.result.folder)
     feeds = next(iter(work.batches))
     limit = work.room.weights
     expected = open_session(work.pruned, provider=work.provider, limit=limit).run(feeds)
@@ -68,6 +67,11 @@ def write_model(work: Workspace, source: Path, output: Path, *, overwrite: bool)
 
     save_model(proto, output, folder=work.result.folder, overwrite=overwrite, verify=verify)
     return file_sizes(source, output)
+
+
+def sparse_names(work: Workspace) -> list[str]:
+    """Return the weights that may be stored sparsely."""
+    return [layer.weight for layer in work.layers if layer.scope == 0]
 
 
 def _check(

@@ -159,6 +159,14 @@ def encode_sparse(
     return moved[::-1]
 
 
+def encoded_bytes(proto: ModelProto, names: Collection[str], folder: Path | None = None) -> int:
+    """Return the bytes of a model stored as :func:`encode_sparse` would. Not modified."""
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    encode_sparse(copy, names, folder)
+    return int(copy.ByteSize())
+
+
 def decode_sparse(proto: ModelProto, folder: Path | None = None) -> list[str]:
     """Store every sparse initializer densely, in place: the inverse of :func:`encode_sparse`.
 

@@ -13,12 +13,15 @@ from typing import Any
 import onnx
 
 from onnx_lobs.budgets.plan import Planner
+from onnx_lobs.budgets.targets import Run, check_target, has_target, search
 from onnx_lobs.calibration.independent import Group
 from onnx_lobs.config import PruneConfig
-from onnx_lobs.deliver import stamp, write_model
+from onnx_lobs.deliver import sparse_names, stamp, write_model
+from onnx_lobs.encode import encoded_bytes
 from onnx_lobs.errors import ConfigError, DataError, layer_context
 from onnx_lobs.evaluation.output import output_change
 from onnx_lobs.evaluation.score import Measured, Reference
+from onnx_lobs.graph.load import PROTOBUF_LIMIT
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.save import check_output, model_files
 from onnx_lobs.graph.staged import Runnable, open_session
@@ -94,7 +97,7 @@ def prune(
     config = _config(options)
     with _scratch(config) as scratch:
         work = open_workspace(model, data, test, config, scratch)
-        report = _prune(work, scratch, _name(model), progress or Silent())
+        work, report = _prune(work, scratch, _name(model), progress or Silent())
         kept = scratch.release() if work.result.is_private else None
     return PruneResult(work.result.proto, report, work.result.folder, kept)
 
@@ -122,8 +125,12 @@ def prune_file(
     check_output(output, inputs=model_files(path), overwrite=overwrite)
     progress = progress or Silent()
     with _scratch(config) as scratch:
-        work = open_workspace(path, data, test, config, scratch, embed=0)
-        report = _prune(work, scratch, str(path), progress)
+        embed = PROTOBUF_LIMIT if has_target(config) else 0
+        work = open_workspace(path, data, test, config, scratch, embed=embed)
+        work, report = _prune(work, scratch, str(path), progress)
+        if report.target is not None and not report.target.is_met:
+            output = best_effort(output)
+            check_output(output, inputs=model_files(path), overwrite=overwrite)
         progress.start("writing", 1)
         sizes = write_model(work, path, output, overwrite=overwrite)
         progress.advance()
@@ -144,31 +151,63 @@ def _scratch(config: PruneConfig) -> Iterator[Scratch]:
             scratch.close()
 
 
-def _prune(work: Workspace, scratch: Scratch, name: str, progress: Progress) -> Report:
+def best_effort(output: Path) -> Path:
+    """Return the name of a file that misses the target it was made for."""
+    return output.with_name(f"{output.stem}_best_effort{output.suffix}")
+
+
+def _prune(
+    work: Workspace, scratch: Scratch, name: str, progress: Progress
+) -> tuple[Workspace, Report]:
+    """Return the run that is to be delivered, and the report of all."""
     started = time.perf_counter()
     uses_graph(work)  # an impossible choice is an error before any work
+    if has_target(work.config):
+        check_target(work)
     before = _score_dense(work, progress)
-    allocation = Planner(work, scratch, progress).choose(work)
-    resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
-    records = list(_solve(work, resume, scratch, progress))
-    output = _evaluate(work, before, progress)
-    stamp(work.result.proto, work.config)
+    planner = Planner(work, scratch, progress)
+    target = None
+    if has_target(work.config):
+        run, target = search(work, lambda part: _run(part, planner, before, scratch, progress))
+    else:
+        run = _run(work, planner, before, scratch, progress)
+    stamp(run.work.result.proto, run.work.config)
     totals = Totals(
-        weights=sum(record.weights for record in records),
-        zeros=sum(record.zeros for record in records),
+        weights=sum(record.weights for record in run.records),
+        zeros=sum(record.zeros for record in run.records),
         seconds=time.perf_counter() - started,
     )
-    return Report(
+    return run.work, Report(
         model=name,
-        options=dataclasses.asdict(work.config),
+        options=dataclasses.asdict(run.work.config),
         data=work.batches.origin,
-        layers=tuple(records),
-        skipped=tuple(work.skips),
+        layers=run.records,
+        skipped=tuple(run.work.skips),
         totals=totals,
-        output=output,
-        allocation=allocation,
-        warnings=(*work.warnings, *resume.warnings),
+        output=run.output,
+        allocation=run.allocation,
+        target=target,
+        warnings=run.warnings,
     )
+
+
+def _run(
+    work: Workspace,
+    planner: Planner,
+    before: Measured | None,
+    scratch: Scratch,
+    progress: Progress,
+) -> Run:
+    """Choose the zeros, solve every layer, and evaluate the network."""
+    allocation = planner.choose(work)
+    resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
+    records = tuple(_solve(work, resume, scratch, progress))
+    output = _evaluate(work, before, progress)
+    size = None
+    if work.config.max_bytes is not None:
+        size = encoded_bytes(work.result.proto, sparse_names(work), work.result.folder)
+    warnings = (*work.warnings, *resume.warnings)
+    return Run(work, records, output, allocation, warnings, size)
 
 
 def _solve(

@@ -128,6 +128,30 @@ def open_workspace(
     )
 
 
+def renewed(work: Workspace, sparsity: float) -> Workspace:
+    """Return a run at another sparsity, with fresh copies of what a run changes.
+
+    `work` and its models are not modified; its budgets are those of the rule for the sparsity.
+    """
+    config = replace(work.config, sparsity=sparsity)
+    pruned, result = (_copy(model) for model in (work.dense, work.result))
+    return replace(
+        work,
+        config=config,
+        pruned=pruned,
+        result=result,
+        budgets=_first_budgets(work.layers, config, work.pattern),
+        skips=list(work.skips),
+        warnings=list(work.warnings),
+    )
+
+
+def _copy(model: Model) -> Model:
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    return Model(proto, model.folder)
+
+
 def _copy_data(
     loaded: LoadedModel, layers: Sequence[Layer], scratch: Scratch, embed: int
 ) -> Path | None:

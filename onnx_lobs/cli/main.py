@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 import onnx_lobs
 from onnx_lobs.cli import options as opt
+from onnx_lobs.cli import targets
 from onnx_lobs.cli.evaluate import evaluate
 from onnx_lobs.cli.options import DEFAULTS
 from onnx_lobs.cli.parse import to_config
@@ -116,6 +117,9 @@ def prune(
     model: opt.Model,
     sparsity: opt.Sparsity = DEFAULTS.sparsity,
     pattern: opt.Pattern = DEFAULTS.pattern,
+    max_drop: targets.MaxDrop = DEFAULTS.max_drop,
+    max_output_error: targets.MaxOutputError = DEFAULTS.max_output_error,
+    max_bytes: targets.MaxBytes = None,
     layer_sparsity: opt.LayerSparsity = opt.NO_TEXTS,
     allocation: opt.Allocation = DEFAULTS.allocation,
     budget: opt.Budget = DEFAULTS.budget,
@@ -215,7 +219,8 @@ def _prune(files: Files, config: PruneConfig, screen: Screen) -> int:
     show_warnings(screen, record.warnings)
     if files.report is not None:
         write_report(files.report, record.to_json())
-    return 0 if record.layers else 1
+    is_missed = record.target is not None and not record.target.is_met
+    return 0 if record.layers and not is_missed else 1
 
 
 def _inspect(model: Path, config: PruneConfig, screen: Screen) -> int:

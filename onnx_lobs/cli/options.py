@@ -26,14 +26,14 @@ DEFAULTS = PruneConfig()
 NO_TEXTS: list[str] = []  # default of options that can be repeated
 OP_TYPES = ",".join(DEFAULTS.op_types)
 
-_WHAT = "What is pruned"
+WHAT = "What is pruned"
 _HOW = "How"
 DATA_PANEL = "Data"
 OUTPUT_PANEL = "Output"
 _MACHINE = "Machine"
 
 
-def _option(panel: str, *names: str, **settings: Any) -> Any:
+def option(panel: str, *names: str, **settings: Any) -> Any:
     """Return an option that stands in a panel of the help."""
     return typer.Option(*names, rich_help_panel=panel, **settings)
 
@@ -43,7 +43,7 @@ Model = Annotated[
 ]
 Output = Annotated[
     Path | None,
-    _option(
+    option(
         OUTPUT_PANEL,
         "-o",
         "--output",
@@ -52,11 +52,11 @@ Output = Annotated[
         show_default=False,
     ),
 ]
-Overwrite = Annotated[bool, _option(OUTPUT_PANEL, "--overwrite", help="Replace existing outputs.")]
+Overwrite = Annotated[bool, option(OUTPUT_PANEL, "--overwrite", help="Replace existing outputs.")]
 Sparsity = Annotated[
     float | None,
-    _option(
-        _WHAT,
+    option(
+        WHAT,
         "-s",
         "--sparsity",
         metavar="FRACTION",
@@ -67,8 +67,8 @@ Sparsity = Annotated[
 ]
 Pattern = Annotated[
     str,
-    _option(
-        _WHAT,
+    option(
+        WHAT,
         "--pattern",
         metavar="unstructured|N:M|RxC",
         help="Where zeros may stand: anywhere; N kept of M consecutive input channels (2:4); "
@@ -77,8 +77,8 @@ Pattern = Annotated[
 ]
 LayerSparsity = Annotated[
     list[str],
-    _option(
-        _WHAT,
+    option(
+        WHAT,
         "--layer-sparsity",
         metavar="GLOB=FRACTION",
         help="Sparsity of the layers that match, e.g. '*fc*=0.7'. Repeatable; the last match wins.",
@@ -86,8 +86,8 @@ LayerSparsity = Annotated[
 ]
 Allocation = Annotated[
     str,
-    _option(
-        _WHAT,
+    option(
+        WHAT,
         "--allocation",
         metavar="|".join(ALLOCATIONS),
         help="How zeros are shared between layers: the same fraction everywhere; fewer in small "
@@ -96,8 +96,8 @@ Allocation = Annotated[
 ]
 Budget = Annotated[
     str,
-    _option(
-        _WHAT,
+    option(
+        WHAT,
         "--budget",
         metavar="|".join(BUDGETS),
         help="What --sparsity is a fraction of: weights, bytes as stored, or multiplications.",
@@ -105,8 +105,8 @@ Budget = Annotated[
 ]
 Include = Annotated[
     list[str],
-    _option(
-        _WHAT,
+    option(
+        WHAT,
         "--include",
         metavar="GLOB",
         help="Only nodes and weights with such a name ('re:' for a regular expression), even those "
@@ -115,20 +115,20 @@ Include = Annotated[
 ]
 Exclude = Annotated[
     list[str],
-    _option(
-        _WHAT,
+    option(
+        WHAT,
         "--exclude",
         metavar="GLOB",
         help="Leave such nodes and weights dense. As --include; wins over it.",
     ),
 ]
-OpTypes = Annotated[str, _option(_WHAT, "--op-types", metavar="OP,OP", help="Operators taken.")]
+OpTypes = Annotated[str, option(WHAT, "--op-types", metavar="OP,OP", help="Operators taken.")]
 MinWeights = Annotated[
-    int, _option(_WHAT, "--min-weights", metavar="N", help="Leave layers with fewer weights dense.")
+    int, option(WHAT, "--min-weights", metavar="N", help="Leave layers with fewer weights dense.")
 ]
 Method = Annotated[
     str,
-    _option(
+    option(
         _HOW,
         "--method",
         metavar="NAME",
@@ -137,7 +137,7 @@ Method = Annotated[
 ]
 Effort = Annotated[
     str,
-    _option(
+    option(
         _HOW,
         "--effort",
         metavar="|".join(EFFORTS),
@@ -146,7 +146,7 @@ Effort = Annotated[
 ]
 Refit = Annotated[
     bool | None,
-    _option(
+    option(
         _HOW,
         "--refit/--no-refit",
         help="Refit the kept weights exactly by least squares. Default: yes, but not for lobs.",
@@ -155,7 +155,7 @@ Refit = Annotated[
 ]
 Sequential = Annotated[
     bool | None,
-    _option(
+    option(
         _HOW,
         "--sequential/--independent",
         help="Solve each layer on the inputs that the pruned network gives it, or on the dense "
@@ -165,7 +165,7 @@ Sequential = Annotated[
 ]
 Damp = Annotated[
     float | None,
-    _option(
+    option(
         _HOW,
         "--damp",
         metavar="FRACTION",
@@ -176,7 +176,7 @@ Damp = Annotated[
 ]
 Provider = Annotated[
     str,
-    _option(
+    option(
         _MACHINE,
         "--provider",
         metavar="NAME",
@@ -185,7 +185,7 @@ Provider = Annotated[
 ]
 GramChoice = Annotated[
     str,
-    _option(
+    option(
         _MACHINE,
         "--gram",
         metavar="|".join(GRAMS),
@@ -194,13 +194,11 @@ GramChoice = Annotated[
 ]
 Seed = Annotated[
     int,
-    _option(
-        _HOW, "--seed", metavar="N", help="Seed of every random choice: same seed, same bytes."
-    ),
+    option(_HOW, "--seed", metavar="N", help="Seed of every random choice: same seed, same bytes."),
 ]
 Memory = Annotated[
     str | None,
-    _option(
+    option(
         _MACHINE,
         "--memory",
         metavar="SIZE",
@@ -211,7 +209,7 @@ Memory = Annotated[
 ]
 ScratchFolder = Annotated[
     str | None,
-    _option(
+    option(
         _MACHINE,
         "--scratch",
         metavar="DIR",
@@ -221,7 +219,7 @@ ScratchFolder = Annotated[
 ]
 CacheFolder = Annotated[
     str | None,
-    _option(
+    option(
         _MACHINE,
         "--cache",
         metavar="DIR",
@@ -232,7 +230,7 @@ CacheFolder = Annotated[
 ]
 Data = Annotated[
     str | None,
-    _option(
+    option(
         DATA_PANEL,
         "-d",
         "--data",
@@ -245,7 +243,7 @@ Data = Annotated[
 ]
 Test = Annotated[
     str | None,
-    _option(
+    option(
         DATA_PANEL,
         "--test",
         metavar="NPZ",
@@ -263,7 +261,7 @@ SCORE_HELP = (
 SCORE_KINDS = "|".join((*SCORE_NAMES, "FILE.py:FN"))
 Score = Annotated[
     str | None,
-    _option(
+    option(
         DATA_PANEL,
         "--score",
         metavar=SCORE_KINDS,
@@ -273,7 +271,7 @@ Score = Annotated[
 ]
 Samples = Annotated[
     int | None,
-    _option(
+    option(
         DATA_PANEL,
         "--samples",
         metavar="N",
@@ -283,7 +281,7 @@ Samples = Annotated[
 ]
 BatchSize = Annotated[
     int,
-    _option(
+    option(
         DATA_PANEL,
         "--batch-size",
         metavar="N",
@@ -292,7 +290,7 @@ BatchSize = Annotated[
 ]
 InputShape = Annotated[
     list[str],
-    _option(
+    option(
         DATA_PANEL,
         "--input-shape",
         metavar="NAME:1x3x224x224",
@@ -301,7 +299,7 @@ InputShape = Annotated[
 ]
 Storage = Annotated[
     str,
-    _option(
+    option(
         OUTPUT_PANEL,
         "--format",
         metavar="|".join(FORMATS),
@@ -311,11 +309,11 @@ Storage = Annotated[
 ]
 AsJson = Annotated[
     bool,
-    _option(OUTPUT_PANEL, "--json", help="Print the record as JSON, and nothing else, on stdout."),
+    option(OUTPUT_PANEL, "--json", help="Print the record as JSON, and nothing else, on stdout."),
 ]
 ReportFile = Annotated[
     Path | None,
-    _option(
+    option(
         OUTPUT_PANEL,
         "--report",
         metavar="FILE.json",
@@ -324,13 +322,13 @@ ReportFile = Annotated[
     ),
 ]
 DryRun = Annotated[
-    bool, _option(OUTPUT_PANEL, "--dry-run", help="List what would be pruned, write nothing.")
+    bool, option(OUTPUT_PANEL, "--dry-run", help="List what would be pruned, write nothing.")
 ]
-Verbose = Annotated[bool, _option(OUTPUT_PANEL, "-v", "--verbose", help="List every skipped node.")]
+Verbose = Annotated[bool, option(OUTPUT_PANEL, "-v", "--verbose", help="List every skipped node.")]
 Quiet = Annotated[
     bool,
-    _option(OUTPUT_PANEL, "-q", "--quiet", help="Only warnings and errors; no bars, no report."),
+    option(OUTPUT_PANEL, "-q", "--quiet", help="Only warnings and errors; no bars, no report."),
 ]
 NoColor = Annotated[
-    bool, _option(OUTPUT_PANEL, "--no-color", help="No colour, as with the variable NO_COLOR.")
+    bool, option(OUTPUT_PANEL, "--no-color", help="No colour, as with the variable NO_COLOR.")
 ]

@@ -32,7 +32,8 @@ def to_config(options: Mapping[str, Any]) -> PruneConfig:
         "include": tuple,
         "exclude": tuple,
         "op_types": _parse_op_types,
-        "memory": _parse_memory,
+        "memory": _parse_size,
+        "max_bytes": _parse_size,
     }
     for name, parse in parsers.items():
         if name in given:
@@ -40,7 +41,7 @@ def to_config(options: Mapping[str, Any]) -> PruneConfig:
     return PruneConfig(**given)
 
 
-def _parse_memory(text: str | int) -> int | None:
+def _parse_size(text: str | int) -> int | None:
     if isinstance(text, int):
         return text
     return parse_bytes(text) if text else None

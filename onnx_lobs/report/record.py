@@ -145,6 +145,29 @@ class OutputRecord:
 
 
 @dataclass(frozen=True)
+class TargetRecord:
+    """What was searched for in place of a sparsity, and what was found.
+
+    Parameters
+    ----------
+    limits
+        Largest value of each measure: ``drop`` of the score on the test data,
+        ``output_error`` on the calibration data, ``bytes`` of the file without external data.
+    is_met
+        Whether the run that this report is of keeps all of them.
+    sparsity
+        That run's.
+    runs
+        Sparsity and measures of every run made.
+    """
+
+    limits: dict[str, float]
+    is_met: bool
+    sparsity: float
+    runs: tuple[dict[str, float], ...]
+
+
+@dataclass(frozen=True)
 class AllocationRecord:
     """How the zeros of each layer were chosen by measurement.
 
@@ -185,6 +208,7 @@ class Report:
     totals: Totals
     output: OutputRecord
     allocation: AllocationRecord | None = None
+    target: TargetRecord | None = None
     warnings: tuple[str, ...] = ()
     output_path: str | None = None
 

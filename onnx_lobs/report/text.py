@@ -19,7 +19,14 @@ from onnx_lobs.report.numbers import (
     format_score,
     format_score_change,
 )
-from onnx_lobs.report.record import AllocationRecord, LayerRecord, Report, ScoreRecord, Totals
+from onnx_lobs.report.record import (
+    AllocationRecord,
+    LayerRecord,
+    Report,
+    ScoreRecord,
+    TargetRecord,
+    Totals,
+)
 from onnx_lobs.report.skips import skip_table
 from onnx_lobs.report.table import Name, plain_table
 
@@ -99,7 +106,12 @@ def _summary(report: Report) -> Table:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     grid.add_row("calibrated on", Text(report.data))
-    details = *_totals(report.totals), *_allocation(report.allocation), *_output(report)
+    details = (
+        *_target(report.target),
+        *_totals(report.totals),
+        *_allocation(report.allocation),
+        *_output(report),
+    )
     for label, value in details:
         grid.add_row(label, Text(value))
     grid.add_row("time", f"{report.totals.seconds:.1f} s")
@@ -120,6 +132,14 @@ def size_rows(
         if sizes is not None:
             before, after = map(format_bytes, sizes)
             yield label, f"{before} -> {after} ({format_change(*sizes)})"
+
+
+def _target(record: TargetRecord | None) -> Iterator[tuple[str, str]]:
+    if record is None:
+        return
+    words = " and ".join(f"{name} <= {limit:g}" for name, limit in record.limits.items())
+    found = "met" if record.is_met else "MISSED"
+    yield "target", f"{words}: {found} at sparsity {record.sparsity:.4g} ({len(record.runs)} runs)"
 
 
 def _allocation(record: AllocationRecord | None) -> Iterator[tuple[str, str]]:

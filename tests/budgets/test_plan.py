@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build_onnx import Array, model, normal, value
+from budget_networks import chain, data
+from build_onnx import model, normal, value
 from onnx import ModelProto, helper
 
 import onnx_lobs
@@ -23,28 +24,6 @@ from onnx_lobs.workspace import Workspace, layer_key, open_workspace
 
 NODE = helper.make_node
 FLOAT32 = 1e-4  # relative: outputs are sums of float32 products
-
-
-def chain(redundant: bool = True) -> ModelProto:
-    """Three Gemms; the first has twenty weights a row that no data need, the last has none."""
-    nodes = [
-        NODE("Gemm", ["x", "w1", "b1"], ["h"], name="first", transB=1),
-        NODE("Relu", ["h"], ["r"]),
-        NODE("Gemm", ["r", "w2", "b2"], ["g"], name="second", transB=1),
-        NODE("Relu", ["g"], ["s"]),
-        NODE("Gemm", ["s", "w3", "b3"], ["y"], name="third", transB=1),
-    ]
-    weights = {
-        "w1": normal(1, 12, 24), "b1": normal(2, 12), "w2": normal(3, 10, 12), "b2": normal(4, 10),
-        "w3": normal(5, 10, 10), "b3": normal(6, 10),
-    }  # fmt: skip
-    if redundant:
-        weights["w1"] = weights["w1"] * np.where(np.arange(24) < 4, 1, 0.01).astype(np.float32)
-    return model(nodes, [value("x", ["n", 24])], ["y"], weights)
-
-
-def data(n: int = 320, seed: int = 0) -> dict[str, Array]:
-    return {"x": normal(seed, n, 24)}
 
 
 def opened(proto: ModelProto | None = None, **options: Any) -> Workspace:

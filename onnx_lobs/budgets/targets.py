@@ -1,0 +1,213 @@
+"""The sparsest network that meets a target, by a few whole runs.
+
+The share of weights kept is searched on a logarithmic scale: first by steps that keep 0.4 of what
+was kept before, until the target is missed, then by halving the interval in between. A target that
+is missed at the start is approached from the other side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from onnx_lobs.config import PruneConfig
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.pattern import NM
+from onnx_lobs.report.record import AllocationRecord, LayerRecord, OutputRecord, TargetRecord
+from onnx_lobs.workspace import Workspace, renewed
+
+FIRST = 0.5
+FACTOR = 0.4  # of the weights kept, from one step to the next sparser one
+LEAST = 0.05  # sparsity below which pruning is not worth its name
+RUNS = 7
+BYTE_RUNS = 4
+CLOSE = 0.01  # of the limit in bytes: closer is not looked for
+MOST = 0.999  # sparsity at which the search for fewer bytes ends
+
+
+@dataclass(frozen=True)
+class Run:
+    """One whole run: what it changed, its records, and the bytes of the file where they count."""
+
+    work: Workspace
+    records: tuple[LayerRecord, ...]
+    output: OutputRecord
+    allocation: AllocationRecord | None
+    warnings: tuple[str, ...]
+    size: int | None = None
+
+
+def search(work: Workspace, run: Callable[[Workspace], Run]) -> tuple[Run, TargetRecord]:
+    """Run at several sparsities and return the best run, and what became of the target.
+
+    Parameters
+    ----------
+    work
+        Not modified; every run gets a renewed copy.
+    run
+        Does the whole work of one run on it.
+
+    Returns
+    -------
+    Run and TargetRecord
+        The sparsest run that keeps all limits; with a limit of bytes the least sparse one that
+        keeps that. If none does, the one nearest to them.
+    """
+    made: list[tuple[float, Run]] = []
+
+    def meets(sparsity: float) -> bool:
+        made.append((sparsity, run(renewed(work, sparsity))))
+        return _is_met(work.config, made[-1][1])
+
+    if work.config.max_bytes is None:
+        find_sparsest(meets)
+    else:
+        _find_smallest(work.config.max_bytes, meets, made)
+    best = min(made, key=lambda pair: _rank(work.config, *pair))
+    record = TargetRecord(
+        limits=_limits(work.config),
+        is_met=_is_met(work.config, best[1]),
+        sparsity=best[0],
+        runs=tuple({"sparsity": s, **_measures(work.config, r)} for s, r in made),
+    )
+    return best[1], record
+
+
+def _find_smallest(
+    limit: int, meets: Callable[[float], bool], made: list[tuple[float, Run]]
+) -> None:
+    """Approach a size in bytes from the sizes of the last two runs."""
+    wanted = FIRST
+    for _ in range(BYTE_RUNS):
+        meets(wanted)
+        size = made[-1][1].size
+        assert size is not None
+        if (1 - CLOSE) * limit <= size <= limit or wanted == MOST:
+            return
+        weights = sum(record.weights for record in made[-1][1].records)
+        slope = -_slope(made) if len(made) > 1 else 6.0 * weights  # value and index of a weight
+        aim = limit * (1 - CLOSE / 2)
+        wanted = min(max(wanted + (size - aim) / slope, 0.0), MOST)
+
+
+def _slope(made: list[tuple[float, Run]]) -> float:
+    """Return bytes per sparsity between the last two runs; always negative."""
+    (s0, first), (s1, last) = made[-2:]
+    assert first.size is not None
+    assert last.size is not None
+    rise = (last.size - first.size) / (s1 - s0) if s1 != s0 else 0.0
+    return min(rise, -1.0)
+
+
+def _measures(config: PruneConfig, run: Run) -> dict[str, float]:
+    """Return what the limits are on; a value that is unknown is infinite."""
+    score, error = run.output.score, run.output.error
+    known = {
+        "drop": math.inf if score is None else score.drop,
+        "output_error": math.inf if error is None else error,
+        "bytes": math.inf if run.size is None else run.size,
+    }
+    return {name: known[name] for name in _limits(config)}
+
+
+def _limits(config: PruneConfig) -> dict[str, float]:
+    limits = {
+        "drop": config.max_drop,
+        "output_error": config.max_output_error,
+        "bytes": config.max_bytes,
+    }
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _is_met(config: PruneConfig, run: Run) -> bool:
+    measured = _measures(config, run)
+    return all(measured[name] <= limit for name, limit in _limits(config).items())
+
+
+def _rank(config: PruneConfig, sparsity: float, run: Run) -> tuple[float, ...]:
+    """Return what is least for the best run."""
+    limits, measured = _limits(config), _measures(config, run)
+    if _is_met(config, run):
+        return (0.0, sparsity if "bytes" in limits else -sparsity)
+    over = max(measured[name] / max(limit, 1e-12) for name, limit in limits.items())
+    return (1.0, over)
+
+
+def find_sparsest(meets: Callable[[float], bool], runs: int = RUNS) -> float | None:
+    """Return the largest sparsity tried that meets a target, or None.
+
+    Parameters
+    ----------
+    meets
+        Runs at a sparsity in (0, 1) and says whether the target is met; called at most `runs`
+        times, never twice with one value.
+    runs
+        At least 1.
+
+    Notes
+    -----
+    The target is taken to be met up to some sparsity and missed above it.
+
+    >>> tried = []
+    >>> round(find_sparsest(lambda s: tried.append(s) or s < 0.85), 3)
+    0.85
+    >>> [round(s, 2) for s in tried]
+    [0.5, 0.8, 0.92, 0.87, 0.84, 0.86, 0.85]
+    """
+    sparsest: float | None = None
+    low, high = 0.0, 1.0  # met, as far as is known, and missed
+    wanted = FIRST
+    for _ in range(runs):
+        if meets(wanted):
+            sparsest = low = wanted
+        else:
+            high = wanted
+        if high < LEAST:
+            break
+        wanted = _between(low, high)
+    return sparsest
+
+
+def _between(low: float, high: float) -> float:
+    """Return the next sparsity to try between one that is met and one that is missed."""
+    if high == 1.0:
+        return 1 - FACTOR * (1 - low)
+    if low == 0.0:
+        return high / 2
+    return 1 - math.sqrt((1 - low) * (1 - high))
+
+
+def check_target(work: Workspace) -> None:
+    """Raise ConfigError when the options name a target that cannot be searched for."""
+    config, pattern = work.config, work.pattern
+    if config.sparsity is not None:
+        raise ConfigError(
+            f"sparsity {config.sparsity:g} is given and a target too, which finds its own "
+            "sparsity; leave out --sparsity, or the target"
+        )
+    if isinstance(pattern, NM):
+        raise ConfigError(
+            f"pattern {pattern} has one count of zeros, so no target can be searched for; choose "
+            "another pattern, or leave the target out"
+        )
+    if config.max_drop is not None and work.scoring is None:
+        raise ConfigError(
+            "max drop needs a score of labelled data: give them with --test, or a --score that "
+            "needs none"
+        )
+    if config.max_bytes is not None and config.storage == "dense":
+        raise ConfigError(
+            "max bytes cannot be met by zeros in a dense file, which keeps its size; add "
+            "--format sparse"
+        )
+    if work.result.is_private:
+        raise ConfigError(
+            "a target is searched for with several copies of the model in memory, which its "
+            "external data exceed; give a --sparsity"
+        )
+
+
+def has_target(config: PruneConfig) -> bool:
+    """Whether the options name a target in place of a sparsity."""
+    return any(x is not None for x in (config.max_drop, config.max_output_error, config.max_bytes))
