@@ -31,6 +31,7 @@ from onnx_lobs.workspace import Workspace, layer_key
 
 LEAST_SAMPLES = 64  # of a trial, and as many again to score it
 COLUMNS_PER_INPUT = 2  # of each layer in a trial, if there are so many
+MOST_WEIGHTS = 0.6  # share of the weights, in layers that get so many
 
 
 class Trials:
@@ -109,15 +110,22 @@ def _copy(model: Model) -> Model:
 
 
 def samples_needed(work: Workspace, columns: Mapping[str, float]) -> int:
-    """Return the samples that give every layer enough columns of data, `columns` of each sample.
+    """Return the samples that give the layers enough columns of data, `columns` of each sample.
 
-    That is COLUMNS_PER_INPUT times its inputs, and never fewer than LEAST_SAMPLES samples.
+    That is COLUMNS_PER_INPUT times the inputs, for the layers that hold most of the weights; a
+    classifier behind convolutions, with one column a sample, does not make all trials long.
     """
-    wanted = (
-        COLUMNS_PER_INPUT * layer.layout.columns / max(columns[layer_key(layer)], 1e-9)
-        for layer in work.layers
+    sizes = np.array([layer.size for layer in work.layers], dtype=np.float64)
+    wanted = np.array(
+        [
+            COLUMNS_PER_INPUT * layer.layout.columns / max(columns[layer_key(layer)], 1e-9)
+            for layer in work.layers
+        ]
     )
-    return max(LEAST_SAMPLES, math.ceil(max(wanted)))
+    order = np.argsort(wanted, kind="stable")
+    below = np.cumsum(sizes[order]) / sizes.sum()
+    enough = float(wanted[order][np.searchsorted(below, MOST_WEIGHTS)])
+    return max(LEAST_SAMPLES, math.ceil(enough))
 
 
 def split(batches: Batches, samples: int) -> tuple[Batches, Batches]:
