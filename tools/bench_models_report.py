@@ -22,8 +22,8 @@ def write_report(folder: Path, cases: Sequence[Case], dense: dict[str, float]) -
     lines = [
         "# Whole networks: score against sparsity",
         "",
-        "Made by `tools/bench_models.py`; see its head for what is measured. Score / output error / "
-        "seconds (other work ran on the machine: rough); zeros in the file in brackets where "
+        "Made by `tools/bench_models.py`; see its head for what is measured. Score / output error "
+        "/ seconds (other work ran on the machine: rough); zeros in the file in brackets where "
         "they differ from those asked for by more than a point.",
         "",
     ]
