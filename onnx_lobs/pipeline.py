@@ -199,8 +199,11 @@ def _run(
     progress: Progress,
 ) -> Run:
     """Choose the zeros, solve every layer, and evaluate the network."""
-    allocation = planner.choose(work)
     resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
+    allocation = resume.plan(work)
+    if allocation is None:
+        allocation = planner.choose(work)
+        resume.keep_plan(work, allocation)
     records = tuple(_solve(work, resume, scratch, progress))
     output = _evaluate(work, before, progress)
     size = None

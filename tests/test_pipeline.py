@@ -22,7 +22,7 @@ from onnx_lobs.pipeline import prune_file
 from onnx_lobs.workspace import NothingToPruneError
 
 NODE = helper.make_node
-SMALL = {"min_weights": 8, "samples": 24, "batch_size": 8}
+SMALL = {"min_weights": 8, "samples": 24, "batch_size": 8, "allocation": "uniform"}
 NEWEST = min(onnx.defs.onnx_opset_version(), 22)  # of which onnxruntime knows every operator here
 
 

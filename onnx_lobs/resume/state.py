@@ -14,7 +14,7 @@ from onnx_lobs.calibration import independent
 from onnx_lobs.calibration.independent import Group
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.gram import Calibration, Gram, Moments
-from onnx_lobs.report.record import LayerRecord
+from onnx_lobs.report.record import AllocationRecord, LayerRecord
 from onnx_lobs.resume.cache import Cache, Entry
 from onnx_lobs.resume.fingerprint import data_hash, digest, model_hash, options_hash, program_hash
 from onnx_lobs.steps import Solved
@@ -76,6 +76,23 @@ class Resume:
     def warnings(self) -> tuple[str, ...]:
         """What the cache held and could not be used, and what it could not take."""
         return () if self.cache is None else tuple(self.cache.warnings)
+
+    def plan(self, work: Workspace) -> AllocationRecord | None:
+        """Give `work` the zeros that an earlier run chose, and return how, if the cache knows."""
+        entry = None if self.cache is None else self.cache.load(self._plan_key())
+        if entry is None:
+            return None
+        work.budgets = dict(entry.record["zeros"])
+        return AllocationRecord(**entry.record["allocation"])
+
+    def keep_plan(self, work: Workspace, record: AllocationRecord | None) -> None:
+        """Keep the zeros that were chosen for `work` by measurement."""
+        if self.cache is not None and record is not None:
+            chosen = {"zeros": dict(work.budgets), "allocation": dataclasses.asdict(record)}
+            self.cache.save(self._plan_key(), Entry({}, chosen))
+
+    def _plan_key(self) -> str:
+        return digest("plan", self._solve_base)
 
     def is_known(self, group: Group) -> bool:
         """Whether all layers of a group, which is the next to be solved, are solved already."""

@@ -28,6 +28,8 @@ MODES: list[dict[str, Any]] = [
     {"sequential": False},
     {"method": "magnitude", "sequential": False},
     {"method": "lobs", "sequential": True},
+    {"allocation": "auto"},
+    {"allocation": "global", "sequential": False},
 ]
 
 
@@ -51,7 +53,8 @@ def network() -> ModelProto:
 
 def prune(cache: Path | None, proto: ModelProto | None = None, **options: Any) -> PruneResult:
     folder = None if cache is None else str(cache)
-    options = {"batch_size": 10, "sparsity": 0.6, "cache": folder} | options
+    defaults = {"batch_size": 10, "sparsity": 0.6, "cache": folder, "allocation": "uniform"}
+    options = defaults | options
     data = options.pop("data", FEEDS)
     return onnx_lobs.prune(network() if proto is None else proto, data, **options)
 
