@@ -35,6 +35,7 @@ ALLOCATIONS = ("auto", "uniform", "erk")
 GRAMS = ("auto", "numpy", "graph")
 FORMATS = ("dense", "sparse")
 LEAST_MEMORY = 1 << 20
+DEFAULT_POSITIONS = 32
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -80,6 +81,10 @@ class PruneConfig:
         the method was made for.
     samples
         Largest number of calibration samples read; None reads all.
+    positions
+        Columns of data per input that are read of a convolution's windows over all samples, at
+        random positions, and 8,192 where that is more; None: all. What is read at every
+        position at no more cost is.
     batch_size
         Samples per onnxruntime call; a fixed batch axis in the model wins.
     seed
@@ -89,8 +94,7 @@ class PruneConfig:
     gram
         What computes the Grams of independent mode: ``numpy`` from the activations; ``graph``:
         onnxruntime, so that only d x d matrices leave the device; ``auto``: the graph on any
-        provider but cpu. NumPy reads at least 64 d random positions of a convolution, the
-        graph all. Other Grams, and those that the graph cannot compute, are NumPy's; the
+        provider but cpu. NumPy reads `positions` of a convolution, the graph all. Other Grams, and those that the graph cannot compute, are NumPy's; the
         report's warnings name the latter.
     storage
         ``dense`` or ``sparse``: how pruned weights are written (``--format``).
@@ -125,6 +129,7 @@ class PruneConfig:
     damp: float | None = None
     sequential: bool | None = None
     samples: int | None = None
+    positions: int | None = DEFAULT_POSITIONS
     batch_size: int = 32
     seed: int = 0
     provider: str = "cpu"
@@ -151,6 +156,8 @@ class PruneConfig:
         _check_at_least("batch_size", self.batch_size, 1)
         if self.samples is not None:
             _check_at_least("samples", self.samples, 1)
+        if self.positions is not None:
+            _check_at_least("positions", self.positions, 1)
         if self.memory is not None:
             _check_at_least("memory", self.memory, LEAST_MEMORY)
         if self.damp is not None and not (math.isfinite(self.damp) and self.damp >= 0):

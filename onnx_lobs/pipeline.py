@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx
 
-from onnx_lobs.calibration.independent import Group
+from onnx_lobs.calibration.groups import Group
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.deliver import stamp, write_model
 from onnx_lobs.errors import ConfigError, layer_context

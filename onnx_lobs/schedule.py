@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from onnx_lobs.calibration.independent import Group, calibrate_independent, make_groups
+from onnx_lobs.calibration.groups import Group, make_groups
+from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.sequential import calibrate_sequential
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.session import PROVIDER_NAMES
@@ -122,6 +123,7 @@ def _one_pass(work: Workspace, part: Sequence[Group], resume: Resume, progress: 
 def _options(work: Workspace) -> dict[str, Any]:
     return {
         "n_batches": len(work.batches), "provider": work.provider, "seed": work.config.seed,
+        "positions": work.config.positions,
     }  # fmt: skip
 
 

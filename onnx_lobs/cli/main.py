@@ -136,6 +136,7 @@ def prune(
     data: opt.Data = None,
     test: opt.Test = None,
     samples: opt.Samples = DEFAULTS.samples,
+    positions: opt.Positions = str(DEFAULTS.positions),
     batch_size: opt.BatchSize = DEFAULTS.batch_size,
     input_shapes: opt.InputShape = opt.NO_TEXTS,
     output: opt.Output = None,

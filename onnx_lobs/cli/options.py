@@ -245,6 +245,15 @@ Samples = Annotated[
         show_default=False,
     ),
 ]
+Positions = Annotated[
+    str,
+    _option(
+        _DATA,
+        "--positions",
+        metavar="N|all",
+        help="Columns of data per input that are read of a convolution, at random positions.",
+    ),
+]
 BatchSize = Annotated[
     int,
     _option(

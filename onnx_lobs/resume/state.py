@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.calibration import independent
-from onnx_lobs.calibration.independent import Group
+from onnx_lobs.calibration.groups import Group
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.gram import Calibration, Gram, Moments
 from onnx_lobs.report.record import LayerRecord
