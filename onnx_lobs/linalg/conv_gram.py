@@ -30,9 +30,10 @@ Wide = NDArray[np.float64]
 BUFFER_BYTES = 1 << 22
 
 # Measured on one core of an EPYC with AVX-512; only the ratios matter.
-UNFOLD_SECONDS = 3.5e-9  # per entry: windows copied, centred
-CHOOSE_SECONDS = 6e-9  # the same for chosen positions
+UNFOLD_SECONDS = 0.9e-9  # per entry: windows copied
+CHOOSE_SECONDS = 6e-9  # the same for chosen positions, which are far apart
 SYRK_FLOPS = 9e10
+THIN_FLOPS = ((32, 1.5e10), (256, 5e10))  # of SYRK, up to so many columns
 NARROW_FLOPS = 1.2e10  # of many small products at once, which are no SYRK
 GEMM_FLOPS = ((1, 2.5e10), (4, 1.8e10), (8, 3.5e10), (16, 6.5e10))  # up to so many channels
 FILL_SECONDS = 3e-9  # per entry of the image: mean, centred copy, sum
@@ -172,8 +173,9 @@ def is_faster(
     inside = shape[1] // groups
     columns = inside * geometry.taps
     each = UNFOLD_SECONDS if n == every else CHOOSE_SECONDS
+    own_rate = next((rate for size, rate in THIN_FLOPS if columns <= size), SYRK_FLOPS)
     narrow = groups > 1 and columns < 32
-    unfolding = n * columns * groups * (each + columns / (NARROW_FLOPS if narrow else SYRK_FLOPS))
+    unfolding = n * columns * groups * (each + columns / (NARROW_FLOPS if narrow else own_rate))
     plan = make_plan(resolve(geometry, shape[2:]), shape[2:])
     rate = next((rate for size, rate in GEMM_FLOPS if inside <= size), SYRK_FLOPS)
     calls = math.ceil(shape[0] / _samples_at_once(shape, plan, 4)) * len(plan.pieces)
