@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas
 
+from onnx_lobs.linalg.triangles import add_lower, bands, mirror_lower
+
 Array = NDArray[np.float64]
 Data = NDArray[Any]
 
 SETTLE_ROWS = 1 << 13  # float32 sums of so many rows keep an error of about 3e-7
 REFERENCE_ROWS = 1 << 8
 LARGE_MEAN = 4.0  # mean² over variance: below, the reference costs more than it saves
-BAND = 256  # rows
 SHORT = 256  # rows of which squares add up in the data's own precision
 
 
@@ -45,13 +45,27 @@ class Gram:
         self._mirrored = True
         self._total: Array = np.zeros((groups, columns))
         self._reference = Reference()
+        self._sources: tuple[Gram, ...] = ()
         self._part: Data | None = None
         self._left: Array = np.zeros((groups, columns))
         self._rows = 0
 
+    @classmethod
+    def joined(cls, one: Gram, two: Gram) -> Gram:
+        """Return the sums of two Grams together, whose matrix is only made when it is asked for.
+
+        Neither may be changed afterwards.
+        """
+        both = cls(one.groups, one.columns)
+        both._sources = one, two
+        both._total, both.count = one.total + two.total, one.count + two.count
+        return both
+
     @property
     def matrix(self) -> Array:
         """Sum of x x^T (groups, columns, columns), not to be modified."""
+        if self._sources:
+            return self._sources[0].matrix + self._sources[1].matrix
         self._settle()
         if self._matrix is None:
             self._matrix = np.zeros((self.groups, self.columns, self.columns))
@@ -134,7 +148,7 @@ class Gram:
 
     def scatter(self, centred: bool) -> Array:
         """Return ``sum x x^T``, or ``sum (x - mean)(x - mean)^T`` if `centred`; a new array."""
-        result = np.array(self.matrix)
+        result = self.matrix if self._sources else np.array(self.matrix)
         if centred:
             for sums, total in zip(result, self.total, strict=True):
                 for band in bands(len(sums)):
@@ -271,13 +285,14 @@ class Calibration:
         first = self.fit[use]
         if self.held[use].inputs.count == 0:
             return first  # a Gram can be large
-        both = Moments(
-            Gram(first.inputs.groups, first.inputs.columns),
-            None if first.targets is None else TargetMoments.zeros(*first.targets.cross.shape),
-        )
-        both.merge(first)
-        both.merge(self.held[use])
-        return both
+        inputs = Gram.joined(first.inputs, self.held[use].inputs)
+        if first.targets is None:
+            return Moments(inputs)
+        targets = TargetMoments.zeros(*first.targets.cross.shape)
+        for part in (first, self.held[use]):
+            assert part.targets is not None
+            targets.merge(part.targets)
+        return Moments(inputs, targets)
 
     def rows(self, chosen: slice) -> Calibration:
         """Return the moments with the targets of some rows only; the Grams are shared."""
@@ -285,33 +300,6 @@ class Calibration:
             tuple(moments.rows(chosen) for moments in self.fit),
             tuple(moments.rows(chosen) for moments in self.held),
         )
-
-
-def bands(size: int) -> Iterator[slice]:
-    """Yield slices that cut an axis into bands, so that work on one stays in the cache."""
-    for begin in range(0, size, BAND):
-        yield slice(begin, min(begin + BAND, size))
-
-
-def mirror_lower(matrix: Array) -> None:
-    """Copy the lower triangle of one (d, d) matrix to its upper, in place."""
-    for rows in bands(len(matrix)):
-        own = matrix[rows, rows]
-        matrix[rows, rows] = np.tril(own) + np.tril(own, -1).T
-        for columns in bands(rows.start):
-            matrix[columns, rows] = matrix[rows, columns].T
-
-
-def add_lower(sums: Array, part: Data, *, is_first: bool = False) -> None:
-    """Add, or copy if `is_first`, the lower triangle of one (d, d) matrix to another's, in place.
-
-    What is above the diagonal of `sums` is undefined afterwards.
-    """
-    for rows in bands(len(sums)):
-        if is_first:
-            sums[rows, : rows.stop] = part[rows, : rows.stop]
-        else:
-            sums[rows, : rows.stop] += part[rows, : rows.stop]
 
 
 def column_sums(x: Data) -> Array:
