@@ -16,8 +16,11 @@ from onnx_lobs.memory.store import Store
 from onnx_lobs.phases import Progress
 from onnx_lobs.resume.state import Resume
 from onnx_lobs.solvers import METHODS
+from onnx_lobs.steps import solver_memory
 from onnx_lobs.workspace import Workspace
 
+NAMED = 5  # layers that a warning names
+GRAM_ITEM = 12  # bytes: float64, and float32 while it adds up
 Found = Iterator[tuple[Group, Calibration | None]]
 
 
@@ -54,6 +57,7 @@ def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Pr
     too, only one stage is loaded at a time.
     """
     groups = make_groups(work.layers)
+    _note_memory(work, groups)
     store = Store(work.room.activations, scratch)
     if is_sequential(work):
         progress.start("calibrating and solving", len(work.layers))
@@ -67,6 +71,37 @@ def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Pr
     else:
         for part in within(groups, work.room.grams):
             yield from _one_pass(work, part, resume, progress)
+
+
+def _note_memory(work: Workspace, groups: Sequence[Group]) -> None:
+    """Warn of layers that need more than their share of memory, by name."""
+    memory = work.config.memory
+    if memory is None:
+        return
+    large = [
+        layer.name for layer in work.layers if (solver_memory(memory, layer) or 0) > memory // 2
+    ]
+    if large:
+        work.warnings.append(
+            f"solving {_some(large)} may take more than half of --memory {memory}: rows are "
+            "solved one by one, and not even one fits; exclude them, or give more"
+        )
+    if is_sequential(work) or is_staged(work):
+        return
+    passes = len(list(within(groups, work.room.grams)))
+    over = [g.layers[0].name for g in groups if gram_bytes(g) > work.room.grams]
+    if passes > 1:
+        alone = f"; {_some(over)} alone exceeds it" if over else ""
+        work.warnings.append(
+            f"the Grams take {passes} passes over the data, because they exceed their share of "
+            f"memory, {work.room.grams >> 20} MiB{alone}; more --memory takes fewer passes"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name the first few."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def is_staged(work: Workspace) -> bool:
@@ -127,13 +162,18 @@ def _options(work: Workspace) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def gram_bytes(group: Group) -> int:
+    """Return the bytes of a group's Grams: two per use, whose sums are half as large again."""
+    layout = group.layers[0].layout
+    return 2 * GRAM_ITEM * layout.groups * layout.columns**2 * len(group.uses)
+
+
 def within(groups: Sequence[Group], budget: int) -> Iterator[list[Group]]:
     """Split groups into runs whose Grams fit a budget of bytes; each run is one pass."""
     part: list[Group] = []
     used = 0
     for group in groups:
-        layout = group.layers[0].layout
-        size = 2 * 8 * layout.groups * layout.columns**2 * len(group.uses)
+        size = gram_bytes(group)
         if part and used + size > budget:
             yield part
             part, used = [], 0

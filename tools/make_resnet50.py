@@ -77,9 +77,7 @@ def make_model(path: Path, seed: int) -> None:
     """Write the network."""
     builder = Builder(seed)
     x = builder.node("Relu", [builder.conv("x", "stem", STEM, 3, 7, 2)], "stem.relu")
-    x = builder.node(
-        "MaxPool", [x], "pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]
-    )
+    x = builder.node("MaxPool", [x], "pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     channels = STEM
     for stage, (blocks, width, stride) in enumerate(STAGES):
         for block in range(blocks):

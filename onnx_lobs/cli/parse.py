@@ -51,7 +51,9 @@ def _parse_positions(text: str) -> int | None:
     if text == "all":
         return None
     if not text.isdecimal():
-        raise ConfigError(f"positions {text!r} is not understood; write a number such as 32, or all")
+        raise ConfigError(
+            f"positions {text!r} is not understood; write a number such as 32, or all"
+        )
     return int(text)
 
 

@@ -98,9 +98,7 @@ class Gram:
             return
         x = _as_real(x)
         self._reference.see(x)
-        if self._part is not None and (
-            self._part.dtype != x.dtype or self._rows + n > SETTLE_ROWS
-        ):
+        if self._part is not None and (self._part.dtype != x.dtype or self._rows + n > SETTLE_ROWS):
             self._settle()
         if self._part is None:
             self._part = np.zeros((self.groups, self.columns, self.columns), x.dtype)
