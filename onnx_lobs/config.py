@@ -94,8 +94,9 @@ class PruneConfig:
     gram
         What computes the Grams of independent mode: ``numpy`` from the activations; ``graph``:
         onnxruntime, so that only d x d matrices leave the device; ``auto``: the graph on any
-        provider but cpu. NumPy reads `positions` of a convolution, the graph all. Other Grams, and those that the graph cannot compute, are NumPy's; the
-        report's warnings name the latter.
+        provider but cpu. NumPy reads `positions` of a convolution, the graph all. Other Grams,
+        and those that the graph cannot compute, are NumPy's; the report's warnings name the
+        latter.
     storage
         ``dense`` or ``sparse``: how pruned weights are written (``--format``).
     input_shapes

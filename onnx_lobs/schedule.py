@@ -16,7 +16,7 @@ from onnx_lobs.memory.store import Store
 from onnx_lobs.phases import Progress
 from onnx_lobs.resume.state import Resume
 from onnx_lobs.solvers import METHODS
-from onnx_lobs.steps import solver_memory
+from onnx_lobs.steps import LEAST_SOLVER, solver_memory
 from onnx_lobs.workspace import Workspace
 
 NAMED = 5  # layers that a warning names
@@ -75,26 +75,22 @@ def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Pr
 
 def _note_memory(work: Workspace, groups: Sequence[Group]) -> None:
     """Warn of layers that need more than their share of memory, by name."""
-    memory = work.config.memory
-    if memory is None:
-        return
-    large = [
-        layer.name for layer in work.layers if (solver_memory(memory, layer) or 0) > memory // 2
-    ]
-    if large:
+    memory, share = work.config.memory, work.room.grams
+    if memory is not None:
+        most = max(memory // 2, LEAST_SOLVER)
+        large = [x.name for x in work.layers if (solver_memory(memory, x) or 0) > most]
+        if large:
+            work.warnings.append(
+                f"solving {_some(large)} may take more than half of --memory ({memory} bytes), "
+                "even row by row; give more, or exclude them"
+            )
+    passes = len(list(within(groups, share)))
+    if passes > 1 and not (is_sequential(work) or is_staged(work)):
+        over = [group.layers[0].name for group in groups if gram_bytes(group) > share]
+        alone = f" (that of {_some(over)} alone does)" if over else ""
         work.warnings.append(
-            f"solving {_some(large)} may take more than half of --memory {memory}: rows are "
-            "solved one by one, and not even one fits; exclude them, or give more"
-        )
-    if is_sequential(work) or is_staged(work):
-        return
-    passes = len(list(within(groups, work.room.grams)))
-    over = [g.layers[0].name for g in groups if gram_bytes(g) > work.room.grams]
-    if passes > 1:
-        alone = f"; {_some(over)} alone exceeds it" if over else ""
-        work.warnings.append(
-            f"the Grams take {passes} passes over the data, because they exceed their share of "
-            f"memory, {work.room.grams >> 20} MiB{alone}; more --memory takes fewer passes"
+            f"calibration took {passes} passes over the data: the Grams exceed their share of "
+            f"memory, {share} bytes{alone}; more --memory takes fewer"
         )
 
 

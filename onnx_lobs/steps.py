@@ -24,6 +24,8 @@ from onnx_lobs.rewrite import round_weight, write_bias, write_weight
 from onnx_lobs.solvers.room import least_memory
 from onnx_lobs.workspace import Workspace, layer_key
 
+LEAST_SOLVER = 1 << 28  # bytes that a layer's solver gets in any case
+
 
 @dataclass(frozen=True)
 class Solved:
@@ -68,11 +70,12 @@ def write_one(work: Workspace, layer: Layer, solved: Solved) -> None:
 
 
 def solver_memory(memory: int | None, layer: Layer) -> int | None:
-    """Return the bytes that a layer's solver gets: half, or with less the least that will do."""
+    """Return the bytes that a layer's solver gets: half, but at least what it must have."""
     if memory is None:
         return None
     layout = layer.layout
-    return max(memory // 2, least_memory((layout.groups, layout.rows, layout.columns + 1)))
+    least = least_memory((layout.groups, layout.rows, layout.columns + 1))
+    return max(memory // 2, LEAST_SOLVER, least)
 
 
 def _task(work: Workspace, layer: Layer, calibration: Calibration) -> LayerTask:

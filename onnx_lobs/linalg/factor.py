@@ -133,7 +133,8 @@ def cholesky(matrix: FloatArray) -> FloatArray:
         When a pivot is not positive, or holds no correct digit.
     """
     try:
-        lower = _factor_large(matrix) if matrix.shape[-1] >= LARGE else np.linalg.cholesky(matrix)
+        is_large = matrix.shape[-1] >= LARGE
+        lower = _factor_large(matrix) if is_large else np.asarray(np.linalg.cholesky(matrix))
     except np.linalg.LinAlgError as error:
         raise NotPositiveDefiniteError(
             "the matrix has a direction of zero or negative curvature; raise damp"
@@ -148,7 +149,7 @@ def cholesky(matrix: FloatArray) -> FloatArray:
 
 def inverse(lower: FloatArray) -> FloatArray:
     """Return (L Lᵀ)⁻¹ (groups, d, d), symmetric, from its Cholesky factor; 2/3 d³ flops each."""
-    result = lower.copy()
+    result: FloatArray = lower.copy()
     for one in result:
         # in Fortran's order the transpose of a lower triangle is an upper one
         _, status = lapack.dpotri(one.T, lower=0, overwrite_c=1)
@@ -234,7 +235,7 @@ def eigenbasis(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def _factor_large(matrix: FloatArray) -> FloatArray:
     """Return the Cholesky factors, each made in place of one copy."""
-    lower = matrix.copy()
+    lower: FloatArray = matrix.copy()
     for one in lower:
         _, status = lapack.dpotrf(one.T, lower=0, clean=1, overwrite_a=1)
         if status:

@@ -150,7 +150,8 @@ def unfold(x: Array, geometry: Unfold, groups: int, chosen: Indices | None = Non
     """
     inside = x.shape[1] // groups * geometry.taps
     flat = _all_windows(x, geometry) if chosen is None else _some_windows(x, geometry, chosen)
-    return flat.reshape(groups, inside, flat.shape[-1]).swapaxes(1, 2)
+    result: Array = flat.reshape(groups, inside, flat.shape[-1]).swapaxes(1, 2)
+    return result
 
 
 def _all_windows(x: Array, geometry: Unfold) -> Array:
