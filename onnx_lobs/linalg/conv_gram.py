@@ -135,9 +135,9 @@ def conv_gram(x: Array, geometry: Unfold, groups: int) -> tuple[Wide, Wide, int]
     The mean of each channel, over the first batch, is taken off first and put back in float64,
     so that rounding is relative to the variances. Products are in float32 (float64 for float64
     data), of at most 4 MiB of samples, and add up in float64. Cost: with D different pairs of
-    taps (13 of 45 for 3x3, 41 of 325 for 5x5) 2 D n channels^2 / groups flops over the image with a gap of
-    one kernel less one at every border, the borders, and a few passes over the Gram; memory
-    4 MiB and two to three times the Gram.
+    taps (13 of 45 for 3x3, 41 of 325 for 5x5) 2 D n channels^2 / groups flops over the image
+    with a gap of one kernel less one at every border, the borders, and a few passes over the
+    Gram; memory 4 MiB and two to three times the Gram.
     """
     if not is_supported(geometry):
         raise ValueError(
