@@ -35,7 +35,7 @@ ALLOCATIONS = ("auto", "uniform", "erk")
 GRAMS = ("auto", "numpy", "graph")
 FORMATS = ("dense", "sparse")
 LEAST_MEMORY = 1 << 20
-DEFAULT_POSITIONS = 32
+DEFAULT_POSITIONS = 64
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -83,7 +83,7 @@ class PruneConfig:
         Largest number of calibration samples read; None reads all.
     positions
         Columns of data per input that are read of a convolution's windows over all samples, at
-        random positions, and 8,192 where that is more; None: all. What is read at every
+        random positions, and 65,536 where that is more; None: all. What is read at every
         position at no more cost is.
     batch_size
         Samples per onnxruntime call; a fixed batch axis in the model wins.

@@ -398,7 +398,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stderr == "[]\n"
 
 
-@pytest.mark.parametrize(("given", "positions"), [([], 32), (["8"], 8), (["all"], None)])
+@pytest.mark.parametrize(("given", "positions"), [([], 64), (["8"], 8), (["all"], None)])
 def test_positions_are_a_number_or_all(
     run: Run, pipeline: Pipeline, given: list[str], positions: int | None
 ) -> None:
