@@ -37,6 +37,7 @@ GRAMS = ("auto", "numpy", "graph")
 FORMATS = ("dense", "sparse")
 SCORE_NAMES = ("top1", "top5", "agreement", "cosine")
 LEAST_MEMORY = 1 << 20
+DEFAULT_POSITIONS = 64
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -91,6 +92,10 @@ class PruneConfig:
         the method was made for.
     samples
         Largest number of calibration samples read; None reads all.
+    positions
+        Columns of data per input that are read of a convolution's windows over all samples, at
+        random positions, and 65,536 where that is more; None: all. What is read at every
+        position at no more cost is.
     batch_size
         Samples per onnxruntime call; a fixed batch axis in the model wins.
     seed
@@ -106,9 +111,9 @@ class PruneConfig:
     gram
         What computes the Grams of independent mode: ``numpy`` from the activations; ``graph``:
         onnxruntime, so that only d x d matrices leave the device; ``auto``: the graph on any
-        provider but cpu. NumPy reads at least 64 d random positions of a convolution, the
-        graph all. Other Grams, and those that the graph cannot compute, are NumPy's; the
-        report's warnings name the latter.
+        provider but cpu. NumPy reads `positions` of a convolution, the graph all. Other Grams,
+        and those that the graph cannot compute, are NumPy's; the report's warnings name the
+        latter.
     storage
         ``dense`` or ``sparse``: how pruned weights are written (``--format``).
     input_shapes
@@ -146,6 +151,7 @@ class PruneConfig:
     damp: float | None = None
     sequential: bool | None = None
     samples: int | None = None
+    positions: int | None = DEFAULT_POSITIONS
     batch_size: int = 32
     seed: int = 0
     score: str | None = None
@@ -176,6 +182,8 @@ class PruneConfig:
         _check_at_least("batch_size", self.batch_size, 1)
         if self.samples is not None:
             _check_at_least("samples", self.samples, 1)
+        if self.positions is not None:
+            _check_at_least("positions", self.positions, 1)
         if self.memory is not None:
             _check_at_least("memory", self.memory, LEAST_MEMORY)
         for name in ("max_drop", "max_output_error"):

@@ -14,7 +14,7 @@ import onnx
 
 from onnx_lobs.budgets.plan import Planner
 from onnx_lobs.budgets.targets import Run, check_target, has_target, search
-from onnx_lobs.calibration.independent import Group
+from onnx_lobs.calibration.groups import Group
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.deliver import sparse_names, stamp, write_model
 from onnx_lobs.encode import encoded_bytes
@@ -171,7 +171,6 @@ def _prune(
         run, target = search(work, lambda part: _run(part, planner, before, scratch, progress))
     else:
         run = _run(work, planner, before, scratch, progress)
-    stamp(run.work.result.proto, run.work.config)
     totals = Totals(
         weights=sum(record.weights for record in run.records),
         zeros=sum(record.zeros for record in run.records),
@@ -206,6 +205,7 @@ def _run(
         resume.keep_plan(work, allocation)
     records = tuple(_solve(work, resume, scratch, progress))
     output = _evaluate(work, before, progress)
+    stamp(work.result.proto, work.config)
     size = None
     if work.config.max_bytes is not None:
         size = encoded_bytes(work.result.proto, sparse_names(work), work.result.folder)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from onnx_lobs.calibration.independent import Group, calibrate_independent, make_groups
+from onnx_lobs.calibration.groups import Group, make_groups
+from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.sequential import calibrate_sequential
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.session import PROVIDER_NAMES
@@ -15,8 +16,11 @@ from onnx_lobs.memory.store import Store
 from onnx_lobs.phases import Progress
 from onnx_lobs.resume.state import Resume
 from onnx_lobs.solvers import METHODS
+from onnx_lobs.steps import LEAST_SOLVER, solver_memory
 from onnx_lobs.workspace import Workspace
 
+NAMED = 5  # layers that a warning names
+GRAM_ITEM = 12  # bytes: float64, and float32 while it adds up
 Found = Iterator[tuple[Group, Calibration | None]]
 
 
@@ -53,6 +57,7 @@ def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Pr
     too, only one stage is loaded at a time.
     """
     groups = make_groups(work.layers)
+    _note_memory(work, groups)
     store = Store(work.room.activations, scratch)
     if is_sequential(work):
         progress.start("calibrating and solving", len(work.layers))
@@ -66,6 +71,33 @@ def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Pr
     else:
         for part in within(groups, work.room.grams):
             yield from _one_pass(work, part, resume, progress)
+
+
+def _note_memory(work: Workspace, groups: Sequence[Group]) -> None:
+    """Warn of layers that need more than their share of memory, by name."""
+    memory, share = work.config.memory, work.room.grams
+    if memory is not None:
+        most = max(memory // 2, LEAST_SOLVER)
+        large = [x.name for x in work.layers if (solver_memory(memory, x) or 0) > most]
+        if large:
+            work.warnings.append(
+                f"solving {_some(large)} may take more than half of --memory ({memory} bytes), "
+                "even row by row; give more, or exclude them"
+            )
+    passes = len(list(within(groups, share)))
+    if passes > 1 and not (is_sequential(work) or is_staged(work)):
+        over = [group.layers[0].name for group in groups if gram_bytes(group) > share]
+        alone = f" (that of {_some(over)} alone does)" if over else ""
+        work.warnings.append(
+            f"calibration took {passes} passes over the data: the Grams exceed their share of "
+            f"memory, {share} bytes{alone}; more --memory takes fewer"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name the first few."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def is_staged(work: Workspace) -> bool:
@@ -122,7 +154,14 @@ def _one_pass(work: Workspace, part: Sequence[Group], resume: Resume, progress: 
 def _options(work: Workspace) -> dict[str, Any]:
     return {
         "n_batches": len(work.batches), "provider": work.provider, "seed": work.config.seed,
+        "positions": work.config.positions,
     }  # fmt: skip
+
+
+def gram_bytes(group: Group) -> int:
+    """Return the bytes of a group's Grams: two per use, whose sums are half as large again."""
+    layout = group.layers[0].layout
+    return 2 * GRAM_ITEM * layout.groups * layout.columns**2 * len(group.uses)
 
 
 def within(groups: Sequence[Group], budget: int) -> Iterator[list[Group]]:
@@ -130,8 +169,7 @@ def within(groups: Sequence[Group], budget: int) -> Iterator[list[Group]]:
     part: list[Group] = []
     used = 0
     for group in groups:
-        layout = group.layers[0].layout
-        size = 2 * 8 * layout.groups * layout.columns**2 * len(group.uses)
+        size = gram_bytes(group)
         if part and used + size > budget:
             yield part
             part, used = [], 0

@@ -21,6 +21,7 @@ from onnx_lobs.layerwise import (
 from onnx_lobs.linalg.gram import Calibration
 from onnx_lobs.report.record import LayerRecord
 from onnx_lobs.rewrite import round_weight, write_bias, write_weight
+from onnx_lobs.solvers.room import least_memory
 from onnx_lobs.workspace import Workspace, layer_key
 
 LEAST_SOLVER = 1 << 28  # bytes that a layer's solver gets in any case
@@ -68,6 +69,15 @@ def write_one(work: Workspace, layer: Layer, solved: Solved) -> None:
                 write_bias(model, use, layer, change)
 
 
+def solver_memory(memory: int | None, layer: Layer) -> int | None:
+    """Return the bytes that a layer's solver gets: half, but at least what it must have."""
+    if memory is None:
+        return None
+    layout = layer.layout
+    least = least_memory((layout.groups, layout.rows, layout.columns + 1))
+    return max(memory // 2, LEAST_SOLVER, least)
+
+
 def make_task(work: Workspace, layer: Layer, calibration: Calibration) -> LayerTask:
     """Return what is asked of a layer, with the options and zeros of the run."""
     config = work.config
@@ -83,7 +93,7 @@ def make_task(work: Workspace, layer: Layer, calibration: Calibration) -> LayerT
         taps=layer.taps,
         method=config.method,
         effort=config.effort,
-        memory=None if config.memory is None else max(config.memory // 2, LEAST_SOLVER),
+        memory=solver_memory(config.memory, layer),
         refit=config.refit,
         damp=config.damp,
         seed=config.seed,

@@ -26,6 +26,7 @@ from onnx_lobs import ConfigError, PruneConfig
         ({"min_weights": -1}, "min_weights is -1; it must be at least 0"),
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
         ({"samples": 0}, "samples is 0; it must be at least 1"),
+        ({"positions": 0}, "positions is 0; it must be at least 1"),
         ({"damp": -1.0}, "damp is -1.0; it must be a finite number >= 0"),
         ({"damp": float("inf")}, "damp is inf"),
     ],

@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_lobs.calibration.independent import calibrate_independent, make_groups
+from onnx_lobs.calibration.groups import make_groups
+from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.layers.find import matcher
 from onnx_lobs.layers.layer import Layer

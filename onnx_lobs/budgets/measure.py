@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from onnx_lobs.allocation.rules import Slot
 from onnx_lobs.budgets.trials import Trials, layer_moments
-from onnx_lobs.calibration.independent import columns_per_sample, make_groups
+from onnx_lobs.calibration.groups import make_groups
+from onnx_lobs.calibration.independent import columns_per_sample
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.layerwise import loss_curve
 from onnx_lobs.memory.scratch import Scratch

@@ -10,12 +10,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from onnx_lobs.calibration.collect import Collector, Lookup
+from onnx_lobs.calibration.groups import Group
 from onnx_lobs.calibration.independent import (
     Array,
-    Collector,
     Feeds,
-    Group,
-    Lookup,
     Progress,
     calibrate_independent,
     lookup,
@@ -39,6 +38,7 @@ def calibrate_sequential(
     n_batches: int,
     provider: str,
     seed: int = 0,
+    positions: int | None = None,
     tick: Progress = lambda n: None,
     store: Store | None = None,
     is_known: Callable[[Group], bool] = lambda group: False,
@@ -53,7 +53,7 @@ def calibrate_sequential(
         those of :func:`~onnx_lobs.calibration.independent.calibrate_independent`, but only one
         stage and the Grams of one layer are in memory at a time.
     groups
-        From :func:`onnx_lobs.calibration.independent.make_groups`.
+        From :func:`onnx_lobs.calibration.groups.make_groups`.
     batches
         Read once, and once more where a weight is tied.
     store
@@ -75,8 +75,9 @@ def calibrate_sequential(
     ready: list[Calibration] = []
     if tied:
         ready = calibrate_independent(
-            dense, tied, batches, n_batches=n_batches, provider=provider, seed=seed
-        )
+            dense, tied, batches, n_batches=n_batches, provider=provider, seed=seed,
+            positions=positions,
+        )  # fmt: skip
     store = Store(sys.maxsize, Scratch()) if store is None else store
     by_top: dict[int, list[Group]] = {}
     for group in groups:
@@ -90,7 +91,12 @@ def calibrate_sequential(
         if top in by_top:
             runner.advance(top)
             unknown = [group for group in by_top[top] if not is_known(group)]
-            found += _collect(runner, top, unknown, n_batches, seed)
+            towards = pruned is not None
+            collectors = [
+                Collector(dense, group, n_batches, seed, towards=towards, positions=positions)
+                for group in unknown
+            ]
+            found += _collect(runner, top, collectors)
             found += [(group, None) for group in by_top[top] if group not in unknown]
         while found:
             runner.note_change(found[0][0])
@@ -100,12 +106,11 @@ def calibrate_sequential(
 
 
 def _collect(
-    runner: _Runner, top: int, groups: Sequence[Group], n_batches: int, seed: int
+    runner: _Runner, top: int, collectors: Sequence[Collector]
 ) -> Iterator[tuple[Group, Calibration]]:
     """Yield the moments of the groups that begin at top-level node `top`."""
     towards = runner.pruned is not None
-    collectors = [Collector(runner.dense, g, n_batches, seed, towards=towards) for g in groups]
-    for index, (clean, own) in enumerate(runner.taps(top) if groups else ()):
+    for index, (clean, own) in enumerate(runner.taps(top) if collectors else ()):
         for collector in collectors:
             collector.add(index, own, clean if towards else None)
     yield from ((collector.group, collector.result()) for collector in collectors)

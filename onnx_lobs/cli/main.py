@@ -142,6 +142,7 @@ def prune(
     test: opt.Test = None,
     score: opt.Score = DEFAULTS.score,
     samples: opt.Samples = DEFAULTS.samples,
+    positions: opt.Positions = str(DEFAULTS.positions),
     batch_size: opt.BatchSize = DEFAULTS.batch_size,
     input_shapes: opt.InputShape = opt.NO_TEXTS,
     output: opt.Output = None,

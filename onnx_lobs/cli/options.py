@@ -279,6 +279,15 @@ Samples = Annotated[
         show_default=False,
     ),
 ]
+Positions = Annotated[
+    str,
+    option(
+        DATA_PANEL,
+        "--positions",
+        metavar="N|all",
+        help="Columns of data per input that are read of a convolution, at random positions.",
+    ),
+]
 BatchSize = Annotated[
     int,
     option(

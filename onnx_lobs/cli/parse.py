@@ -34,6 +34,7 @@ def to_config(options: Mapping[str, Any]) -> PruneConfig:
         "op_types": _parse_op_types,
         "memory": _parse_size,
         "max_bytes": _parse_size,
+        "positions": _parse_positions,
     }
     for name, parse in parsers.items():
         if name in given:
@@ -45,6 +46,16 @@ def _parse_size(text: str | int) -> int | None:
     if isinstance(text, int):
         return text
     return parse_bytes(text) if text else None
+
+
+def _parse_positions(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise ConfigError(
+            f"positions {text!r} is not understood; write a number such as 32, or all"
+        )
+    return int(text)
 
 
 def _parse_layer_sparsity(texts: Sequence[str]) -> dict[str, float]:

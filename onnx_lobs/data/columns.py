@@ -7,6 +7,7 @@ model's dtype.
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 
 import ml_dtypes
@@ -74,6 +75,7 @@ class Column:
             )
 
     def _part(self, rows: Rows) -> Array:
+        _forget(self.stored)
         return self.stored[rows] if self.stored.ndim else self.stored
 
 
@@ -93,6 +95,15 @@ class Table:
         """Raise DataError when a value in `rows` cannot be fed to the model."""
         for column in self.columns:
             column.check(rows, where)
+
+
+def _forget(stored: Array) -> None:
+    """Let the pages of a mapped file that were read before leave this process's memory."""
+    source: object = stored
+    while isinstance(source, np.ndarray):
+        source = source.base
+    if isinstance(source, mmap.mmap) and hasattr(source, "madvise"):
+        source.madvise(mmap.MADV_DONTNEED)
 
 
 def integer_limits(dtype: DType) -> tuple[int, int]:

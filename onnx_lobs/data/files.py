@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -17,6 +19,8 @@ from onnx_lobs.data.fit import LABEL_NAMES
 from onnx_lobs.data.inputs import Array
 from onnx_lobs.errors import DataError
 
+MAPPED_BYTES = 1 << 20  # arrays of an npz file from this size on are mapped
+_NAME_LENGTHS, _LOCAL_HEADER = 26, 30  # of a file in a zip archive: where, and how many bytes
 ARRAY_SUFFIXES = (".npz", ".npy")
 _TEST_SETS = "test_data_set_*"
 
@@ -24,7 +28,8 @@ _TEST_SETS = "test_data_set_*"
 def read_arrays(path: Path) -> dict[str, Array]:
     """Read an npz file, or an npy file under its stem; nothing is ever unpickled.
 
-    An npy file is mapped into memory, not read.
+    An npy file is mapped into memory, not read, and so are large arrays of an npz file that is
+    not compressed (numpy.savez).
 
     Raises
     ------
@@ -34,12 +39,35 @@ def read_arrays(path: Path) -> dict[str, Array]:
     with _reading(path):
         if path.suffix.lower() == ".npy":
             return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
-        with zipfile.ZipFile(path):  # np.load would guess another format
-            pass
+        with zipfile.ZipFile(path) as members:  # np.load would guess another format
+            mapped = _map_members(path, members)
         with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
+            found = {n: mapped[n] if n in mapped else archive[n] for n in archive.files}
     # np.load answers bytes for members that are no arrays.
     return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
+
+
+def _map_members(path: Path, archive: zipfile.ZipFile) -> dict[str, Array]:
+    """Map the large arrays that lie in an npz file as they are, by name."""
+    found: dict[str, Array] = {}
+    for member in archive.infolist():
+        is_plain = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1
+        if not is_plain or member.file_size < MAPPED_BYTES or member.filename[-4:] != ".npy":
+            continue
+        with path.open("rb") as file:
+            file.seek(member.header_offset + _NAME_LENGTHS)
+            lengths = struct.unpack("<HH", file.read(4))
+            file.seek(member.header_offset + _LOCAL_HEADER + sum(lengths))
+            is_first = np.lib.format.read_magic(file) == (1, 0)
+            read_header = np.lib.format.read_array_header_1_0
+            shape, fortran, dtype = (
+                read_header if is_first else np.lib.format.read_array_header_2_0
+            )(file)
+            if not dtype.hasobject:  # np.load refuses objects, and says why
+                order: Literal["F", "C"] = "F" if fortran else "C"
+                name = member.filename.removesuffix(".npy")
+                found[name] = np.memmap(file, dtype, "r", file.tell(), shape, order)
+    return found
 
 
 def read_test_set(folder: Path, names: Sequence[str]) -> dict[str, Array]:

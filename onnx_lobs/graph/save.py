@@ -27,6 +27,7 @@ from onnx_lobs.graph.tensors import (
     iter_tensors,
     raw_size,
 )
+from onnx_lobs.memory.scratch import locked_folder, remove_dead
 
 _CHUNK = 1 << 24  # bytes copied at a time
 _ALIGNMENTS = (4096, 64, 1)  # a memory page, a cache line, packed
@@ -86,10 +87,7 @@ def save_model(
     _check_targets(
         [path, *(path.parent / name for name in names)], _sources(proto, folder), overwrite
     )
-    with tempfile.TemporaryDirectory(
-        prefix=_PREFIX, dir=path.parent, ignore_cleanup_errors=True
-    ) as temporary:
-        new = Path(temporary)
+    with locked_folder(path.parent, _PREFIX) as new:
         with _writing(path):
             for name, tensors in zip(names, plan, strict=True):
                 _write_data(new / name, tensors, folder)
@@ -124,7 +122,8 @@ def check_output(path: Path, *, inputs: Sequence[Path], overwrite: bool) -> None
 
     Notes
     -----
-    Makes and removes an empty folder beside the output: nothing else proves it writable.
+    Makes and removes an empty folder beside the output: nothing else proves it writable. What
+    a run that was killed while it wrote left there is removed.
     """
     data = [path.parent / _data_name(path, number) for number in range(len(inputs) - 1)]
     _check_targets([path, *data], inputs, overwrite)
@@ -176,7 +175,9 @@ def _check_targets(targets: Sequence[Path], inputs: Collection[Path], overwrite:
                 "(overwrite=True), or choose another name"
             )
     try:
-        tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder).cleanup()
+        remove_dead(folder, _PREFIX)
+        with locked_folder(folder, _PREFIX):
+            pass
     except OSError as error:
         raise ConfigError(
             f"the output folder {folder} is not writable ({error.strerror}); choose another one"

@@ -181,8 +181,8 @@ class Use:
     def columns(self, x: Array, chosen: Indices | None = None) -> Array:
         """Return the activation as columns of data (groups, n, columns).
 
-        `chosen` holds indices in 0 .. n_columns(x.shape) - 1, or is None for all. With the
-        layer's matrices M, ``columns(x) @ M.transpose(0, 2, 1)`` are the pre-activations.
+        `chosen` holds ascending indices in 0 .. n_columns(x.shape) - 1, or is None for all. With
+        the layer's matrices M, ``columns(x) @ M.transpose(0, 2, 1)`` are the pre-activations.
         """
         if self.unfold is not None:
             return unfold(x, self.unfold, self.groups, chosen)

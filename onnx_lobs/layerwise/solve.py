@@ -9,7 +9,6 @@ batches that were held out.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +67,7 @@ def solve_layer(task: LayerTask) -> Outcome:
     method = METHODS[task.method]
     if method.prunes_bias:
         return solve_with_bias(task)
-    fit = task.fit_sums
+    fit = task.fit_sums()
     damp = task.damp if task.damp is not None else default_damp(fit.count, task.weight.shape[2])
     problem = _problem(task, fit, damp, FIRST_MIX if task.has_target else 0.0)
     refits = method.refits if task.refit is None else task.refit
@@ -79,7 +78,8 @@ def solve_layer(task: LayerTask) -> Outcome:
         changes = bias_changes(task, solution.weight, allowed=False)
         return Outcome(solution.weight, changes, solution.status, damp, None, None, info)
     choice = _choose(task, problem, solution.mask, fit)
-    whole = _problem(task, task.sums, choice.damp, choice.mix)
+    del problem, fit  # its matrices, before those of the whole
+    whole = _problem(task, task.all_sums(), choice.damp, choice.mix)
     weight = np.where(solution.mask, refit_mask(whole, solution.mask), 0.0)
     return Outcome(
         weight,
@@ -135,7 +135,10 @@ def loss_curve(task: LayerTask, shares: Array, most_rows: int) -> Array:
 
 
 def _problem(task: LayerTask, sums: Sums, damp: float, mix: float) -> Problem:
-    """Return the solver's problem, aiming `mix` of the way at the dense target."""
+    """Return the solver's problem, aiming `mix` of the way at the dense target.
+
+    The scatter of `sums` becomes its Hessian, in place.
+    """
     scale = 2 / max(sums.count, 1)
     cross = None
     if task.has_target:
@@ -143,7 +146,7 @@ def _problem(task: LayerTask, sums: Sums, damp: float, mix: float) -> Problem:
         cross = scale * (own + mix * (sums.cross - own))
     return Problem(
         weight=task.weight,
-        hessian=scale * sums.scatter,
+        hessian=np.multiply(sums.scatter, scale, out=sums.scatter),
         n_prune=task.n_prune,
         cross=cross,
         pattern=task.pattern,
@@ -209,13 +212,12 @@ def _try(
     held-out error is a parabola in a.
     """
     if not task.has_target:
-        plain = dataclasses.replace(problem, damp=damp)
+        plain = problem.variant(damp=damp)
         weight = np.where(mask, refit_mask(plain, mask), 0.0)
         return _Choice(damp, 0.0, excess(weight, held) / held.energy)
     scale = 2 / max(fit.count, 1)
-    own = scale * (task.weight @ fit.scatter)
-    both = dataclasses.replace(
-        problem,
+    own = task.weight @ problem.hessian
+    both = problem.variant(
         weight=np.concatenate([task.weight, task.weight], axis=1),
         cross=np.concatenate([own, scale * fit.cross], axis=1),
         n_prune=2 * problem.n_prune,

@@ -49,7 +49,7 @@ def add_up(moments: Sequence[Moments], centred: Sequence[bool], weight: Array) -
             shift = n * mean[:, :, None] * use.inputs.mean[:, None, :] if centre else 0.0
             towards = use.targets.cross - shift
             energy += float(use.targets.energy.sum() - (n * (mean**2).sum() if centre else 0.0))
-        scatter = own if scatter is None else scatter + own
+        scatter = own if scatter is None else np.add(scatter, own, out=scatter)
         cross = towards if cross is None else cross + towards
         count += n
     if scatter is None or cross is None:
@@ -106,17 +106,18 @@ class LayerTask:
         """Moments of each use over all batches. Computed once."""
         return tuple(self.calibration.total(use) for use in range(len(self.centred)))
 
-    @cached_property
     def fit_sums(self) -> Sums:
-        """The sums over the batches that are not held out, of all uses. Computed once."""
-        if all(moments.inputs.count == 0 for moments in self.calibration.held):
-            return self.sums
+        """Return the sums over the batches that are not held out, of all uses: new arrays."""
         return add_up(self.calibration.fit, self.centred, self.weight)
+
+    def all_sums(self) -> Sums:
+        """Return the sums over all batches and uses: new arrays."""
+        return add_up(self.moments, self.centred, self.weight)
 
     @cached_property
     def sums(self) -> Sums:
-        """The sums over all batches and uses. Computed once."""
-        return add_up(self.moments, self.centred, self.weight)
+        """The sums over all batches and uses, for measuring. Computed once."""
+        return self.all_sums()
 
 
 @dataclass(frozen=True)

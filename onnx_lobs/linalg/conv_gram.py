@@ -30,9 +30,10 @@ Wide = NDArray[np.float64]
 BUFFER_BYTES = 1 << 22
 
 # Measured on one core of an EPYC with AVX-512; only the ratios matter.
-UNFOLD_SECONDS = 3.5e-9  # per entry: windows copied, centred
-CHOOSE_SECONDS = 6e-9  # the same for chosen positions
+UNFOLD_SECONDS = 0.9e-9  # per entry: windows copied
+CHOOSE_SECONDS = 6e-9  # the same for chosen positions, which are far apart
 SYRK_FLOPS = 9e10
+THIN_FLOPS = ((32, 1.5e10), (256, 5e10))  # of SYRK, up to so many columns
 NARROW_FLOPS = 1.2e10  # of many small products at once, which are no SYRK
 GEMM_FLOPS = ((1, 2.5e10), (4, 1.8e10), (8, 3.5e10), (16, 6.5e10))  # up to so many channels
 FILL_SECONDS = 3e-9  # per entry of the image: mean, centred copy, sum
@@ -47,6 +48,60 @@ def is_supported(geometry: Unfold) -> bool:
     """
     pairs = zip(geometry.strides, geometry.upsample, strict=True)
     return all(stride == 1 or up == 1 for stride, up in pairs)
+
+
+class ConvSums:
+    """Sums over images of one size that :func:`conv_gram` makes a Gram of, batch by batch.
+
+    Only the products of taps a distance apart are kept between batches, for 3x3 kernels 13/81 of
+    the Gram; the Gram itself is put together once.
+
+    Parameters
+    ----------
+    geometry, groups
+        As for :func:`conv_gram`.
+    spatial
+        Size of the images.
+    channels
+        Of the images.
+    """
+
+    def __init__(
+        self, geometry: Unfold, groups: int, spatial: tuple[int, ...], channels: int
+    ) -> None:
+        geometry = resolve(geometry, spatial)
+        self.plan = make_plan(geometry, spatial)
+        self.groups, self.inside = groups, channels // groups
+        self.outputs = n_positions((1, channels, *spatial), geometry)
+        self.samples = 0
+        self.mean: Array | None = None
+        self.sums = np.zeros((len(self.plan.pieces), groups, self.inside, self.inside))
+        self.image = np.zeros((channels, *spatial))
+
+    def add(self, x: Array) -> None:
+        """Add a batch (samples, channels, *spatial). Not modified."""
+        if x.size == 0 or self.outputs == 0:
+            return
+        x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
+        if self.mean is None:
+            self.mean = x.reshape(*x.shape[:2], -1).mean(axis=2).mean(axis=0)
+        for part in _parts(x, self.plan):
+            _multiply(part, self.mean, self.plan, self.sums, self.image)
+        self.samples += len(x)
+
+    def result(self) -> tuple[Wide, Wide, int]:
+        """Return matrix, total and count, as :func:`conv_gram`."""
+        plan, groups, inside = self.plan, self.groups, self.inside
+        columns = inside * math.prod(len(row) for row in plan.taps)
+        if self.mean is None:
+            return np.zeros((groups, columns, columns)), np.zeros((groups, columns)), 0
+        local = _sum_together(self.image, plan).reshape(groups, inside, *plan.index.shape)
+        counts = self.samples * _sum_together(np.ones((1, *plan.spatial)), plan)[0]
+        centre = self.mean.reshape(groups, inside).astype(np.float64)
+        matrix = _assemble(self.sums, local, counts, centre, plan)
+        total = (local + counts * centre[:, :, None, None]).diagonal(axis1=2, axis2=3)
+        count = self.samples * self.outputs
+        return matrix.reshape(groups, columns, columns), total.reshape(groups, columns), count
 
 
 def conv_gram(x: Array, geometry: Unfold, groups: int) -> tuple[Wide, Wide, int]:
@@ -77,38 +132,21 @@ def conv_gram(x: Array, geometry: Unfold, groups: int) -> tuple[Wide, Wide, int]
 
     Notes
     -----
-    The mean of each channel is taken off first and put back in float64, so that rounding is
-    relative to the variances. Products are in float32 (float64 for float64 data), of at most
-    4 MiB of samples, and add up in float64. Cost: with D different pairs of taps (13 of 45
-    for 3x3, 41 of 325 for 5x5) 2 D n channels^2 / groups flops over the image with a gap of
-    one kernel less one at every border, the borders, and a few passes over the Gram; memory
-    4 MiB and two to three times the Gram.
+    The mean of each channel, over the first batch, is taken off first and put back in float64,
+    so that rounding is relative to the variances. Products are in float32 (float64 for float64
+    data), of at most 4 MiB of samples, and add up in float64. Cost: with D different pairs of
+    taps (13 of 45 for 3x3, 41 of 325 for 5x5) 2 D n channels^2 / groups flops over the image
+    with a gap of one kernel less one at every border, the borders, and a few passes over the
+    Gram; memory 4 MiB and two to three times the Gram.
     """
     if not is_supported(geometry):
         raise ValueError(
             f"strides {geometry.strides} over an input spread by {geometry.upsample}: a "
             "convolution has one or the other, not both; use unfold"
         )
-    geometry = resolve(geometry, x.shape[2:])
-    samples, channels = x.shape[:2]
-    count = n_positions(x.shape, geometry)
-    inside = channels // groups
-    columns = inside * geometry.taps
-    if count == 0 or x.size == 0:
-        return np.zeros((groups, columns, columns)), np.zeros((groups, columns)), count
-    x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
-    plan = make_plan(geometry, x.shape[2:])
-    mean = x.reshape(samples, channels, -1).mean(axis=2).mean(axis=0)
-    sums = np.zeros((len(plan.pieces), groups, inside, inside))
-    image = np.zeros((channels, *x.shape[2:]))
-    for part in _parts(x, plan):
-        _multiply(part, mean, plan, sums, image)
-    local = _sum_together(image, plan).reshape(groups, inside, *plan.index.shape)
-    counts = samples * _sum_together(np.ones((1, *x.shape[2:])), plan)[0]
-    centre = mean.reshape(groups, inside).astype(np.float64)
-    matrix = _assemble(sums, local, counts, centre, plan)
-    total = (local + counts * centre[:, :, None, None]).diagonal(axis1=2, axis2=3)
-    return matrix.reshape(groups, columns, columns), total.reshape(groups, columns), count
+    sums = ConvSums(geometry, groups, x.shape[2:], x.shape[1])
+    sums.add(x)
+    return sums.result()
 
 
 def is_faster(
@@ -135,8 +173,9 @@ def is_faster(
     inside = shape[1] // groups
     columns = inside * geometry.taps
     each = UNFOLD_SECONDS if n == every else CHOOSE_SECONDS
+    own_rate = next((rate for size, rate in THIN_FLOPS if columns <= size), SYRK_FLOPS)
     narrow = groups > 1 and columns < 32
-    unfolding = n * columns * groups * (each + columns / (NARROW_FLOPS if narrow else SYRK_FLOPS))
+    unfolding = n * columns * groups * (each + columns / (NARROW_FLOPS if narrow else own_rate))
     plan = make_plan(resolve(geometry, shape[2:]), shape[2:])
     rate = next((rate for size, rate in GEMM_FLOPS if inside <= size), SYRK_FLOPS)
     calls = math.ceil(shape[0] / _samples_at_once(shape, plan, 4)) * len(plan.pieces)

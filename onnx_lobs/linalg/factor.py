@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from onnx_lobs.errors import NotPositiveDefiniteError
+from onnx_lobs.linalg.triangles import is_symmetric, mirror_lower, symmetrise
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -20,6 +21,7 @@ DEAD = 1e-13  # of the largest diagonal entry: the float64 rounding left by cent
 ASYMMETRY = 1e-6  # of the largest entry: a Gram accumulated in float32 stays below this
 FIRST_RAISE = 1e-12  # of the mean diagonal; raised tenfold until Cholesky succeeds
 LAST_RAISE = 1e-4  # beyond this the negative direction is no rounding error of a Gram
+LARGE = 512  # columns: from here on the copies that NumPy's Cholesky makes cost more than calls
 LEAST_PIVOT = 1e-14  # of the mean diagonal: smaller pivots carry no correct digit
 
 
@@ -59,14 +61,14 @@ def dead_inputs(hessian: FloatArray) -> BoolArray:
 
 def check_gram(hessian: FloatArray) -> None:
     """Raise NotPositiveDefiniteError unless H is finite, symmetric, with diagonal >= 0."""
-    if not np.isfinite(hessian).all():
+    if not np.isfinite(hessian.sum()) and not np.isfinite(hessian).all():
         raise NotPositiveDefiniteError(
             "the Hessian holds NaN or infinity; check the calibration data for both"
         )
-    largest = float(np.abs(hessian).max(initial=0.0))
+    largest = max(float(hessian.max(initial=0.0)), -float(hessian.min(initial=0.0)))
     for matrix in hessian:
-        worst = float(np.abs(matrix - matrix.T).max(initial=0.0))
-        if worst > ASYMMETRY * largest:
+        fits, worst = is_symmetric(matrix, ASYMMETRY * largest)
+        if not fits:
             raise NotPositiveDefiniteError(
                 f"the Hessian is not symmetric: entries differ by {worst:.3g}, largest entry "
                 f"{largest:.3g}; pass (2/n) XᵀX"
@@ -99,7 +101,7 @@ def damp_gram(hessian: FloatArray, damp: float) -> Damped:
 
     Notes
     -----
-    d³/3 flops and three d x d arrays per group.
+    d³/3 flops and two d x d arrays per group, those returned.
     """
     check_gram(hessian)
     dead = dead_inputs(hessian)
@@ -108,8 +110,12 @@ def damp_gram(hessian: FloatArray, damp: float) -> Damped:
     total = np.where(live, diagonal, 0.0).sum(axis=1)
     mean = total / np.maximum(live.sum(axis=1), 1)
     mean = np.where(mean > 0, mean, 1.0)  # a group of dead inputs only: any unit will do
-    matrix = hessian * (live[:, :, None] & live[:, None, :])
-    matrix = 0.5 * (matrix + matrix.swapaxes(1, 2))
+    matrix = hessian.copy()
+    for one, is_live in zip(matrix, live, strict=True):
+        if not is_live.all():
+            one *= is_live
+            one *= is_live[:, None]
+        symmetrise(one)
     strength = np.where(dead, mean[:, None], damp * mean[:, None])
     _add_diagonal(matrix, strength)
     lower, raised = _factor_raising(matrix, mean)
@@ -127,7 +133,8 @@ def cholesky(matrix: FloatArray) -> FloatArray:
         When a pivot is not positive, or holds no correct digit.
     """
     try:
-        lower: FloatArray = np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
+        is_large = matrix.shape[-1] >= LARGE
+        lower = _factor_large(matrix) if is_large else np.asarray(np.linalg.cholesky(matrix))
     except np.linalg.LinAlgError as error:
         raise NotPositiveDefiniteError(
             "the matrix has a direction of zero or negative curvature; raise damp"
@@ -142,13 +149,13 @@ def cholesky(matrix: FloatArray) -> FloatArray:
 
 def inverse(lower: FloatArray) -> FloatArray:
     """Return (L Lᵀ)⁻¹ (groups, d, d), symmetric, from its Cholesky factor; 2/3 d³ flops each."""
-    result = np.empty_like(lower)
-    for group, factor in enumerate(lower):
-        half, status = lapack.dpotri(factor, lower=1)
+    result: FloatArray = lower.copy()
+    for one in result:
+        # in Fortran's order the transpose of a lower triangle is an upper one
+        _, status = lapack.dpotri(one.T, lower=0, overwrite_c=1)
         if status:
             raise NotPositiveDefiniteError(f"pivot {status} is zero; raise damp")
-        half = np.tril(half)
-        result[group] = half + np.tril(half, -1).T
+        mirror_lower(one)
     return result
 
 
@@ -226,6 +233,16 @@ def eigenbasis(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.maximum(values, 0.0), vectors
 
 
+def _factor_large(matrix: FloatArray) -> FloatArray:
+    """Return the Cholesky factors, each made in place of one copy."""
+    lower: FloatArray = matrix.copy()
+    for one in lower:
+        _, status = lapack.dpotrf(one.T, lower=0, clean=1, overwrite_a=1)
+        if status:
+            raise np.linalg.LinAlgError(f"pivot {status} is not positive")
+    return lower
+
+
 def _add_diagonal(matrix: FloatArray, values: FloatArray) -> None:
     """Add `values` (groups, d) to the diagonals of `matrix` in place."""
     each = np.arange(matrix.shape[-1])
@@ -249,8 +266,10 @@ def _factor_raising(matrix: FloatArray, mean: FloatArray) -> tuple[FloatArray, F
 def _factor_one(matrix: FloatArray, mean: float) -> tuple[FloatArray, float]:
     extra = 0.0
     while extra <= LAST_RAISE:
-        raised = matrix.copy()
-        _add_diagonal(raised, np.full(raised.shape[:2], extra * mean))
+        raised = matrix
+        if extra:
+            raised = matrix.copy()
+            _add_diagonal(raised, np.full(raised.shape[:2], extra * mean))
         try:
             return cholesky(raised)[0], extra
         except NotPositiveDefiniteError:

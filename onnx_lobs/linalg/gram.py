@@ -7,9 +7,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import blas
+
+from onnx_lobs.linalg.triangles import add_lower, bands, mirror_lower
 
 Array = NDArray[np.float64]
 Data = NDArray[Any]
+
+SETTLE_ROWS = 1 << 13  # float32 sums of so many rows keep an error of about 3e-7
+REFERENCE_ROWS = 1 << 8
+LARGE_MEAN = 4.0  # mean² over variance: below, the reference costs more than it saves
+SHORT = 256  # rows of which squares add up in the data's own precision
 
 
 class Gram:
@@ -22,29 +30,82 @@ class Gram:
 
     Notes
     -----
-    Each update takes the batch's mean off, multiplies in the batch's own precision, and adds
-    product and mean back in float64: the rounding is then about 1e-7 of the variances, however
-    large the means are. Cost of an update with n rows: n d^2 flops per group and a copy of the
-    rows; memory 8 d^2 bytes per group.
+    Inputs whose mean is large beside their deviation are counted from a reference, the mean of
+    the first rows seen; the rounding is then about 3e-7 of the variances, however large the means
+    are. Products add up in the data's own precision, half of each matrix only, for up to
+    SETTLE_ROWS rows; then they, and what the reference left out, are added in float64. Cost of an
+    update with n rows: n d^2 flops per group and, where a reference is taken off, a copy of the
+    rows; memory 8 d^2 bytes per group, and 4 d^2 more while data are added.
     """
 
     def __init__(self, groups: int, columns: int) -> None:
-        self.matrix: Array = np.zeros((groups, columns, columns))
-        self.total: Array = np.zeros((groups, columns))
-        self.count = 0
         self.groups, self.columns = groups, columns
+        self.count = 0
+        self._matrix: Array | None = None
+        self._mirrored = True
+        self._total: Array = np.zeros((groups, columns))
+        self._reference = Reference()
+        self._sources: tuple[Gram, ...] = ()
+        self._part: Data | None = None
+        self._left: Array = np.zeros((groups, columns))
+        self._rows = 0
+
+    @classmethod
+    def joined(cls, one: Gram, two: Gram) -> Gram:
+        """Return the sums of two Grams together, whose matrix is only made when it is asked for.
+
+        Neither may be changed afterwards.
+        """
+        both = cls(one.groups, one.columns)
+        both._sources = one, two
+        both._total, both.count = one.total + two.total, one.count + two.count
+        return both
+
+    @property
+    def matrix(self) -> Array:
+        """Sum of x x^T (groups, columns, columns), not to be modified."""
+        if self._sources:
+            return self._sources[0].matrix + self._sources[1].matrix
+        self._settle()
+        if self._matrix is None:
+            self._matrix = np.zeros((self.groups, self.columns, self.columns))
+        if not self._mirrored:
+            for one in self._matrix:
+                mirror_lower(one)
+            self._mirrored = True
+        return self._matrix
+
+    @matrix.setter
+    def matrix(self, value: Array) -> None:
+        self._settle()
+        self._matrix, self._mirrored = value, True
+
+    @property
+    def total(self) -> Array:
+        """Sum of x (groups, columns), not to be modified."""
+        self._settle()
+        return self._total
+
+    @total.setter
+    def total(self, value: Array) -> None:
+        self._settle()
+        self._total = value
 
     def update(self, x: Data) -> None:
-        """Add the rows of `x` (groups, n, columns). `x` is not modified."""
+        """Add the rows of `x` (groups, n, columns), in either memory order. Not modified."""
         n = x.shape[1]
         if n == 0:
             return
-        rest, mean = _centre(_as_real(x))
-        left = rest.sum(axis=1, dtype=np.float64)
-        cross = (left + 0.5 * n * mean)[:, :, None] * mean[:, None, :]
-        self.matrix += _self_product(rest)
-        self.matrix += cross + cross.swapaxes(1, 2)
-        self.total += left + n * mean
+        x = _as_real(x)
+        self._reference.see(x)
+        if self._part is not None and (self._part.dtype != x.dtype or self._rows + n > SETTLE_ROWS):
+            self._settle()
+        if self._part is None:
+            self._part = np.zeros((self.groups, self.columns, self.columns), x.dtype)
+        rest = self._reference.take_off(x)
+        self._left += column_sums(rest)
+        _add_self_product(self._part, rest)
+        self._rows += n
         self.count += n
 
     def merge(self, other: Gram) -> None:
@@ -53,9 +114,30 @@ class Gram:
 
     def add(self, matrix: Array, total: Array, count: int) -> None:
         """Add sums that were made elsewhere: x x^T, x, and their number."""
-        self.matrix += matrix
-        self.total += total
+        self._settle()
+        if self._matrix is None:
+            self._matrix = np.array(matrix, dtype=np.float64)
+        else:
+            self._matrix += matrix
+        self._total += total
         self.count += count
+
+    def _settle(self) -> None:
+        """Add to the float64 sums what has added up since, and the reference's share of it."""
+        if self._part is None:
+            return
+        part, n, left = self._part, self._rows, self._left
+        shift = self._reference.value.astype(np.float64)
+        self._part, self._rows, self._left = None, 0, np.zeros_like(self._left)
+        is_first = self._matrix is None
+        if self._matrix is None:
+            self._matrix = np.empty((self.groups, self.columns, self.columns))
+        for group, (sums, own) in enumerate(zip(self._matrix, part, strict=True)):
+            add_lower(sums, own, is_first=is_first)
+            if shift[group].any():
+                _add_shift(sums, left[group], shift[group], n)
+        self._total += left + n * shift
+        self._mirrored = False
 
     @property
     def mean(self) -> Array:
@@ -63,15 +145,48 @@ class Gram:
         return np.asarray(self.total / max(self.count, 1))
 
     def scatter(self, centred: bool) -> Array:
-        """Return ``sum x x^T``, or ``sum (x - mean)(x - mean)^T`` if `centred`."""
-        if not centred:
-            return np.array(self.matrix)
-        mean = self.mean
-        centre: Array = self.count * mean[:, :, None] * mean[:, None, :]
-        return np.subtract(self.matrix, centre, out=centre)
+        """Return ``sum x x^T``, or ``sum (x - mean)(x - mean)^T`` if `centred`; a new array."""
+        result = self.matrix if self._sources else np.array(self.matrix)
+        if centred:
+            for sums, total in zip(result, self.total, strict=True):
+                for band in bands(len(sums)):
+                    sums[band] -= (total[band] / max(self.count, 1))[:, None] * total
+                mirror_lower(sums)  # to the last bit
+        return result
 
 
-@dataclass
+class Reference:
+    """What is taken off the columns of data before they are multiplied.
+
+    Zero where the mean is small beside the deviation, so that most activations are multiplied as
+    they are, without a copy.
+    """
+
+    def __init__(self) -> None:
+        self._value: Data | None = None
+        self._any = False
+
+    @property
+    def value(self) -> Data:
+        """(groups, columns), in the type of the data that were seen first."""
+        assert self._value is not None
+        return self._value
+
+    def see(self, x: Data) -> None:
+        """Choose the reference by the first rows of data (groups, n, columns) ever seen."""
+        if self._value is not None:
+            return
+        some = x[:, :REFERENCE_ROWS].astype(np.float64)
+        mean, variance = some.mean(axis=1), some.var(axis=1)
+        is_large = np.isfinite(mean) & (mean**2 > LARGE_MEAN * variance)
+        self._value = np.where(is_large, mean, 0.0).astype(x.dtype)
+        self._any = bool(is_large.any())
+
+    def take_off(self, x: Data) -> Data:
+        """Return `x` less the reference, in its type and memory order; `x` itself if it is 0."""
+        return x - self.value.astype(x.dtype)[:, None, :] if self._any else x
+
+
 class TargetMoments:
     """Sums of a target y (rows) against the inputs x (columns) of the layer that aims at it.
 
@@ -79,9 +194,9 @@ class TargetMoments:
     ``energy`` sum y^2 (groups, rows), all in float64.
     """
 
-    cross: Array
-    total: Array
-    energy: Array
+    def __init__(self, cross: Array, total: Array, energy: Array) -> None:
+        self.cross, self.total, self.energy = cross, total, energy
+        self._of_y, self._of_x = Reference(), Reference()
 
     @classmethod
     def zeros(cls, groups: int, rows: int, columns: int) -> TargetMoments:
@@ -105,14 +220,20 @@ class TargetMoments:
         n = y.shape[1]
         if n == 0:
             return
-        (y_rest, y_mean), (x_rest, x_mean) = _centre(_as_real(y)), _centre(_as_real(x))
-        y_left = y_rest.sum(axis=1, dtype=np.float64)
-        x_left = x_rest.sum(axis=1, dtype=np.float64)
-        self.cross += y_rest.transpose(0, 2, 1) @ x_rest
-        self.cross += y_left[:, :, None] * x_mean[:, None, :]
-        self.cross += y_mean[:, :, None] * (x_left + n * x_mean)[:, None, :]
+        y, x = _as_real(y), _as_real(x)
+        self._of_y.see(y)
+        self._of_x.see(x)
+        y_rest, x_rest = self._of_y.take_off(y), self._of_x.take_off(x)
+        y_mean, x_mean = self._of_y.value.astype(float), self._of_x.value.astype(float)
+        y_left = column_sums(y_rest)
+        self.cross += y_rest.swapaxes(1, 2) @ x_rest
+        if x_mean.any():
+            self.cross += y_left[:, :, None] * x_mean[:, None, :]
+        if y_mean.any():
+            x_all = column_sums(x_rest) + n * x_mean
+            self.cross += y_mean[:, :, None] * x_all[:, None, :]
         self.total += y_left + n * y_mean
-        self.energy += np.einsum("gnr,gnr->gr", y_rest, y_rest, dtype=np.float64)
+        self.energy += _column_energies(y_rest)
         self.energy += 2 * y_mean * y_left + n * y_mean**2
 
     def merge(self, other: TargetMoments) -> None:
@@ -162,13 +283,14 @@ class Calibration:
         first = self.fit[use]
         if self.held[use].inputs.count == 0:
             return first  # a Gram can be large
-        both = Moments(
-            Gram(first.inputs.groups, first.inputs.columns),
-            None if first.targets is None else TargetMoments.zeros(*first.targets.cross.shape),
-        )
-        both.merge(first)
-        both.merge(self.held[use])
-        return both
+        inputs = Gram.joined(first.inputs, self.held[use].inputs)
+        if first.targets is None:
+            return Moments(inputs)
+        targets = TargetMoments.zeros(*first.targets.cross.shape)
+        for part in (first, self.held[use]):
+            assert part.targets is not None
+            targets.merge(part.targets)
+        return Moments(inputs, targets)
 
     def rows(self, chosen: slice) -> Calibration:
         """Return the moments with the targets of some rows only; the Grams are shared."""
@@ -178,10 +300,26 @@ class Calibration:
         )
 
 
-def _centre(x: Data) -> tuple[Data, Array]:
-    """Return the rows of `x` less their mean, in the type of `x`, and that mean (groups, d)."""
-    mean = x.mean(axis=1, dtype=np.float64).astype(x.dtype)
-    return x - mean[:, None, :], mean.astype(np.float64)
+def column_sums(x: Data) -> Array:
+    """Return the sums of the columns of x (groups, n, d), in float64, to the rounding of `x`."""
+    return np.asarray(np.ones(x.shape[1], x.dtype) @ x, dtype=np.float64)
+
+
+def _add_shift(sums: Array, left: Array, shift: Array, n: int) -> None:
+    """Add ``left shift^T + shift left^T + n shift shift^T`` to the lower triangle, in place."""
+    half = left + 0.5 * n * shift
+    for rows in bands(len(sums)):
+        stop = rows.stop
+        sums[rows, :stop] += half[rows, None] * shift[:stop] + shift[rows, None] * half[:stop]
+
+
+def _column_energies(x: Data) -> Array:
+    """Return the sums of squares of the columns of x (groups, n, d): short sums, then float64."""
+    total = np.zeros((x.shape[0], x.shape[2]))
+    for begin in range(0, x.shape[1], SHORT):
+        some = x[:, begin : begin + SHORT]
+        total += np.einsum("gnd,gnd->gd", some, some)
+    return total
 
 
 def _as_real(x: Data) -> Data:
@@ -189,12 +327,20 @@ def _as_real(x: Data) -> Data:
     return x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
 
 
-def _self_product(x: Data) -> Data:
-    """Return ``x^T x`` per group.
+def _add_self_product(sums: Data, x: Data) -> None:
+    """Add ``x^T x`` per group to the lower triangles, in place; x is (groups, n, d).
 
-    NumPy multiplies a 2-D matrix by its own transpose with SYRK, half the flops of GEMM;
-    many small groups are faster as one batched product.
+    SYRK takes half the flops of GEMM and adds in place; many small groups are faster as one
+    batched product.
     """
     if x.shape[2] < 32 and x.shape[0] > 1:
-        return np.asarray(x.transpose(0, 2, 1) @ x)
-    return np.stack([group.T @ group for group in x])
+        sums += x.swapaxes(1, 2) @ x
+        return
+    syrk = blas.ssyrk if x.dtype == np.float32 else blas.dsyrk
+    for total, one in zip(sums, x, strict=True):
+        # in Fortran's order the transpose of a lower triangle is an upper one
+        into = {"beta": 1.0, "c": total.T, "overwrite_c": 1, "lower": 0}
+        if one.flags.f_contiguous:
+            syrk(1.0, one, trans=1, **into)
+        else:
+            syrk(1.0, np.ascontiguousarray(one).T, **into)

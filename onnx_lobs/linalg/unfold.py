@@ -6,6 +6,7 @@ groups, strides, dilations and pads, so that ``unfold(x) @ weight.T`` is the lay
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -136,40 +137,68 @@ def unfold(x: Array, geometry: Unfold, groups: int, chosen: Indices | None = Non
     groups
         Channel groups; `channels` is a multiple of it.
     chosen
-        Flat indices of output positions in 0 .. samples * prod(output) - 1, or None for all.
+        Flat indices of output positions in 0 .. samples * prod(output) - 1, ascending, or None
+        for all.
 
     Returns
     -------
     ndarray
         (groups, positions, channels / groups * prod(kernel)); the order of positions is
-        sample-major, the order of columns channel-major with the kernel tap fastest.
-        Cost: one copy of the result.
+        sample-major, the order of columns channel-major with the kernel tap fastest. In memory
+        the positions of one column are neighbours, as they are in `x`: that makes for long
+        runs, and costs one copy of the result.
     """
+    inside = x.shape[1] // groups * geometry.taps
+    flat = _all_windows(x, geometry) if chosen is None else _some_windows(x, geometry, chosen)
+    result: Array = flat.reshape(groups, inside, flat.shape[-1]).swapaxes(1, 2)
+    return result
+
+
+def _all_windows(x: Array, geometry: Unfold) -> Array:
+    """Return (channels, *kernel, positions)."""
     windows = sliding_windows(x, geometry)
     nd = len(geometry.kernel)
-    n, c = x.shape[:2]
-    out = windows.shape[2 : 2 + nd]
-    windows = windows.transpose(0, *range(2, 2 + nd), 1, *range(2 + nd, 2 + 2 * nd))
-    if chosen is None:
-        flat = windows.reshape(n * math.prod(out), groups, -1)
-    else:
-        picked: Array = windows[np.unravel_index(chosen, (n, *out))]
-        flat = picked.reshape(len(chosen), groups, -1)
-    assert flat.shape[2] == c // groups * geometry.taps
-    return np.moveaxis(flat, 1, 0)
+    out, kernel = range(2, 2 + nd), range(2 + nd, 2 + 2 * nd)
+    every = np.ascontiguousarray(windows.transpose(1, *kernel, 0, *out))
+    return every.reshape(*every.shape[: 1 + nd], -1)
+
+
+def _some_windows(x: Array, geometry: Unfold, chosen: Indices) -> Array:
+    """Return (channels, taps, len(chosen)), sample by sample, each tap from its distance."""
+    geometry = resolve(geometry, x.shape[2:])
+    out = _output_shape(x.shape[2:], geometry)
+    x = _pad(_insert_zeros(x, geometry.upsample), geometry.pads)
+    spatial = x.shape[2:]
+    each = math.prod(out)
+    places = np.unravel_index(chosen % max(each, 1), out)
+    corners = [place * step for place, step in zip(places, geometry.strides, strict=True)]
+    first = np.ravel_multi_index(corners, spatial)
+    reach = [d * np.arange(k) for d, k in zip(geometry.dilations, geometry.kernel, strict=True)]
+    taps = np.ravel_multi_index(np.meshgrid(*reach, indexing="ij"), spatial).ravel()
+    taps = taps[::-1] if geometry.flip else taps
+    result = np.empty((x.shape[1], len(taps), len(chosen)), x.dtype)
+    edges = np.searchsorted(chosen, each * np.arange(len(x) + 1))
+    for sample, (begin, end) in enumerate(itertools.pairwise(edges)):
+        image = x[sample].reshape(x.shape[1], -1)
+        result[:, :, begin:end] = image.take(taps[:, None] + first[begin:end], axis=1)
+    return result
 
 
 def n_positions(shape: tuple[int, ...], geometry: Unfold) -> int:
     """Return samples * output positions for an input of `shape` (samples, channels, ...)."""
     spatial = shape[2:]
-    geometry = resolve(geometry, spatial)
+    return shape[0] * math.prod(_output_shape(spatial, resolve(geometry, spatial)))
+
+
+def _output_shape(spatial: tuple[int, ...], geometry: Unfold) -> tuple[int, ...]:
+    """Return the sizes of the output of a resolved geometry."""
     nd = len(spatial)
-    count = shape[0]
+    sizes = []
     for axis, size in enumerate(spatial):
         padded = (size - 1) * geometry.upsample[axis] + 1
         padded += geometry.pads[axis] + geometry.pads[nd + axis]
-        count *= max((padded - geometry.extent[axis]) // geometry.strides[axis] + 1, 0)
-    return count
+        sizes.append(max((padded - geometry.extent[axis]) // geometry.strides[axis] + 1, 0))
+    return tuple(sizes)
 
 
 def sliding_windows(x: Array, geometry: Unfold) -> Array:

@@ -48,7 +48,7 @@ class Scratch:
                 f"the scratch folder {self.base} does not exist; create it first, or choose "
                 "another with --scratch"
             )
-        _remove_dead(self.base)
+        remove_dead(self.base, PREFIX)
         self._folder: Path | None = None
         self._lock: BinaryIO | None = None
         self._count = 0
@@ -65,7 +65,7 @@ class Scratch:
         """
         if self._folder is None:
             with writing(self.base):
-                folder, lock = _make(self.base)
+                folder, lock = _make(self.base, PREFIX)
             self._folder, self._lock = folder, lock
             self._close = weakref.finalize(self, _remove, folder, lock)
         return self._folder
@@ -130,13 +130,30 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     sys.exit(_TERMINATED)
 
 
-def _make(base: Path) -> tuple[Path, BinaryIO]:
+@contextmanager
+def locked_folder(base: Path, prefix: str) -> Iterator[Path]:
+    """Give a new folder in `base` that is removed at the end, or by :func:`remove_dead`.
+
+    Raises
+    ------
+    OSError
+        When it cannot be made. On a system without locks it is made all the same, and stays
+        should this process be killed.
+    """
+    folder, lock = _make(base, prefix, needs_lock=False)
+    try:
+        yield folder
+    finally:
+        _remove(folder, lock)
+
+
+def _make(base: Path, prefix: str, *, needs_lock: bool = True) -> tuple[Path, BinaryIO]:
     """Make a folder and the lock beside it, which is held."""
-    number, name = tempfile.mkstemp(prefix=PREFIX, suffix=_LOCK, dir=base)
+    number, name = tempfile.mkstemp(prefix=prefix, suffix=_LOCK, dir=base)
     lock = os.fdopen(number, "r+b")
     folder = Path(name.removesuffix(_LOCK))
     try:
-        if not _try_lock(lock):
+        if not _try_lock(lock) and needs_lock:
             raise OSError("a new file is locked")  # by a system without locks
         # only now, so that a folder whose lock is free has no living owner
         folder.mkdir(mode=0o700)
@@ -154,9 +171,9 @@ def _remove(folder: Path, lock: BinaryIO) -> None:
     Path(f"{folder}{_LOCK}").unlink(missing_ok=True)
 
 
-def _remove_dead(base: Path) -> None:
-    """Remove the scratch folders whose owners are dead."""
-    for folder in base.glob(f"{PREFIX}*"):
+def remove_dead(base: Path, prefix: str) -> None:
+    """Remove the folders with `prefix` in `base` whose owners are dead, killed for instance."""
+    for folder in base.glob(f"{prefix}*"):
         if folder.suffix == _LOCK or folder.is_symlink() or not folder.is_dir():
             continue
         try:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_lobs.calibration import independent
-from onnx_lobs.calibration.independent import Group
+from onnx_lobs.calibration import collect
+from onnx_lobs.calibration.groups import Group
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.gram import Calibration, Gram, Moments
 from onnx_lobs.report.record import AllocationRecord, LayerRecord
@@ -62,11 +62,7 @@ class Resume:
         self._pending: list[str] = []
         if self.cache is None:
             return
-        positions = (
-            independent.CHUNK_BYTES,
-            independent.COLUMNS_PER_INPUT,
-            independent.LEAST_COLUMNS,
-        )
+        positions = collect.CHUNK_BYTES, collect.LEAST_COLUMNS
         hashes = program_hash(), model_hash(work.loaded), data_hash(work.batches)
         run = (*hashes, staged, positions)
         self._solve_base = digest(run, options_hash(work.config, _WORKING))

@@ -11,6 +11,7 @@ with H (groups, d, d) = (2/n) XᵀX of the n inputs X the pruned layer will see,
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -131,6 +132,21 @@ class Problem:
             None if cross is None else np.asarray(cross, dtype=np.float64)[None],
             **options,
         )
+
+    def variant(self, **changes: Any) -> Problem:
+        """Return the problem with some fields changed; what stays as it is is not computed again.
+
+        Parameters
+        ----------
+        changes
+            Any fields but `hessian`.
+        """
+        other = dataclasses.replace(self, **changes)
+        if other.damp == self.damp:
+            for name in ("damped", "inverse"):
+                if name in self.__dict__:
+                    other.__dict__[name] = self.__dict__[name]
+        return other
 
     @property
     def shape(self) -> tuple[int, int, int]:

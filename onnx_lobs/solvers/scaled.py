@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnx_lobs.linalg.triangles import bands
 from onnx_lobs.pattern import FloatArray, IntArray
 from onnx_lobs.solvers.problem import Problem
 
@@ -83,7 +84,8 @@ class Scaled:
     def _over(self, matrix: FloatArray, factor: FloatArray) -> Float:
         result = np.empty(matrix.shape, dtype=self.dtype)
         for out, one, f in zip(result, matrix, factor, strict=True):
-            np.multiply(one * f[:, None], f[None, :], out=out, casting="same_kind")
+            for rows in bands(len(one)):
+                np.multiply(one[rows] * f[rows, None], f, out=out[rows], casting="same_kind")
         return result
 
     def _rows(self, values: FloatArray) -> Float:

@@ -10,8 +10,10 @@ import pytest
 from build_onnx import Array, branch, model, normal, run, value
 from onnx import ModelProto, TensorProto, helper
 
-from onnx_lobs.calibration import independent as calibrate
-from onnx_lobs.calibration.independent import Group, calibrate_independent, is_held_out, make_groups
+from onnx_lobs.calibration import collect
+from onnx_lobs.calibration.collect import is_held_out
+from onnx_lobs.calibration.groups import Group, make_groups
+from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.sequential import calibrate_sequential
 from onnx_lobs.errors import DataError
 from onnx_lobs.graph.model import Model
@@ -51,10 +53,14 @@ def groups_of(index: Model) -> tuple[Group, ...]:
     return make_groups(find_layers(index)[0])
 
 
-def independent(proto: ModelProto, batches: list[dict[str, Array]]) -> dict[str, Calibration]:
+def independent(
+    proto: ModelProto, batches: list[dict[str, Array]], positions: int | None = None
+) -> dict[str, Calibration]:
     index = Model(proto, None)
     groups = groups_of(index)
-    found = calibrate_independent(index, groups, batches, n_batches=len(batches), provider=CPU)
+    found = calibrate_independent(
+        index, groups, batches, n_batches=len(batches), provider=CPU, positions=positions
+    )
     return {group.layers[0].name: one for group, one in zip(groups, found, strict=True)}
 
 
@@ -245,20 +251,20 @@ def test_two_tied_weights_inside_one_if_keep_their_own_moments() -> None:
 
 
 def test_convolution_reads_a_bounded_number_of_positions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrate, "LEAST_COLUMNS", 40)
-    monkeypatch.setattr(calibrate, "COLUMNS_PER_INPUT", 1)
+    monkeypatch.setattr(collect, "LEAST_COLUMNS", 0)
     nodes = [NODE("Conv", ["x", "w"], ["y"], name="node")]
     proto = model(nodes, [value("x", [None, 2, 30])], ["y"], {"w": normal(1, 3, 2, 3)})
     batches = [{"x": normal(i, 5, 2, 30)} for i in range(4)]
-    found, again = independent(proto, batches)["node"], independent(proto, batches)["node"]
-    assert found.total(0).inputs.count == 40
+    found, again = (independent(proto, batches, positions=7)["node"] for _ in range(2))
+    assert found.total(0).inputs.count == 40  # 10 of the 10.5 per batch
+    assert independent(proto, batches)["node"].total(0).inputs.count == 4 * 5 * 28
     assert np.array_equal(found.fit[0].inputs.matrix, again.fit[0].inputs.matrix)
 
 
 def test_chunks_of_samples_add_up_to_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     proto, batches = network(), batches_of()
     whole = independent(proto, batches)["four"].total(0).inputs
-    monkeypatch.setattr(calibrate, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(collect, "CHUNK_BYTES", 1)
     parts = independent(proto, batches)["four"].total(0).inputs
     assert_close(parts.matrix, whole.matrix)
     assert parts.count == whole.count
@@ -303,7 +309,7 @@ def test_tap_offsets_give_the_moments_that_unfolding_gives(
     batches = [{"x": 3 + normal(i, 5, 4, 6, 5)} for i in range(4)]
     found = []
     for faster in (True, False):
-        monkeypatch.setattr(calibrate, "is_faster", lambda *_, answer=faster: answer)
+        monkeypatch.setattr(collect, "is_faster", lambda *_, answer=faster: answer)
         run_one = sequential(proto, batches, 4) if along else independent(proto, batches)
         found.append(run_one["node"].total(0))
     offsets, unfolded = found

@@ -12,7 +12,8 @@ from build_onnx import Array, branch, model, normal, one_node, run, value
 from onnx import ModelProto, TensorProto, helper
 
 from onnx_lobs import ConfigError, prune
-from onnx_lobs.calibration.independent import calibrate_independent, make_groups
+from onnx_lobs.calibration.groups import make_groups
+from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.errors import DataError, InferenceError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.session import Session

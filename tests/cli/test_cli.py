@@ -208,6 +208,8 @@ def test_files_are_passed_on(run: Run, pipeline: Pipeline) -> None:
         ("m.onnx --layer-sparsity a=b", "layer sparsity 'a=b' is not understood"),
         ("m.onnx --layer-sparsity a=1", "layer sparsity of 'a' is 1.0; it must be"),
         ("m.onnx --input-shape x", "input shape 'x' is not understood"),
+        ("m.onnx --positions some", "positions 'some' is not understood; write a number such as"),
+        ("m.onnx --positions 0", "positions is 0; it must be at least 1"),
         ("m.onnx --op-types ,", "no op types were given; choose from Conv,"),
         ("m.onnx --op-types Add", "op type 'Add' is unknown; choose one of Conv"),
         ("m.onnx --format zip", "format 'zip' is unknown; choose one of dense, sparse"),
@@ -394,3 +396,11 @@ def test_help_imports_nothing_heavy() -> None:
         cwd=Path(onnx_lobs.__file__).parents[1],
     )
     assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(("given", "positions"), [([], 64), (["8"], 8), (["all"], None)])
+def test_positions_are_a_number_or_all(
+    run: Run, pipeline: Pipeline, given: list[str], positions: int | None
+) -> None:
+    run("m.onnx", *(["--positions", *given] if given else []))
+    assert pipeline.calls[0]["config"].positions == positions

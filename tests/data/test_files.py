@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -149,3 +150,29 @@ def test_a_damaged_test_set_beside_a_model_is_reported(tmp_path: Path) -> None:
     (tmp_path / "test.npz").write_bytes(b"no zip")
     with pytest.raises(DataError, match=r"test.npz cannot be read"):
         find_test_beside(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_large_arrays_of_an_npz_are_mapped_and_the_others_read(tmp_path: Path, order: Any) -> None:
+    large = np.asarray(np.arange(1 << 19, dtype=np.float32).reshape(512, 1024), order=order)
+    np.savez(tmp_path / "a.npz", large=large, small=large[:2])
+    found = read_arrays(tmp_path / "a.npz")
+    assert isinstance(found["large"], np.memmap)
+    assert not isinstance(found["small"], np.memmap)
+    assert np.array_equal(found["large"], large)
+    assert np.array_equal(found["small"], large[:2])
+
+
+def test_a_compressed_npz_is_read_whole(tmp_path: Path) -> None:
+    large = np.arange(1 << 19, dtype=np.float32)
+    np.savez_compressed(tmp_path / "a.npz", large=large)
+    found = read_arrays(tmp_path / "a.npz")["large"]
+    assert not isinstance(found, np.memmap)
+    assert np.array_equal(found, large)
+
+
+def test_a_large_array_of_objects_is_refused_not_mapped(tmp_path: Path) -> None:
+    objects = np.array([str(i) for i in range(1 << 17)], dtype=object)
+    np.savez(tmp_path / "a.npz", large=objects)
+    with pytest.raises(DataError, match=r"cannot be read \(Object arrays cannot be loaded"):
+        read_arrays(tmp_path / "a.npz")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +23,7 @@ from onnx_lobs.graph import save
 from onnx_lobs.graph.load import load_model
 from onnx_lobs.graph.save import check_output, model_files, save_model
 from onnx_lobs.graph.tensors import external_ref, read_tensor, write_tensor
+from onnx_lobs.memory.scratch import locked_folder
 
 RNG = np.random.default_rng(0)
 WEIGHTS = {name: RNG.standard_normal((8, 8)).astype(np.float32) for name in ("a", "b", "c")}
@@ -392,7 +396,7 @@ def test_folder_that_is_not_writable_is_refused(folders, monkeypatch: pytest.Mon
     def refuse(**options: object) -> None:  # the tests may run as root, whom no mode stops
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
     with pytest.raises(ConfigError, match=r"out is not writable \(Permission denied\); choose"):
         check_output(folders[1] / "n.onnx", inputs=[], overwrite=False)
 
@@ -400,3 +404,29 @@ def test_folder_that_is_not_writable_is_refused(folders, monkeypatch: pytest.Mon
 def test_check_of_the_output_leaves_nothing(folders) -> None:
     check_output(folders[1] / "n.onnx", inputs=[], overwrite=False)
     assert content(folders[1]) == {}
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from onnx_lobs.graph.load import load_model
+from onnx_lobs.graph.save import save_model
+source, target = map(pathlib.Path, sys.argv[1:])
+loaded = load_model(source)
+kill = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+save_model(loaded.proto, target, folder=loaded.folder, overwrite=False, verify=kill)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_what_a_killed_run_left_beside_the_output_is_removed_by_the_next(tmp_path: Path) -> None:
+    source, out = tmp_path / "m.onnx", tmp_path / "out"
+    make_model(source, **ONE_FILE)
+    out.mkdir()
+    command = [sys.executable, "-c", KILLED, str(source), str(out / "p.onnx")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    left = [path for path in out.iterdir() if path.is_dir()]
+    assert [path.name for path in left[0].iterdir()]
+    with locked_folder(out, ".onnx-lobs-") as living:
+        check_output(out / "p.onnx", inputs=model_files(source), overwrite=False)
+        assert sorted(out.iterdir()) == sorted([living, Path(f"{living}.lock")])
+    assert not list(out.iterdir())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from onnx_lobs.errors import NotPositiveDefiniteError
+from onnx_lobs.linalg import factor
 from onnx_lobs.linalg.factor import (
     check_gram,
     cholesky,
@@ -106,3 +107,14 @@ def test_inputs_are_not_modified():
     inverse(cholesky(h))
     eigenbasis(h)
     assert np.array_equal(h, before)
+
+
+def test_large_and_small_factors_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(3).standard_normal((2, 60, 20))
+    matrix = x.swapaxes(1, 2) @ x
+    plain = factor.cholesky(matrix)
+    monkeypatch.setattr(factor, "LARGE", 1)
+    assert np.allclose(factor.cholesky(matrix), plain, rtol=1e-12)  # a dozen roundings
+    assert np.allclose(factor.inverse(plain) @ matrix, np.eye(20), atol=ROUNDING)
+    with pytest.raises(NotPositiveDefiniteError, match="negative curvature"):
+        factor.cholesky(-matrix)

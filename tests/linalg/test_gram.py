@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from build_onnx import Array, normal
 
+from onnx_lobs.linalg import gram as gram_module
 from onnx_lobs.linalg.gram import Calibration, Gram, Moments, TargetMoments
 
 EXACT = 1e-12  # relative: float64 sums in two orders
@@ -130,3 +131,27 @@ def test_rows_take_part_of_the_targets_and_share_the_gram() -> None:
 def test_rows_without_targets_are_the_moments_themselves() -> None:
     moments = moments_of(1, targets=False)
     assert moments.rows(slice(0, 1)) is moments
+
+
+@pytest.mark.parametrize("offset", [0.0, 50.0])
+def test_sums_that_settle_now_and_then_equal_those_at_once(
+    monkeypatch: pytest.MonkeyPatch, offset: float
+) -> None:
+    """More columns than one band, in both memory orders, in float32 and float64."""
+    x = normal(1, 1, 400, 300) + np.float32(offset)
+    monkeypatch.setattr(gram_module, "SETTLE_ROWS", 150)
+    turned = np.ascontiguousarray(x[:, 100:300].swapaxes(1, 2)).swapaxes(1, 2)
+    gram = gram_of(x[:, :100], turned, x[:, 300:].astype(np.float64))
+    expected = scatter_of(x, True)
+    assert np.abs(gram.scatter(True) - expected).max() <= SINGLE * expected.max()
+    assert np.array_equal(gram.matrix, gram.matrix.swapaxes(1, 2))
+    assert gram.count == 400
+
+
+def test_joined_grams_are_their_sum() -> None:
+    x = normal(1, 2, 60, 5, dtype=np.float64)
+    one, two = gram_of(x[:, :20]), gram_of(x[:, 20:])
+    both = Gram.joined(one, two)
+    assert np.array_equal(both.matrix, one.matrix + two.matrix)
+    np.testing.assert_allclose(both.scatter(True), scatter_of(x, True), atol=EXACT * 1000)
+    np.testing.assert_allclose(both.mean, x.mean(axis=1), rtol=EXACT, atol=EXACT)

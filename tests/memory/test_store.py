@@ -13,7 +13,8 @@ import pytest
 from build_onnx import model, normal, value
 from onnx import ModelProto, helper
 
-from onnx_lobs.calibration.independent import calibrate_independent, make_groups
+from onnx_lobs.calibration.groups import make_groups
+from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.sequential import calibrate_sequential
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.model import Model

@@ -1,0 +1,213 @@
+"""The moments of one group from its activations: which columns are read, and how multiplied."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_lobs.calibration.groups import Group
+from onnx_lobs.calibration.in_graph import Made, not_made
+from onnx_lobs.errors import DataError
+from onnx_lobs.graph.model import Model
+from onnx_lobs.layers.layer import Layer, Use
+from onnx_lobs.linalg.conv_gram import ConvSums, is_faster
+from onnx_lobs.linalg.gram import Calibration, Gram, Moments, TargetMoments
+
+CHUNK_BYTES = 1 << 24
+LEAST_COLUMNS = 1 << 16  # fewer cost error on data not seen: twice as much with 1 << 13
+
+Array = NDArray[Any]
+Lookup = Callable[[Use], Array]
+
+
+class Collector:
+    """Accumulates the moments of one group, chunk by chunk and position by position.
+
+    Parameters
+    ----------
+    model
+        The dense network, for the layers' weights.
+    group
+        What to calibrate.
+    n_batches
+        How many batches will be added.
+    seed
+        Chooses the positions of convolutions that are read.
+    towards
+        Whether the dense network's pre-activations are a target of their own.
+    positions
+        Columns of data per input that a convolution reads, over all batches; None: all.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        group: Group,
+        n_batches: int,
+        seed: int,
+        *,
+        towards: bool,
+        positions: int | None,
+    ) -> None:
+        self.group = group
+        self.n_batches = n_batches
+        self.seed = seed
+        layouts = [layer.layout for layer in group.layers]
+        self.weight: Array | None = None
+        if towards:
+            self.weight = np.concatenate([_matrix(model, layer) for layer in group.layers], axis=1)
+        shape = layouts[0].groups, sum(layout.rows for layout in layouts), layouts[0].columns
+        wanted = math.inf if positions is None else max(positions * shape[2], LEAST_COLUMNS)
+        self.budget = wanted / n_batches
+        self.fit = [self._empty(*shape) for _ in group.uses]
+        self.held = [self._empty(*shape) for _ in group.uses]
+        self.offsets: dict[tuple[int, bool, tuple[int, ...]], ConvSums] = {}
+
+    def _empty(self, groups: int, rows: int, columns: int) -> Moments:
+        targets = None if self.weight is None else TargetMoments.zeros(groups, rows, columns)
+        return Moments(Gram(groups, columns), targets)
+
+    def add(
+        self,
+        index: int,
+        own: Lookup,
+        clean: Lookup | None = None,
+        *,
+        made: Made = not_made,
+    ) -> None:
+        """Add batch `index`: the pruned network's input and, for a target, the dense one's.
+
+        What is `made`, sums without a target, is not computed from the input again.
+        """
+        is_held = is_held_out(index, self.n_batches)
+        for place, use in enumerate(self.group.uses):
+            moments = (self.held if is_held else self.fit)[place]
+            if (sums := made(use)) is not None:
+                moments.inputs.add(*sums)
+                continue
+            x = own(use)
+            if x.size == 0:
+                continue
+            target_x = x if clean is None else clean(use)
+            # what overflows here is found, and named, in result()
+            with np.errstate(over="ignore", invalid="ignore"):
+                if target_x is x and self._is_dense_faster(use, x):
+                    self._sums(place, is_held, use, x).add(x)
+                    continue
+                for piece, chosen in self._pieces(use, x.shape, index):
+                    self._add_piece(use, moments, x[piece], target_x[piece], chosen, target_x is x)
+
+    def _is_dense_faster(self, use: Use, x: Array) -> bool:
+        """Whether all positions of a convolution cost less from tap offsets than some unfolded."""
+        if use.unfold is None or use.scale != 1:
+            return False
+        n = None if math.isinf(self.budget) else math.ceil(self.budget)
+        return is_faster(x.shape, use.unfold, use.groups, n)
+
+    def _sums(self, place: int, is_held: bool, use: Use, x: Array) -> ConvSums:
+        """Return what adds up images of one size for a use."""
+        assert use.unfold is not None
+        key = place, is_held, x.shape[1:]
+        if key not in self.offsets:
+            self.offsets[key] = ConvSums(use.unfold, use.groups, x.shape[2:], x.shape[1])
+        return self.offsets[key]
+
+    def _add_piece(
+        self,
+        use: Use,
+        moments: Moments,
+        x: Array,
+        target_x: Array,
+        chosen: Array | None,
+        same: bool,
+    ) -> None:
+        columns = use.columns(x, chosen)
+        moments.inputs.update(columns)
+        if moments.targets is None or self.weight is None:
+            return
+        source = columns if same else use.columns(target_x, chosen)
+        weight = self.weight.astype(np.result_type(source.dtype, np.float32))
+        moments.targets.update(source @ weight.transpose(0, 2, 1), columns)
+
+    def _pieces(
+        self, use: Use, shape: tuple[int, ...], index: int
+    ) -> Iterator[tuple[slice, Array | None]]:
+        """Yield slices of the samples, each with the positions of it to read.
+
+        A convolution that is unfolded reads no more columns than its share of `positions`,
+        drawn at random: neighbouring windows say nearly the same.
+        """
+        if use.unfold is None:
+            yield slice(None), None
+            return
+        n = use.n_columns(shape)
+        fraction = min(1.0, self.budget / max(n, 1))
+        rng = np.random.default_rng([self.seed, index, zlib.crc32(use.output.encode())])
+        per_sample = max(n // shape[0], 1)
+        width = 4 * self.fit[0].inputs.columns * use.groups * fraction * per_sample
+        step = int(max(1, min(shape[0], CHUNK_BYTES // max(width, 1))))
+        for begin in range(0, shape[0], step):
+            count = per_sample * (min(begin + step, shape[0]) - begin)
+            chosen = None
+            if fraction < 1:
+                size = max(1, round(fraction * count))
+                chosen = np.sort(rng.choice(count, size=size, replace=False, shuffle=False))
+            yield slice(begin, begin + step), chosen
+
+    def result(self) -> Calibration:
+        """Return the moments.
+
+        Raises
+        ------
+        DataError
+            When a tap held NaN or infinity.
+        """
+        for (place, is_held, _), sums in self.offsets.items():
+            self._add_whole((self.held if is_held else self.fit)[place], sums)
+        self.offsets.clear()
+        for use, *pair in zip(self.group.uses, self.fit, self.held, strict=True):
+            if not all(_is_finite(moments) for moments in pair):
+                raise DataError(
+                    f"the input of {use.node!r} becomes NaN or infinite, or too large to square, "
+                    "on the calibration data; check the data's scale, or exclude the layer"
+                )
+        return Calibration(tuple(self.fit), tuple(self.held))
+
+    def _add_whole(self, moments: Moments, sums: ConvSums) -> None:
+        """Add every position of some batches, whose target is the weight's own output."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            matrix, total, count = sums.result()
+            moments.inputs.add(matrix, total, count)
+            if moments.targets is not None and self.weight is not None:
+                moments.targets.add_own(self.weight, matrix, total)
+
+
+def is_held_out(index: int, n_batches: int) -> bool:
+    """Whether a batch is kept apart to choose settings on: a tenth of them, at least one.
+
+    With fewer than two batches nothing is held out.
+    """
+    if n_batches < 2:
+        return False
+    period = min(10, n_batches)
+    return index % period == period - 1
+
+
+def _is_finite(moments: Moments) -> bool:
+    if moments.inputs.count == 0:
+        return True
+    # a sum that overflows or holds NaN does so in its diagonal too
+    sums = [moments.inputs.matrix.diagonal(axis1=1, axis2=2), moments.inputs.total]
+    if moments.targets is not None:
+        sums += [moments.targets.energy, moments.targets.total]
+    return all(bool(np.isfinite(array).all()) for array in sums)
+
+
+def _matrix(model: Model, layer: Layer) -> NDArray[np.float64]:
+    tensor = model.scopes[layer.scope].initializers[layer.weight]
+    return layer.matrix(model.value(tensor))

@@ -1,0 +1,58 @@
+"""Large symmetric matrices in place, band by band: no copy of d x d numbers on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Data = NDArray[Any]
+
+BAND = 256  # rows
+
+
+def bands(size: int) -> Iterator[slice]:
+    """Yield slices that cut an axis into bands, so that work on one stays in the cache."""
+    for begin in range(0, size, BAND):
+        yield slice(begin, min(begin + BAND, size))
+
+
+def mirror_lower(matrix: Array) -> None:
+    """Copy the lower triangle of one (d, d) matrix to its upper, in place."""
+    for rows in bands(len(matrix)):
+        own = matrix[rows, rows]
+        matrix[rows, rows] = np.tril(own) + np.tril(own, -1).T
+        for columns in bands(rows.start):
+            matrix[columns, rows] = matrix[rows, columns].T
+
+
+def add_lower(sums: Array, part: Data, *, is_first: bool = False) -> None:
+    """Add, or copy if `is_first`, the lower triangle of one (d, d) matrix to another's, in place.
+
+    What is above the diagonal of `sums` is undefined afterwards.
+    """
+    for rows in bands(len(sums)):
+        if is_first:
+            sums[rows, : rows.stop] = part[rows, : rows.stop]
+        else:
+            sums[rows, : rows.stop] += part[rows, : rows.stop]
+
+
+def is_symmetric(matrix: Array, tolerance: float) -> tuple[bool, float]:
+    """Return whether one (d, d) matrix equals its transpose to `tolerance`, and by how much not."""
+    worst = 0.0
+    for rows in bands(len(matrix)):
+        apart = matrix[rows, : rows.stop] - matrix[: rows.stop, rows].T
+        worst = max(worst, float(np.abs(apart, out=apart).max(initial=0.0)))
+    return worst <= tolerance, worst
+
+
+def symmetrise(matrix: Array) -> None:
+    """Replace one (d, d) matrix by the mean of it and its transpose, in place."""
+    for rows in bands(len(matrix)):
+        mean = 0.5 * (matrix[rows, : rows.stop] + matrix[: rows.stop, rows].T)
+        matrix[rows, : rows.stop] = mean
+        matrix[: rows.stop, rows] = mean.T
