@@ -23,13 +23,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.pattern import Block, BoolArray
+from onnx_lobs.pattern import BoolArray
 from onnx_lobs.solvers.admm import Iterate, Schedule, iterate
-from onnx_lobs.solvers.block_elimination import block_costs
 from onnx_lobs.solvers.exact_obs import elimination_costs
-from onnx_lobs.solvers.linking import Candidate, damped_gain, link, search
+from onnx_lobs.solvers.linking import Candidate, link, search
 from onnx_lobs.solvers.problem import Problem, Selection, Status
-from onnx_lobs.solvers.refit import refit
 from onnx_lobs.solvers.scaled import Scaled
 
 EFFORTS = ("fast", "default", "best")
@@ -71,10 +69,7 @@ def select_joint(problem: Problem, effort: str = "default") -> Selection:
     scaled = Scaled(problem)
     plan = make_plan(scaled, effort)
     end = iterate(problem, scaled, plan.schedule)
-    if isinstance(problem.pattern, Block):
-        mask, source = _better_block(problem, scaled, end, effort)
-    else:
-        mask, source = _improve(problem, scaled, end, plan)
+    mask, source = _improve(problem, scaled, end, plan)
     info: dict[str, float | str | int] = {
         "effort": effort,
         "plan": plan.reason,
@@ -158,16 +153,3 @@ def _improve(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tupl
     plain = problem.pattern.select(large, problem.n_prune, problem.taps)
     found.append(Candidate.of(problem, plain, "magnitude"))
     return link(problem, scaled, found, plan.share)
-
-
-def _better_block(
-    problem: Problem, scaled: Scaled, end: Iterate, effort: str
-) -> tuple[BoolArray, str]:
-    """Return the better of ADMM's blocks and those of the exact elimination."""
-    if effort == "fast":
-        return end.mask, "admm"
-    costs = block_costs(problem, scaled)
-    other = problem.pattern.select(costs, problem.n_prune, problem.taps)
-    if damped_gain(problem, refit(problem, other)) > damped_gain(problem, refit(problem, end.mask)):
-        return other, "exact elimination"
-    return end.mask, "admm"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onnx_lobs.pattern import NM, Block, Unstructured
 from onnx_lobs.solvers import Problem, solve
-from onnx_lobs.solvers.block_elimination import block_columns
+from onnx_lobs.solvers.units import block_columns
 from onnx_lobs.solvers.elimination import eliminate
 from onnx_lobs.solvers.exact_obs import elimination_costs
 from onnx_lobs.solvers.scaled import Scaled

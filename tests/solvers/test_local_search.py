@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnx_lobs.pattern import NM, Unstructured
+from onnx_lobs.pattern import NM, Block, Unstructured
 from onnx_lobs.solvers import Problem, refit_mask, solve
 from onnx_lobs.solvers.band import make_batches, reduce_to_band
-from onnx_lobs.solvers.joint import damped_gain
+from onnx_lobs.solvers.linking import damped_gain
 from onnx_lobs.solvers.local_search import search_round
 from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.units import Tiles
 
 SINGLE = 1e-4  # relative: float32 solves of condition about 1e3
+BLOCKS = [Block(4, 1), Block(1, 4), Block(3, 5)]
 ROUNDING = 1e-6  # relative: differences of costs in float32
 
 
@@ -38,7 +40,7 @@ def test_reduction_to_a_band_is_the_optimum_with_the_band_kept(share_kept):
     batches = make_batches(mask, band, 4)
     assert sorted(np.concatenate([b.rows for b in batches])) == list(range(16))
     for batch in batches:
-        reduced = reduce_to_band(scaled, mask, band, batch)
+        reduced = reduce_to_band(scaled, Tiles.of(problem), mask, band, batch)
         for at, row in enumerate(batch.rows):
             columns = np.flatnonzero(band[row])
             kept = np.flatnonzero(mask[row] | band[row])
@@ -47,13 +49,13 @@ def test_reduction_to_a_band_is_the_optimum_with_the_band_kept(share_kept):
             where = np.searchsorted(kept, columns)
             n = columns.size
             assert np.array_equal(reduced.columns[at, :n], columns)
-            assert np.allclose(reduced.weight[at, :n], value[where], rtol=SINGLE, atol=SINGLE)
+            assert np.allclose(reduced.weight[at, 0, :n], value[where], rtol=SINGLE, atol=SINGLE)
             expected = inverse[np.ix_(where, where)]
             assert np.allclose(reduced.inverse[at, :n, :n], expected, rtol=SINGLE, atol=SINGLE)
 
 
 @given(
-    pattern=st.sampled_from([Unstructured(), Unstructured(True), NM(2, 4), NM(1, 3)]),
+    pattern=st.sampled_from([Unstructured(), Unstructured(True), NM(2, 4), NM(1, 3), *BLOCKS]),
     seed=st.integers(0, 1000),
     share=st.floats(0.05, 1.0),
     sparsity=st.floats(0.1, 0.9),
