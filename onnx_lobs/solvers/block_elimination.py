@@ -25,7 +25,7 @@ from onnx_lobs.solvers.units import Tiles
 from onnx_lobs.solvers.workers import map_batches
 
 Float = NDArray[np.floating[Any]]
-BATCH_BYTES = 24 << 20
+BATCH_BYTES = 96 << 20
 TIE = 1e-12
 
 

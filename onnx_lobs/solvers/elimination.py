@@ -27,7 +27,8 @@ from scipy.linalg import blas
 from onnx_lobs.pattern import IntArray
 
 Float = NDArray[np.floating[Any]]
-LONG, LONG_BLOCK = 256, 64  # from so many candidates on a SYRK of that rank is worth its wait
+BLOCKS = ((256, 32), (1536, 64))  # up to so many candidates, so many are held back
+LONG_BLOCK = 128  # beyond
 CUT = 0.8  # settled candidates are cut out of G when fewer than this share is left
 
 
@@ -94,8 +95,9 @@ class Elimination:
     ) -> None:
         rows, _, n = weight.shape
         self.steps = steps
-        self.block = LONG_BLOCK if n >= LONG else 32
-        self.inverse, self.weight = inverse, weight
+        self.block = next((block for most, block in BLOCKS if n < most), LONG_BLOCK)
+        self.inverse, self.weight = list(inverse), weight
+        self.scratch = np.empty(0, dtype=inverse.dtype)
         self.diagonal = np.diagonal(inverse, axis1=1, axis2=2).copy()
         kind = np.uint16 if n < 1 << 16 else np.uint32
         count = n // self.width
@@ -152,9 +154,10 @@ class Elimination:
         row *= root[:, None]
         self.held[:, at] = row
         share = self.weight[rows, :, pivot] * root[:, None]
+        change = np.empty_like(row)
         for height in range(share.shape[1]):
-            self.weight[:, height] -= row * share[:, height, None]
-        self.diagonal -= row * row
+            self.weight[:, height] -= np.multiply(row, share[:, height, None], out=change)
+        self.diagonal -= np.square(row, out=change)
         np.maximum(self.diagonal, tiny, out=self.diagonal)
         return row
 
@@ -170,7 +173,7 @@ class Elimination:
 
     def _row(self, pivot: IntArray) -> Float:
         """Return row `pivot` of each symmetric G, from its lower triangle."""
-        result = np.empty((len(pivot), self.weight.shape[2]), dtype=self.inverse.dtype)
+        result = np.empty((len(pivot), self.weight.shape[2]), dtype=self.held.dtype)
         for out, matrix, p in zip(result, self.inverse, pivot.tolist(), strict=True):
             out[:p] = matrix[p, :p]
             out[p:] = matrix[p:, p]
@@ -178,7 +181,7 @@ class Elimination:
 
     def _downdate(self) -> None:
         """Apply U to G and cut out the settled candidates when enough are."""
-        syrk = blas.ssyrk if self.inverse.dtype == np.float32 else blas.dsyrk
+        syrk = blas.ssyrk if self.held.dtype == np.float32 else blas.dsyrk
         left = int((self.settled == 0).sum(axis=1).max(initial=0))
         if left < CUT * self.settled.shape[1] and left:
             self._cut(left)
@@ -189,13 +192,11 @@ class Elimination:
         """Keep `left` candidates per unit: those alive, and a few settled where fewer are."""
         keep = np.sort(np.argsort(self.settled, axis=1, kind="stable")[:, :left], axis=1)
         places = self._columns(keep)
-        size = places.shape[1]
-        inverse = np.empty((len(keep), size, size), dtype=self.inverse.dtype)
-        held = np.empty((len(keep), self.block, size), dtype=inverse.dtype)
+        held = np.empty((len(keep), self.block, places.shape[1]), dtype=self.held.dtype)
         for unit, columns in enumerate(places):
-            inverse[unit] = self.inverse[unit].take(columns, axis=0).take(columns, axis=1)
-            self.held[unit].take(columns, axis=1, out=held[unit])
-        self.inverse, self.held = inverse, held
+            self._shrink(unit, columns)
+            self.held[unit].take(columns, axis=1, out=held[unit], mode="clip")
+        self.held = held
         self.weight = np.take_along_axis(self.weight, places[:, None, :], axis=2)
         self.diagonal = np.take_along_axis(self.diagonal, places, axis=1)
         self.settled = np.take_along_axis(self.settled, keep, axis=1)
@@ -203,6 +204,17 @@ class Elimination:
         if self.group is not None:
             self.group = np.take_along_axis(self.group, keep, axis=1)
         return keep
+
+    def _shrink(self, unit: int, columns: IntArray) -> None:
+        """Keep some columns of one G, in its own memory: fresh pages cost more than the copy."""
+        matrix, size = self.inverse[unit], columns.size
+        if self.scratch.size < size * len(matrix):
+            self.scratch = np.empty(size * len(matrix), dtype=matrix.dtype)
+        rows = self.scratch[: size * len(matrix)].reshape(size, len(matrix))
+        matrix.take(columns, axis=0, out=rows, mode="clip")
+        smaller = matrix.ravel()[: size * size].reshape(size, size)
+        rows.take(columns, axis=1, out=smaller, mode="clip")
+        self.inverse[unit] = smaller
 
     def _columns(self, keep: IntArray) -> IntArray:
         """Return the columns of the kept candidates."""

@@ -24,10 +24,11 @@ import numpy as np
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.pattern import BoolArray
-from onnx_lobs.solvers.admm import Iterate, Schedule, iterate
+from onnx_lobs.solvers.admm import EIGEN_COST, Iterate, Schedule, iterate
 from onnx_lobs.solvers.exact_obs import elimination_costs
 from onnx_lobs.solvers.linking import Candidate, link, search
-from onnx_lobs.solvers.problem import Problem, Selection, Status
+from onnx_lobs.solvers.problem import Problem, Selection, Status, error
+from onnx_lobs.solvers.refit import refit
 from onnx_lobs.solvers.scaled import Scaled
 
 EFFORTS = ("fast", "default", "best")
@@ -40,6 +41,7 @@ CHEAP_ROUND = 5  # steps: below, two more rounds
 DEAR_ROUND = 5e11  # flops of a round's factorisations from which the band is made narrower
 TINY = 2e8  # flops of an exact elimination below which `default` can afford every start
 OTHER_RELAX = 1.7  # of the second ADMM: no better than the first, but different
+STRONG_DAMP = 5e-3  # of the mean diagonal: from here on the damped error is not all that counts
 SHARE, NARROW = 0.3, 0.1  # of the smaller side of a row's support, on both sides of the band
 
 
@@ -106,6 +108,8 @@ def make_plan(scaled: Scaled, effort: str) -> Plan:
     reason = f"{effort}: {step / 1e9:.2g} GFlop a step, {factor / 1e9:.2g} a round"
     if effort == "default" and step < CHEAP_STEP:
         steps, reason = 192, reason + "; twice the steps, they are cheap"
+    if effort == "default" and 96 * step < EIGEN_COST * groups * d**3:
+        steps, reason = 192, reason + "; twice the steps, they cost less than the factorisation"
     if effort == "default" and step > DEAR_STEP:
         steps, reason = 48, reason + "; half the steps, they are dear"
     rounds = {"fast": 1, "default": 2, "best": 8}[effort]
@@ -138,7 +142,7 @@ def _improve(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tupl
     """Return the best mask of rounds from ADMM and, if planned, from all other starts."""
     first = search(problem, scaled, end.mask, end.values, plan.rounds, plan.share)
     if not plan.many:
-        return first, "admm + search"
+        return _less_pulled(problem, first, end.mask)
     found = [Candidate.of(problem, first, "admm + search")]
     other = iterate(problem, scaled, replace(plan.schedule, relax=OTHER_RELAX))
     costs = elimination_costs(problem, scaled)
@@ -153,3 +157,15 @@ def _improve(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tupl
     plain = problem.pattern.select(large, problem.n_prune, problem.taps)
     found.append(Candidate.of(problem, plain, "magnitude"))
     return link(problem, scaled, found, plan.share)
+
+
+def _less_pulled(problem: Problem, searched: BoolArray, start: BoolArray) -> tuple[BoolArray, str]:
+    """Return the searched mask, or ADMM's where strong damping led the search astray.
+
+    The search lowers the damped error as far as it goes. Where damping is strong that is to a
+    good part the pull towards W, and beyond ADMM's mask the error itself may rise.
+    """
+    if problem.damp < STRONG_DAMP:
+        return searched, "admm + search"
+    errors = [error(problem, refit(problem, mask)) for mask in (searched, start)]
+    return (searched, "admm + search") if errors[0] <= errors[1] else (start, "admm")
