@@ -109,7 +109,6 @@ class _Blocks(Elimination):
     ) -> None:
         self.width = width
         super().__init__(inverse, weight, steps, real, None)
-        self.block = self.block // width * width
         parts = inverse.reshape(len(inverse), width, real.shape[1], width, real.shape[1])
         each = np.arange(real.shape[1])
         self.inner = parts[:, :, each, :, each].transpose(1, 2, 3, 0).copy()  # (units, c, c, b)

@@ -95,7 +95,8 @@ class Elimination:
     ) -> None:
         rows, _, n = weight.shape
         self.steps = steps
-        self.block = next((block for most, block in BLOCKS if n < most), LONG_BLOCK)
+        block = next((block for most, block in BLOCKS if n < most), LONG_BLOCK)
+        self.block = max(block // self.width, 1) * self.width
         self.inverse, self.weight = list(inverse), weight
         self.scratch = np.empty(0, dtype=inverse.dtype)
         self.diagonal = np.diagonal(inverse, axis1=1, axis2=2).copy()

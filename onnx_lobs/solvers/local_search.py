@@ -181,9 +181,7 @@ def _whole_groups(scaled: Scaled, chosen: BoolArray) -> BoolArray:
     return np.asarray(hit[:, group])
 
 
-def _try(
-    scaled: Scaled, tiles: Tiles, mask: BoolArray, band: BoolArray, batch: Batch
-) -> _Trial:
+def _try(scaled: Scaled, tiles: Tiles, mask: BoolArray, band: BoolArray, batch: Batch) -> _Trial:
     """Eliminate the bands of a batch of units."""
     reduced = reduce_to_band(scaled, tiles, mask, band, batch)
     rows, width = batch.rows, tiles.width

@@ -63,7 +63,7 @@ class Tiles:
 
     @property
     def movable(self) -> BoolArray:
-        """(d,): the columns of blocks of full width; others have no equals to change places with."""
+        """(d,): columns of blocks of full width; others have no equals to change places with."""
         result = np.zeros(self.shape[2], dtype=np.bool_)
         result[self.columns[self.real.all(axis=1)]] = True
         return result
