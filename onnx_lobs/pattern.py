@@ -237,7 +237,7 @@ class Block(Pattern):
         sum to `n_prune` are tried, and the lowest total score wins.
         """
         if sizes.min() == sizes.max() and n_prune % sizes[0] == 0:
-            return _keep_highest(scores[None], n_prune // int(sizes[0]))[0]
+            return np.asarray(_keep_highest(scores[None], n_prune // int(sizes[0]))[0])
         kinds, kind, counts = np.unique(sizes, return_inverse=True, return_counts=True)
         order = np.argsort(scores / sizes, kind="stable")
         taken = np.cumsum(sizes[order]) <= n_prune
