@@ -236,6 +236,8 @@ class Block(Pattern):
         Exact for one size. With ragged edges, the numbers near the greedy ones whose sizes
         sum to `n_prune` are tried, and the lowest total score wins.
         """
+        if sizes.min() == sizes.max() and n_prune % sizes[0] == 0:
+            return np.asarray(_keep_highest(scores[None], n_prune // int(sizes[0]))[0])
         kinds, kind, counts = np.unique(sizes, return_inverse=True, return_counts=True)
         order = np.argsort(scores / sizes, kind="stable")
         taken = np.cumsum(sizes[order]) <= n_prune

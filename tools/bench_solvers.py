@@ -12,14 +12,18 @@ threads x that of the largest worker process if the method starts any; total MB 
 the interpreter and the layer. ``slow-admm`` is a yardstick of this file's own: ADMM with a slowly
 growing penalty and the exact refit. ``joint:EFFORT`` passes the effort on, ``joint`` none.
 
-Results go to ``OUT/solvers.json`` after every layer (``--resume`` keeps what is there) and to
-``OUT/solvers.md``; ``--check`` tests what is promised of the default method.
+Results go to ``OUT/solvers.json`` after every layer and to ``OUT/solvers.md``; ``--check`` tests
+what is promised of the default method. ``--resume`` keeps what is there: of the cases that
+``--layers``, ``--methods``, ``--patterns`` and ``--sparsity`` ask for, it runs those that have no
+result yet or one of another state of the solvers' source (``code``, a digest of it); all others
+stay as they are and are counted in the report.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import inspect
 import json
 import multiprocessing as mp
@@ -39,6 +43,7 @@ from bench_layers import BenchLayer, load_layer, select_files
 from bench_report import ADMM, FREE, Case, Table, case_key, checks, summary, write
 from threadpoolctl import threadpool_limits
 
+import onnx_lobs
 from onnx_lobs.errors import LobsError
 from onnx_lobs.pattern import NM, parse_pattern
 from onnx_lobs.solvers import METHODS, Problem, Selection, Solution, refit_mask, solve
@@ -185,6 +190,19 @@ def gemm_rates(size: int = 2048) -> Case:
     return rates
 
 
+def digest_code() -> str:
+    """Return a digest of the source that decides the results."""
+    home = Path(onnx_lobs.__file__).parent
+    files = [*sorted(home.glob("solvers/*.py")), *sorted(home.glob("linalg/*.py"))]
+    texts = b"".join(path.read_bytes() for path in [*files, home / "pattern.py"])
+    return hashlib.sha256(texts).hexdigest()[:8]
+
+
+def is_current(case: Case, code: str) -> bool:
+    """Return whether a case has a result, or cannot have one, and is of this code."""
+    return case.get("code") == code and ("error" in case or case.get("status") == "not able")
+
+
 def settings(patterns: Iterable[str], sparsities: Iterable[float]) -> Iterator[tuple[str, float]]:
     """Yield (pattern, sparsity); N:M has one, blocks those also in BLOCK_SPARSITIES."""
     for pattern in patterns:
@@ -207,8 +225,9 @@ def run_all(options: argparse.Namespace, cases: dict[str, Case]) -> Iterator[Cas
             for pattern, sparsity in settings(options.patterns, options.sparsity):
                 head = {"layer": layer.name, "shape": layer.weight.shape, "method": method}
                 head |= {"pattern": pattern, "sparsity": sparsity}
+                head["code"] = options.code
                 key = case_key(head)
-                if key in cases:
+                if is_current(cases.get(key, {}), options.code):
                     continue
                 entry = METHODS.get(method.partition(":")[0])
                 if entry and not isinstance(parse_pattern(pattern), entry.patterns):
@@ -258,6 +277,7 @@ def parse_options() -> argparse.Namespace:
             setattr(options, key, value)
     options.sparsity = [float(value) for value in options.sparsity.split(",")]
     options.patterns = options.patterns.split(",")
+    options.code = digest_code()
     unknown = set(options.methods.split(",")) - set(method_names())
     if unknown:
         parser.error(
@@ -276,7 +296,7 @@ def main() -> None:
     machine = in_child((), options.threads, 60.0)
     machine = {key: machine[key] for key in ("float32", "float64")}
     machine |= {"threads": options.threads, "processor": platform.machine()}
-    machine |= {"processors": os.cpu_count(), "numpy": np.__version__}
+    machine |= {"processors": os.cpu_count(), "numpy": np.__version__, "code": options.code}
     for case in run_all(options, cases):
         if case:
             print(line(case), flush=True)

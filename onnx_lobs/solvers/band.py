@@ -8,7 +8,8 @@ from one Cholesky factorisation of either side, the smaller of the two::
 
 where w = R̃ G̃ is the unconstrained optimum. Eliminating from C with (w_C, G_C) is exact OBS: the
 settled weights follow without being looked at. y comes for free as the last row of the factor of
-the matrix bordered by the right side.
+the matrix bordered by the right side. The rows of a block share their support and so one factor,
+bordered by all their right sides.
 
 Cost per row: (s³ + c³)/3 flops for s settled and band weights together, c in the band.
 """
@@ -25,6 +26,7 @@ from scipy.linalg import lapack
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.pattern import BoolArray, IntArray
 from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.units import Tiles
 
 Float = NDArray[np.floating[Any]]
 BATCH_BYTES = 24 << 20
@@ -35,7 +37,7 @@ BORDER = 4.0  # of the row's energy: more than any yᵀy, so the bordered matrix
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one side with supports of about one size."""
+    """Units of one side with supports of about one size."""
 
     rows: IntArray
     on_pruned: bool
@@ -43,8 +45,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Reduced:
-    """The band problem of a batch: columns, which of them are no padding, w_C and G_C."""
+    """The band problem of a batch: w_C (units, height, c), G_C, and the candidates.
 
+    `columns` and `real` (units, c) are the columns and which of them are no padding; `index`
+    (units, c / width) the numbers of their blocks.
+    """
+
+    index: IntArray
     columns: IntArray
     real: BoolArray
     weight: Float
@@ -83,30 +90,40 @@ def make_batches(
     return batches
 
 
-def reduce_to_band(scaled: Scaled, mask: BoolArray, band: BoolArray, batch: Batch) -> Reduced:
-    """Return w_C and G_C of every row of the batch."""
+def reduce_to_band(
+    scaled: Scaled, tiles: Tiles, mask: BoolArray, band: BoolArray, batch: Batch
+) -> Reduced:
+    """Return w_C and G_C of every unit of the batch; `mask` and `band` (units, d)."""
     rows, inside = batch.rows, band[batch.rows]
     settled = ~inside & (mask[rows] != batch.on_pruned)
     fixed, fixed_real = padded_columns(settled)
-    columns, real = padded_columns(inside)
+    index, columns, real = _band_columns(tiles, inside)
     matrix = scaled.inverse if batch.on_pruned else scaled.matrix
-    right = (scaled.free if batch.on_pruned else scaled.target)[rows]
+    free, target = tiles.gather(scaled.free)[rows], tiles.gather(scaled.target)[rows]
+    right = free if batch.on_pruned else target
     wide = np.concatenate([fixed, columns], axis=1)
     exists = np.concatenate([fixed_real, real], axis=1)
-    systems = gather(matrix, scaled.group[rows], wide, exists)
-    side = np.where(exists, np.take_along_axis(right, wide, axis=1), 0.0)
-    energy = np.einsum("rd,rd->r", scaled.free[rows], scaled.target[rows])
+    systems = gather(matrix, tiles.group[rows], wide, exists, tiles.height)
+    side = np.take_along_axis(right, wide[:, None], axis=2) * exists[:, None]
+    energy = np.einsum("uhd,uhd->u", free, target)
     lower = bordered_cholesky(systems, side, BORDER * np.abs(energy) + 1e-30)
-    start = fixed.shape[1]
-    inner, y = lower[:, start:-1, start:-1], lower[:, -1, start:-1]
+    start, end = fixed.shape[1], wide.shape[1]
+    inner, y = lower[:, start:end, start:end], lower[:, end:, start:end]
     if batch.on_pruned:
         inverse = inner @ inner.swapaxes(1, 2)
-        weight = np.matmul(inner, y[:, :, None])[:, :, 0]
+        weight = y @ inner.swapaxes(1, 2)
     else:
         back = _invert_lower(inner)
         inverse = back.swapaxes(1, 2) @ back
-        weight = np.matmul(y[:, None, :], back)[:, 0]
-    return Reduced(columns, real, weight * real, inverse)
+        weight = y @ back
+    return Reduced(index, columns, real, weight * real[:, None], inverse)
+
+
+def _band_columns(tiles: Tiles, inside: BoolArray) -> tuple[IntArray, IntArray, BoolArray]:
+    """Return the band's blocks, and their columns as `eliminate_blocks` wants them."""
+    index, real = padded_columns(inside[:, tiles.columns[:, 0]])
+    columns = tiles.columns[index].swapaxes(1, 2).reshape(len(index), -1)
+    return index, columns, np.tile(real, (1, tiles.width))
 
 
 def padded_columns(chosen: BoolArray) -> tuple[IntArray, BoolArray]:
@@ -119,31 +136,36 @@ def padded_columns(chosen: BoolArray) -> tuple[IntArray, BoolArray]:
     return columns, real
 
 
-def gather(matrix: Float, group: IntArray, columns: IntArray, real: BoolArray) -> Float:
-    """Return ``matrix[g][columns, columns]`` per row, bordered by room for one right side.
+def gather(
+    matrix: Float, group: IntArray, columns: IntArray, real: BoolArray, border: int
+) -> Float:
+    """Return ``matrix[g][columns, columns]`` per unit, with room for `border` right sides.
 
     Padding is the identity.
     """
     rows, width = columns.shape
-    result = np.empty((rows, width + 1, width + 1), dtype=matrix.dtype)
+    result = np.empty((rows, width + border, width + border), dtype=matrix.dtype)
     for out, one, g in zip(result, columns, group, strict=True):
-        out[:-1, :-1] = matrix[g].take(one, axis=0).take(one, axis=1)
+        out[:width, :width] = matrix[g].take(one, axis=0).take(one, axis=1)
     if not real.all():
-        result[:, :-1, :-1] *= real[:, :, None] & real[:, None, :]
+        result[:, :width, :width] *= real[:, :, None] & real[:, None, :]
         each = np.arange(width)
         result[:, each, each] += ~real
     return result
 
 
 def bordered_cholesky(systems: Float, side: Float, corner: Float) -> Float:
-    """Return L of ``[[M, b], [bᵀ, corner]]``; its last row is ``L⁻¹ b``. The last row and column of
-    `systems` are overwritten.
+    """Return L of ``[[M, Bᵀ], [B, corner I]]``; its last rows are ``B L⁻ᵀ``, B (units, height, n).
 
-    A float32 matrix that is not positive in float32 is factored in float64.
+    The last rows and columns of `systems` are overwritten. A float32 matrix that is not positive
+    in float32 is factored in float64.
     """
-    systems[:, -1, :-1] = side
-    systems[:, :-1, -1] = side
-    systems[:, -1, -1] = corner
+    height, width = side.shape[1:]
+    systems[:, width:, :width] = side
+    systems[:, :width, width:] = side.swapaxes(1, 2)
+    each = np.arange(width, width + height)
+    systems[:, width:, width:] = 0.0
+    systems[:, each, each] = corner[:, None]
     lower = _factor(systems)
     if lower is None:
         lower = _factor(systems.astype(np.float64))

@@ -27,6 +27,8 @@ from scipy.linalg import blas
 from onnx_lobs.pattern import IntArray
 
 Float = NDArray[np.floating[Any]]
+BLOCKS = ((256, 32), (1536, 64))  # up to so many candidates, so many are held back
+LONG_BLOCK = 128  # beyond
 CUT = 0.8  # settled candidates are cut out of G when fewer than this share is left
 
 
@@ -72,11 +74,16 @@ def eliminate(
         For N:M: the group that each candidate belongs to, (n,) or (units, n), and the number that
         may go from each group (groups,); None: no limit.
     """
-    return _Elimination(inverse, weight, steps, real, quota).run()
+    return Elimination(inverse, weight, steps, real, quota).run()
 
 
-class _Elimination:
-    """The state of one batch: G, w, diag, U and which original candidate each column is."""
+class Elimination:
+    """The state of one batch: G, w, diag, U and which original candidate each column is.
+
+    `settled` (units, candidates) is infinite for those gone or not to be touched, else zero.
+    """
+
+    width = 1  # columns that go at a step
 
     def __init__(
         self,
@@ -88,17 +95,22 @@ class _Elimination:
     ) -> None:
         rows, _, n = weight.shape
         self.steps = steps
-        self.block = 64 if n >= 256 else 32
-        self.inverse, self.weight = inverse, weight
+        block = next((block for most, block in BLOCKS if n < most), LONG_BLOCK)
+        self.block = max(block // self.width, 1) * self.width
+        self.inverse, self.weight = list(inverse), weight
+        self.scratch = np.empty(0, dtype=inverse.dtype)
         self.diagonal = np.diagonal(inverse, axis1=1, axis2=2).copy()
         kind = np.uint16 if n < 1 << 16 else np.uint32
-        self.column = np.broadcast_to(np.arange(n, dtype=kind), (rows, n)).copy()
-        self.alive = np.ones((rows, n), dtype=np.bool_) if real is None else real.copy()
+        count = n // self.width
+        self.column = np.broadcast_to(np.arange(count, dtype=kind), (rows, count)).copy()
+        self.settled = np.zeros((rows, count), dtype=inverse.dtype)
+        if real is not None:
+            self.settled[~real] = np.inf
         self.group: IntArray | None = None
         if quota is not None:
             self.group = np.broadcast_to(quota[0], (rows, n))
             self.left = np.broadcast_to(quota[1], (rows, quota[1].size)).copy()
-            self.alive &= np.take_along_axis(self.left, self.group, axis=1) > 0
+            self.settled[np.take_along_axis(self.left, self.group, axis=1) <= 0] = np.inf
         self.order = np.zeros((rows, steps), dtype=kind)
         self.cost = np.full((rows, steps), np.inf, dtype=np.float32)
         self.held = np.empty((rows, self.block, n), dtype=inverse.dtype)
@@ -108,7 +120,7 @@ class _Elimination:
         rows = np.arange(len(self.weight))
         with np.errstate(invalid="ignore", over="ignore"):
             for step in range(self.steps):
-                at = step % self.block
+                at = step * self.width % self.block
                 if step and at == 0:
                     self._downdate()
                 self._step(rows, step, at)
@@ -120,24 +132,35 @@ class _Elimination:
         best = scores[rows, pivot]
         self.order[:, step] = self.column[rows, pivot]
         self.cost[:, step] = 0.5 * best
-        row = self._row(rows, pivot)
-        if at:
-            factors = self.held[rows, :at, pivot]
-            row -= np.matmul(factors[:, None, :], self.held[:, :at])[:, 0]
-        root = 1 / np.sqrt(np.maximum(self.diagonal[rows, pivot], np.finfo(row.dtype).tiny))
         done = ~np.isfinite(best)
-        root[done] = 0.0
-        row *= root[:, None]
-        self.held[:, at] = row
-        self.weight -= row[:, None, :] * (self.weight[rows, :, pivot] * root[:, None])[:, :, None]
-        self.diagonal -= row * row
-        np.maximum(self.diagonal, np.finfo(row.dtype).tiny, out=self.diagonal)
-        self.alive[rows, pivot] = False
+        self._remove(rows, pivot, at, done)
+        self.settled[rows, pivot] = np.inf
         if self.group is not None:
             group = self.group[rows, pivot]
             self.left[rows, group] -= ~done
             full = np.flatnonzero(self.left[rows, group] == 0)
-            self.alive[full] &= self.group[full] != group[full, None]
+            some = self.settled[full]
+            some[self.group[full] == group[full, None]] = np.inf
+            self.settled[full] = some
+
+    def _remove(self, rows: IntArray, pivot: IntArray, at: int, done: NDArray[np.bool_]) -> Float:
+        """Remove one column of each unit that is not `done`; return the new rows of U."""
+        row = self._row(pivot)
+        if at:
+            factors = self.held[rows, :at, pivot]
+            row -= np.matmul(factors[:, None, :], self.held[:, :at])[:, 0]
+        tiny = np.finfo(row.dtype).tiny
+        root = 1 / np.sqrt(np.maximum(self.diagonal[rows, pivot], tiny))
+        root[done] = 0.0
+        row *= root[:, None]
+        self.held[:, at] = row
+        share = self.weight[rows, :, pivot] * root[:, None]
+        change = np.empty_like(row)
+        for height in range(share.shape[1]):
+            self.weight[:, height] -= np.multiply(row, share[:, height, None], out=change)
+        self.diagonal -= np.square(row, out=change)
+        np.maximum(self.diagonal, tiny, out=self.diagonal)
+        return row
 
     def _scores(self) -> Float:
         """Return what each candidate's removal costs, twice; infinite for the settled ones."""
@@ -146,41 +169,54 @@ class _Elimination:
         else:
             scores = np.einsum("uhn,uhn->un", self.weight, self.weight)
         scores /= self.diagonal
-        scores[~self.alive] = np.inf
+        scores += self.settled
         return np.asarray(scores)
 
-    def _row(self, rows: IntArray, pivot: IntArray) -> Float:
+    def _row(self, pivot: IntArray) -> Float:
         """Return row `pivot` of each symmetric G, from its lower triangle."""
-        if len(rows) == 1:
-            p = int(pivot[0])
-            row = self.inverse[0, :, p].copy()
-            row[:p] = self.inverse[0, p, :p]
-            return np.asarray(row[None])
-        below = np.arange(self.weight.shape[2]) <= pivot[:, None]
-        full = np.where(below, self.inverse[rows, pivot], self.inverse[rows, :, pivot])
-        return np.asarray(full)
+        result = np.empty((len(pivot), self.weight.shape[2]), dtype=self.held.dtype)
+        for out, matrix, p in zip(result, self.inverse, pivot.tolist(), strict=True):
+            out[:p] = matrix[p, :p]
+            out[p:] = matrix[p:, p]
+        return result
 
     def _downdate(self) -> None:
         """Apply U to G and cut out the settled candidates when enough are."""
-        syrk = blas.ssyrk if self.inverse.dtype == np.float32 else blas.dsyrk
-        left = int(self.alive.sum(axis=1).max(initial=0))
-        if left < CUT * self.weight.shape[2] and left:
+        syrk = blas.ssyrk if self.held.dtype == np.float32 else blas.dsyrk
+        left = int((self.settled == 0).sum(axis=1).max(initial=0))
+        if left < CUT * self.settled.shape[1] and left:
             self._cut(left)
         for matrix, held in zip(self.inverse, self.held, strict=True):
             syrk(-1.0, held.T, beta=1.0, c=matrix.T, overwrite_c=1)
 
-    def _cut(self, left: int) -> None:
-        """Keep `left` columns per row: those alive, and a few settled ones where fewer are."""
-        keep = np.sort(np.argsort(~self.alive, axis=1, kind="stable")[:, :left], axis=1)
-        inverse = np.empty((len(keep), left, left), dtype=self.inverse.dtype)
-        held = np.empty((len(keep), self.block, left), dtype=inverse.dtype)
-        for unit, columns in enumerate(keep):
-            inverse[unit] = self.inverse[unit].take(columns, axis=0).take(columns, axis=1)
-            self.held[unit].take(columns, axis=1, out=held[unit])
-        self.inverse, self.held = inverse, held
-        self.weight = np.take_along_axis(self.weight, keep[:, None, :], axis=2)
-        self.diagonal = np.take_along_axis(self.diagonal, keep, axis=1)
-        self.alive = np.take_along_axis(self.alive, keep, axis=1)
+    def _cut(self, left: int) -> IntArray:
+        """Keep `left` candidates per unit: those alive, and a few settled where fewer are."""
+        keep = np.sort(np.argsort(self.settled, axis=1, kind="stable")[:, :left], axis=1)
+        places = self._columns(keep)
+        held = np.empty((len(keep), self.block, places.shape[1]), dtype=self.held.dtype)
+        for unit, columns in enumerate(places):
+            self._shrink(unit, columns)
+            self.held[unit].take(columns, axis=1, out=held[unit], mode="clip")
+        self.held = held
+        self.weight = np.take_along_axis(self.weight, places[:, None, :], axis=2)
+        self.diagonal = np.take_along_axis(self.diagonal, places, axis=1)
+        self.settled = np.take_along_axis(self.settled, keep, axis=1)
         self.column = np.take_along_axis(self.column, keep, axis=1)
         if self.group is not None:
             self.group = np.take_along_axis(self.group, keep, axis=1)
+        return keep
+
+    def _shrink(self, unit: int, columns: IntArray) -> None:
+        """Keep some columns of one G, in its own memory: fresh pages cost more than the copy."""
+        matrix, size = self.inverse[unit], columns.size
+        if self.scratch.size < size * len(matrix):
+            self.scratch = np.empty(size * len(matrix), dtype=matrix.dtype)
+        rows = self.scratch[: size * len(matrix)].reshape(size, len(matrix))
+        matrix.take(columns, axis=0, out=rows, mode="clip")
+        smaller = matrix.ravel()[: size * size].reshape(size, size)
+        rows.take(columns, axis=1, out=smaller, mode="clip")
+        self.inverse[unit] = smaller
+
+    def _columns(self, keep: IntArray) -> IntArray:
+        """Return the columns of the kept candidates."""
+        return keep

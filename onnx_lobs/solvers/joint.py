@@ -3,14 +3,15 @@
 Objective: the damped layer error of :mod:`onnx_lobs.solvers.problem` over all weights that the
 pattern allows. ADMM (:mod:`onnx_lobs.solvers.admm`) finds row budgets and nearly all of the
 support; rounds of local search (:mod:`onnx_lobs.solvers.local_search`) let the doubtful weights in
-and eliminate them again exactly, which is where greedy elimination is better than ADMM. Blocks:
-the better of ADMM and exact block elimination. The exact refit on the final support follows.
+and eliminate them again exactly, which is where greedy elimination is better than ADMM. Where
+damping is strong, ADMM's own mask stays if the search raised the error without damping. The exact
+refit on the final support follows.
 
 How long it looks is the effort: ``fast`` 48 steps and one round; ``default`` 96 steps (192 where
-a step is cheap, 48 where it is dear) and two or four; ``best`` starts from ADMM of 288 steps with
-two relaxations and from exact elimination, gives each rounds until they gain less than 0.05 %,
-and links them (:mod:`onnx_lobs.solvers.linking`); so does ``default`` on tiny layers. The choice
-and its reason are in the info.
+a step is cheap or damping strong, 48 where it is dear) and two rounds or four; ``best`` starts
+from ADMM of 288 steps with two relaxations and from exact elimination, gives each rounds until
+they gain less than 0.05 %, and links them (:mod:`onnx_lobs.solvers.linking`); so does ``default``
+on tiny layers. The choice and its reason are in the info.
 
 Papers: Meng et al., ALPS, NeurIPS 2024 (arXiv 2406.07831); Frantar, Alistarh, OBC, NeurIPS 2022.
 Cost: 2 m d² flops per step, d³ per penalty, and per round what :mod:`onnx_lobs.solvers.band` says.
@@ -23,12 +24,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.pattern import Block, BoolArray
-from onnx_lobs.solvers.admm import Iterate, Schedule, iterate
-from onnx_lobs.solvers.block_elimination import block_costs
+from onnx_lobs.pattern import BoolArray
+from onnx_lobs.solvers.admm import EIGEN_COST, Iterate, Schedule, iterate
 from onnx_lobs.solvers.exact_obs import elimination_costs
-from onnx_lobs.solvers.linking import Candidate, damped_gain, link, search
-from onnx_lobs.solvers.problem import Problem, Selection, Status
+from onnx_lobs.solvers.linking import Candidate, link, search
+from onnx_lobs.solvers.problem import Problem, Selection, Status, error
 from onnx_lobs.solvers.refit import refit
 from onnx_lobs.solvers.scaled import Scaled
 
@@ -42,6 +42,7 @@ CHEAP_ROUND = 5  # steps: below, two more rounds
 DEAR_ROUND = 5e11  # flops of a round's factorisations from which the band is made narrower
 TINY = 2e8  # flops of an exact elimination below which `default` can afford every start
 OTHER_RELAX = 1.7  # of the second ADMM: no better than the first, but different
+STRONG_DAMP = 5e-3  # of the mean diagonal: from here on the damped error is not all that counts
 SHARE, NARROW = 0.3, 0.1  # of the smaller side of a row's support, on both sides of the band
 
 
@@ -71,10 +72,7 @@ def select_joint(problem: Problem, effort: str = "default") -> Selection:
     scaled = Scaled(problem)
     plan = make_plan(scaled, effort)
     end = iterate(problem, scaled, plan.schedule)
-    if isinstance(problem.pattern, Block):
-        mask, source = _better_block(problem, scaled, end, effort)
-    else:
-        mask, source = _improve(problem, scaled, end, plan)
+    mask, source = _improve(problem, scaled, end, plan)
     info: dict[str, float | str | int] = {
         "effort": effort,
         "plan": plan.reason,
@@ -109,10 +107,9 @@ def make_plan(scaled: Scaled, effort: str) -> Plan:
     factor = groups * rows * (d * side * (1 + SHARE)) ** 3 / 3
     steps = {"fast": 48, "default": 96, "best": 288}[effort]
     reason = f"{effort}: {step / 1e9:.2g} GFlop a step, {factor / 1e9:.2g} a round"
-    if effort == "default" and step < CHEAP_STEP:
-        steps, reason = 192, reason + "; twice the steps, they are cheap"
-    if effort == "default" and step > DEAR_STEP:
-        steps, reason = 48, reason + "; half the steps, they are dear"
+    if effort == "default":
+        steps, why = _default_steps(scaled.problem, step)
+        reason += why
     rounds = {"fast": 1, "default": 2, "best": 8}[effort]
     if effort == "default" and factor < CHEAP_ROUND * step:
         rounds, reason = 4, reason + "; four rounds, they are cheap"
@@ -123,6 +120,20 @@ def make_plan(scaled: Scaled, effort: str) -> Plan:
     if effort == "default" and groups * rows * d**3 < TINY:
         steps, rounds, many, reason = 192, 4, True, reason + "; every start, it is tiny"
     return Plan(_schedule(scaled, steps, kept), rounds, share, many, reason)
+
+
+def _default_steps(problem: Problem, step: float) -> tuple[int, str]:
+    """Return the steps of `default` and why they are not 96."""
+    groups, _, d = problem.shape
+    if step > DEAR_STEP:
+        return 48, "; half the steps, they are dear"
+    if step < CHEAP_STEP:
+        return 192, "; twice the steps, they are cheap"
+    if 96 * step < EIGEN_COST * groups * d**3:
+        return 192, "; twice the steps, they cost less than the factorisation"
+    if problem.damp >= STRONG_DAMP:
+        return 192, "; twice the steps, damping is strong"
+    return 96, ""
 
 
 def _schedule(scaled: Scaled, steps: int, kept: float) -> Schedule:
@@ -141,10 +152,10 @@ def _schedule(scaled: Scaled, steps: int, kept: float) -> Schedule:
 
 def _improve(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tuple[BoolArray, str]:
     """Return the best mask of rounds from ADMM and, if planned, from all other starts."""
-    first = search(problem, scaled, end.mask, end.values, plan.rounds, plan.share)
+    first, source = _search(problem, scaled, end, plan)
     if not plan.many:
-        return first, "admm + search"
-    found = [Candidate.of(problem, first, "admm + search")]
+        return first, source
+    found = [Candidate.of(problem, first, source)]
     other = iterate(problem, scaled, replace(plan.schedule, relax=OTHER_RELAX))
     costs = elimination_costs(problem, scaled)
     exact = problem.pattern.select(costs, problem.n_prune, problem.taps)
@@ -160,14 +171,17 @@ def _improve(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tupl
     return link(problem, scaled, found, plan.share)
 
 
-def _better_block(
-    problem: Problem, scaled: Scaled, end: Iterate, effort: str
-) -> tuple[BoolArray, str]:
-    """Return the better of ADMM's blocks and those of the exact elimination."""
-    if effort == "fast":
-        return end.mask, "admm"
-    costs = block_costs(problem, scaled)
-    other = problem.pattern.select(costs, problem.n_prune, problem.taps)
-    if damped_gain(problem, refit(problem, other)) > damped_gain(problem, refit(problem, end.mask)):
-        return other, "exact elimination"
-    return end.mask, "admm"
+def _search(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tuple[BoolArray, str]:
+    """Return ADMM's mask after rounds of search, or as it is where damping leads them astray.
+
+    Rounds lower the damped error. Where damping is strong, that is to a good part the pull
+    towards W, and beyond ADMM's mask the error itself may rise: then the first round is undone.
+    """
+    rounds = plan.rounds if problem.damp < STRONG_DAMP else 1
+    found = search(problem, scaled, end.mask, end.values, rounds, plan.share)
+    if rounds < plan.rounds:
+        errors = [error(problem, refit(problem, mask)) for mask in (end.mask, found)]
+        if errors[1] > errors[0]:
+            return end.mask, "admm"
+        found = search(problem, scaled, found, None, plan.rounds - rounds, plan.share)
+    return found, "admm + search"

@@ -5,7 +5,8 @@ A round takes, per row, the kept weights that cost least and the pruned ones tha
 pruned, the cheapest first, all others following exactly. So one round tries any number of
 simultaneous swaps, 1-swaps and 2-swaps among them. A row whose new support is not better keeps its
 old one. Free row budgets: the costs of the rows that changed are merged into one choice, which
-moves zeros from row to row. N:M: the band is made of whole groups.
+moves zeros from row to row. N:M: the band is made of whole groups. Blocks: the rows of a block-row
+are one unit, and the band is made of whole blocks.
 
 The doubtful are found from ``z = v² / x`` (kept) and ``z = r² x`` (pruned, r the gradient) with
 x between 1/Ã_jj = 1 and G̃_jj, the values for few and for many kept weights.
@@ -31,8 +32,10 @@ from onnx_lobs.solvers.band import (
     padded_columns,
     reduce_to_band,
 )
+from onnx_lobs.solvers.block_elimination import eliminate_blocks
 from onnx_lobs.solvers.elimination import eliminate
 from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.units import Tiles
 from onnx_lobs.solvers.workers import map_batches
 
 Float = NDArray[np.floating[Any]]
@@ -42,10 +45,10 @@ TIE = 1e-12
 
 @dataclass(frozen=True)
 class _Trial:
-    """What a batch found: per row the band in the order of its elimination, and costs.
+    """What a batch found: per unit the band in the order of its elimination, and costs.
 
-    `order` (rows, c) columns, `cost` (rows, c) each step's, infinite once none is left; `old` what
-    the pruned part of the band costs now, `zeros` how many those are.
+    `order` (units, c) blocks, `cost` (units, c) each step's, infinite once none is left; `old`
+    what the pruned part of the band costs now, `zeros` how many blocks that is.
     """
 
     rows: IntArray
@@ -77,24 +80,34 @@ def search_round(
     also
         (rows, d): True = let into the band in any case, such as where another good mask differs.
     """
+    tiles = Tiles.of(scaled.problem)
+    own = mask.reshape(scaled.target.shape)[_first_rows(tiles)]
     band = doubtful(scaled, mask, values, share)
     if also is not None:
-        band |= _whole_groups(scaled, also)
+        more = also[_first_rows(tiles)] & tiles.movable
+        band |= _whole_groups(scaled, more)
     room = scaled.problem.room
-    batches = make_batches(mask, band, scaled.matrix.itemsize, room.batch(BATCH_BYTES))
-    trials = map_batches(lambda batch: _try(scaled, mask, band, batch), batches, room.workers)
-    result: BoolArray = mask.copy()
-    taken = _budgets(trials, scaled)
+    batches = make_batches(own, band, scaled.matrix.itemsize, room.batch(BATCH_BYTES))
+    trials = map_batches(lambda batch: _try(scaled, tiles, own, band, batch), batches, room.workers)
+    result: BoolArray = own.copy()
+    taken = _budgets(trials, scaled, tiles)
     for trial, counts in zip(trials, taken, strict=True):
         for row, order, count in zip(trial.rows, trial.order, counts, strict=True):
             if count >= 0:
                 result[row] |= band[row]
-                result[row, order[:count]] = False
-    return result
+                result[row, tiles.columns[order[:count]]] = False
+    return np.asarray(tiles.spread(result))
+
+
+def _first_rows(tiles: Tiles) -> IntArray:
+    """Return the first row of each unit, whose support all its rows have."""
+    groups, rows, _ = tiles.shape
+    first = np.arange(0, rows, tiles.height)
+    return np.asarray((rows * np.arange(groups)[:, None] + first).ravel())
 
 
 def doubtful(scaled: Scaled, mask: BoolArray, values: Float, share: float) -> BoolArray:
-    """Return the band (rows, d)."""
+    """Return the band (units, d)."""
     shape = scaled.problem.shape
     gradient = (values.reshape(shape) @ scaled.matrix).reshape(mask.shape)
     np.subtract(scaled.target, gradient, out=gradient)
@@ -102,15 +115,36 @@ def doubtful(scaled: Scaled, mask: BoolArray, values: Float, share: float) -> Bo
     diagonal = np.diagonal(scaled.inverse, axis1=1, axis2=2)[scaled.group]
     free = diagonal ** (kept / mask.shape[1])[:, None]
     worth = np.where(mask, np.square(values) / free, np.square(gradient) * free)
-    worth[scaled.problem.damped.dead[scaled.group] & ~mask] = -1.0
+    dead = scaled.problem.damped.dead
+    worth[dead[scaled.group] & ~mask] = -1.0
     if isinstance(scaled.problem.pattern, NM):
         return _doubtful_groups(scaled, mask, worth, share)
-    smaller = np.minimum(kept, mask.shape[1] - kept)
-    number = np.ceil(share * smaller).astype(np.int64)
+    tiles = Tiles.of(scaled.problem)
+    if tiles.height * tiles.width > 1:
+        return _doubtful_blocks(tiles, mask, worth, share)
+    return _doubtful_of(mask, worth, share)
+
+
+def _doubtful_of(mask: BoolArray, worth: Float, share: float) -> BoolArray:
+    """Return the cheapest kept and the most wanted pruned candidates of each unit."""
+    kept = mask.sum(axis=1)
+    number = np.ceil(share * np.minimum(kept, mask.shape[1] - kept)).astype(np.int64)
     rank_kept = _rank(np.where(mask, worth, np.inf))
     rank_pruned = _rank(np.where(mask, np.inf, -worth))
     rank = np.where(mask, rank_kept, rank_pruned)
     return np.asarray(rank < number[:, None])
+
+
+def _doubtful_blocks(tiles: Tiles, mask: BoolArray, worth: Float, share: float) -> BoolArray:
+    """Return the columns of whole blocks of full width, ranked by the sum of their worths."""
+    total = tiles.gather(worth).sum(axis=1)[:, tiles.columns].sum(axis=2)
+    full = np.flatnonzero(tiles.real.all(axis=1))
+    kept = mask[_first_rows(tiles)][:, tiles.columns[full, 0]]
+    chosen = _doubtful_of(kept, total[:, full], share)
+    band = np.zeros((len(kept), mask.shape[1]), dtype=np.bool_)
+    unit, block = np.nonzero(chosen)
+    band[unit[:, None], tiles.columns[full[block]]] = True
+    return band
 
 
 def _rank(values: Float) -> IntArray:
@@ -147,50 +181,53 @@ def _whole_groups(scaled: Scaled, chosen: BoolArray) -> BoolArray:
     return np.asarray(hit[:, group])
 
 
-def _try(scaled: Scaled, mask: BoolArray, band: BoolArray, batch: Batch) -> _Trial:
-    """Eliminate the bands of a batch of rows."""
-    reduced = reduce_to_band(scaled, mask, band, batch)
-    columns, real = reduced.columns, reduced.real
-    rows = batch.rows
-    pruned = real & ~np.take_along_axis(mask[rows], columns, axis=1)
-    zeros = pruned.sum(axis=1)
+def _try(scaled: Scaled, tiles: Tiles, mask: BoolArray, band: BoolArray, batch: Batch) -> _Trial:
+    """Eliminate the bands of a batch of units."""
+    reduced = reduce_to_band(scaled, tiles, mask, band, batch)
+    rows, width = batch.rows, tiles.width
+    pruned = reduced.real & ~np.take_along_axis(mask[rows], reduced.columns, axis=1)
+    zeros = pruned.sum(axis=1) // width
     old = _cost_of(reduced.inverse, reduced.weight, pruned)
-    quota, steps = None, columns.shape[1]
     pattern = scaled.problem.pattern
     if isinstance(pattern, NM):
         group, left = pattern.units(mask.shape[1], scaled.problem.taps)
-        quota, steps = (group[columns], left), int(zeros.max(initial=0))
-    trace = eliminate(reduced.inverse, reduced.weight[:, None].copy(), steps, real, quota)
-    order = np.take_along_axis(columns, trace.order.astype(np.int64), axis=1)
+        quota, steps = (group[reduced.columns], left), int(zeros.max(initial=0))
+        trace = eliminate(reduced.inverse, reduced.weight.copy(), steps, reduced.real, quota)
+    else:
+        trace = eliminate_blocks(reduced.inverse, reduced.weight.copy(), width, reduced.real)
+    order = np.take_along_axis(reduced.index, trace.order.astype(np.int64), axis=1)
     return _Trial(rows, order, trace.cost.astype(np.float64), old, zeros)
 
 
 def _cost_of(inverse: Float, weight: Float, pruned: BoolArray) -> FloatArray:
-    """Return ``½ w_D (G_DD)⁻¹ w_Dᵀ`` for the pruned D of each row."""
+    """Return ``½ w_D (G_DD)⁻¹ w_Dᵀ``, over the unit's rows, for the pruned D of each unit."""
     places, real = padded_columns(pruned)
-    systems = gather(inverse, np.arange(len(inverse)), places, real)
-    side = np.where(real, np.take_along_axis(weight, places, axis=1), 0.0)
+    height = weight.shape[1]
+    systems = gather(inverse, np.arange(len(inverse)), places, real, height)
+    side = np.take_along_axis(weight, places[:, None], axis=2) * real[:, None]
     lower = bordered_cholesky(systems, side, np.full(len(side), np.inf))
-    return np.asarray(0.5 * np.square(lower[:, -1, :-1].astype(np.float64)).sum(axis=1))
+    known = lower[:, -height:, :-height].astype(np.float64)
+    return np.asarray(0.5 * np.square(known).sum(axis=(1, 2)))
 
 
-def _budgets(trials: list[_Trial], scaled: Scaled) -> list[IntArray]:
+def _budgets(trials: list[_Trial], scaled: Scaled, tiles: Tiles) -> list[IntArray]:
     """Return how many of each row's band are pruned; -1 where the old support stays."""
     same = [_cost_up_to(trial, trial.zeros) for trial in trials]
     better = [new < trial.old * (1 - BETTER) for new, trial in zip(same, trials, strict=True)]
     own = [np.where(b, t.zeros, -1) for b, t in zip(better, trials, strict=True)]
     pattern = scaled.problem.pattern
-    if not isinstance(pattern, Unstructured) or pattern.equal_rows:
+    if isinstance(pattern, NM) or (isinstance(pattern, Unstructured) and pattern.equal_rows):
         return own
-    free = [new <= trial.old for new, trial in zip(same, trials, strict=True)]
+    full = tiles.heights == tiles.height  # fewer rows: the block counts for less
+    free = [(new <= t.old) & full[t.rows] for new, t in zip(same, trials, strict=True)]
     total = sum(int(t.zeros[f].sum()) for t, f in zip(trials, free, strict=True))
     if not total:
         return own
     threshold = _threshold([t.cost[f] for t, f in zip(trials, free, strict=True)], total)
     merged = []
-    for trial, chosen in zip(trials, free, strict=True):
+    for trial, chosen, alone in zip(trials, free, own, strict=True):
         count = (_monotone(trial.cost) <= threshold).sum(axis=1)
-        merged.append(np.where(chosen, count, -1))
+        merged.append(np.where(chosen, count, alone))
     cost = sum(
         float(_cost_up_to(t, c)[f].sum()) for t, c, f in zip(trials, merged, free, strict=True)
     )

@@ -7,7 +7,8 @@ largest of the last iterates are kept where the count is not met exactly.
 
 The published program has T after a ReLU and lets outputs of inactive units be anything negative
 (the set Omega); that needs every sample's sign, so it is run where the problem has `samples`
-(:mod:`onnx_lobs.solvers.net_trim_relu`).
+(:mod:`onnx_lobs.solvers.net_trim_relu`). A pruning run keeps moments and never activations, so
+there it is always the program above; the published one is for callers who have the samples.
 
 Paper: Aghasi, Abdi, Nguyen, Romberg, NIPS 2017 (arXiv 1611.05162); Aghasi, Abdi, Romberg 2020.
 Cost: 9 d³ once, 4 m d² flops a step, 14 values of mu of 25 steps.

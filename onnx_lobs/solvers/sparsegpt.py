@@ -8,7 +8,9 @@ zeros in every panel. Columns run tap by tap, so that N:M groups are consecutive
 
 Paper: Frantar, Alistarh, ICML 2023 (arXiv 2301.00774). As published it has no refit; here the
 exact one follows unless it is switched off. Cost: d³ + m d² flops. It starts from the unconstrained
-optimum, which is W without a dense target.
+optimum, which is W without a dense target. Blocks are left out: the paper has none, and its costs
+price a column by what the columns to its right can still mend, so the columns of a block would
+have no common price.
 """
 
 from __future__ import annotations

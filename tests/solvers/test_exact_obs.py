@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from onnx_lobs.pattern import NM, Block, Unstructured
 from onnx_lobs.solvers import Problem, solve
-from onnx_lobs.solvers.block_elimination import block_columns
 from onnx_lobs.solvers.elimination import eliminate
 from onnx_lobs.solvers.exact_obs import elimination_costs
 from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.units import block_columns
 
 SAME = 2e-4  # of a cost: float32 against float64 on Hessians of condition about 1e3
 DOUBLE = 1e-6  # of the largest cost: float64, recorded as float32

@@ -10,6 +10,7 @@ import pytest
 from onnx_lobs.pattern import NM, Block, Unstructured
 from onnx_lobs.solvers import Problem, Status, refit_mask, solve
 from onnx_lobs.solvers.admm import Schedule, select_admm
+from onnx_lobs.solvers.joint import _default_steps, step_cost
 from onnx_lobs.solvers.problem import Selection, conclude
 
 NEAR_BEST = 1.2  # ADMM is a heuristic: on eight tiny layers it is 11 % above exhaustive search
@@ -89,3 +90,20 @@ def test_tiny_layers_are_no_worse_than_exact_obs_and_magnitude(seed):
     problem = Problem(*correlated(rows=8, d=6, inner=4, seed=seed), n_prune=24)
     others = [solve(problem, name, refit=True).error for name in ("exact-obs", "magnitude")]
     assert solve(problem).error <= min(others) * (1 + DAMPED)
+
+
+@pytest.mark.parametrize(
+    ("rows", "damp", "steps", "why"),
+    [
+        (20, 1e-3, 192, "cheap"),
+        (100, 1e-3, 192, "cost less than the factorisation"),
+        (1000, 1e-2, 192, "damping is strong"),
+        (1000, 1e-3, 96, ""),
+        (9000, 1e-3, 48, "dear"),
+    ],
+)
+def test_steps_of_default_follow_their_cost_and_the_damping(rows, damp, steps, why):
+    problem = Problem(np.zeros((1, rows, 1000)), np.eye(1000)[None], 1, damp=damp)
+    found, reason = _default_steps(problem, step_cost(problem))
+    assert found == steps
+    assert why in reason

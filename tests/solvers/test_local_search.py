@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnx_lobs.pattern import NM, Unstructured
+from onnx_lobs.pattern import NM, Block, Unstructured
 from onnx_lobs.solvers import Problem, refit_mask, solve
+from onnx_lobs.solvers.admm import iterate
 from onnx_lobs.solvers.band import make_batches, reduce_to_band
-from onnx_lobs.solvers.joint import damped_gain
+from onnx_lobs.solvers.joint import _search, make_plan
+from onnx_lobs.solvers.linking import damped_gain
 from onnx_lobs.solvers.local_search import search_round
+from onnx_lobs.solvers.problem import error
 from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.units import Tiles
 
 SINGLE = 1e-4  # relative: float32 solves of condition about 1e3
+BLOCKS = [Block(4, 1), Block(1, 4), Block(3, 5)]
 ROUNDING = 1e-6  # relative: differences of costs in float32
 
 
@@ -38,7 +45,7 @@ def test_reduction_to_a_band_is_the_optimum_with_the_band_kept(share_kept):
     batches = make_batches(mask, band, 4)
     assert sorted(np.concatenate([b.rows for b in batches])) == list(range(16))
     for batch in batches:
-        reduced = reduce_to_band(scaled, mask, band, batch)
+        reduced = reduce_to_band(scaled, Tiles.of(problem), mask, band, batch)
         for at, row in enumerate(batch.rows):
             columns = np.flatnonzero(band[row])
             kept = np.flatnonzero(mask[row] | band[row])
@@ -47,13 +54,13 @@ def test_reduction_to_a_band_is_the_optimum_with_the_band_kept(share_kept):
             where = np.searchsorted(kept, columns)
             n = columns.size
             assert np.array_equal(reduced.columns[at, :n], columns)
-            assert np.allclose(reduced.weight[at, :n], value[where], rtol=SINGLE, atol=SINGLE)
+            assert np.allclose(reduced.weight[at, 0, :n], value[where], rtol=SINGLE, atol=SINGLE)
             expected = inverse[np.ix_(where, where)]
             assert np.allclose(reduced.inverse[at, :n, :n], expected, rtol=SINGLE, atol=SINGLE)
 
 
 @given(
-    pattern=st.sampled_from([Unstructured(), Unstructured(True), NM(2, 4), NM(1, 3)]),
+    pattern=st.sampled_from([Unstructured(), Unstructured(True), NM(2, 4), NM(1, 3), *BLOCKS]),
     seed=st.integers(0, 1000),
     share=st.floats(0.05, 1.0),
     sparsity=st.floats(0.1, 0.9),
@@ -85,3 +92,64 @@ def test_plan_is_in_the_info():
     info = solve(make(), effort="fast").info
     assert info["effort"] == "fast"
     assert "a step" in str(info["plan"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "rows", "taps"), [(Block(4, 1), 10, 1), (Block(1, 4), 8, 2), (Block(3, 5), 8, 1)]
+)
+@pytest.mark.parametrize("share_kept", [0.25, 0.75])
+def test_a_band_of_blocks_reduces_to_the_optimum_of_all_rows_of_a_unit(
+    pattern, rows, taps, share_kept
+):
+    problem = make(pattern, rows=rows, taps=taps, groups=2)
+    scaled, tiles = Scaled(problem), Tiles.of(problem)
+    rng = np.random.default_rng(1)
+    units, blocks = len(tiles.group), len(tiles.columns)
+    owner = np.zeros(24, dtype=np.int64)
+    owner[tiles.columns[tiles.real]] = np.nonzero(tiles.real)[0]
+    mask = (rng.random((units, blocks)) < share_kept)[:, owner]
+    band = (rng.random((units, blocks)) < 0.3)[:, owner] & tiles.movable
+    target = tiles.gather(scaled.target)
+    for batch in make_batches(mask, band, 4):
+        reduced = reduce_to_band(scaled, tiles, mask, band, batch)
+        for at, unit in enumerate(batch.rows):
+            kept = np.flatnonzero(mask[unit] | band[unit])
+            group = tiles.group[unit]
+            inverse = np.linalg.inv(scaled.matrix[group][np.ix_(kept, kept)].astype(float))
+            value = target[unit][:, kept] @ inverse
+            real = reduced.real[at]
+            where = np.searchsorted(kept, reduced.columns[at][real])
+            assert sorted(reduced.columns[at][real]) == np.flatnonzero(band[unit]).tolist()
+            found = reduced.weight[at][:, real]
+            assert np.allclose(found, value[:, where], rtol=SINGLE, atol=SINGLE)
+            inner = reduced.inverse[at][np.ix_(real, real)]
+            assert np.allclose(inner, inverse[np.ix_(where, where)], rtol=SINGLE, atol=SINGLE)
+
+
+@pytest.mark.parametrize("pattern", [Block(4, 1), Block(1, 4), Block(2, 3)], ids=str)
+@pytest.mark.parametrize("sparsity", [0.5, 0.8])
+def test_joint_finds_better_blocks_than_exact_elimination(pattern, sparsity):
+    problem = make(pattern, rows=24, d=48, seed=5, sparsity=sparsity)
+    gains = [damped_gain(problem, solve(problem, m).weight) for m in ("joint", "exact-obs")]
+    assert gains[0] >= gains[1] * (1 - ROUNDING)
+
+
+def test_under_strong_damping_the_search_never_raises_the_error_without_it():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 48)) @ (np.eye(48) + 0.3)
+    weight = rng.standard_normal((1, 24, 48))
+    hessian = (x.T @ x / 30)[None]
+    kept_admm = 0
+    for sparsity in (0.3, 0.4, 0.5, 0.6):
+        zeros = Unstructured().closest(weight.shape, sparsity)
+        problem = Problem(weight, hessian, zeros, damp=0.1)
+        scaled = Scaled(problem)
+        plan = make_plan(scaled, "default")
+        plan = dataclasses.replace(plan, many=False)
+        end = iterate(problem, scaled, plan.schedule)
+        mask, source = _search(problem, scaled, end, plan)
+        masks = (mask, end.mask)
+        after, before = (error(problem, refit_mask(problem, m)) for m in masks)
+        kept_admm += source == "admm"
+        assert after <= before * 1.01  # later rounds follow the damped error again
+    assert kept_admm >= 1
