@@ -165,7 +165,7 @@ Sequential = Annotated[
 ]
 Correct = Annotated[
     bool | None,
-    _option(
+    option(
         _HOW,
         "--correct/--no-correct",
         help="Correct means and variances behind pruned layers (biases, rows, BatchNormalization) "
