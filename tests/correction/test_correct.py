@@ -13,7 +13,7 @@ from build_onnx import Array, branch, initializer, model, normal, run, value
 from onnx import ModelProto, NodeProto, helper
 
 import onnx_lobs
-from onnx_lobs.calibration.independent import is_held_out
+from onnx_lobs.calibration.collect import is_held_out
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.correction import correct as module
 from onnx_lobs.correction.correct import Networks, correct
@@ -329,9 +329,14 @@ def test_pruning_with_correction_resumes_to_the_same_bytes(
 
 
 def test_external_data_give_what_embedded_weights_give(tmp_path: Path) -> None:
-    proto = network()
+    proto = chain("Conv")
     data = {"x": np.concatenate([feeds["x"] for feeds in batches_for(proto)])}
-    options: dict[str, Any] = {"sequential": False, "sparsity": 0.8, "effort": "fast"}
+    options: dict[str, Any] = {
+        "method": "magnitude",
+        "refit": False,
+        "correct": True,
+        "min_weights": 1,
+    }
     plain = onnx_lobs.prune(proto, data, **options)
     assert plain.report.correction is not None
     assert plain.report.correction.layers
