@@ -90,6 +90,10 @@ class PruneConfig:
         True: each layer sees the pruned network's inputs and aims at the dense network's
         pre-activations. False: the paper's mode, inputs of the dense network. None: what
         the method was made for.
+    correct
+        Whether means and variances behind pruned layers are corrected where that lowers the
+        output error; None: in independent mode, where the method ends in a refit. In
+        sequential mode every layer is already fitted to what those before it give.
     samples
         Largest number of calibration samples read; None reads all.
     positions
@@ -150,6 +154,7 @@ class PruneConfig:
     min_weights: int = 64
     damp: float | None = None
     sequential: bool | None = None
+    correct: bool | None = None
     samples: int | None = None
     positions: int | None = DEFAULT_POSITIONS
     batch_size: int = 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from onnx_lobs.budgets.plan import Planner
 from onnx_lobs.budgets.targets import Run, check_target, has_target, search
 from onnx_lobs.calibration.groups import Group
 from onnx_lobs.config import PruneConfig
+from onnx_lobs.correction.correct import Networks, correct
 from onnx_lobs.deliver import sparse_names, stamp, write_model
 from onnx_lobs.encode import encoded_bytes
 from onnx_lobs.errors import ConfigError, DataError, layer_context
@@ -28,11 +29,20 @@ from onnx_lobs.graph.staged import Runnable, open_session
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.gram import Calibration
 from onnx_lobs.memory.scratch import Scratch, interruptible
+from onnx_lobs.memory.store import Store
 from onnx_lobs.phases import Progress, Silent
-from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, SkipRecord, Totals
+from onnx_lobs.report.record import (
+    CorrectionRecord,
+    LayerRecord,
+    OutputRecord,
+    Report,
+    SkipRecord,
+    Totals,
+)
 from onnx_lobs.resume.state import Resume
 from onnx_lobs.schedule import calibrations, is_sequential, is_staged, uses_graph
 from onnx_lobs.scoring import score_record
+from onnx_lobs.solvers import METHODS
 from onnx_lobs.steps import Solved, solve_one, write_one
 from onnx_lobs.workspace import ModelSource, Workspace, open_workspace
 
@@ -187,6 +197,7 @@ def _prune(
         allocation=run.allocation,
         target=target,
         warnings=run.warnings,
+        correction=run.correction,
     )
 
 
@@ -203,29 +214,37 @@ def _run(
     if allocation is None:
         allocation = planner.choose(work)
         resume.keep_plan(work, allocation)
-    records = tuple(_solve(work, resume, scratch, progress))
+    records, changed = _solve(work, resume, scratch, progress)
+    correction = _correct(work, changed, scratch, progress)
     output = _evaluate(work, before, progress)
     stamp(work.result.proto, work.config)
     size = None
     if work.config.max_bytes is not None:
         size = encoded_bytes(work.result.proto, sparse_names(work), work.result.folder)
     warnings = (*work.warnings, *resume.warnings)
-    return Run(work, records, output, allocation, warnings, size)
+    return Run(work, tuple(records), output, allocation, warnings, size, correction)
 
 
 def _solve(
     work: Workspace, resume: Resume, scratch: Scratch, progress: Progress
-) -> Iterator[LayerRecord]:
-    """Calibrate and solve every layer, in graph order; the models change as it goes."""
+) -> tuple[list[LayerRecord], list[Layer]]:
+    """Calibrate and solve every layer, in graph order; the models change as it goes.
+
+    Returns the records, and the layers whose weights changed.
+    """
+    records: list[LayerRecord] = []
+    changed: list[Layer] = []
     for group, calibration in calibrations(work, resume, scratch, progress):
         for layer, part in group.parts(calibration):
             solved = _solved(work, resume, group, layer, part)
             if solved is not None:
                 write_one(work, layer, solved)
                 resume.note(group, layer, solved)
-                yield solved.record
+                records.append(solved.record)
+                changed += [] if solved.weight is None else [layer]
             progress.advance()
         part = calibration = None  # before the next group's are made
+    return records, changed
 
 
 def _solved(
@@ -241,6 +260,25 @@ def _solved(
         return None
     with layer_context(layer.name):
         return solve_one(work, layer, calibration)
+
+
+def _correct(
+    work: Workspace, changed: Sequence[Layer], scratch: Scratch, progress: Progress
+) -> CorrectionRecord | None:
+    """Correct means and variances behind the layers that changed, if the options say so."""
+    config = work.config
+    refits = METHODS[config.method].refits if config.refit is None else config.refit
+    usual = refits and not is_sequential(work)  # which refits every bias behind the others
+    if not (usual if config.correct is None else config.correct):
+        return None
+    networks = Networks(work.dense, work.pruned, work.result, work.provider, work.room.weights)
+    record, notes = correct(
+        networks, changed, work.batches, n_batches=len(work.batches),
+        store=lambda: Store(work.room.activations, scratch),
+        start=progress.start, tick=progress.advance,
+    )  # fmt: skip
+    work.warnings.extend(notes)
+    return record
 
 
 def _score_dense(work: Workspace, progress: Progress) -> Measured | None:

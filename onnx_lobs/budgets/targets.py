@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.pattern import NM
-from onnx_lobs.report.record import AllocationRecord, LayerRecord, OutputRecord, TargetRecord
+from onnx_lobs.report.record import (
+    AllocationRecord,
+    CorrectionRecord,
+    LayerRecord,
+    OutputRecord,
+    TargetRecord,
+)
 from onnx_lobs.workspace import Workspace, renewed
 
 FIRST = 0.5
@@ -36,6 +42,7 @@ class Run:
     allocation: AllocationRecord | None
     warnings: tuple[str, ...]
     size: int | None = None
+    correction: CorrectionRecord | None = None
 
 
 def search(work: Workspace, run: Callable[[Workspace], Run]) -> tuple[Run, TargetRecord]:

@@ -8,7 +8,7 @@ that the pruned network gives it, towards the pre-activations that the dense net
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from onnx_lobs.calibration.collect import Collector, Lookup
 from onnx_lobs.calibration.groups import Group
@@ -83,7 +83,8 @@ def calibrate_sequential(
     for group in groups:
         if not group.is_tied:
             by_top.setdefault(group.top, []).append(group)
-    runner = _Runner(dense, pruned, by_top, batches, provider, store)
+    stops = {top: _needs(dense, members, top) for top, members in by_top.items()}
+    runner = Runner(dense, pruned, stops, batches, provider, store)
     for top in sorted({group.top for group in groups}):
         found: list[tuple[Group, Calibration | None]] = [
             pair for pair in zip(tied, ready, strict=True) if pair[0].top == top
@@ -96,66 +97,76 @@ def calibrate_sequential(
                 Collector(dense, group, n_batches, seed, towards=towards, positions=positions)
                 for group in unknown
             ]
-            found += _collect(runner, top, collectors)
+            found += _collect(runner, top, by_top[top], collectors)
             found += [(group, None) for group in by_top[top] if group not in unknown]
         while found:
-            runner.note_change(found[0][0])
+            runner.note_change((layer.scope, layer.weight) for layer in found[0][0].layers)
             yield found.pop(0)
         tick(1)
     runner.close()
 
 
 def _collect(
-    runner: _Runner, top: int, collectors: Sequence[Collector]
+    runner: Runner, top: int, members: Sequence[Group], collectors: Sequence[Collector]
 ) -> Iterator[tuple[Group, Calibration]]:
-    """Yield the moments of the groups that begin at top-level node `top`."""
+    """Yield the moments of some of the groups, `members`, that begin at top-level node `top`."""
     towards = runner.pruned is not None
-    for index, (clean, own) in enumerate(runner.taps(top) if collectors else ()):
+    for index, (clean, own) in enumerate(runner.taps(top, members) if collectors else ()):
         for collector in collectors:
             collector.add(index, own, clean if towards else None)
     yield from ((collector.group, collector.result()) for collector in collectors)
 
 
-class _Runner:
+def _needs(dense: Model, groups: Sequence[Group], top: int) -> set[str]:
+    """Return the values that must be there before the groups at top-level node `top` are solved."""
+    outer = outer_names(dense.main.graph.node[top])
+    return {
+        name for g in groups for use in g.uses for name in (outer if use.scope else {use.input})
+    }
+
+
+class Runner:
     """Runs the stages of the dense and of the pruned network over all batches.
 
     ``clean`` holds the dense network's live values of every batch, ``own`` those of the pruned
     network that may differ, whose names are ``differing``.
+
+    Parameters
+    ----------
+    dense, pruned
+        Execution copies of one model; without `pruned` only the dense one runs.
+    stops
+        ``{index of a top-level node: names that must be live just before it runs}``, the only
+        places that :meth:`advance` can go to, each once and in their order.
+    batches
+        Read once.
+    provider
+        Full name of an execution provider.
+    store
+        Where the values are kept.
     """
 
     def __init__(
         self,
         dense: Model,
         pruned: Model | None,
-        by_top: Mapping[int, Sequence[Group]],
+        stops: Mapping[int, Collection[str]],
         batches: Iterable[Feeds],
         provider: str,
         store: Store,
     ) -> None:
         self.dense, self.pruned, self.provider = dense, pruned, provider
-        self.by_top = by_top
         self.batches = batches
         self.store = store
-        stops = {top: self._needs(groups, top) for top, groups in by_top.items()}
         self.stages = dict(zip(sorted(stops), cut(dense, stops) if stops else (), strict=True))
         self.changed: set[tuple[int, str]] = set()
         self.differing: set[str] = set()
         self.clean: list[Values] = []
         self.own: list[Values] = []
 
-    def _needs(self, groups: Sequence[Group], top: int) -> set[str]:
-        names: set[str] = set()
-        for group in groups:
-            for use in group.uses:
-                names |= {use.input} if use.scope == 0 else self._outer(top)
-        return names
-
-    def _outer(self, top: int) -> set[str]:
-        return outer_names(self.dense.main.graph.node[top])
-
-    def note_change(self, group: Group) -> None:
-        """Remember that the weights of a group change now."""
-        self.changed |= {(layer.scope, layer.weight) for layer in group.layers}
+    def note_change(self, tensors: Iterable[tuple[int, str]]) -> None:
+        """Remember that the tensors (scope, name) of the pruned network change now."""
+        self.changed |= set(tensors)
 
     def advance(self, top: int) -> None:
         """Run the stage that ends just before top-level node `top`, for both networks."""
@@ -192,10 +203,10 @@ class _Runner:
             self.own.append(self.store.new())
             yield first, self.own[-1]
 
-    def taps(self, top: int) -> Iterator[tuple[Lookup, Lookup]]:
+    def taps(self, top: int, groups: Sequence[Group]) -> Iterator[tuple[Lookup, Lookup]]:
         """Yield, per batch, how to look up a use's input: the dense and the pruned network's."""
-        uses = [use for group in self.by_top[top] for use in group.uses if use.scope]
-        inner = self._inner_session(top, uses) if uses else None
+        uses = [use for group in groups for use in group.uses if use.scope]
+        inner = self._inner_session(top, groups, uses) if uses else None
         for clean, own in zip(self.clean, self.own, strict=True):
             mine: Feeds = Overlay(own, clean)
             shown: Feeds = clean
@@ -210,9 +221,9 @@ class _Runner:
         for values in (*self.clean, *self.own):
             values.keep(())
 
-    def _inner_session(self, top: int, uses: Sequence[Use]) -> Session:
+    def _inner_session(self, top: int, groups: Sequence[Group], uses: Sequence[Use]) -> Session:
         """Return a session on one node with branches that shows the taps inside them."""
-        types = tap_types(self.dense, self.by_top[top])
+        types = tap_types(self.dense, groups)
         taps = [(use.scope, use.input) for use in uses]
         stage = stage_of(self.dense, top)
         return stage_session(self.dense, stage, self.clean[0], self.provider, taps, types)

@@ -131,6 +131,7 @@ def prune(
     effort: opt.Effort = DEFAULTS.effort,
     refit: opt.Refit = DEFAULTS.refit,
     sequential: opt.Sequential = DEFAULTS.sequential,
+    correct: opt.Correct = DEFAULTS.correct,
     damp: opt.Damp = DEFAULTS.damp,
     provider: opt.Provider = DEFAULTS.provider,
     gram: opt.GramChoice = DEFAULTS.gram,

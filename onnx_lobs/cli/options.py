@@ -163,6 +163,16 @@ Sequential = Annotated[
         show_default=False,
     ),
 ]
+Correct = Annotated[
+    bool | None,
+    option(
+        _HOW,
+        "--correct/--no-correct",
+        help="Correct means and variances behind pruned layers (biases, rows, BatchNormalization) "
+        "where that lowers the output error. Default: with --independent and a refit.",
+        show_default=False,
+    ),
+]
 Damp = Annotated[
     float | None,
     option(

@@ -197,6 +197,32 @@ class AllocationRecord:
 
 
 @dataclass(frozen=True)
+class CorrectionRecord:
+    """How the means and variances behind pruned layers were corrected.
+
+    Parameters
+    ----------
+    sites
+        Values whose statistics could be corrected.
+    kind
+        ``mean and variance``, ``mean``, or ``none`` where neither lowered the output error on
+        the held-out batches, or there was nothing to judge by.
+    norms, layers
+        BatchNormalizations whose statistics changed, and layers whose bias and rows did.
+    before, after
+        Output error on the held-out batches; `after` is None when nothing was corrected, both
+        when there were fewer than two batches or there is no floating output.
+    """
+
+    sites: int
+    kind: str = "none"
+    norms: int = 0
+    layers: int = 0
+    before: float | None = None
+    after: float | None = None
+
+
+@dataclass(frozen=True)
 class Report:
     """The record of a run."""
 
@@ -210,6 +236,7 @@ class Report:
     allocation: AllocationRecord | None = None
     target: TargetRecord | None = None
     warnings: tuple[str, ...] = ()
+    correction: CorrectionRecord | None = None
     output_path: str | None = None
 
     def to_dict(self) -> dict[str, object]:

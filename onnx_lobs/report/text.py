@@ -21,6 +21,7 @@ from onnx_lobs.report.numbers import (
 )
 from onnx_lobs.report.record import (
     AllocationRecord,
+    CorrectionRecord,
     LayerRecord,
     Report,
     ScoreRecord,
@@ -110,6 +111,7 @@ def _summary(report: Report) -> Table:
         *_target(report.target),
         *_totals(report.totals),
         *_allocation(report.allocation),
+        *_correction(report.correction),
         *_output(report),
     )
     for label, value in details:
@@ -146,6 +148,15 @@ def _allocation(record: AllocationRecord | None) -> Iterator[tuple[str, str]]:
     if record is not None:
         cost = f"{record.trials} trials, {record.seconds:.1f} s"
         yield "zeros shared by", f"{record.chosen} ({cost})"
+
+
+def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
+    if record is None or record.before is None or record.after is None:
+        return
+    parts = ((record.layers, "layer"), (record.norms, "normalisation"))
+    where = " and ".join(f"{n} {word}{'s' * (n > 1)}" for n, word in parts if n)
+    errors = f"{format_error(record.before)} -> {format_error(record.after)}"
+    yield "corrected", f"{record.kind} behind {where} (held-out output error {errors})"
 
 
 def _output(report: Report) -> Iterator[tuple[str, str]]:

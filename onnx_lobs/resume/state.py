@@ -20,9 +20,9 @@ from onnx_lobs.resume.fingerprint import data_hash, digest, model_hash, options_
 from onnx_lobs.steps import Solved
 from onnx_lobs.workspace import Workspace, layer_key
 
-# Options that change where and how a run works, but not what it computes. Whether the model
-# runs in stages depends on memory and is part of the keys.
-_WORKING = ("cache", "scratch", "memory", "storage", "score")
+# Options that change where and how a run works, or what follows, but not what is kept. Whether
+# the model runs in stages depends on memory and is part of the keys.
+_WORKING = ("cache", "scratch", "memory", "storage", "score", "correct")
 # Options that the moments of the dense network do not depend on; new options count at first.
 _SOLVING = (
     "sparsity", "layer_sparsity", "pattern", "method", "effort", "refit", "allocation", "budget",

@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from onnx_lobs.inspection import Inspection, LayerRow
 from onnx_lobs.report.inspection import render_inspection
 from onnx_lobs.report.record import (
+    CorrectionRecord,
     LayerRecord,
     OutputRecord,
     Report,
@@ -224,3 +225,13 @@ def test_an_inspection_without_layers_says_so() -> None:
     nothing = dataclasses.replace(INSPECTION, layers=(), skipped=(), producer="", file_bytes=0)
     text = words(render_inspection(nothing))
     assert "opset 17, IR 8 no layer can be pruned" in text
+
+
+def test_what_was_corrected_is_a_line_and_nothing_is_none() -> None:
+    done = CorrectionRecord(52, "mean and variance", 34, 1, 0.25, 0.125)
+    text = words(render_report(dataclasses.replace(REPORT, correction=done)))
+    assert "mean and variance behind 1 layer and 34 normalisations" in text
+    assert "(held-out output error 0.250 -> 0.125)" in text
+    for nothing in (None, CorrectionRecord(52, before=0.25)):
+        text = words(render_report(dataclasses.replace(REPORT, correction=nothing)))
+        assert "corrected" not in text

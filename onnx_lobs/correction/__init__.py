@@ -1,0 +1,1 @@
+"""Means and variances after pruning: normalisation statistics, biases, gains of outputs."""
