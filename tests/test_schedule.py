@@ -14,7 +14,9 @@ from onnx_lobs import steps
 
 NODE = helper.make_node
 WIDTH = 160
-SMALL: dict[str, Any] = {"sparsity": 0.5, "batch_size": 8, "memory": 1 << 20}
+SMALL: dict[str, Any] = {
+    "sparsity": 0.5, "allocation": "uniform", "batch_size": 8, "memory": 1 << 20,
+}  # fmt: skip
 ROUNDING = 1e-4  # of the largest output: float32 sums over other cuts of the graph
 
 

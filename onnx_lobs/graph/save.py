@@ -122,8 +122,8 @@ def check_output(path: Path, *, inputs: Sequence[Path], overwrite: bool) -> None
 
     Notes
     -----
-    Makes and removes an empty folder beside the output: nothing else proves it writable. What
-    a run that was killed while it wrote left there is removed.
+    Makes a nameless file beside the output: nothing else proves the folder writable. What a
+    run that was killed while it wrote left there is removed.
     """
     data = [path.parent / _data_name(path, number) for number in range(len(inputs) - 1)]
     _check_targets([path, *data], inputs, overwrite)
@@ -176,8 +176,7 @@ def _check_targets(targets: Sequence[Path], inputs: Collection[Path], overwrite:
             )
     try:
         remove_dead(folder, _PREFIX)
-        with locked_folder(folder, _PREFIX):
-            pass
+        tempfile.TemporaryFile(dir=folder).close()  # which leaves no name, should we be killed
     except OSError as error:
         raise ConfigError(
             f"the output folder {folder} is not writable ({error.strerror}); choose another one"

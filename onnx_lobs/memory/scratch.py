@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from onnx_lobs.errors import ConfigError
 
 PREFIX = "onnx-lobs-scratch-"
 _LOCK = ".lock"
+_YOUNG = 60  # seconds that a lock may be without its folder while that is made
 _TERMINATED = 128 + signal.SIGTERM  # exit code, as shells report it
 
 
@@ -173,14 +175,16 @@ def _remove(folder: Path, lock: BinaryIO) -> None:
 
 def remove_dead(base: Path, prefix: str) -> None:
     """Remove the folders with `prefix` in `base` whose owners are dead, killed for instance."""
-    for folder in base.glob(f"{prefix}*"):
-        if folder.suffix == _LOCK or folder.is_symlink() or not folder.is_dir():
-            continue
+    for path in base.glob(f"{prefix}*{_LOCK}"):
+        folder = path.with_suffix("")
         try:
-            lock = os.fdopen(os.open(f"{folder}{_LOCK}", os.O_RDWR), "r+b")
+            is_young = time.time() - path.stat().st_mtime < _YOUNG
+            lock = os.fdopen(os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)), "r+b")
         except OSError:  # of another user, or just being removed
             continue
-        if _try_lock(lock):
+        # a lock without its folder: left by a kill between the two, or not locked yet
+        is_whole = folder.is_dir() and not folder.is_symlink()
+        if (is_whole or not (is_young or folder.exists())) and _try_lock(lock):
             _remove(folder, lock)
         else:
             lock.close()

@@ -396,7 +396,7 @@ def test_folder_that_is_not_writable_is_refused(folders, monkeypatch: pytest.Mon
     def refuse(**options: object) -> None:  # the tests may run as root, whom no mode stops
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     with pytest.raises(ConfigError, match=r"out is not writable \(Permission denied\); choose"):
         check_output(folders[1] / "n.onnx", inputs=[], overwrite=False)
 

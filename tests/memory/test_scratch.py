@@ -152,3 +152,12 @@ def test_only_the_main_thread_handles_signals() -> None:
     thread.start()
     thread.join()
     assert handlers == [signal.SIG_DFL]
+
+
+def test_an_old_lock_without_its_folder_is_removed_and_a_new_one_left(tmp_path: Path) -> None:
+    old, new = (tmp_path / f"{scratch_module.PREFIX}{name}.lock" for name in ("old", "new"))
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    scratch_module.remove_dead(tmp_path, scratch_module.PREFIX)
+    assert list(tmp_path.iterdir()) == [new]
