@@ -27,10 +27,11 @@ from onnx_lobs.resume.state import Resume
 from onnx_lobs.rewrite import round_weight, write_bias, write_weight
 from onnx_lobs.schedule import calibrations, is_sequential, is_staged
 from onnx_lobs.steps import make_task
-from onnx_lobs.workspace import Workspace, layer_key
+from onnx_lobs.workspace import Workspace, layer_key, wanted_sparsity
 
 LEAST_SAMPLES = 64  # of a trial, and as many again to score it
 COLUMNS_PER_INPUT = 2  # of each layer in a trial, if there are so many
+REFIT_FLOPS = 1e9  # of a layer's refit that trials can afford
 MOST_WEIGHTS = 0.6  # share of the weights, in layers that get so many
 
 
@@ -57,6 +58,7 @@ class Trials:
         fit, self.held = split(work.batches, samples)
         config = dataclasses.replace(work.config, cache=None)
         self.work = dataclasses.replace(work, config=config, batches=fit, result=work.dense)
+        self.refits = {layer_key(layer): _refits(work, layer) for layer in work.layers}
         self.n_run = 0
 
     def error(self, zeros: Mapping[str, int]) -> float:
@@ -67,16 +69,19 @@ class Trials:
         for layer, calibration in layer_moments(work, self.scratch):
             task = make_task(work, layer, calibration)
             if task.n_prune:
-                _write(work.pruned, layer, solve_quickly(task))
+                _write(work.pruned, layer, self._solve(layer, task))
         self.n_run += 1
         return self._score(work.pruned)
 
     def error_of_one(self, layer: Layer, task: LayerTask) -> tuple[float, float]:
         """Prune one layer only; return the layer's relative error and the network's."""
-        outcome = solve_quickly(task)
+        outcome = self._solve(layer, task)
         model = _copy(self.work.dense)
         _write(model, layer, outcome)
         return relative_error(task, outcome.weight, outcome.bias_change), self._score(model)
+
+    def _solve(self, layer: Layer, task: LayerTask) -> Outcome:
+        return solve_quickly(task, refit=self.refits[layer_key(layer)])
 
     def _score(self, model: Model) -> float:
         dense, pruned = (
@@ -94,6 +99,17 @@ def layer_moments(work: Workspace, scratch: Scratch) -> Iterator[tuple[Layer, Ca
         for layer, part in group.parts(calibration):
             if part is not None and any(moments.inputs.count for moments in part.fit):
                 yield layer, part
+
+
+def _refits(work: Workspace, layer: Layer) -> bool:
+    """Whether trials refit a layer: where that is cheap at the sparsity of the run.
+
+    It must not depend on the zeros of a trial, or refitted layers would seem to need fewer.
+    """
+    share = wanted_sparsity(work.config, work.pattern)
+    layout = layer.layout
+    fewer = min(share, 1 - share) * layout.columns
+    return layout.groups * layout.rows * fewer**3 / 3 <= REFIT_FLOPS
 
 
 def _write(model: Model, layer: Layer, outcome: Outcome) -> None:

@@ -92,21 +92,22 @@ def solve_layer(task: LayerTask) -> Outcome:
     )
 
 
-def solve_quickly(task: LayerTask) -> Outcome:
+def solve_quickly(task: LayerTask, *, refit: bool = False) -> Outcome:
     """Prune one layer as fast as can be without losing what distinguishes layers: for trials.
 
     SparseGPT, or gradient steps for patterns it cannot do, aiming half-way at the dense target,
-    with the bias change that goes with the result and no refit. Raises as :func:`solve_layer`.
+    with the bias change that goes with the result. Raises as :func:`solve_layer`.
 
     Notes
     -----
-    Cost: d³ for the factor, and 2 m d² flops.
+    Cost: d³ for the factor, and 2 m d² flops; with the refit k³/3 more for every row that keeps
+    or loses k weights, whichever are fewer.
     """
-    sums = task.sums
+    sums = task.all_sums()
     damp = task.damp if task.damp is not None else default_damp(sums.count, task.weight.shape[2])
     problem = _problem(task, sums, damp, FIRST_MIX if task.has_target else 0.0)
     able = isinstance(task.pattern, METHODS["sparsegpt"].patterns)
-    solution = solve(problem, "sparsegpt" if able else "iht", refit=False)
+    solution = solve(problem, "sparsegpt" if able else "iht", refit=refit)
     changes = bias_changes(task, solution.weight)
     return Outcome(solution.weight, changes, solution.status, damp, None, None, {})
 
@@ -127,7 +128,7 @@ def loss_curve(task: LayerTask, shares: Array, most_rows: int) -> Array:
     -------
     (points,), 0 at no zeros and not descending: error over the energy of the dense outputs.
     """
-    sums = task.sums
+    sums = task.all_sums()
     damp = task.damp if task.damp is not None else default_damp(sums.count, task.weight.shape[2])
     problem = _problem(task, sums, damp, 0.0)
     curve = error_curve(problem, shares=shares, most_rows=most_rows)

@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 from budget_networks import chain, data
-from build_onnx import model, normal, value
+from build_onnx import model, normal, run, value
 from onnx import ModelProto, helper
 
 import onnx_lobs
 from onnx_lobs.allocation.rules import Slot
 from onnx_lobs.budgets.candidates import MIXTURES, with_unit
 from onnx_lobs.budgets.plan import STEPS, Planner
-from onnx_lobs.budgets.trials import Trials, samples_needed, split
+from onnx_lobs.budgets.trials import Trials, layer_moments, samples_needed, split
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.layerwise import relative_error, solve_quickly
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.phases import Silent
+from onnx_lobs.steps import make_task
 from onnx_lobs.workspace import Workspace, layer_key, open_workspace
 
 NODE = helper.make_node
@@ -184,3 +186,36 @@ def test_one_batch_both_fits_and_scores() -> None:
     work = opened(batch_size=512)
     fit, held = split(work.batches, 64)
     assert fit is held is work.batches
+
+
+def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
+    work = opened(sparsity=0.5)
+    trials = Trials(work, 64, Scratch(None))
+    config = dataclasses.replace(trials.work.config, sequential=False)
+    dense = dataclasses.replace(trials.work, config=config)
+    ratios = {}
+    for layer, calibration in layer_moments(dense, Scratch(None)):
+        task = make_task(dense, layer, calibration)
+        own, whole = trials.error_of_one(layer, task)
+        outcome = solve_quickly(task, refit=True)  # cheap here, so trials do
+        assert own == pytest.approx(
+            relative_error(task, outcome.weight, outcome.bias_change), rel=FLOAT32
+        )
+        assert 0 < own < 1
+        ratios[layer.name] = whole / own
+    # an error of the last layer is the output's own, over its energy about the mean
+    x = np.concatenate([feeds["x"] for feeds in work.batches])
+    y = run(chain(), x=x)["y"]
+    assert ratios["third"] == pytest.approx(
+        np.square(y - y.mean(axis=0)).sum() / np.square(y).sum(), rel=0.3
+    )  # the trial's samples are other ones than those that score
+    measured = Planner(work, Scratch(None), Silent())._measure()[1]
+    np.testing.assert_allclose(measured.sensitivity, list(ratios.values()), rtol=1e-3)
+
+
+def test_curves_begin_at_nothing_rise_and_end_at_the_whole_energy() -> None:
+    measured = Planner(opened(), Scratch(None), Silent())._measure()[1]
+    for loss in measured.losses:
+        assert loss[0] == pytest.approx(0, abs=1e-9)
+        assert (np.diff(loss) >= -1e-12).all()
+        assert loss[-1] == pytest.approx(1, rel=0.02)  # of damping, which the curve has
