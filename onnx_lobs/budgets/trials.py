@@ -30,6 +30,7 @@ from onnx_lobs.steps import make_task
 from onnx_lobs.workspace import Workspace, layer_key, wanted_sparsity
 
 LEAST_SAMPLES = 64  # of a trial, and as many again to score it
+MOST_SCORED = 512
 COLUMNS_PER_INPUT = 2  # of each layer in a trial, if there are so many
 REFIT_FLOPS = 1e9  # of a layer's refit that trials can afford
 MOST_WEIGHTS = 0.6  # share of the weights, in layers that get so many
@@ -145,13 +146,16 @@ def samples_needed(work: Workspace, columns: Mapping[str, float]) -> int:
 
 
 def split(batches: Batches, samples: int) -> tuple[Batches, Batches]:
-    """Return batches of about `samples` samples to fit on, and others of as many to score on.
+    """Return batches of about `samples` samples to fit on, and others to score on.
 
-    Each is at most half of the data; with one batch only, both are that batch.
+    There are as many of the latter, up to MOST_SCORED; each is at most half of the data. With
+    one batch only, both are that batch.
     """
     if len(batches) < 2:
         return batches, batches
-    count = math.ceil(samples * len(batches) / batches.n_samples)
-    count = min(max(count, 1), len(batches) // 2)
+    per_batch = batches.n_samples / len(batches)
+    count = min(max(math.ceil(samples / per_batch), 1), len(batches) // 2)
+    scored = min(count, max(math.ceil(MOST_SCORED / per_batch), 1))
     chosen = np.linspace(0, len(batches) - 1, 2 * count).round().astype(int)
-    return batches.pick(chosen[::2]), batches.pick(chosen[1::2])
+    rest = chosen[1::2]
+    return batches.pick(chosen[::2]), batches.pick(rest[:: -(-count // scored)])
