@@ -15,7 +15,10 @@ def multiply(site: Site) -> Step | str:
     """Bound x'y' - xy = (x' - x) y' + x (y' - y), or with dense and pruned changed about."""
     names = [site.both(i) for i in (0, 1)]
     keys = [
-        [site.spread(site.wide(name), site.input_shape(1 - i), site.input_shape(i)) for name in other]
+        [
+            site.spread(site.wide(name), site.input_shape(1 - i), site.input_shape(i))
+            for name in other
+        ]
         for i, other in ((0, names[1]), (1, names[0]))
     ]  # gains of input 0 are made of input 1, and the other way round
     return _better(keys[0], keys[1])
@@ -36,7 +39,7 @@ def divide(site: Site) -> Step | str:
 
 
 def _better(first: Sequence[str], second: Sequence[str]) -> Step:
-    """Return the smaller of two sums: gains (dense, pruned) of one and (dense, pruned) of the other.
+    """Return the smaller of two sums, of gains (dense, pruned) of either input.
 
     Both hold: the pruned gain of one goes with the dense one of the other.
     """
@@ -124,8 +127,11 @@ def normalise(site: Site) -> Step | str:
     op = site.node.op_type
     first = 2 if op == "InstanceNormalization" else site.attribute("axis", -1) % rank
     axes = tuple(range(first, rank))
-    pair = [_deviation(site, name, axes, op != "RMSNormalization") for name in site.both(0)]
-    return _over_deviations(site, *pair, float(np.abs(weight.astype(np.float64)).max(initial=0.0)))
+    centred = op != "RMSNormalization"
+    dense, pruned = (_deviation(site, name, axes, centred) for name in site.both(0))
+    return _over_deviations(
+        site, dense, pruned, float(np.abs(weight.astype(np.float64)).max(initial=0.0))
+    )
 
 
 def _deviation(site: Site, name: str, axes: tuple[int, ...], centred: bool) -> str:

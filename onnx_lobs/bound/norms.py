@@ -61,16 +61,15 @@ def _cheap_norm(stack: Array) -> float:
     return float(np.minimum(sums, frobenius).max())
 
 
-def window_overlap(
-    kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
-) -> int:
+def window_overlap(kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> int:
     """Return the most windows that one input position can lie in.
 
     >>> window_overlap((3, 3), (2, 2), (1, 1)), window_overlap((3,), (2,), (2,))
     (4, 3)
     """
     return math.prod(
-        math.ceil(k * math.gcd(s, d) / s) for k, s, d in zip(kernel, strides, dilations, strict=True)
+        math.ceil(k * math.gcd(s, d) / s)
+        for k, s, d in zip(kernel, strides, dilations, strict=True)
     )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 
@@ -38,12 +37,12 @@ class Unit:
     def label(self) -> str:
         """The first node's name, or operator and output where it has none."""
         node = self.nodes[0]
-        return node.name or f"{node.op_type}_{node.output[0]}"
+        return str(node.name) or f"{node.op_type}_{node.output[0]}"
 
     @property
     def output(self) -> str:
         """The first output of the last node."""
-        return self.nodes[-1].output[0]
+        return str(self.nodes[-1].output[0])
 
 
 class Pair:

@@ -107,13 +107,16 @@ def bound_outputs(
     per convolution. Memory: both networks and their activations of one batch.
     """
     pair = Pair(dense, pruned)
+    if not pair.perturbed:
+        return ()
     twins: dict[tuple[tuple[str, tuple[int, ...]], ...], Twin] = {}
     sums: dict[str, _Sums] = {}
     for feeds in batches:
         key = tuple((name, feeds[name].shape) for name in sorted(feeds))
         if key not in twins:
             twins[key] = make_twin(pair, _shapes(pair, feeds, provider), provider)
-        _add_batch(twins[key], twins[key].session.run(feeds), sums)
+        if twins[key].gaps:
+            _add_batch(twins[key], twins[key].session.run(feeds), sums)
         tick(1)
     return tuple(_result(name, found) for name, found in sums.items())
 
@@ -159,7 +162,8 @@ def _add_batch(twin: Twin, values: Figures, sums: dict[str, _Sums]) -> None:
     alone = {p.label: _propagate(twin.places, values, p.own)[0] for p in layers}
     for gap in twin.gaps:
         found = sums.setdefault(gap.output, _Sums())
-        found.change += number(values, gap.change) ** 2
+        # a length of infinity makes the sums no number, which the result does not show
+        found.change += math.inf if gap.change is None else number(values, gap.change) ** 2
         found.energy += number(values, gap.energy) ** 2
         found.bound += _square(errors.get(gap.output, math.inf))
         found.missing = missing.get(gap.output, ())
@@ -202,6 +206,8 @@ def _result(name: str, found: _Sums) -> OutputBound:
     bound = _ratio(found.bound, found.energy)
     if found.missing:
         return OutputBound(name, None, measured, {}, found.missing)
+    if found.energy == 0:
+        return OutputBound(name, None, measured, {}, ("the dense output is zero everywhere",))
     if bound is None:
         return OutputBound(name, None, measured, {}, ("the bound is too large for a number",))
     ratios = {label: _ratio(square, found.energy) or 0.0 for label, square in found.layers.items()}

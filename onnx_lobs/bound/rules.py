@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import onnx
 
-from onnx_lobs.bound.norms import window_overlap
 from onnx_lobs.bound.nonlinear import (
     divide,
     exponential,
@@ -26,6 +24,7 @@ from onnx_lobs.bound.nonlinear import (
     root,
     subtract,
 )
+from onnx_lobs.bound.norms import window_overlap
 from onnx_lobs.bound.products import gemm_of_two, matmul_of_two, product
 from onnx_lobs.bound.site import Site, Step, capped, total
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, is_float
@@ -48,8 +47,8 @@ RANGES = {
 }  # fmt: skip
 """how far apart two outputs can be at all"""
 MOVES = (
-    "CenterCropPad", "DepthToSpace", "Flatten", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze",
-    "Transpose", "Trilu", "Unsqueeze",
+    "CenterCropPad", "DepthToSpace", "Flatten", "Reshape", "Slice", "SpaceToDepth", "Split",
+    "Squeeze", "Transpose", "Trilu", "Unsqueeze",
 )  # fmt: skip
 """operators that move elements about without repeating them"""
 EVEN = (("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"),

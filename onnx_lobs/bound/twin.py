@@ -21,7 +21,9 @@ from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.tensors import write_tensor
 from onnx_lobs.graph.writer import Writer
 
-FLOATS = tuple(onnx.TensorProto.DataType.Value(n) for n in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"))
+FLOATS = tuple(
+    onnx.TensorProto.DataType.Value(n) for n in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
+)
 Shapes = Mapping[str, tuple[int, ...]]
 _ZERO = np.zeros(1, np.float32)
 
@@ -51,10 +53,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Gap:
-    """Keys of one output: squared change, and squared dense values."""
+    """Keys of one output: length of its change (None: not made in the twin) and of itself."""
 
     output: str
-    change: str
+    change: str | None
     energy: str
 
 
@@ -181,21 +183,22 @@ class _Builder:
         return self._length(unit.output, names[unit.output])
 
     def gaps(self) -> list[Gap]:
-        """Show how far the outputs are apart, where both networks make them."""
+        """Show how far the floating outputs are apart, where both networks make them."""
         found = []
         for output in self.pair.dense.main.graph.output:
             name = output.name
-            if name not in self.pair.perturbed or name in self.lost or name not in self.shapes:
+            if name not in self.pair.perturbed or name not in self.shapes:
                 continue
-            if output.type.tensor_type.elem_type not in FLOATS:
-                continue
-            change = self._length(name, self.names[name])
-            found.append(Gap(name, change, self._length(name, None)))
+            if output.type.tensor_type.elem_type in FLOATS:
+                change = None if name in self.lost else self._length(name, self.names[name])
+                found.append(Gap(name, change, self._length(name, None)))
         return found
 
     def _length(self, dense: str, other: str | None) -> str:
         """Show the Euclidean norm of a value, or of its difference from another."""
-        wide = [self.writer.node("Cast", [n], to=onnx.TensorProto.FLOAT) for n in (dense, other) if n]
+        wide = [
+            self.writer.node("Cast", [n], to=onnx.TensorProto.FLOAT) for n in (dense, other) if n
+        ]
         value = wide[0] if other is None else self.writer.node("Sub", wide)
         if math.prod(self.shapes.get(dense, (1,))) == 0:
             value = self.writer.constant(_ZERO)
@@ -203,4 +206,3 @@ class _Builder:
             value = self.writer.reduce("ReduceL2", value)
         self.writer.show(value, onnx.TensorProto.FLOAT, None)
         return value
-

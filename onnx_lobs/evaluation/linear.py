@@ -106,9 +106,7 @@ def predict_linearly(
     return LinearPrediction(change / scale, {name: sum_ / scale for name, sum_ in alone.items()})
 
 
-def _values(
-    dense: Model, pruned: Model, step: float
-) -> tuple[dict[str, Array], dict[str, Array]]:
+def _values(dense: Model, pruned: Model, step: float) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return the main graph's initializers that differ: dense, and a step of the way to pruned."""
     still, moved = {}, {}
     for name, tensor in dense.main.initializers.items():

@@ -61,7 +61,7 @@ class Writer:
         return self.node("Unsqueeze", [value], axes=[axis])
 
     def reduce(self, op: str, value: str, *axes: int) -> str:
-        """Append a reduction of some axes, which are kept with length 1; of all if none is named."""
+        """Append a reduction of some axes, or of all, which are kept with length 1."""
         if not axes:
             return self.node(op, [value], keepdims=1)
         if self.opset >= AXES_ARE_INPUTS[op]:
