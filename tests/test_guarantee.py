@@ -22,12 +22,19 @@ FAST = {"samples": 300, "batch_size": 100, "method": "magnitude", "bound": True}
 ROUNDING = 1 + 1e-4  # two ways to sum in float32
 
 
-@pytest.mark.parametrize("name", ["lenet-300-100", "lenet-5"])
-@pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.9])
-@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize(
+    ("name", "sparsity", "sequential"),
+    [
+        ("lenet-300-100", 0.3, False),
+        ("lenet-300-100", 0.5, True),
+        ("lenet-300-100", 0.9, True),
+        ("lenet-5", 0.5, False),
+        ("lenet-5", 0.9, True),
+    ],
+)
 def test_bound_of_a_trained_network_holds(name: str, sparsity: float, sequential: bool) -> None:
     report = onnx_lobs.prune(
-        MNIST / f"{name}.onnx", sparsity=sparsity, sequential=sequential, refit=True, **FAST
+        MNIST / f"{name}.onnx", sparsity=sparsity, sequential=sequential, **FAST
     ).report
     output = report.output
     (record,) = output.bounds

@@ -58,6 +58,8 @@ class Pair:
         self.dense, self.pruned = dense, pruned
         self.makers = constant_makers(dense)
         self.constants = frozenset(dense.main.initializers) | frozenset(self.makers)
+        self.norms: dict[tuple[str, bytes], float] = {}
+        """norms of products that were computed, by their unit's output and the channels' factors"""
         self._values: dict[str, Array] = {}
 
     @cached_property

@@ -36,7 +36,12 @@ def product(site: Site) -> Step | str:
         else:
             scale = factors if scale is None else scale * factors
         name = node.output[0]
-    gain *= norm(scale)
+    key = site.unit.output, b"" if scale is None else scale.tobytes()
+    if key not in site.pair.norms:
+        site.pair.norms[key] = norm(scale)
+    gain *= site.pair.norms[key]
+    if site.node.op_type == "MatMul":
+        gain *= _repeats(site, site.unit.source or 0)
     step = total(gain)
     source = site.unit.source or 0
     return lambda figures, errors: step(figures, errors[source : source + 1])
@@ -111,12 +116,7 @@ def _matmul(site: Site, right: bool) -> Norm:
         rows = weight.reshape(1, -1)
     else:
         rows = weight.swapaxes(-1, -2) if right else weight
-    repeats = _repeats(site, site.unit.source or 0)
-
-    def norm(scale: Array | None) -> float:
-        return repeats * matrix_norm(rows if scale is None else rows * scale.reshape(-1, 1))
-
-    return norm
+    return lambda scale: matrix_norm(rows if scale is None else rows * scale.reshape(-1, 1))
 
 
 def _repeats(site: Site, position: int) -> float:

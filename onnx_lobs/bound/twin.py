@@ -161,8 +161,8 @@ class _Builder:
         outputs = tuple(o for o in last.output if o) if last.op_type in SAME_OUTPUTS else ()
         outputs = outputs or (unit.output,)
         if self.lost.intersection(last.output):
-            inner = "has subgraphs" if has_subgraphs(first) else "follows a node with subgraphs"
-            return Place(unit.label, (), tuple(last.output), f"{first.op_type} {inner}", None)
+            reason = f"{first.op_type} has subgraphs"  # or follows such a node, whose reason counts
+            return Place(unit.label, tuple(first.input), tuple(last.output), reason, None)
         site = Site(self.pair, unit, first, self.shapes, self.names, self.writer)
         missing = [n for n in (*first.input, *outputs) if self._is_unknown(n)]
         step = f"{first.op_type} has values of no known shape" if missing else respond(site)
