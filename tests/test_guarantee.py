@@ -18,7 +18,13 @@ from onnx_lobs.report.text import render_report
 from onnx_lobs.workspace import open_workspace
 
 MNIST = Path(__file__).parent.parent / "models" / "mnist"
-FAST = {"samples": 300, "batch_size": 100, "method": "magnitude", "bound": True}
+FAST = {
+    "samples": 300,
+    "batch_size": 100,
+    "method": "magnitude",
+    "bound": True,
+    "allocation": "uniform",
+}
 ROUNDING = 1 + 1e-4  # two ways to sum in float32
 
 

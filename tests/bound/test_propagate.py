@@ -314,7 +314,7 @@ def test_a_value_behind_a_subgraph_has_no_bound_and_is_not_measured() -> None:
     found = bounds(proto, perturbed(proto, 0.4), [{"x": normal(0, 7, 6)}])
     assert found["y"].bound is None
     assert found["y"].measured is None
-    assert found["y"].missing == ("If_z: If has subgraphs",)
+    assert found["y"].missing == ("choice: If has subgraphs",)
     assert found["h"].bound is not None
 
 
