@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
+from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, outer_names, subgraphs
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.stages import constant_makers
@@ -52,9 +54,15 @@ class Pair:
     ----------
     dense, pruned
         Not modified; their values must not change while this object is in use.
+
+    Raises
+    ------
+    ModelError
+        When the models differ in more than the values of constants.
     """
 
     def __init__(self, dense: Model, pruned: Model) -> None:
+        _check_same_nodes(dense, pruned)
         self.dense, self.pruned = dense, pruned
         self.makers = constant_makers(dense)
         self.constants = frozenset(dense.main.initializers) | frozenset(self.makers)
@@ -150,6 +158,30 @@ class Pair:
             and not (reader.op_type == "Div" and reader.input[0] != name)
             and not (reader.op_type == "BatchNormalization" and reader.input[0] != name)
         )
+
+
+def _check_same_nodes(dense: Model, pruned: Model) -> None:
+    pairs = itertools.zip_longest(dense.main.graph.node, pruned.main.graph.node)
+    for a, b in pairs:
+        if a is None or b is None or _without_graphs(a) != _without_graphs(b):
+            place = next(name for node in (a, b) if node is not None for name in node.output)
+            raise ModelError(
+                f"the models differ in the node that makes {place!r}, not only in constants, so "
+                "their outputs have no bound; compare a model with what was made of it"
+            )
+    missing = set(dense.main.initializers) - set(pruned.main.initializers)
+    if missing:
+        raise ModelError(
+            f"the pruned model has no constant {min(missing)!r}, which the dense one has; "
+            "compare a model with what was made of it"
+        )
+
+
+def _without_graphs(node: onnx.NodeProto) -> tuple[object, ...]:
+    """Return all of a node but its subgraphs, whose constants may differ."""
+    kinds = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+    plain = [a.SerializeToString(deterministic=True) for a in node.attribute if a.type not in kinds]
+    return node.op_type, node.domain, *node.input, "", *node.output, *sorted(plain)
 
 
 def _is_inside(scope: Any, node: onnx.NodeProto) -> bool:

@@ -184,7 +184,7 @@ def gemm_of_two(site: Site) -> Step | str:
 
 def _bias_of_gemm(site: Site) -> Step:
     if not site.moves(2):
-        return total()
+        return total(0.0, 0.0)
     beta = abs(float(site.attribute("beta", 1.0)))
     return total(0.0, 0.0, beta * math.sqrt(site.repeats(2)))
 

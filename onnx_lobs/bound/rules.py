@@ -65,8 +65,9 @@ def respond(site: Site) -> Step | str:
         return f"{node.op_type} of the domain {node.domain!r} has no rule"
     if len(site.unit.nodes) > 1:
         return product(site)
-    if any(0 in site.input_shape(i) for i in range(len(node.input)) if site.moves(i)):
-        return total()
+    moving = [site.input_shape(i) for i in range(len(node.input)) if site.moves(i)]
+    if moving and all(0 in shape for shape in moving):
+        return lambda figures, errors: 0.0
     rule = RULES.get(node.op_type)
     return f"{node.op_type} has no rule" if rule is None else rule(site)
 
@@ -209,6 +210,8 @@ def _softmax(site: Site) -> Step | str:
 def _batch_norm(site: Site) -> Step | str:
     if site.attribute("training_mode", 0):
         return "BatchNormalization in training mode has no rule"
+    if any(site.constant(i) is None for i in range(1, 5)):
+        return "BatchNormalization with statistics that are no constants has no rule"
     return product(site)
 
 

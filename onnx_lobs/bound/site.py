@@ -77,19 +77,6 @@ class Site:
         """Return an attribute that is a list of integers."""
         return tuple(cast("Sequence[int]", self.attribute(name, default)))
 
-    def axes(self, position: int = 1) -> tuple[int, ...] | None:
-        """Return the axes that a reduction removes; None if they are not constant."""
-        rank = len(self.input_shape(0))
-        given: Any = self.attribute("axes", None)
-        if given is None and self.has(position):
-            values = self.constant(position)
-            if values is None:
-                return None
-            given = values.ravel().tolist()
-        if not given:
-            return () if self.attribute("noop_with_empty_axes", 0) else tuple(range(rank))
-        return tuple(int(axis) % rank for axis in given)
-
     def pruned(self, position: int) -> str:
         """Return the twin's name of an input of the pruned network."""
         name = self.node.input[position]
@@ -152,10 +139,18 @@ def number(figures: Figures, key: str) -> float:
 
 
 def total(*gains: float) -> Step:
-    """Return the step whose error is at most the sum of the inputs' errors times their gains."""
-    return lambda figures, errors: sum(
-        gain * error for gain, error in zip(gains, errors, strict=False) if error
-    )
+    """Return the step whose error is at most the sum of the inputs' errors times their gains.
+
+    An error of an input that has no gain makes it infinite.
+    """
+
+    def step(figures: Figures, errors: Sequence[float]) -> float:
+        if any(errors[len(gains) :]):
+            return math.inf
+        pairs = zip(gains, errors, strict=False)
+        return sum(gain * error for gain, error in pairs if error)
+
+    return step
 
 
 def capped(step: Step, most: float) -> Step:

@@ -187,7 +187,7 @@ class _Builder:
         found = []
         for output in self.pair.dense.main.graph.output:
             name = output.name
-            if name not in self.pair.perturbed or name not in self.shapes:
+            if name not in self.pair.perturbed:
                 continue
             if output.type.tensor_type.elem_type in FLOATS:
                 change = None if name in self.lost else self._length(name, self.names[name])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from onnx_lobs.bound.propagate import OutputBound, bound_outputs
+from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 
@@ -165,6 +166,35 @@ MIDDLES: dict[str, tuple[list[onnx.NodeProto], dict[str, Array]]] = {
     "gemm-of-two": (
         [node("Gemm", "h", "h", "g", transB=1, alpha=0.3),
          node("Gemm", "g", "h", "h", "z", beta=0.5)], {}),
+    "computed-weight": (
+        [node("Transpose", "w3", "t3", perm=[1, 0]), node("Mul", "t3", "two", "m3"),
+         node("MatMul", "h", "m3", "z")], {"w3": normal(7, 8, 8), "two": f32(2)}),
+    "left-weight": ([node("MatMul", "w3", "h", "z")], {"w3": normal(7, 4, 7)}),
+    "vector-weight": (
+        [node("MatMul", "h", "w3", "v"), node("Unsqueeze", "v", "one", "u"),
+         node("Mul", "u", "s", "z")],
+        {"w3": normal(7, 8), "one": np.array([1]), "s": normal(4, 8)}),
+    "stacked-weight": (
+        [node("MatMul", "h", "w3", "v"), node("ReduceSum", "v", "zero", "z", keepdims=0)],
+        {"w3": normal(7, 3, 8, 8), "zero": np.array([0])}),
+    "gemm-weight": (
+        [node("Gemm", "h", "w3", "c", "g", transB=1, alpha=0.5), node("Mul", "g", "s", "z")],
+        {"w3": normal(7, 8, 8), "c": normal(5, 8), "s": normal(4, 8)}),
+    "gemm-left-weight": ([node("Gemm", "w3", "h", "z", transA=1)], {"w3": normal(7, 7, 4)}),
+    "scale-of-position": (
+        [node("MatMul", "h", "w3", "v"), node("Mul", "v", "s", "z")],
+        {"w3": normal(7, 8, 8), "s": normal(4, 7, 8)}),
+    "stretched": (
+        [node("MatMul", "h", "w3", "v"), node("Add", "v", "c", "a"), node("Div", "a", "s", "b"),
+         node("ReduceSum", "b", "zero", "z", keepdims=0)],
+        {"w3": normal(7, 8, 8), "c": normal(5, 3, 7, 8), "s": normal(4, 3, 7, 1),
+         "zero": np.array([0])}),
+    "gemm-bias-alone": ([node("ReduceMean", "h", "m", axes=[0], keepdims=0),
+                         node("Gemm", "c", "d", "m", "z", beta=2.0)],
+                        {"c": normal(4, 7, 6), "d": normal(5, 6, 8)}),
+    "power-of-two-signs": ([node("Pow", "h", "c2", "z")], {"c2": f32([2])}),
+    "empty": ([node("Slice", "h", "lo", "lo", "t"), node("Relu", "t", "e"),
+               node("Concat", "e", "h", "z", axis=0)], {"lo": np.array([0])}),
     "gemm-bias": ([node("Gemm", "x", "c", "h", "z")], {"c": normal(4, 6, 8)}),
 }  # fmt: skip
 
@@ -267,6 +297,20 @@ def test_equal_models_have_no_perturbed_outputs() -> None:
     assert bounds(proto, proto, [{"x": normal(0, 7, 6)}]) == {}
 
 
+def test_models_of_other_nodes_are_refused() -> None:
+    inputs, outputs = [value("x", [None, 6])], [value("h", [None, 8])]
+    proto = model(FIRST, inputs, outputs, WEIGHTS)
+    other = model([FIRST[0], node("Sub", "pre", "b1", "h")], inputs, outputs, WEIGHTS)
+    with pytest.raises(ModelError, match="differ in the node that makes 'h'"):
+        bounds(proto, other, [])
+    longer = model([*FIRST, node("Relu", "h", "y")], inputs, outputs, WEIGHTS)
+    with pytest.raises(ModelError, match="differ in the node that makes 'y'"):
+        bounds(proto, longer, [])
+    fewer = model(FIRST, inputs, outputs, {name: WEIGHTS[name] for name in ("w1", "b1")})
+    with pytest.raises(ModelError, match="no constant 'w2'"):
+        bounds(proto, fewer, [])
+
+
 NO_RULE: dict[str, tuple[list[onnx.NodeProto], dict[str, Array], str]] = {
     "step": ([node("Round", "h", "z")], {}, "Round_z: Round has no rule"),
     "reflect": ([node("Pad", "h", "p", "z", mode="reflect")], {"p": np.array([0, 1, 0, 1])},
@@ -281,6 +325,27 @@ NO_RULE: dict[str, tuple[list[onnx.NodeProto], dict[str, Array], str]] = {
                       node("LayerNormalization", "h", "m", "z")], {}, "weight that the network"),
     "condition": ([node("Greater", "h", "zero", "c"), node("Where", "c", "h", "zero", "z")],
                   {"zero": f32(0)}, "Greater"),
+    "foreign": ([node("Gelu", "h", "z", domain="com.microsoft")], {},
+                "'com.microsoft' has no rule"),
+    "resized": ([node("Unsqueeze", "h", "axes", "u"),
+                 node("Resize", "u", "", "n", "v", mode="linear"),
+                 node("Squeeze", "v", "axes", "z")],
+                {"axes": np.array([0, 1]), "n": f32([1, 1, 2, 2])}, "mode 'linear'"),
+    "kernel": ([node("Unsqueeze", "h", "axes", "u"), node("Conv", "u", "u", "v"),
+                node("Squeeze", "v", "axes", "z")], {"axes": np.array([0, 1])}, "kernel that"),
+    "statistics": ([node("ReduceMean", "h", "m", axes=[0], keepdims=0),
+                    node("BatchNormalization", "h", "one", "m", "zeros", "one", "z")],
+                   {"one": np.ones(8, f32), "zeros": np.zeros(8, f32)}, "no constants"),
+    "training": ([node("Identity", "h", "k"),
+                  helper.make_node("BatchNormalization", ["k", "one", "zeros", "zeros", "one"],
+                                   ["z", "m", "v"], training_mode=1)],
+                 {"one": np.ones(8, f32), "zeros": np.zeros(8, f32)}, "training mode"),
+    "size": ([node("ReduceMax", "h", "r", keepdims=0), node("Abs", "r", "a"),
+              node("Cast", "a", "i", to=7),
+              node("Clip", "i", "eight", "eight", "e"), node("Unsqueeze", "e", "zero", "f"),
+              node("Concat", "minus", "f", "s", axis=0),
+              node("Reshape", "h", "s", "z")],
+             {"eight": np.array(8), "minus": np.array([-1]), "zero": np.array([0])}, "int64 is no float"),
     "slope": ([node("PRelu", "h", "h", "z")], {}, "slope"),
     "limits": ([node("ReduceMax", "h", "m", keepdims=0), node("Clip", "h", "", "m", "z")], {},
                "limits"),
@@ -291,8 +356,12 @@ NO_RULE: dict[str, tuple[list[onnx.NodeProto], dict[str, Array], str]] = {
 def test_an_output_without_bound_says_which_node_has_no_rule(kind: str) -> None:
     middle, extra, words = NO_RULE[kind]
     nodes = [*FIRST, *middle, node("Relu", "h", "other")]
-    outputs = [value("z", None), value("other", [None, 8])]
-    proto = model(nodes, [value("x", [None, 6])], outputs, WEIGHTS | extra)
+    shape = (
+        [None, None] if kind in ("foreign", "kernel", "size") else None
+    )  # which onnx does not infer
+    outputs = [value("z", shape), value("other", [None, 8])]
+    domains = ("com.microsoft",) if kind == "foreign" else ()
+    proto = model(nodes, [value("x", [None, 6])], outputs, WEIGHTS | extra, domains=domains)
     pruned = perturbed(proto, 0.4)
     found = bounds(proto, pruned, [{"x": normal(0, 7, 6)}])
     assert found["z"].bound is None
