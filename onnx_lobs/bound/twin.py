@@ -17,6 +17,7 @@ import onnx
 from onnx_lobs.bound.pair import Pair, Unit, has_subgraphs
 from onnx_lobs.bound.rules import SAME_OUTPUTS, respond
 from onnx_lobs.bound.site import Site, Step
+from onnx_lobs.graph.model import DEFAULT_DOMAINS
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.tensors import write_tensor
 from onnx_lobs.graph.writer import Writer
@@ -164,8 +165,11 @@ class _Builder:
             reason = f"{first.op_type} has subgraphs"  # or follows such a node, whose reason counts
             return Place(unit.label, tuple(first.input), tuple(last.output), reason, None)
         site = Site(self.pair, unit, first, self.shapes, self.names, self.writer)
-        missing = [n for n in (*first.input, *outputs) if self._is_unknown(n)]
-        step = f"{first.op_type} has values of no known shape" if missing else respond(site)
+        known = not any(self._is_unknown(name) for name in (*first.input, *outputs))
+        is_foreign = first.domain not in DEFAULT_DOMAINS  # which the rules refuse
+        step: Step | str = f"{first.op_type} has values of no known shape"
+        if known or is_foreign:
+            step = respond(site)
         return Place(unit.label, tuple(first.input), outputs, step, self._own(unit))
 
     def _is_unknown(self, name: str) -> bool:
