@@ -118,6 +118,9 @@ class PruneConfig:
         provider but cpu. NumPy reads `positions` of a convolution, the graph all. Other Grams,
         and those that the graph cannot compute, are NumPy's; the report's warnings name the
         latter.
+    bound
+        Whether a bound of the output error is computed from the layers' errors, and what
+        first-order theory foresees.
     storage
         ``dense`` or ``sparse``: how pruned weights are written (``--format``).
     input_shapes
@@ -162,6 +165,7 @@ class PruneConfig:
     score: str | None = None
     provider: str = "cpu"
     gram: str = "auto"
+    bound: bool = False
     storage: str = "dense"
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     memory: int | None = None

@@ -26,6 +26,7 @@ from onnx_lobs.graph.load import PROTOBUF_LIMIT
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.save import check_output, model_files
 from onnx_lobs.graph.staged import Runnable, open_session
+from onnx_lobs.guarantee import with_bounds
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.gram import Calibration
 from onnx_lobs.memory.scratch import Scratch, interruptible
@@ -181,6 +182,10 @@ def _prune(
         run, target = search(work, lambda part: _run(part, planner, before, scratch, progress))
     else:
         run = _run(work, planner, before, scratch, progress)
+    output, warnings = run.output, run.warnings
+    if work.config.bound:
+        output, notes = with_bounds(run.work, output, progress)
+        warnings = (*warnings, *notes)
     totals = Totals(
         weights=sum(record.weights for record in run.records),
         zeros=sum(record.zeros for record in run.records),
@@ -193,10 +198,10 @@ def _prune(
         layers=run.records,
         skipped=tuple(run.work.skips),
         totals=totals,
-        output=run.output,
+        output=output,
         allocation=run.allocation,
         target=target,
-        warnings=run.warnings,
+        warnings=warnings,
         correction=run.correction,
     )
 

@@ -149,6 +149,7 @@ def prune(
     output: opt.Output = None,
     overwrite: opt.Overwrite = False,
     storage: opt.Storage = DEFAULTS.storage,
+    bound: opt.Bound = DEFAULTS.bound,
     report: opt.ReportFile = None,
     as_json: opt.AsJson = False,
     dry_run: opt.DryRun = False,

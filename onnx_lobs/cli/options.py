@@ -316,6 +316,15 @@ InputShape = Annotated[
         help="Shape of an input that is made up, batch axis included. Repeatable.",
     ),
 ]
+Bound = Annotated[
+    bool,
+    option(
+        OUTPUT_PANEL,
+        "--bound",
+        help="Also bound the output error by the layers' errors and the norms behind them, and say "
+        "what first order foresees. Takes some 6 forward passes, and the norms.",
+    ),
+]
 Storage = Annotated[
     str,
     option(

@@ -13,7 +13,10 @@ from onnx import helper
 
 from onnx_lobs.graph.model import subgraphs
 
-AXES_ARE_INPUTS = {"Unsqueeze": 13, "ReduceSum": 13, "ReduceMean": 18}
+AXES_ARE_INPUTS = {
+    "Unsqueeze": 13, "ReduceSum": 13, "ReduceMean": 18, "ReduceMax": 18, "ReduceMin": 18,
+    "ReduceL1": 18, "ReduceL2": 18,
+}  # fmt: skip
 """operator: the opset from which its axes are an input rather than an attribute"""
 
 Array = NDArray[Any]
@@ -57,14 +60,16 @@ class Writer:
             return self.node("Unsqueeze", [value, self.integers(axis)])
         return self.node("Unsqueeze", [value], axes=[axis])
 
-    def reduce(self, op: str, value: str, axis: int) -> str:
-        """Append a reduction of one axis, which is kept with length 1."""
+    def reduce(self, op: str, value: str, *axes: int) -> str:
+        """Append a reduction of some axes, or of all, which are kept with length 1."""
+        if not axes:
+            return self.node(op, [value], keepdims=1)
         if self.opset >= AXES_ARE_INPUTS[op]:
-            return self.node(op, [value, self.integers(axis)], keepdims=1)
-        return self.node(op, [value], axes=[axis], keepdims=1)
+            return self.node(op, [value, self.integers(*axes)], keepdims=1)
+        return self.node(op, [value], axes=list(axes), keepdims=1)
 
-    def show(self, name: str, elem_type: int, shape: list[int]) -> None:
-        """Make a value an output."""
+    def show(self, name: str, elem_type: int, shape: list[int] | None) -> None:
+        """Make a value an output; shape None: rank unknown."""
         self.graph.output.append(helper.make_tensor_value_info(name, elem_type, shape))
 
 

@@ -127,6 +127,31 @@ class ScoreRecord:
 
 
 @dataclass(frozen=True)
+class BoundRecord:
+    """How far one output can be, and is, from the dense network's, on the calibration data.
+
+    Parameters
+    ----------
+    output
+        Its name.
+    bound
+        Upper bound of the sum of squared changes over the sum of squares; None if there is none.
+    measured
+        The same of the outputs themselves; None where subgraphs come in between.
+    layers
+        What `bound` would be if only this layer had an error of its own, largest first.
+    missing
+        Why there is no bound: the nodes without a rule.
+    """
+
+    output: str
+    bound: float | None
+    measured: float | None
+    layers: dict[str, float]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class OutputRecord:
     """What pruning did to the whole network.
 
@@ -138,10 +163,17 @@ class OutputRecord:
         compared, as a warning says.
     score
         Scores on the test data, or None without such.
+    linear
+        What first-order theory foresees for `error`: the layers' errors times the outputs'
+        sensitivities to them; None when it was not asked for.
+    bounds
+        Bounds of the error by output, where they were asked for.
     """
 
     error: float | None
     score: ScoreRecord | None = None
+    linear: float | None = None
+    bounds: tuple[BoundRecord, ...] = ()
 
 
 @dataclass(frozen=True)

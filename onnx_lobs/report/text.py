@@ -21,6 +21,7 @@ from onnx_lobs.report.numbers import (
 )
 from onnx_lobs.report.record import (
     AllocationRecord,
+    BoundRecord,
     CorrectionRecord,
     LayerRecord,
     Report,
@@ -161,8 +162,23 @@ def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
 
 def _output(report: Report) -> Iterator[tuple[str, str]]:
     yield "output error", error_words(report.output.error, report.warnings)
+    if report.output.linear is not None:
+        yield (
+            "first order",
+            f"{format_error(report.output.linear)} foreseen from the layers' errors",
+        )
+    for record in report.output.bounds:
+        yield "error bound", _bound(record)
     if report.output.score is not None:
         yield score_row(report.output.score)
+
+
+def _bound(record: BoundRecord) -> str:
+    """Return one output's bound in words; where there is none, why."""
+    measured = "" if record.measured is None else f" (measured {format_error(record.measured)})"
+    if record.bound is None:
+        return f"{record.output}: none{measured}: {'; '.join(record.missing)}"
+    return f"{record.output}: at most {format_error(record.bound)}{measured}, on these data"
 
 
 def error_words(error: float | None, warnings: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from onnx_lobs.workspace import Workspace, layer_key
 
 # Options that change where and how a run works, or what follows, but not what is kept. Whether
 # the model runs in stages depends on memory and is part of the keys.
-_WORKING = ("cache", "scratch", "memory", "storage", "score", "correct")
+_WORKING = ("cache", "scratch", "memory", "storage", "score", "correct", "bound")
 # Options that the moments of the dense network do not depend on; new options count at first.
 _SOLVING = (
     "sparsity", "layer_sparsity", "pattern", "method", "effort", "refit", "allocation", "budget",

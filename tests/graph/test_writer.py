@@ -34,6 +34,8 @@ def test_axes_have_the_form_of_the_opset(opset: int) -> None:
     made = {
         writer.unsqueeze("h", 1): lambda h: h[:, None],
         writer.reduce("ReduceSum", "h", 1): lambda h: h.sum(axis=1, keepdims=True),
+        writer.reduce("ReduceMax", "h", 0, 1): lambda h: h.max(axis=(0, 1), keepdims=True),
+        writer.reduce("ReduceL1", "h"): lambda h: np.abs(h).sum(keepdims=True),
         writer.reduce("ReduceMean", "h", 0): lambda h: h.mean(axis=0, keepdims=True),
         writer.reshape("h", (2, -1)): lambda h: h.reshape(2, -1),
     }

@@ -67,6 +67,8 @@ def test_the_json_has_the_promised_keys() -> None:
             "n": 10,
             "is_fraction": True,
         },
+        "linear": None,
+        "bounds": [],
     }
 
 
