@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from onnx_lobs.cli import machine
 from onnx_lobs.cli import options as opt
 from onnx_lobs.cli.options import DEFAULTS
 from onnx_lobs.cli.parse import to_config
@@ -101,8 +102,8 @@ def evaluate(
     max_drop: MaxDrop = None,
     max_output_error: MaxOutputError = None,
     min_sparsity: MinSparsity = None,
-    provider: opt.Provider = DEFAULTS.provider,
-    memory: opt.Memory = None,
+    provider: machine.Provider = DEFAULTS.provider,
+    memory: machine.Memory = None,
     report: opt.ReportFile = None,
     overwrite: Overwrite = False,
     as_json: opt.AsJson = False,

@@ -17,8 +17,8 @@ import typer
 from typer.core import TyperGroup
 
 import onnx_lobs
+from onnx_lobs.cli import machine, targets
 from onnx_lobs.cli import options as opt
-from onnx_lobs.cli import targets
 from onnx_lobs.cli.evaluate import evaluate
 from onnx_lobs.cli.options import DEFAULTS
 from onnx_lobs.cli.parse import to_config
@@ -133,11 +133,11 @@ def prune(
     sequential: opt.Sequential = DEFAULTS.sequential,
     correct: opt.Correct = DEFAULTS.correct,
     damp: opt.Damp = DEFAULTS.damp,
-    provider: opt.Provider = DEFAULTS.provider,
-    gram: opt.GramChoice = DEFAULTS.gram,
-    memory: opt.Memory = None,
-    scratch: opt.ScratchFolder = DEFAULTS.scratch,
-    cache: opt.CacheFolder = DEFAULTS.cache,
+    provider: machine.Provider = DEFAULTS.provider,
+    gram: machine.GramChoice = DEFAULTS.gram,
+    memory: machine.Memory = None,
+    scratch: machine.ScratchFolder = DEFAULTS.scratch,
+    cache: machine.CacheFolder = DEFAULTS.cache,
     seed: opt.Seed = DEFAULTS.seed,
     data: opt.Data = None,
     test: opt.Test = None,

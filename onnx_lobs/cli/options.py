@@ -16,7 +16,6 @@ from onnx_lobs.config import (
     BUDGETS,
     EFFORTS,
     FORMATS,
-    GRAMS,
     METHOD_NAMES,
     SCORE_NAMES,
     PruneConfig,
@@ -30,7 +29,6 @@ WHAT = "What is pruned"
 _HOW = "How"
 DATA_PANEL = "Data"
 OUTPUT_PANEL = "Output"
-_MACHINE = "Machine"
 
 
 def option(panel: str, *names: str, **settings: Any) -> Any:
@@ -184,59 +182,9 @@ Damp = Annotated[
         show_default=False,
     ),
 ]
-Provider = Annotated[
-    str,
-    option(
-        _MACHINE,
-        "--provider",
-        metavar="NAME",
-        help="Where onnxruntime runs: cpu, cuda, or an execution provider's full name.",
-    ),
-]
-GramChoice = Annotated[
-    str,
-    option(
-        _MACHINE,
-        "--gram",
-        metavar="|".join(GRAMS),
-        help="What computes the Grams of --independent; auto: the graph itself but on cpu.",
-    ),
-]
 Seed = Annotated[
     int,
     option(_HOW, "--seed", metavar="N", help="Seed of every random choice: same seed, same bytes."),
-]
-Memory = Annotated[
-    str | None,
-    option(
-        _MACHINE,
-        "--memory",
-        metavar="SIZE",
-        help="Memory for activations, Grams and weights, e.g. 2GiB; what does not fit goes to "
-        "--scratch or takes another pass. Default: from what is available.",
-        show_default=False,
-    ),
-]
-ScratchFolder = Annotated[
-    str | None,
-    option(
-        _MACHINE,
-        "--scratch",
-        metavar="DIR",
-        help="Folder for what does not fit in memory; emptied at the end. Default: the system's.",
-        show_default=False,
-    ),
-]
-CacheFolder = Annotated[
-    str | None,
-    option(
-        _MACHINE,
-        "--cache",
-        metavar="DIR",
-        help="Keep Grams and solved layers here: an interrupted run goes on, and another "
-        "sparsity reuses the Grams of --independent.",
-        show_default=False,
-    ),
 ]
 Data = Annotated[
     str | None,
