@@ -8,8 +8,10 @@ samples; its error is that of the outputs on other samples.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +19,7 @@ import onnx
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.evaluation.output import output_error
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.staged import open_session
+from onnx_lobs.graph.staged import Runnable, open_session
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.layerwise import LayerTask, Outcome, relative_error, solve_quickly
 from onnx_lobs.linalg.gram import Calibration
@@ -33,6 +35,7 @@ LEAST_SAMPLES = 64  # of a trial, and as many again to score it
 MOST_SCORED = 512
 COLUMNS_PER_INPUT = 2  # of each layer in a trial, if there are so many
 REFIT_FLOPS = 1e9  # of a layer's refit that trials can afford
+KEPT_PART = 4  # of the activations' memory, for outputs that are kept
 MOST_WEIGHTS = 0.6  # share of the weights, in layers that get so many
 
 
@@ -51,7 +54,7 @@ class Trials:
     Notes
     -----
     Cost of one: two forward passes over some of the samples and their Grams, d³ per layer, and
-    two forward passes over as many others.
+    one forward pass over as many others.
     """
 
     def __init__(self, work: Workspace, samples: int, scratch: Scratch) -> None:
@@ -60,6 +63,7 @@ class Trials:
         config = dataclasses.replace(work.config, cache=None)
         self.work = dataclasses.replace(work, config=config, batches=fit, result=work.dense)
         self.refits = {layer_key(layer): _refits(work, layer) for layer in work.layers}
+        self._dense: Runnable | None = None
         self.n_run = 0
 
     def error(self, zeros: Mapping[str, int]) -> float:
@@ -85,12 +89,40 @@ class Trials:
         return solve_quickly(task, refit=self.refits[layer_key(layer)])
 
     def _score(self, model: Model) -> float:
-        dense, pruned = (
-            open_session(which, provider=self.work.provider, limit=self.work.room.weights)
-            for which in (self.work.dense, model)
-        )
-        error = output_error(dense, pruned, self.held)
+        if self._dense is None:
+            self._dense = self._open_dense()
+        error = output_error(self._dense, self._open(model), self.held)
         return 0.0 if error is None else error
+
+    def _open_dense(self) -> Runnable:
+        """Return what gives the dense network's outputs on the samples that score.
+
+        They are kept where they take little of the activations' memory, and else computed anew.
+        """
+        dense = self._open(self.work.dense)
+        kept: list[dict[str, Any]] = []
+        left = self.work.room.activations // KEPT_PART
+        for feeds in self.held:
+            kept.append(dense.run(feeds))
+            left -= sum(np.asarray(value).nbytes for value in kept[-1].values())
+            if left < 0:
+                return dense
+        return _Recorded(kept)
+
+    def _open(self, model: Model) -> Runnable:
+        return open_session(model, provider=self.work.provider, limit=self.work.room.weights)
+
+
+class _Recorded:
+    """The outputs of a network on batches that are asked for in turn, again and again."""
+
+    def __init__(self, outputs: Sequence[dict[str, Any]]) -> None:
+        self._turns = itertools.cycle(outputs)
+
+    def run(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return the outputs of the next batch, which is taken to be `feeds`."""
+        found = next(self._turns)
+        return found if outputs is None else {name: found[name] for name in outputs}
 
 
 def layer_moments(work: Workspace, scratch: Scratch) -> Iterator[tuple[Layer, Calibration]]:

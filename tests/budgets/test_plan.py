@@ -219,3 +219,14 @@ def test_curves_begin_at_nothing_rise_and_end_at_the_whole_energy() -> None:
         assert loss[0] == pytest.approx(0, abs=1e-9)
         assert (np.diff(loss) >= -1e-12).all()
         assert loss[-1] == pytest.approx(1, rel=0.02)  # of damping, which the curve has
+
+
+def test_outputs_that_are_kept_score_as_those_that_are_computed_anew() -> None:
+    kept, anew = opened(), opened()
+    anew.room = dataclasses.replace(anew.room, activations=0)
+    errors = [
+        [trials.error(work.budgets), trials.error(work.budgets)]
+        for work, trials in ((w, Trials(w, 64, Scratch(None))) for w in (kept, anew))
+    ]
+    assert errors[0] == errors[1]
+    assert errors[0][0] == errors[0][1] > 0
