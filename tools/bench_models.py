@@ -20,13 +20,16 @@ depthwise ones included, whoever left them dense.
 from __future__ import annotations
 
 import argparse
+import base64
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+import zlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +40,7 @@ import onnxruntime as ort
 import zoo
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from zoo_model import Runner, predict
 
 MNIST = Path(__file__).parents[1] / "models" / "mnist"
 LENETS = ("lenet-300-100", "lenet-5")
@@ -79,6 +83,7 @@ class Case:
     output_error: float | None = None
     seconds: float | None = None
     note: str = ""
+    hits: str = ""  # which test samples come out right, see pack()
 
     @property
     def key(self) -> str:
@@ -88,12 +93,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, its calibration and test inputs as floats, and how a session is scored."""
+    """A model, its calibration and test inputs as floats, and how to tell which come out right."""
 
     path: Path
     calibration: dict[str, NDArray[np.generic]]
     test: dict[str, NDArray[np.generic]]
-    score: partial[float]
+    hits: Callable[[Runner], NDArray[np.bool_]]
 
 
 def open_subject(name: str, folder: Path) -> Subject:
@@ -102,22 +107,35 @@ def open_subject(name: str, folder: Path) -> Subject:
         model = zoo.load(name, folder)
         names = {i.name for i in ort.InferenceSession(str(model.path)).get_inputs()}
         test = {key: value for key, value in model.test.items() if key in names}
-        return Subject(model.path, dict(model.calibration), test, partial(model.score))
+        return Subject(model.path, dict(model.calibration), test, model.hits)
     parts = []
     for part in ("calibration", "test"):
         with np.load(MNIST / f"{part}.npz") as arrays:
             parts.append({key: arrays[key] for key in arrays.files})
     images = [(p["image"] * p["image.scale"]).astype(np.float32) for p in parts]
-    score = partial(top1, images=images[1], labels=parts[1]["label"])
-    return Subject(MNIST / f"{name}.onnx", {"image": images[0]}, {"image": images[1]}, score)
+    hits = partial(top1_hits, images=images[1], labels=parts[1]["label"])
+    return Subject(MNIST / f"{name}.onnx", {"image": images[0]}, {"image": images[1]}, hits)
 
 
-def top1(
-    session: ort.InferenceSession, images: NDArray[np.float32], labels: NDArray[np.generic]
-) -> float:
-    """Return the share of images whose largest output has the label's index."""
-    outputs = session.run(None, {"image": images})[0]
-    return float((outputs.argmax(axis=1) == labels).mean())
+def top1_hits(
+    runner: Runner, images: NDArray[np.float32], labels: NDArray[np.generic]
+) -> NDArray[np.bool_]:
+    """Return whether each image's largest output has the label's index."""
+    best = predict(runner, {"image": images}, "logits", batch=500).argmax(axis=1)
+    return np.asarray(best == labels)
+
+
+def pack(hits: NDArray[np.bool_]) -> str:
+    """Return booleans as text: their number, a colon, and their bits, compressed, in base64."""
+    bits = zlib.compress(np.packbits(hits).tobytes(), 9)
+    return f"{hits.size}:{base64.b64encode(bits).decode()}"
+
+
+def unpack(text: str) -> NDArray[np.bool_]:
+    """Return what pack() was given."""
+    size, _, bits = text.partition(":")
+    packed = np.frombuffer(zlib.decompress(base64.b64decode(bits)), np.uint8)
+    return np.unpackbits(packed, count=int(size)).astype(bool)
 
 
 def lift_constants(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -199,10 +217,13 @@ def run_here(case: Case, folder: Path) -> Case:
     seconds = time.perf_counter() - started
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         onnx.save(pruned, file.name)
-        score = subject.score(ort.InferenceSession(file.name))
+        hits = subject.hits(ort.InferenceSession(file.name))
     error = output_error(onnx.load(subject.path), pruned, subject)
     zeros = share_of_zeros(pruned)
-    return Case(case.model, case.method, case.sparsity, zeros, score, error, seconds)
+    return dataclasses.replace(
+        case, zeros=zeros, score=float(hits.mean()), output_error=error, seconds=seconds,
+        hits=pack(hits),
+    )  # fmt: skip
 
 
 def run_apart(case: Case, folder: Path) -> Case:
@@ -218,13 +239,11 @@ def run_apart(case: Case, folder: Path) -> Case:
     return Case(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def dense_scores(folder: Path, names: Iterable[str]) -> dict[str, float]:
-    """Return the scores of the models as they came."""
-    found = {}
-    for name in names:
-        subject = open_subject(name, folder)
-        found[name] = subject.score(ort.InferenceSession(str(subject.path)))
-    return found
+def dense_case(name: str, folder: Path) -> Case:
+    """Return the case of a model as it came."""
+    subject = open_subject(name, folder)
+    hits = subject.hits(ort.InferenceSession(str(subject.path)))
+    return Case(name, "dense", 0.0, 0.0, float(hits.mean()), 0.0, 0.0, hits=pack(hits))
 
 
 def load_cases(path: Path) -> dict[str, Case]:
@@ -234,11 +253,10 @@ def load_cases(path: Path) -> dict[str, Case]:
     return {case["key"]: Case(**case["case"]) for case in json.loads(path.read_text())["cases"]}
 
 
-def save_cases(path: Path, cases: dict[str, Case], dense: dict[str, float]) -> None:
+def save_cases(path: Path, cases: dict[str, Case]) -> None:
     """Write all cases; the file is whole at any time."""
     text = json.dumps(
-        {"dense": dense, "cases": [{"key": k, "case": asdict(c)} for k, c in cases.items()]},
-        indent=1,
+        {"cases": [{"key": k, "case": asdict(c)} for k, c in cases.items()]}, indent=1
     )
     part = path.with_suffix(".part")
     part.write_text(text)
@@ -265,18 +283,19 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     store = arguments.out / "bench_models.json"
     cases = load_cases(store)
-    dense = dense_scores(arguments.zoo, SPARSITIES)
     wanted = [float(s) for s in arguments.sparsity.split(",") if s]
     for name in () if arguments.report else arguments.models.split(","):
+        dense = dense_case(name, arguments.zoo)
+        cases.setdefault(dense.key, dense)
         for sparsity in wanted or SPARSITIES[name]:
             for method in arguments.methods.split(","):
                 case = Case(name, method, sparsity)
                 if case.key in cases and not arguments.again:
                     continue
                 cases[case.key] = run_apart(case, arguments.zoo)
-                print(asdict(cases[case.key]), flush=True)
-                save_cases(store, cases, dense)
-    write_report(arguments.out, list(cases.values()), dense)
+                print({k: v for k, v in asdict(cases[case.key]).items() if k != "hits"}, flush=True)
+                save_cases(store, cases)
+    write_report(arguments.out, list(cases.values()))
 
 
 if __name__ == "__main__":

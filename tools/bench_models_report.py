@@ -6,19 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
+from bench_models_promises import promises
 
 if TYPE_CHECKING:
     from bench_models import Case
 
-RATIO, LEAST, MOST = 0.3, 0.04, 0.6
-"""promise: drop / onnxsim SparseGPT's drop, wherever that one is between LEAST and MOST"""
-POINT = 0.01
-RIVAL = "onnxsim-sparsegpt"
 
-
-def write_report(folder: Path, cases: Sequence[Case], dense: dict[str, float]) -> None:
+def write_report(folder: Path, cases: Sequence[Case]) -> None:
     """Write ``bench_models.md`` and ``bench_models.svg``."""
+    kept = list(promises(cases))
     lines = [
         "# Whole networks: score against sparsity",
         "",
@@ -27,9 +23,11 @@ def write_report(folder: Path, cases: Sequence[Case], dense: dict[str, float]) -
         "they differ from those asked for by more than a point.",
         "",
     ]
+    dense = {case.model: case.score for case in cases if case.method == "dense"}
+    cases = [case for case in cases if case.method != "dense"]
     for model in dict.fromkeys(case.model for case in cases):
         lines += [f"## {model}, dense {dense[model]:.4f}", "", *_table(model, cases), ""]
-    lines += ["## Promises", "", *_promises(cases, dense), ""]
+    lines += ["## Promises", "", *kept, ""]
     (folder / "bench_models.md").write_text("\n".join(lines))
     _plot(folder / "bench_models.svg", cases, dense)
 
@@ -51,57 +49,6 @@ def _cell(case: Case | None) -> str:
         return case.note
     other = f" [{case.zeros:.1%}]" if abs(case.zeros - case.sparsity) > 0.01 else ""
     return f"{case.score:.4f} / {case.output_error:.2g} / {case.seconds:.0f}{other}"
-
-
-def _promises(cases: Sequence[Case], dense: dict[str, float]) -> Iterator[str]:
-    known = {(c.model, c.method, c.sparsity): c.score for c in cases if c.score is not None}
-    worse = [
-        f"{model} {sparsity:.1%} {score:.4f} < {known[model, 'uniform', sparsity]:.4f}"
-        for (model, method, sparsity), score in known.items()
-        if method == "auto" and score < known.get((model, "uniform", sparsity), 0.0)
-    ]
-    yield f"* auto below uniform: {'; '.join(worse) or 'nowhere'}"
-    ratios = []
-    for (model, method, sparsity), score in known.items():
-        rival = known.get((model, RIVAL, sparsity))
-        if method != "auto" or rival is None or not LEAST <= dense[model] - rival <= MOST:
-            continue
-        ratio = (dense[model] - score) / (dense[model] - rival)
-        ratios.append(ratio)
-        verdict = "PASS" if ratio <= RATIO else "FAIL"
-        yield (
-            f"* {verdict} {model} {sparsity:.1%}: drop {dense[model] - score:+.4f}, {RIVAL} "
-            f"{dense[model] - rival:+.4f}: {ratio:.2f} x (promised {RATIO})"
-        )
-    if ratios:
-        yield f"* mean ratio of drops {np.mean(ratios):.3f} over {len(ratios)} cases"
-    yield from _reach(cases, dense)
-
-
-def _reach(cases: Sequence[Case], dense: dict[str, float]) -> Iterator[str]:
-    """Say how sparse each method gets within a point of the dense score."""
-    for model in dict.fromkeys(case.model for case in cases):
-        found = {}
-        for method in ("auto", "uniform", RIVAL):
-            scores = sorted(
-                (c.sparsity, c.score)
-                for c in cases
-                if c.model == model and c.method == method and c.score is not None
-            )
-            if scores:
-                found[method] = _last_above(scores, dense[model] - POINT)
-        words = ", ".join(f"{method} {reach:.1%}" for method, reach in found.items())
-        yield f"* {model}: within one point up to {words}"
-
-
-def _last_above(scores: Sequence[tuple[float, float]], least: float) -> float:
-    """Return where the score falls below `least`, on straight lines between what was measured."""
-    s0, y0 = 0.0, least + POINT
-    for s1, y1 in scores:
-        if y1 < least:
-            return s0 + (s1 - s0) * (y0 - least) / (y0 - y1)
-        s0, y0 = s1, y1
-    return s0
 
 
 def _plot(path: Path, cases: Sequence[Case], dense: dict[str, float]) -> None:

@@ -41,18 +41,18 @@ __all__ = ["NAMES", "ZooModel", "load", "prepare"]
 
 @dataclass(frozen=True)
 class Task:
-    """How a model's files are made, from (packages, shared, stem), and how it is scored."""
+    """How a model's files are made, from (packages, shared, stem), and which samples are right."""
 
     prepare: Callable[[Path, Path, Path], None]
-    score: Callable[[Arrays, Runner], float]
+    hits: Callable[[Arrays, Runner], np.ndarray]
 
 
 TASKS = {
-    "ppocr-rec": Task(zoo_lines.prepare_recogniser, zoo_lines.score_recogniser),
-    "ppocr-cls": Task(zoo_lines.prepare_classifier, zoo_lines.score_classifier),
-    "efficientnet-lite0": Task(zoo_images.prepare, zoo_images.score),
-    "minilm-l3": Task(zoo_sentences.prepare, zoo_sentences.score),
-    "magika": Task(zoo_files.prepare, zoo_files.score),
+    "ppocr-rec": Task(zoo_lines.prepare_recogniser, zoo_lines.hits_recogniser),
+    "ppocr-cls": Task(zoo_lines.prepare_classifier, zoo_lines.hits_classifier),
+    "efficientnet-lite0": Task(zoo_images.prepare, zoo_images.hits),
+    "minilm-l3": Task(zoo_sentences.prepare, zoo_sentences.hits),
+    "magika": Task(zoo_files.prepare, zoo_files.hits),
 }
 NAMES = tuple(TASKS)
 
@@ -85,7 +85,7 @@ def load(name: str, directory: str | Path) -> ZooModel:
     calibration = _read(stem.with_name(f"{name}_calibration.npz"))
     test = _read(stem.with_name(f"{name}_test.npz"))
     path = stem.with_suffix(".onnx")
-    return ZooModel(name, path, calibration, test, partial(TASKS[name].score, test))
+    return ZooModel(name, path, calibration, test, partial(TASKS[name].hits, test))
 
 
 def prepare(

@@ -122,7 +122,7 @@ def prepare(packages: Path, _shared: Path, stem: Path) -> None:
     )
 
 
-def score(test: Arrays, runner: Runner) -> float:
-    """Fraction of files whose most probable label is one of the extension's, in [0, 1]."""
+def hits(test: Arrays, runner: Runner) -> np.ndarray:
+    """Whether each file's most probable label is one of its extension's, bool."""
     best = predict(runner, {INPUT: test[INPUT]}, OUTPUT, batch=32).argmax(axis=1)
-    return float(test["accepted"][np.arange(len(best)), best].mean())
+    return np.asarray(test["accepted"][np.arange(len(best)), best])

@@ -19,7 +19,7 @@ RECOGNISER_WIDTH = 320
 CLASSIFIER_WIDTH = 192
 SHORTEST = 150  # two or three letters can be read either way up
 N_CALIBRATION = 150
-N_TEST = 200
+N_TEST = 600
 INPUT = "x"
 RECOGNISER_OUTPUT = "softmax_11.tmp_0"
 CLASSIFIER_OUTPUT = "save_infer_model/scale_0.tmp_1"
@@ -184,14 +184,14 @@ def decode(probabilities: np.ndarray, characters: np.ndarray) -> list[str]:
     return texts
 
 
-def score_recogniser(test: Arrays, runner: Runner) -> float:
-    """Fraction of lines read exactly but for spaces at the ends, in [0, 1]."""
+def hits_recogniser(test: Arrays, runner: Runner) -> np.ndarray:
+    """Whether each line is read exactly but for spaces at the ends, bool."""
     probabilities = predict(runner, {INPUT: test[INPUT]}, RECOGNISER_OUTPUT, batch=8)
     texts = np.array([text.strip(" ") for text in decode(probabilities, test["characters"])])
-    return float((texts == test["labels"]).mean())
+    return np.asarray(texts == test["labels"])
 
 
-def score_classifier(test: Arrays, runner: Runner) -> float:
-    """Fraction of lines whose orientation is found, in [0, 1]."""
+def hits_classifier(test: Arrays, runner: Runner) -> np.ndarray:
+    """Whether each line's orientation is found, bool."""
     probabilities = predict(runner, {INPUT: test[INPUT]}, CLASSIFIER_OUTPUT)
-    return float((probabilities.argmax(axis=1) == test["labels"]).mean())
+    return np.asarray(probabilities.argmax(axis=1) == test["labels"])

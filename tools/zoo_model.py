@@ -28,16 +28,21 @@ class ZooModel:
         Preprocessed samples by ONNX input name, first axis = samples.
     test : dict of str to ndarray
         Preprocessed test samples by ONNX input name, ``labels``, and what else the score needs.
-    score : callable
-        ``score(runner)`` in [0, 1], higher is better. The runner is an onnxruntime session or a
-        function from a feed (arrays by input name) to the outputs by output name.
+    hits : callable
+        ``hits(runner)``: bool, whether each test sample comes out right. The runner is an
+        onnxruntime session or a function from a feed (arrays by input name) to the outputs by
+        output name.
     """
 
     name: str
     path: Path
     calibration: dict[str, np.ndarray]
     test: dict[str, np.ndarray]
-    score: Callable[[Runner], float]
+    hits: Callable[[Runner], np.ndarray]
+
+    def score(self, runner: Runner) -> float:
+        """Return the share of test samples that come out right, in [0, 1]."""
+        return float(self.hits(runner).mean())
 
 
 def save(stem: Path, calibration: Arrays, test: Arrays) -> None:

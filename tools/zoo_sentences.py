@@ -107,8 +107,8 @@ def fit_classifier(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return weights
 
 
-def score(test: Arrays, runner: Runner) -> float:
-    """Fraction of texts whose topic the fixed classifier finds, in [0, 1]."""
+def hits(test: Arrays, runner: Runner) -> np.ndarray:
+    """Whether the fixed classifier finds each text's topic, bool."""
     classifier = test["classifier"]
     scores = embed(runner, test) @ classifier[:-1] + classifier[-1]
-    return float((scores.argmax(axis=1) == test["labels"]).mean())
+    return np.asarray(scores.argmax(axis=1) == test["labels"])

@@ -1,0 +1,147 @@
+"""Ask for at most a point of drop, and see on other samples what came of it, and at what cost.
+
+    python tools/zoo.py --out ZOO
+    python tools/bench_targets.py --zoo ZOO [--models magika,...] [--max-drop 0.01]
+
+For every model ``onnx_lobs.prune(..., max_drop=...)`` searches on every second test sample, with a
+score from a script, as ``--score FILE.py:FUNCTION`` reads it; the network that it returns is scored
+on the other samples, which it never saw. Then one plain run at the sparsity found is timed. Results
+go to ``OUT/bench_targets.json`` and ``OUT/bench_targets.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from bench_models import SPARSITIES, Subject, open_subject
+from numpy.typing import NDArray
+
+import onnx_lobs
+
+SCRIPT = """
+import sys
+from functools import cache
+from pathlib import Path
+
+sys.path.insert(0, {tools!r})
+from bench_models import open_subject
+
+@cache
+def subject():
+    return open_subject({name!r}, Path({zoo!r}))
+
+def score(run):
+    return subject().hits(run)[::2].astype(float)
+"""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search came to, in the units of the score; drops with their standard errors."""
+
+    model: str
+    limit: float
+    sparsity: float
+    is_met: bool
+    runs: int
+    drop: float
+    held_drop: float
+    held_error: float
+    held_samples: int
+    seconds: float
+    one_run: float
+
+    @property
+    def verdict(self) -> str:
+        """Whether both promises are kept: the drop on other samples, and the time."""
+        if self.held_drop > self.limit:
+            within = self.held_drop - self.held_error <= self.limit
+            return "within a standard error" if within else "FAIL"
+        return "PASS" if self.seconds <= 6 * self.one_run else "FAIL"
+
+
+def search(name: str, folder: Path, limit: float) -> Search:
+    """Search on one half of the test samples, score on the other, time one plain run."""
+    subject = open_subject(name, folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        script = Path(scratch) / "score.py"
+        tools = str(Path(__file__).parent.resolve())
+        script.write_text(SCRIPT.format(tools=tools, name=name, zoo=str(folder.resolve())))
+        started = time.perf_counter()
+        found = onnx_lobs.prune(
+            subject.path, subject.calibration, max_drop=limit, score=f"{script}:score"
+        )
+        seconds = time.perf_counter() - started
+        target = found.report.target
+        score = found.report.output.score
+        assert target is not None
+        assert score is not None
+        started = time.perf_counter()
+        onnx_lobs.prune(
+            subject.path, subject.calibration, sparsity=target.sparsity, score=f"{script}:score"
+        )
+        one_run = time.perf_counter() - started
+    lost = held_hits(subject, subject.path.read_bytes())
+    lost -= held_hits(subject, found.model.SerializeToString())
+    return Search(
+        name, limit, target.sparsity, target.is_met, len(target.runs), score.drop,
+        float(lost.mean()), float(lost.std(ddof=1) / np.sqrt(lost.size)), lost.size,
+        seconds, one_run,
+    )  # fmt: skip
+
+
+def held_hits(subject: Subject, model: bytes) -> NDArray[np.float64]:
+    """Return 1.0 for each sample that the search never saw and that the model gets right."""
+    return subject.hits(ort.InferenceSession(model))[1::2].astype(np.float64)
+
+
+def write(folder: Path, found: Sequence[Search]) -> None:
+    """Write the table."""
+    lines = [
+        "# The sparsest network with at most a point of drop",
+        "",
+        "Made by `tools/bench_targets.py`; see its head. Drops in points of the score.",
+        "",
+        "| model | zeros found | runs | drop on the samples searched on | drop on others "
+        "| seconds | one plain run | ratio | |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for each in found:
+        held = f"{100 * each.held_drop:+.2f} ± {100 * each.held_error:.2f}"
+        lines.append(
+            f"| {each.model} | {each.sparsity:.1%} | {each.runs} | {100 * each.drop:+.2f} "
+            f"| {held} (of {each.held_samples}) | {each.seconds:.0f} | {each.one_run:.0f} "
+            f"| {each.seconds / each.one_run:.1f} | {each.verdict} |"
+        )
+    (folder / "bench_targets.md").write_text("\n".join([*lines, ""]))
+
+
+def main() -> None:
+    """Search for every model that is named, and write the results of all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--zoo", type=Path, required=True, help="folder made by tools/zoo.py")
+    parser.add_argument("--models", default=",".join(SPARSITIES), help="names, comma separated")
+    parser.add_argument("--max-drop", type=float, default=0.01)
+    parser.add_argument("--out", type=Path, default=Path("tools/results"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    store = arguments.out / "bench_targets.json"
+    known = json.loads(store.read_text()) if store.exists() else []
+    found = {each["model"]: Search(**each) for each in known}
+    for name in arguments.models.split(","):
+        found[name] = search(name, arguments.zoo, arguments.max_drop)
+        print(asdict(found[name]), found[name].verdict, flush=True)
+        store.write_text(json.dumps([asdict(each) for each in found.values()], indent=1))
+    write(arguments.out, list(found.values()))
+
+
+if __name__ == "__main__":
+    main()
