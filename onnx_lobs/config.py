@@ -57,6 +57,9 @@ class PruneConfig:
     layer_sparsity
         ``{pattern: sparsity}``: layers whose name matches get this sparsity instead; the
         last match wins. Patterns as in `include`.
+    layer_min, layer_max
+        ``{pattern: sparsity}``: between which the sparsity of such layers has to be, where it is
+        not given by `layer_sparsity`; the last match wins.
     pattern
         ``unstructured``; ``N:M``: N of M consecutive input channels are kept at each kernel
         tap; ``RxC``: blocks of R consecutive outputs times C consecutive inputs.
@@ -145,6 +148,8 @@ class PruneConfig:
     max_output_error: float | None = None
     max_bytes: int | None = None
     layer_sparsity: Mapping[str, float] = field(default_factory=dict)
+    layer_min: Mapping[str, float] = field(default_factory=dict)
+    layer_max: Mapping[str, float] = field(default_factory=dict)
     pattern: str = "unstructured"
     method: str = "joint"
     effort: str = "default"
@@ -175,8 +180,9 @@ class PruneConfig:
     def __post_init__(self) -> None:
         if self.sparsity is not None:
             check_sparsity("sparsity", self.sparsity)
-        for pattern, value in self.layer_sparsity.items():
-            check_sparsity(f"layer sparsity of {pattern!r}", value)
+        for name in ("layer_sparsity", "layer_min", "layer_max"):
+            for pattern, value in getattr(self, name).items():
+                check_sparsity(f"{name.replace('_', ' ')} of {pattern!r}", value)
         _check_choice("method", self.method, METHOD_NAMES)
         _check_choice("effort", self.effort, EFFORTS)
         _check_choice("allocation", self.allocation, ALLOCATIONS)
@@ -201,6 +207,11 @@ class PruneConfig:
             _check_at_least("max_bytes", self.max_bytes, 1)
         if self.damp is not None and not (math.isfinite(self.damp) and self.damp >= 0):
             raise ConfigError(f"damp is {self.damp}; it must be a finite number >= 0, e.g. 1e-3")
+
+
+def has_target(config: PruneConfig) -> bool:
+    """Whether the options name a target in place of a sparsity."""
+    return any(x is not None for x in (config.max_drop, config.max_output_error, config.max_bytes))
 
 
 def parse_bytes(text: str) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from onnx_lobs.budgets.slots import wanted_sparsity
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.encode import encode_sparse
 from onnx_lobs.errors import ModelError
@@ -21,7 +22,7 @@ from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.sizes import Sizes, file_sizes
 from onnx_lobs.graph.staged import Runnable, open_session
 from onnx_lobs.pattern import parse_pattern
-from onnx_lobs.workspace import Workspace, wanted_sparsity
+from onnx_lobs.workspace import Workspace
 
 PROVENANCE = "onnx_lobs"
 # The written graph fuses differently from the execution copy (Constant nodes, biases), so sums

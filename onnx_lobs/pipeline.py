@@ -13,9 +13,9 @@ from typing import Any
 import onnx
 
 from onnx_lobs.budgets.plan import Planner
-from onnx_lobs.budgets.targets import Run, check_target, has_target, search
+from onnx_lobs.budgets.targets import Run, check_target, search
 from onnx_lobs.calibration.groups import Group
-from onnx_lobs.config import PruneConfig
+from onnx_lobs.config import PruneConfig, has_target
 from onnx_lobs.correction.correct import Networks, correct
 from onnx_lobs.deliver import sparse_names, stamp, write_model
 from onnx_lobs.encode import encoded_bytes

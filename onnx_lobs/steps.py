@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnx_lobs.budgets.slots import layer_key
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.layerwise import (
@@ -22,7 +23,7 @@ from onnx_lobs.linalg.gram import Calibration
 from onnx_lobs.report.record import LayerRecord
 from onnx_lobs.rewrite import round_weight, write_bias, write_weight
 from onnx_lobs.solvers.room import least_memory
-from onnx_lobs.workspace import Workspace, layer_key
+from onnx_lobs.workspace import Workspace
 
 LEAST_SOLVER = 1 << 28  # bytes that a layer's solver gets in any case
 

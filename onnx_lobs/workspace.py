@@ -11,30 +11,30 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnx_lobs.allocation.rules import RULES, Slot, allocate, default_rule
+from onnx_lobs.allocation.choice import protects_by_measurement
+from onnx_lobs.budgets.slots import first_budgets
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.data.files import find_beside
 from onnx_lobs.data.reader import Batches, InputSpec, input_specs, open_data
 from onnx_lobs.data.synthetic import synthetic_batches
-from onnx_lobs.errors import ConfigError, LobsError
+from onnx_lobs.errors import LobsError
 from onnx_lobs.graph.external import copy_data, external_bytes
 from onnx_lobs.graph.load import PROTOBUF_LIMIT, LoadedModel, load_model
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.session import find_provider
 from onnx_lobs.graph.tensors import is_external, raw_size
-from onnx_lobs.layers.find import Selection, find_layers, matcher
+from onnx_lobs.layers.find import Selection, find_layers
 from onnx_lobs.layers.layer import Layer, Skip
 from onnx_lobs.memory.scratch import Scratch, writing
 from onnx_lobs.memory.shares import Room, share_out
-from onnx_lobs.pattern import NM, Pattern, parse_pattern
+from onnx_lobs.pattern import Pattern, parse_pattern
 from onnx_lobs.report.record import SkipRecord
 from onnx_lobs.rewrite import add_biases
 from onnx_lobs.scoring import Scoring, open_scoring
 
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
 SYNTHETIC_SAMPLES = 64
-DEFAULT_SPARSITY = 0.5
 
 
 class NothingToPruneError(LobsError):
@@ -97,7 +97,8 @@ def open_workspace(
     room = share_out(config.memory)
     is_large = external_bytes(loaded.proto) > room.weights
     executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
-    layers, skips = find_layers(Model(executable, loaded.folder), selection(config))
+    index = Model(executable, loaded.folder)
+    layers, skips = find_layers(index, selection(config, index.weight_bytes <= room.weights))
     if not layers:
         raise NothingToPruneError(
             f"nothing to prune: {len(skips)} nodes with weights were skipped; "
@@ -119,7 +120,7 @@ def open_workspace(
         layers=_real_dtypes(layers, result),
         skips=[skip_record(skip) for skip in skips],
         pattern=pattern,
-        budgets=_first_budgets(layers, config, pattern),
+        budgets=first_budgets(layers, config, pattern),
         batches=batches,
         scoring=scoring,
         provider=provider,
@@ -140,7 +141,7 @@ def renewed(work: Workspace, sparsity: float) -> Workspace:
         config=config,
         pruned=pruned,
         result=result,
-        budgets=_first_budgets(work.layers, config, work.pattern),
+        budgets=first_budgets(work.layers, config, work.pattern),
         skips=list(work.skips),
         warnings=list(work.warnings),
     )
@@ -176,9 +177,18 @@ def _copy_data(
     return target
 
 
-def selection(config: PruneConfig) -> Selection:
-    """Return the part of the options that chooses layers."""
-    return Selection(config.include, config.exclude, config.op_types, config.min_weights)
+def selection(config: PruneConfig, can_measure: bool = True) -> Selection:
+    """Return the part of the options that chooses layers.
+
+    Parameters
+    ----------
+    can_measure
+        Whether the model fits what measuring its layers takes.
+    """
+    measured = can_measure and protects_by_measurement(config, parse_pattern(config.pattern))
+    return Selection(
+        config.include, config.exclude, config.op_types, config.min_weights, depthwise=measured
+    )
 
 
 def skip_record(skip: Skip) -> SkipRecord:
@@ -249,74 +259,3 @@ def _real_dtypes(layers: Sequence[Layer], real: Model) -> tuple[Layer, ...]:
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
         result.append(replace(layer, dtype=dtype))
     return tuple(result)
-
-
-def wanted_sparsity(config: PruneConfig, pattern: Pattern) -> float:
-    """Return the fraction of zeros asked for: N:M has its own, else 0.5 is the default.
-
-    Raises
-    ------
-    ConfigError
-        When a sparsity is given that the N:M pattern does not have.
-    """
-    if not isinstance(pattern, NM):
-        return DEFAULT_SPARSITY if config.sparsity is None else config.sparsity
-    own = 1 - pattern.keep / pattern.of
-    if config.layer_sparsity or (config.sparsity is not None and config.sparsity != own):
-        raise ConfigError(
-            f"pattern {pattern} has {own:g} zeros in every layer; leave out --sparsity and "
-            "--layer-sparsity, or choose another pattern"
-        )
-    return own
-
-
-def make_slots(layers: Sequence[Layer], config: PruneConfig) -> list[Slot]:
-    """Return the layers as the allocation sees them.
-
-    Raises
-    ------
-    ConfigError
-        When a pattern of ``layer_sparsity`` matches no layer.
-    """
-    fixed: dict[str, float] = {}
-    for wanted, value in config.layer_sparsity.items():
-        test = matcher(wanted)
-        hit = [layer for layer in layers if any(test(name) for name in layer.names)]
-        if not hit:
-            names = ", ".join(layer.name for layer in layers[:5])
-            raise ConfigError(
-                f"layer sparsity {wanted!r} matches no layer that is pruned; there are: {names} ..."
-            )
-        fixed |= {layer_key(layer): value for layer in hit}
-    slots = []
-    for layer in layers:
-        geometry = layer.uses[0].unfold
-        layout = layer.layout
-        slots.append(
-            Slot(
-                (layout.groups, layout.rows, layout.columns),
-                layer.taps,
-                () if geometry is None else geometry.kernel,
-                fixed.get(layer_key(layer)),
-            )
-        )
-    return slots
-
-
-def _first_budgets(
-    layers: Sequence[Layer], config: PruneConfig, pattern: Pattern
-) -> dict[str, int]:
-    """Return the zeros of each layer by its key, by a rule; what is measured comes later."""
-    sparsity = wanted_sparsity(config, pattern)
-    rule = config.allocation if config.allocation in RULES else default_rule(sparsity)
-    return by_key(layers, allocate(make_slots(layers, config), sparsity, rule, pattern))
-
-
-def by_key(layers: Sequence[Layer], zeros: Sequence[int]) -> dict[str, int]:
-    """Return numbers of zeros by the key of their layer."""
-    return {layer_key(layer): n for layer, n in zip(layers, zeros, strict=True)}
-
-
-def layer_key(layer: Layer) -> str:
-    """Return what identifies a layer within its model."""
-    return f"{layer.scope}:{layer.weight}"

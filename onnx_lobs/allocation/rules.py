@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnx_lobs.allocation.share import rescale
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.pattern import Pattern, Unstructured
 
@@ -31,6 +32,8 @@ class Slot:
         Kernel sizes, empty for matrices.
     fixed
         Sparsity that the user gave this layer, or None.
+    least, most
+        Sparsities between which that of this layer has to be, if it is not fixed.
     unit
         What one weight costs in the unit of the budget: 1, bytes, or multiplications per sample.
     """
@@ -39,6 +42,8 @@ class Slot:
     taps: int = 1
     kernel: tuple[int, ...] = ()
     fixed: float | None = None
+    least: float = 0.0
+    most: float = 1.0
     unit: float = 1.0
 
     @property
@@ -68,7 +73,7 @@ def allocate(
     rule
         ``uniform``: the same sparsity everywhere. ``erk`` (Erdős-Rényi-Kernel: Mocanu et al.
         2018, Evci et al. 2020): density proportional to the sum over the product of the
-        weight's dimensions, at most 1, so that small layers stay denser.
+        weight's dimensions, so that small layers stay denser. Either within the layers' limits.
     pattern
         Where zeros may stand.
 
@@ -79,14 +84,53 @@ def allocate(
     """
     free = [i for i, slot in enumerate(slots) if slot.fixed is None]
     wanted = np.array([slot.size * (slot.fixed or 0.0) for slot in slots])
-    sizes = np.array([slots[i].size for i in free], dtype=np.float64)
-    if rule == "uniform":
-        wanted[free] = sparsity * sizes
-    elif rule == "erk":
-        wanted[free] = sizes * (1 - _erk_density([slots[i] for i in free], sparsity))
-    else:
+    if rule not in RULES:
         raise ConfigError(f"allocation {rule!r} is unknown; choose uniform or erk")
+    sizes = np.array([slots[i].size for i in free], dtype=np.float64)
+    density = [1.0 if rule == "uniform" else _erk_score(slots[i]) for i in free]
+    wanted[free] = sizes - keep([slots[i] for i in free], sizes * density, sparsity)
     return to_counts(slots, wanted, pattern)
+
+
+def keep(slots: Sequence[Slot], kept: Array, sparsity: float) -> Array:
+    """Return weights kept per layer, proportional to `kept` within the layers' limits.
+
+    They cost the fraction 1 - `sparsity` of what all weights do, as far as the limits allow.
+    """
+    sizes = np.array([slot.size for slot in slots], dtype=np.float64)
+    units = np.array([slot.unit for slot in slots])
+    low = sizes * [1 - slot.most for slot in slots]
+    high = sizes * [1 - slot.least for slot in slots]
+    return rescale(kept, low, high, units, (1 - sparsity) * float(sizes @ units))
+
+
+def check_limits(slots: Sequence[Slot], sparsity: float) -> None:
+    """Raise ConfigError when the layers' limits do not allow the sparsity of the run.
+
+    Parameters
+    ----------
+    slots
+        The layers; those with a sparsity of their own do not count.
+    sparsity
+        Fraction of the cost of the others that is to be saved.
+    """
+    least, most = limits(slots)
+    if not least <= sparsity <= most:
+        raise ConfigError(
+            f"the limits of the layers allow a sparsity from {least:.4g} to {most:.4g}, and "
+            f"{sparsity:g} is asked for; change --layer-min or --layer-max, or the sparsity"
+        )
+
+
+def limits(slots: Sequence[Slot]) -> tuple[float, float]:
+    """Return the least and the largest fraction of the cost that the layers' limits can save."""
+    free = [slot for slot in slots if slot.fixed is None]
+    total = sum(slot.size * slot.unit for slot in free)
+    if total == 0:
+        return 0.0, 1.0
+    least = sum(slot.size * slot.unit * slot.least for slot in free) / total
+    most = sum(slot.size * slot.unit * slot.most for slot in free) / total
+    return least, most
 
 
 def to_counts(slots: Sequence[Slot], wanted: Array, pattern: Pattern) -> tuple[int, ...]:
@@ -103,23 +147,6 @@ def to_counts(slots: Sequence[Slot], wanted: Array, pattern: Pattern) -> tuple[i
         pattern.closest(slot.shape, float(w) / max(slot.size, 1), slot.taps)
         for slot, w in zip(slots, wanted, strict=True)
     )
-
-
-def _erk_density(slots: Sequence[Slot], sparsity: float) -> Array:
-    """Return densities that sum to the budget, none above 1."""
-    sizes = np.array([slot.size * slot.unit for slot in slots], dtype=np.float64)
-    raw = np.array([_erk_score(slot) for slot in slots])
-    full = np.zeros(len(slots), dtype=bool)
-    budget = (1 - sparsity) * sizes.sum()
-    while True:
-        left = budget - sizes[full].sum()
-        share = float((raw * sizes)[~full].sum())
-        factor = left / share if share else 0.0
-        over = ~full & (raw * factor > 1)
-        if not over.any():
-            density: Array = np.where(full, 1.0, raw * factor)
-            return density
-        full |= over
 
 
 def _erk_score(slot: Slot) -> float:

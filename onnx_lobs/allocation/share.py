@@ -62,29 +62,37 @@ def share(losses: Sequence[Loss], saving: float) -> Array:
     return zeros.astype(np.float64)
 
 
-def rescale(kept: Array, sizes: Array, units: Array, left: float) -> Array:
-    """Return weights kept per layer, proportional to `kept`, that cost `left` together.
+def rescale(kept: Array, low: Array, high: Array, units: Array, left: float) -> Array:
+    """Return weights kept per layer, proportional to `kept` within limits, that cost `left`.
 
     Parameters
     ----------
     kept
-        (layers,) > 0 for at least one layer. Not modified.
-    sizes
-        (layers,): a layer keeps no more than that, and the others then more.
+        (layers,) >= 0. Not modified.
+    low, high
+        (layers,) 0 <= low <= high: a layer keeps no fewer and no more; the others share the rest.
     units
-        (layers,) cost of one weight.
+        (layers,) cost of one weight, > 0.
     left
-        What the kept weights cost; at most ``sizes @ units``.
+        What the kept weights cost together: between ``low @ units`` and ``high @ units``, else
+        the nearer of these.
+
+    Notes
+    -----
+    The cost of ``clip(t kept, low, high)`` grows with t along straight lines, between the t at
+    which a layer meets one of its limits. Cost: layers².
     """
-    full = np.zeros(len(kept), dtype=bool)
-    while True:
-        rest = left - float(sizes[full] @ units[full])
-        share = float(kept[~full] @ units[~full])
-        factor = max(rest, 0.0) / share if share > 0 else 0.0
-        over = ~full & (kept * factor > sizes)
-        if not over.any():
-            return np.where(full, sizes, kept * factor)
-        full |= over
+    moves = kept > 0
+    if not moves.any():
+        return np.array(low)
+    corners = np.concatenate([[0.0], low[moves] / kept[moves], high[moves] / kept[moves]])
+    corners.sort()
+    costs = np.clip(corners[:, None] * kept, low, high) @ units
+    at = int(np.clip(np.searchsorted(costs, left), 1, corners.size - 1))
+    rise = costs[at] - costs[at - 1]
+    part = np.clip((left - costs[at - 1]) / rise, 0.0, 1.0) if rise > 0 else 1.0
+    factor = corners[at - 1] + part * (corners[at] - corners[at - 1])
+    return np.asarray(np.clip(factor * kept, low, high))
 
 
 def _lower_hull(x: Array, y: Array) -> tuple[Array, Array]:

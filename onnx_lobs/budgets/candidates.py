@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_lobs.allocation.rules import RULES, Slot, allocate, to_counts
-from onnx_lobs.allocation.share import Loss, rescale, share
+from onnx_lobs.allocation.rules import RULES, Slot, allocate, keep, to_counts
+from onnx_lobs.allocation.share import Loss, share
 from onnx_lobs.budgets.measure import SHARES, Measured
+from onnx_lobs.budgets.slots import by_key, layer_key, wanted_sparsity
 from onnx_lobs.layers.layer import Layer
-from onnx_lobs.workspace import Workspace, by_key, layer_key, wanted_sparsity
+from onnx_lobs.workspace import Workspace
 
 Array = NDArray[np.float64]
 
@@ -65,18 +66,22 @@ def _mixture(
     """Return the zeros with the least sum of ``weight * error ** power``."""
     slots = measured.slots
     free = [i for i, slot in enumerate(slots) if slot.fixed is None]
-    losses = [
-        Loss(
-            SHARES * slots[i].size,
-            np.exp(log_weight[i]) * measured.losses[i] ** power,
-            slots[i].unit,
-        )
-        for i in free
-    ]
-    total = sum(slots[i].size * slots[i].unit for i in free)
+    losses = [_loss(slots[i], np.exp(log_weight[i]) * measured.losses[i] ** power) for i in free]
+    saving = sum(slots[i].size * slots[i].unit for i in free)
+    saving *= wanted_sparsity(work.config, work.pattern)
+    at_least = np.array([slots[i].size * slots[i].least for i in free])
+    saving -= float(at_least @ [slots[i].unit for i in free])
     wanted = np.array([slot.size * (slot.fixed or 0.0) for slot in slots])
-    wanted[free] = share(losses, wanted_sparsity(work.config, work.pattern) * total)
+    wanted[free] = at_least + share(losses, max(saving, 0.0))
     return by_key(work.layers, to_counts(slots, wanted, work.pattern))
+
+
+def _loss(slot: Slot, values: Array) -> Loss:
+    """Return the loss of the zeros beyond the least that the layer has to have, to the most."""
+    inside = SHARES[(slot.least < SHARES) & (slot.most > SHARES)]
+    shares = np.unique(np.concatenate([[slot.least], inside, [slot.most]]))
+    losses = np.interp(shares, SHARES, values)
+    return Loss((shares - slot.least) * slot.size, losses, slot.unit)
 
 
 def moved(
@@ -86,14 +91,13 @@ def moved(
     slots = measured.slots
     free = [i for i, slot in enumerate(slots) if slot.fixed is None]
     sizes = np.array([slots[i].size for i in free], dtype=np.float64)
-    units = np.array([slots[i].unit for i in free])
     now = np.array([zeros[layer_key(layer)] for layer in work.layers], dtype=np.float64)
     count = max(1, round(CHANGED * len(free)))
     factor = np.ones(len(free))
     factor[rng.choice(len(free), size=count, replace=False)] = np.exp(
         SPREAD * rng.standard_normal(count)
     )
-    left = (1 - wanted_sparsity(work.config, work.pattern)) * float(sizes @ units)
-    kept = rescale(np.maximum(sizes - now[free], 1.0) * factor, sizes, units, left)
-    now[free] = sizes - kept
+    wanted = np.maximum(sizes - now[free], 1.0) * factor
+    sparsity = wanted_sparsity(work.config, work.pattern)
+    now[free] = sizes - keep([slots[i] for i in free], wanted, sparsity)
     return by_key(work.layers, to_counts(slots, now, work.pattern))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.allocation.rules import Slot
+from onnx_lobs.budgets.slots import layer_key, wanted_sparsity
 from onnx_lobs.budgets.trials import Trials, layer_moments
 from onnx_lobs.calibration.groups import make_groups
 from onnx_lobs.calibration.independent import columns_per_sample
@@ -18,7 +19,7 @@ from onnx_lobs.layerwise import loss_curve
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.phases import Progress
 from onnx_lobs.steps import make_task
-from onnx_lobs.workspace import Workspace, layer_key, wanted_sparsity
+from onnx_lobs.workspace import Workspace
 
 Array = NDArray[np.float64]
 

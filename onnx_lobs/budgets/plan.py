@@ -15,6 +15,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from onnx_lobs.allocation.choice import is_measured
 from onnx_lobs.allocation.rules import RULES, Slot
 from onnx_lobs.budgets.candidates import (
     GLOBAL,
@@ -26,14 +27,14 @@ from onnx_lobs.budgets.candidates import (
     with_unit,
 )
 from onnx_lobs.budgets.measure import Measured, by_layer, columns_of, measure
+from onnx_lobs.budgets.slots import make_slots
 from onnx_lobs.budgets.trials import Trials, samples_needed
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.pattern import NM
 from onnx_lobs.phases import Progress
 from onnx_lobs.report.record import AllocationRecord
 from onnx_lobs.schedule import is_staged
-from onnx_lobs.solvers import METHODS
-from onnx_lobs.workspace import Workspace, make_slots
+from onnx_lobs.workspace import Workspace
 
 Array = NDArray[np.float64]
 
@@ -62,8 +63,8 @@ class Planner:
         self.work, self.scratch, self.progress = work, scratch, progress
         config = work.config
         free = sum(slot.fixed is None for slot in make_slots(work.layers, config))
-        asks = config.allocation not in RULES or config.budget != "weights"
-        asks &= config.allocation != "auto" or METHODS[config.method].wants_sequential
+        by_cost = config.allocation in RULES and config.budget != "weights"
+        asks = is_measured(config, work.pattern) or by_cost
         self.has_choice = asks and free >= 2 and not isinstance(work.pattern, NM)
         if self.has_choice and is_staged(work):
             work.warnings.append(_too_large(work))

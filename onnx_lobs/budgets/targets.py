@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from onnx_lobs.allocation.rules import limits
+from onnx_lobs.budgets.slots import make_slots
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.pattern import NM
@@ -29,7 +31,7 @@ LEAST = 0.05  # sparsity below which pruning is not worth its name
 RUNS = 7
 BYTE_RUNS = 4
 CLOSE = 0.01  # of the limit in bytes: closer is not looked for
-MOST = 0.999  # sparsity at which the search for fewer bytes ends
+MOST = 0.999  # sparsity beyond which nothing is looked for
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,11 @@ def search(work: Workspace, run: Callable[[Workspace], Run]) -> tuple[Run, Targe
         made.append((sparsity, run(renewed(work, sparsity))))
         return _is_met(work.config, made[-1][1])
 
+    most = min(limits(make_slots(work.layers, work.config))[1], MOST)
     if work.config.max_bytes is None:
-        find_sparsest(meets)
+        find_sparsest(meets, most=most)
     else:
-        _find_smallest(work.config.max_bytes, meets, made)
+        _find_smallest(work.config.max_bytes, meets, made, most)
     best = min(made, key=lambda pair: _rank(work.config, *pair))
     record = TargetRecord(
         limits=_limits(work.config),
@@ -82,20 +85,20 @@ def search(work: Workspace, run: Callable[[Workspace], Run]) -> tuple[Run, Targe
 
 
 def _find_smallest(
-    limit: int, meets: Callable[[float], bool], made: list[tuple[float, Run]]
+    limit: int, meets: Callable[[float], bool], made: list[tuple[float, Run]], most: float
 ) -> None:
     """Approach a size in bytes from the sizes of the last two runs."""
-    wanted = FIRST
+    wanted = min(FIRST, most)
     for _ in range(BYTE_RUNS):
         meets(wanted)
         size = made[-1][1].size
         assert size is not None
-        if (1 - CLOSE) * limit <= size <= limit or wanted == MOST:
+        if (1 - CLOSE) * limit <= size <= limit or wanted == most:
             return
         weights = sum(record.weights for record in made[-1][1].records)
         slope = -_slope(made) if len(made) > 1 else 6.0 * weights  # value and index of a weight
         aim = limit * (1 - CLOSE / 2)
-        wanted = min(max(wanted + (size - aim) / slope, 0.0), MOST)
+        wanted = min(max(wanted + (size - aim) / slope, 0.0), most)
 
 
 def _slope(made: list[tuple[float, Run]]) -> float:
@@ -141,7 +144,9 @@ def _rank(config: PruneConfig, sparsity: float, run: Run) -> tuple[float, ...]:
     return (1.0, over)
 
 
-def find_sparsest(meets: Callable[[float], bool], runs: int = RUNS) -> float | None:
+def find_sparsest(
+    meets: Callable[[float], bool], runs: int = RUNS, most: float = MOST
+) -> float | None:
     """Return the largest sparsity tried that meets a target, or None.
 
     Parameters
@@ -151,6 +156,8 @@ def find_sparsest(meets: Callable[[float], bool], runs: int = RUNS) -> float | N
         times, never twice with one value.
     runs
         At least 1.
+    most
+        Largest sparsity that is possible.
 
     Notes
     -----
@@ -164,15 +171,17 @@ def find_sparsest(meets: Callable[[float], bool], runs: int = RUNS) -> float | N
     """
     sparsest: float | None = None
     low, high = 0.0, 1.0  # met, as far as is known, and missed
-    wanted = FIRST
+    wanted = min(FIRST, most)
     for _ in range(runs):
         if meets(wanted):
             sparsest = low = wanted
+            if wanted == most:
+                break
         else:
             high = wanted
         if high < LEAST:
             break
-        wanted = _between(low, high)
+        wanted = min(_between(low, high), most)
     return sparsest
 
 
@@ -213,8 +222,3 @@ def check_target(work: Workspace) -> None:
             "a target is searched for with several copies of the model in memory, which its "
             "external data exceed; give a --sparsity"
         )
-
-
-def has_target(config: PruneConfig) -> bool:
-    """Whether the options name a target in place of a sparsity."""
-    return any(x is not None for x in (config.max_drop, config.max_output_error, config.max_bytes))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnx_lobs.budgets.slots import layer_key, wanted_sparsity
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.evaluation.output import output_error
 from onnx_lobs.graph.model import Model
@@ -29,7 +30,7 @@ from onnx_lobs.resume.state import Resume
 from onnx_lobs.rewrite import round_weight, write_bias, write_weight
 from onnx_lobs.schedule import calibrations, is_sequential, is_staged
 from onnx_lobs.steps import make_task
-from onnx_lobs.workspace import Workspace, layer_key, wanted_sparsity
+from onnx_lobs.workspace import Workspace
 
 LEAST_SAMPLES = 64  # of a trial, and as many again to score it
 MOST_SCORED = 512

@@ -121,6 +121,8 @@ def prune(
     max_output_error: targets.MaxOutputError = DEFAULTS.max_output_error,
     max_bytes: targets.MaxBytes = None,
     layer_sparsity: opt.LayerSparsity = opt.NO_TEXTS,
+    layer_min: opt.LayerMin = opt.NO_TEXTS,
+    layer_max: opt.LayerMax = opt.NO_TEXTS,
     allocation: opt.Allocation = DEFAULTS.allocation,
     budget: opt.Budget = DEFAULTS.budget,
     include: opt.Include = opt.NO_TEXTS,

@@ -82,6 +82,25 @@ LayerSparsity = Annotated[
         help="Sparsity of the layers that match, e.g. '*fc*=0.7'. Repeatable; the last match wins.",
     ),
 ]
+LayerMin = Annotated[
+    list[str],
+    option(
+        WHAT,
+        "--layer-min",
+        metavar="GLOB=FRACTION",
+        help="Least sparsity of the layers that match, however the zeros are shared. Repeatable; "
+        "the last match wins, and --layer-sparsity over it.",
+    ),
+]
+LayerMax = Annotated[
+    list[str],
+    option(
+        WHAT,
+        "--layer-max",
+        metavar="GLOB=FRACTION",
+        help="Largest sparsity of the layers that match. As --layer-min.",
+    ),
+]
 Allocation = Annotated[
     str,
     option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from onnx_lobs.config import PruneConfig, parse_bytes
@@ -27,7 +28,9 @@ def to_config(options: Mapping[str, Any]) -> PruneConfig:
     """
     given = {f.name: options[f.name] for f in fields(PruneConfig) if f.name in options}
     parsers: dict[str, Callable[[Any], object]] = {
-        "layer_sparsity": _parse_layer_sparsity,
+        "layer_sparsity": partial(_parse_layers, "layer sparsity"),
+        "layer_min": partial(_parse_layers, "layer min"),
+        "layer_max": partial(_parse_layers, "layer max"),
         "input_shapes": _parse_input_shapes,
         "include": tuple,
         "exclude": tuple,
@@ -58,23 +61,23 @@ def _parse_positions(text: str) -> int | None:
     return int(text)
 
 
-def _parse_layer_sparsity(texts: Sequence[str]) -> dict[str, float]:
+def _parse_layers(what: str, texts: Sequence[str]) -> dict[str, float]:
     result: dict[str, float] = {}
     for text in texts:
         glob, _, fraction = text.rpartition("=")
         try:
             value = float(fraction)
         except ValueError as error:
-            raise _not_understood(text) from error
+            raise _not_understood(what, text) from error
         if not glob:
-            raise _not_understood(text)
+            raise _not_understood(what, text)
         result.pop(glob, None)  # a glob given again moves to the end: the last match wins
         result[glob] = value
     return result
 
 
-def _not_understood(text: str) -> ConfigError:
-    return ConfigError(f"layer sparsity {text!r} is not understood; write GLOB=0.7")
+def _not_understood(what: str, text: str) -> ConfigError:
+    return ConfigError(f"{what} {text!r} is not understood; write GLOB=0.7")
 
 
 def _parse_input_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:

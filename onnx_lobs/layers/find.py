@@ -28,6 +28,7 @@ class Selection:
     exclude: tuple[str, ...] = ()
     op_types: tuple[str, ...] = tuple(READERS)
     min_weights: int = 0
+    depthwise: bool = False
 
 
 def find_layers(
@@ -195,8 +196,8 @@ def _refusal(
         return None if named else "not included by name"
     if layer.op not in selection.op_types:
         return f"{layer.op} is not among the operators asked for"
-    if layer.layout.groups > 1 and layer.op != "MatMul" and layer.layout.columns == layer.taps:
-        return "depthwise: left dense unless included by name"
+    if layer.is_depthwise and not selection.depthwise:
+        return "depthwise: left dense unless zeros are measured or it is included"
     if layer.size < selection.min_weights:
         return f"{layer.size} weights, fewer than {selection.min_weights}"
     return None

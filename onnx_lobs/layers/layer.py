@@ -254,6 +254,12 @@ class Layer:
         return 1 if geometry is None else geometry.taps
 
     @property
+    def is_depthwise(self) -> bool:
+        """Whether it is a convolution with one input channel per group."""
+        is_conv = self.uses[0].unfold is not None
+        return is_conv and self.layout.groups > 1 and self.layout.columns == self.taps
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Every name that include and exclude patterns are matched with."""
         return (self.name, self.weight, *(use.node for use in self.uses))

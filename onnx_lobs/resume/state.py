@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnx_lobs.budgets.slots import layer_key
 from onnx_lobs.calibration import collect
 from onnx_lobs.calibration.groups import Group
 from onnx_lobs.layers.layer import Layer
@@ -18,15 +19,16 @@ from onnx_lobs.report.record import AllocationRecord, LayerRecord
 from onnx_lobs.resume.cache import Cache, Entry
 from onnx_lobs.resume.fingerprint import data_hash, digest, model_hash, options_hash, program_hash
 from onnx_lobs.steps import Solved
-from onnx_lobs.workspace import Workspace, layer_key
+from onnx_lobs.workspace import Workspace
 
 # Options that change where and how a run works, or what follows, but not what is kept. Whether
 # the model runs in stages depends on memory and is part of the keys.
 _WORKING = ("cache", "scratch", "memory", "storage", "score", "correct", "bound")
 # Options that the moments of the dense network do not depend on; new options count at first.
 _SOLVING = (
-    "sparsity", "layer_sparsity", "pattern", "method", "effort", "refit", "allocation", "budget",
-    "include", "exclude", "op_types", "min_weights", "damp", "sequential",
+    "sparsity", "layer_sparsity", "layer_min", "layer_max", "pattern", "method", "effort",
+    "refit", "allocation", "budget", "include", "exclude", "op_types",
+    "min_weights", "damp", "sequential",
 )  # fmt: skip
 
 

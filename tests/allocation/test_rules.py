@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from onnx_lobs.allocation.rules import ERK_FROM, Slot, allocate, default_rule
+from onnx_lobs.allocation.rules import (
+    ERK_FROM,
+    Slot,
+    allocate,
+    check_limits,
+    default_rule,
+    limits,
+)
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.pattern import NM, Unstructured
 
@@ -71,6 +80,28 @@ def test_a_fixed_layer_gets_its_own_sparsity_and_the_others_theirs() -> None:
     zeros = allocate(slots, 0.5, "uniform", Unstructured())
     assert zeros[1] == 7500
     assert zeros[0] + zeros[2] == round(0.5 * (235200 + 1000))
+
+
+@pytest.mark.parametrize("rule", ["uniform", "erk"])
+def test_layers_stay_within_their_limits_and_the_others_take_the_rest(rule: str) -> None:
+    slots = [replace(LENET[0], most=0.6), replace(LENET[1], least=0.95), LENET[2]]
+    zeros = allocate(slots, 0.6, rule, Unstructured())
+    assert zeros[0] <= 0.6 * LENET[0].size
+    assert zeros[1] >= 0.95 * LENET[1].size
+    assert sum(zeros) == round(0.6 * sum(slot.size for slot in LENET))
+
+
+@pytest.mark.parametrize("sparsity", [0.05, 0.96])
+def test_a_sparsity_that_the_limits_do_not_allow_is_refused(sparsity: float) -> None:
+    slots = [replace(slot, least=0.1, most=0.9) for slot in LENET]
+    check_limits(slots, 0.5)
+    with pytest.raises(ConfigError, match=r"allow a sparsity from 0.1 to 0.9, and 0.\d+ is asked"):
+        check_limits(slots, sparsity)
+
+
+def test_limits_of_a_fixed_layer_do_not_count() -> None:
+    slots = [replace(LENET[0], fixed=0.2, most=0.0), LENET[1]]
+    assert limits(slots) == (0.0, 1.0)
 
 
 def test_a_pattern_gets_counts_that_it_can_hold() -> None:

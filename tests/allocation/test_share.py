@@ -48,20 +48,33 @@ def test_a_layer_whose_weights_save_more_gives_its_own_first() -> None:
     )
 
 
-@given(
-    st.lists(st.tuples(st.integers(1, 50), st.floats(0.1, 10), st.floats(0.01, 1)), min_size=1),
-    st.floats(0, 1),
+LAYER = st.tuples(
+    st.integers(1, 50), st.floats(0.1, 10), st.floats(0.01, 1), st.floats(0, 1), st.floats(0, 1)
 )
-def test_what_is_kept_costs_what_it_may_and_no_layer_more_than_it_has(
-    layers: list[tuple[int, float, float]], share_left: float
+
+
+@given(st.lists(LAYER, min_size=1), st.floats(0, 1))
+def test_what_is_kept_costs_what_it_may_within_the_limits_of_all_layers(
+    layers: list[tuple[int, float, float, float, float]], part: float
 ) -> None:
-    sizes, units, kept = (np.array(column, dtype=float) for column in zip(*layers, strict=True))
-    left = share_left * float(sizes @ units)
-    found = rescale(kept * sizes, sizes, units, left)
-    assert (found <= sizes * (1 + EXACT)).all()
+    sizes, units, kept, one, other = (np.array(c, dtype=float) for c in zip(*layers, strict=True))
+    low, high = np.minimum(one, other) * sizes, np.maximum(one, other) * sizes
+    left = float(low @ units) * (1 - part) + float(high @ units) * part
+    found = rescale(kept * sizes, low, high, units, left)
+    assert (found <= high).all()
+    assert (found >= low).all()
     assert found @ units == pytest.approx(left, rel=EXACT, abs=EXACT)
 
 
+@pytest.mark.parametrize(("left", "expected"), [(1.0, [2.0, 1.0]), (99.0, [5.0, 8.0])])
+def test_what_the_limits_do_not_allow_is_met_as_far_as_they_do(
+    left: float, expected: list[float]
+) -> None:
+    found = rescale(np.ones(2), np.array([2.0, 1.0]), np.array([5.0, 8.0]), np.ones(2), left)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_layers_that_are_not_full_keep_their_proportion() -> None:
-    found = rescale(np.array([1.0, 2.0, 50.0]), np.array([10.0, 10.0, 20.0]), np.ones(3), 26.0)
+    high = np.array([10.0, 10.0, 20.0])
+    found = rescale(np.array([1.0, 2.0, 50.0]), np.zeros(3), high, np.ones(3), 26.0)
     np.testing.assert_allclose(found, [2.0, 4.0, 20.0], atol=EXACT)

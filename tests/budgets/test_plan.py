@@ -15,6 +15,7 @@ import onnx_lobs
 from onnx_lobs.allocation.rules import Slot
 from onnx_lobs.budgets.candidates import MIXTURES, with_unit
 from onnx_lobs.budgets.plan import STEPS, Planner
+from onnx_lobs.budgets.slots import layer_key
 from onnx_lobs.budgets.trials import Trials, layer_moments, samples_needed, split
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
@@ -22,7 +23,7 @@ from onnx_lobs.layerwise import relative_error, solve_quickly
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.phases import Silent
 from onnx_lobs.steps import make_task
-from onnx_lobs.workspace import Workspace, layer_key, open_workspace
+from onnx_lobs.workspace import Workspace, open_workspace
 
 NODE = helper.make_node
 FLOAT32 = 1e-4  # relative: outputs are sums of float32 products
@@ -76,6 +77,57 @@ def test_a_layer_with_a_sparsity_of_its_own_keeps_it() -> None:
     assert work.budgets[layer_key(work.layers[1])] == 30
     rest = work.budgets[layer_key(work.layers[0])] + work.budgets[layer_key(work.layers[2])]
     assert rest == round(0.6 * (288 + 100))
+
+
+@pytest.mark.parametrize("allocation", ["auto", "global"])
+def test_measured_zeros_stay_within_the_limits_of_layers(allocation: str) -> None:
+    free = opened(allocation=allocation)
+    planned(free)
+    first, second, _ = (layer_key(layer) for layer in free.layers)
+    assert free.budgets[first] > 0.5 * 288  # else the limits below would not bind
+    limits = {"layer_max": {"first": 0.5}, "layer_min": {"second": 0.55}}
+    work = opened(allocation=allocation, **limits)
+    planned(work)
+    assert work.budgets[first] <= 144
+    assert work.budgets[second] >= 66
+    assert sum(work.budgets.values()) == round(0.6 * (288 + 120 + 100))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layer_max": {"*": 0.5}}, "allow a sparsity from 0 to 0.5, and 0.6 is asked for"),
+        ({"layer_min": {"*": 0.7}}, "allow a sparsity from 0.7 to 1, and 0.6 is asked for"),
+        ({"layer_max": {"nobody": 0.5}}, "layer max 'nobody' matches no layer"),
+        ({"layer_min": {"*": 0.7}, "layer_max": {"first": 0.6}}, "'first' has layer min 0.7 above"),
+    ],
+)
+def test_limits_that_cannot_be_met_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        opened(**options)
+
+
+def separable() -> ModelProto:
+    """A depthwise Conv and a pointwise one."""
+    nodes = [
+        NODE("Conv", ["x", "w1"], ["d"], name="depthwise", group=8),
+        NODE("Relu", ["d"], ["r"]),
+        NODE("Conv", ["r", "w2"], ["y"], name="pointwise"),
+    ]
+    weights = {"w1": normal(1, 8, 1, 3, 3), "w2": normal(2, 30, 8, 1, 1)}
+    return model(nodes, [value("x", ["n", 8, 6, 6])], ["y"], weights)
+
+
+def test_depthwise_convolutions_take_part_where_zeros_are_measured() -> None:
+    images = {"x": normal(0, 64, 8, 6, 6)}
+    config = PruneConfig(sparsity=0.4, min_weights=8, batch_size=16)
+    work = open_workspace(separable(), images, None, config)
+    assert [layer.name for layer in work.layers] == ["depthwise", "pointwise"]
+    planned(work)
+    assert sum(work.budgets.values()) == round(0.4 * (72 + 240))
+    for options in ({"allocation": "uniform"}, {"method": "magnitude"}, {"pattern": "1x2"}):
+        by_rule = open_workspace(separable(), images, None, dataclasses.replace(config, **options))
+        assert [layer.name for layer in by_rule.layers] == ["pointwise"]
 
 
 def test_blocks_get_counts_that_they_can_hold() -> None:

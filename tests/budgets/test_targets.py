@@ -142,3 +142,9 @@ def test_targets_that_cannot_be_searched_for_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         onnx_lobs.prune(chain(), data(), min_weights=8, **options)
+
+
+def test_a_search_stops_at_the_largest_sparsity_that_is_possible() -> None:
+    tried: list[float] = []
+    assert find_sparsest(lambda s: tried.append(s) or True, most=0.7) == 0.7
+    assert tried == [0.5, 0.7]

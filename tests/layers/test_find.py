@@ -194,7 +194,9 @@ def chosen(**fields: object) -> tuple[list[str], dict[str, str]]:
 def test_depthwise_is_left_dense_by_default() -> None:
     names, reasons = chosen()
     assert names == ["body/conv", "head"]
-    assert reasons == {"body/depthwise": "depthwise: left dense unless included by name"}
+    assert reasons == {
+        "body/depthwise": "depthwise: left dense unless zeros are measured or it is included"
+    }
 
 
 @pytest.mark.parametrize("pattern", ["body/depthwise", "*wise", "re:^body/d", "d"])

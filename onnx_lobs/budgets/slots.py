@@ -1,0 +1,111 @@
+"""What the options ask of the layers: sparsities of their own, limits, and zeros by a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from onnx_lobs.allocation.rules import RULES, Slot, allocate, check_limits, default_rule
+from onnx_lobs.config import PruneConfig, has_target
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.layers.find import matcher
+from onnx_lobs.layers.layer import Layer
+from onnx_lobs.pattern import NM, Pattern
+
+DEFAULT_SPARSITY = 0.5
+
+
+def wanted_sparsity(config: PruneConfig, pattern: Pattern) -> float:
+    """Return the fraction of zeros asked for: N:M has its own, else 0.5 is the default.
+
+    Raises
+    ------
+    ConfigError
+        When a sparsity is given that the N:M pattern does not have.
+    """
+    if not isinstance(pattern, NM):
+        return DEFAULT_SPARSITY if config.sparsity is None else config.sparsity
+    own = 1 - pattern.keep / pattern.of
+    if config.layer_sparsity or (config.sparsity is not None and config.sparsity != own):
+        raise ConfigError(
+            f"pattern {pattern} has {own:g} zeros in every layer; leave out --sparsity and "
+            "--layer-sparsity, or choose another pattern"
+        )
+    return own
+
+
+def make_slots(layers: Sequence[Layer], config: PruneConfig) -> list[Slot]:
+    """Return the layers as the allocation sees them.
+
+    Raises
+    ------
+    ConfigError
+        When a pattern of ``layer_sparsity``, ``layer_min`` or ``layer_max`` matches no layer, or
+        a layer's least sparsity is above its largest.
+    """
+    fixed = _by_pattern("layer sparsity", config.layer_sparsity, layers)
+    least = _by_pattern("layer min", config.layer_min, layers)
+    most = _by_pattern("layer max", config.layer_max, layers)
+    slots = []
+    for layer in layers:
+        geometry = layer.uses[0].unfold
+        layout = layer.layout
+        slots.append(
+            Slot(
+                (layout.groups, layout.rows, layout.columns),
+                layer.taps,
+                () if geometry is None else geometry.kernel,
+                fixed.get(layer_key(layer)),
+                *_limits(layer, least, most),
+            )
+        )
+    return slots
+
+
+def _by_pattern(
+    what: str, wanted: Mapping[str, float], layers: Sequence[Layer]
+) -> dict[str, float]:
+    """Return the values of the layers, by key, whose names match; the last match wins."""
+    found: dict[str, float] = {}
+    for pattern, value in wanted.items():
+        test = matcher(pattern)
+        hit = [layer for layer in layers if any(test(name) for name in layer.names)]
+        if not hit:
+            names = ", ".join(layer.name for layer in layers[:5])
+            raise ConfigError(
+                f"{what} {pattern!r} matches no layer that is pruned; there are: {names} ..."
+            )
+        found |= {layer_key(layer): value for layer in hit}
+    return found
+
+
+def _limits(
+    layer: Layer, least: Mapping[str, float], most: Mapping[str, float]
+) -> tuple[float, float]:
+    """Return the least and the largest sparsity of a layer."""
+    key = layer_key(layer)
+    low, high = least.get(key, 0.0), most.get(key, 1.0)
+    if low > high:
+        raise ConfigError(
+            f"layer {layer.name!r} has layer min {low:g} above layer max {high:g}; change one"
+        )
+    return low, high
+
+
+def first_budgets(layers: Sequence[Layer], config: PruneConfig, pattern: Pattern) -> dict[str, int]:
+    """Return the zeros of each layer by its key, by a rule; what is measured comes later."""
+    sparsity = wanted_sparsity(config, pattern)
+    rule = config.allocation if config.allocation in RULES else default_rule(sparsity)
+    slots = make_slots(layers, config)
+    if not has_target(config):  # which stays within the limits by itself
+        check_limits(slots, sparsity)
+    return by_key(layers, allocate(slots, sparsity, rule, pattern))
+
+
+def by_key(layers: Sequence[Layer], zeros: Sequence[int]) -> dict[str, int]:
+    """Return numbers of zeros by the key of their layer."""
+    return {layer_key(layer): n for layer, n in zip(layers, zeros, strict=True)}
+
+
+def layer_key(layer: Layer) -> str:
+    """Return what identifies a layer within its model."""
+    return f"{layer.scope}:{layer.weight}"
