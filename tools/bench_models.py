@@ -12,9 +12,12 @@ Methods: ``auto`` is ``onnx-lobs`` with its defaults, ``uniform`` the same with 
 uniform``, the others are methods with uniform sparsity: ``magnitude`` without refit, ``lobs`` as
 published, ``sparsegpt`` and ``exact-obs`` with refit; ``onnxsim-wanda`` and ``onnxsim-sparsegpt``
 with their defaults. Before onnxsim sees a model, weights in Constant nodes become initializers:
-it passes over the former without a word. ``zeros`` is measured in the written file: the share
-of zeros in all constants of two or more dimensions that a Conv, Gemm or MatMul multiplies by,
-depthwise ones included, whoever left them dense.
+it passes over the former without a word.
+
+Sparsity means the share of zeros in all constants of two or more dimensions that a Conv, Gemm or
+MatMul multiplies by, whoever leaves some of them dense: a method that does (``uniform`` leaves
+depthwise convolutions) is asked for more in the others, so that all methods are compared at equal
+zeros in the file. ``zeros`` is measured there.
 """
 
 from __future__ import annotations
@@ -161,8 +164,9 @@ def prune(subject: Subject, method: str, sparsity: float) -> onnx.ModelProto:
     if method in LOBS:
         import onnx_lobs
 
+        own = own_sparsity(subject.path, method, sparsity)
         return onnx_lobs.prune(
-            subject.path, subject.calibration, sparsity=sparsity, **LOBS[method]
+            subject.path, subject.calibration, sparsity=own, **LOBS[method]
         ).model
     import onnxsim
 
@@ -179,8 +183,24 @@ def prune(subject: Subject, method: str, sparsity: float) -> onnx.ModelProto:
     return apply(model, calibration_data=batches, sparsity=sparsity)
 
 
+def own_sparsity(path: Path, method: str, sparsity: float) -> float:
+    """Return what to ask a method of ours for, so that a share of all weights becomes zero."""
+    from onnx_lobs.config import PruneConfig
+    from onnx_lobs.inspection import inspect
+
+    prunable = sum(layer.weights for layer in inspect(path, PruneConfig(**LOBS[method])).layers)
+    every = sum(array.size for array in constants(onnx.load(path)))
+    return sparsity * every / prunable
+
+
 def share_of_zeros(model: onnx.ModelProto) -> float:
     """Return the share of zeros in all constants that a Conv, Gemm or MatMul multiplies by."""
+    arrays = constants(model)
+    return sum(int((a == 0).sum()) for a in arrays) / sum(a.size for a in arrays)
+
+
+def constants(model: onnx.ModelProto) -> list[NDArray[np.generic]]:
+    """Return the constants of two or more dimensions that a Conv, Gemm or MatMul multiplies by."""
     model = lift_constants(model)
     read = {
         name
@@ -188,12 +208,11 @@ def share_of_zeros(model: onnx.ModelProto) -> float:
         if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
         for name in node.input[:2]
     }
-    arrays = [
+    return [
         numpy_helper.to_array(t)
         for t in model.graph.initializer
         if t.name in read and len(t.dims) >= 2
     ]
-    return sum(int((a == 0).sum()) for a in arrays) / sum(a.size for a in arrays)
 
 
 def output_error(dense: onnx.ModelProto, pruned: onnx.ModelProto, subject: Subject) -> float:
