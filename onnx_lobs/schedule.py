@@ -154,7 +154,7 @@ def _one_pass(work: Workspace, part: Sequence[Group], resume: Resume, progress: 
 def _options(work: Workspace) -> dict[str, Any]:
     return {
         "n_batches": len(work.batches), "provider": work.provider, "seed": work.config.seed,
-        "positions": work.config.positions,
+        "positions": work.config.positions, "least_columns": work.least_columns,
     }  # fmt: skip
 
 

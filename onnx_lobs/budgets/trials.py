@@ -32,8 +32,10 @@ from onnx_lobs.schedule import calibrations, is_sequential, is_staged
 from onnx_lobs.steps import make_task
 from onnx_lobs.workspace import Workspace
 
-LEAST_SAMPLES = 64  # of a trial, and as many again to score it
-MOST_SCORED = 512
+LEAST_SAMPLES = 32  # of a trial
+LEAST_SCORED, MOST_SCORED = 64, 512  # samples that score a trial
+SCORED_ALONE = 16  # samples that score one layer's pruning, at the least
+POSITIONS, COLUMNS = 8, 1 << 13  # that a trial reads of a convolution; a run reads eight times more
 COLUMNS_PER_INPUT = 2  # of each layer in a trial, if there are so many
 REFIT_FLOPS = 1e9  # of a layer's refit that trials can afford
 KEPT_PART = 4  # of the activations' memory, for outputs that are kept
@@ -48,23 +50,28 @@ class Trials:
     work
         The run they are for. Not modified.
     samples
-        How many to prune on, and as many to score on; at most half of the data each.
+        How many to prune on; `split` says how many score. At most half of the data each.
     scratch
         Where values go that do not fit memory.
 
     Notes
     -----
-    Cost of one: two forward passes over some of the samples and their Grams, d³ per layer, and
-    one forward pass over as many others.
+    Cost of one: two forward passes over some of the samples and Grams of a few columns of data,
+    d³ per layer, and one forward pass over the samples that score.
     """
 
     def __init__(self, work: Workspace, samples: int, scratch: Scratch) -> None:
         self.scratch = scratch
         fit, self.held = split(work.batches, samples)
-        config = dataclasses.replace(work.config, cache=None)
-        self.work = dataclasses.replace(work, config=config, batches=fit, result=work.dense)
+        sizes = np.cumsum(self.held.sizes)
+        self.few = self.held.pick(range(1 + int(np.searchsorted(sizes[:-1], SCORED_ALONE))))
+        positions = min(work.config.positions or POSITIONS, POSITIONS)
+        config = dataclasses.replace(work.config, cache=None, positions=positions)
+        self.work = dataclasses.replace(
+            work, config=config, batches=fit, result=work.dense, least_columns=COLUMNS
+        )
         self.refits = {layer_key(layer): _refits(work, layer) for layer in work.layers}
-        self._dense: Runnable | None = None
+        self._dense: dict[int, Runnable] = {}
         self.n_run = 0
 
     def error(self, zeros: Mapping[str, int]) -> float:
@@ -77,33 +84,34 @@ class Trials:
             if task.n_prune:
                 _write(work.pruned, layer, self._solve(layer, task))
         self.n_run += 1
-        return self._score(work.pruned)
+        return self._score(work.pruned, self.held)
 
     def error_of_one(self, layer: Layer, task: LayerTask) -> tuple[float, float]:
         """Prune one layer only; return the layer's relative error and the network's."""
         outcome = self._solve(layer, task)
         model = _copy(self.work.dense)
         _write(model, layer, outcome)
-        return relative_error(task, outcome.weight, outcome.bias_change), self._score(model)
+        own = relative_error(task, outcome.weight, outcome.bias_change)
+        return own, self._score(model, self.few)
 
     def _solve(self, layer: Layer, task: LayerTask) -> Outcome:
         return solve_quickly(task, refit=self.refits[layer_key(layer)])
 
-    def _score(self, model: Model) -> float:
-        if self._dense is None:
-            self._dense = self._open_dense()
-        error = output_error(self._dense, self._open(model), self.held)
+    def _score(self, model: Model, batches: Batches) -> float:
+        if id(batches) not in self._dense:
+            self._dense[id(batches)] = self._open_dense(batches)
+        error = output_error(self._dense[id(batches)], self._open(model), batches)
         return 0.0 if error is None else error
 
-    def _open_dense(self) -> Runnable:
-        """Return what gives the dense network's outputs on the samples that score.
+    def _open_dense(self, batches: Batches) -> Runnable:
+        """Return what gives the dense network's outputs on some samples.
 
         They are kept where they take little of the activations' memory, and else computed anew.
         """
         dense = self._open(self.work.dense)
         kept: list[dict[str, Any]] = []
         left = self.work.room.activations // KEPT_PART
-        for feeds in self.held:
+        for feeds in batches:
             kept.append(dense.run(feeds))
             left -= sum(np.asarray(value).nbytes for value in kept[-1].values())
             if left < 0:
@@ -181,14 +189,16 @@ def samples_needed(work: Workspace, columns: Mapping[str, float]) -> int:
 def split(batches: Batches, samples: int) -> tuple[Batches, Batches]:
     """Return batches of about `samples` samples to fit on, and others to score on.
 
-    There are as many of the latter, up to MOST_SCORED; each is at most half of the data. With
-    one batch only, both are that batch.
+    There are as many of the latter, but LEAST_SCORED to MOST_SCORED; each is at most half of the
+    data. With one batch only, both are that batch.
     """
     if len(batches) < 2:
         return batches, batches
-    per_batch = batches.n_samples / len(batches)
-    count = min(max(math.ceil(samples / per_batch), 1), len(batches) // 2)
-    scored = min(count, max(math.ceil(MOST_SCORED / per_batch), 1))
-    chosen = np.linspace(0, len(batches) - 1, 2 * count).round().astype(int)
-    rest = chosen[1::2]
-    return batches.pick(chosen[::2]), batches.pick(rest[:: -(-count // scored)])
+    per_batch, half = batches.n_samples / len(batches), len(batches) // 2
+    scored = min(max(samples, LEAST_SCORED), MOST_SCORED)
+    counts = [min(max(math.ceil(n / per_batch), 1), half) for n in (samples, scored)]
+    every = np.arange(len(batches))
+    fit = np.linspace(0, len(batches) - 1, counts[0]).round().astype(int)
+    others = np.setdiff1d(every, fit)
+    rest = others[np.linspace(0, len(others) - 1, counts[1]).round().astype(int)]
+    return batches.pick(fit), batches.pick(rest)

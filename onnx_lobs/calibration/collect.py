@@ -42,6 +42,8 @@ class Collector:
         Whether the dense network's pre-activations are a target of their own.
     positions
         Columns of data per input that a convolution reads, over all batches; None: all.
+    least_columns
+        Columns of data that it reads at the least.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Collector:
         *,
         towards: bool,
         positions: int | None,
+        least_columns: int = LEAST_COLUMNS,
     ) -> None:
         self.group = group
         self.n_batches = n_batches
@@ -62,7 +65,7 @@ class Collector:
         if towards:
             self.weight = np.concatenate([_matrix(model, layer) for layer in group.layers], axis=1)
         shape = layouts[0].groups, sum(layout.rows for layout in layouts), layouts[0].columns
-        wanted = math.inf if positions is None else max(positions * shape[2], LEAST_COLUMNS)
+        wanted = math.inf if positions is None else max(positions * shape[2], least_columns)
         self.budget = wanted / n_batches
         self.fit = [self._empty(*shape) for _ in group.uses]
         self.held = [self._empty(*shape) for _ in group.uses]

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from onnx_lobs.calibration.collect import Collector, Lookup
+from onnx_lobs.calibration.collect import LEAST_COLUMNS, Collector, Lookup
 from onnx_lobs.calibration.groups import Group
 from onnx_lobs.calibration.in_graph import show
 from onnx_lobs.graph.model import Model
@@ -34,6 +34,7 @@ def calibrate_independent(
     provider: str,
     seed: int = 0,
     positions: int | None = None,
+    least_columns: int = LEAST_COLUMNS,
     tick: Progress = lambda n: None,
     shown: Sequence[Group] | None = None,
     in_graph: bool = False,
@@ -55,7 +56,15 @@ def calibrate_independent(
     types = tap_types(model, shown)
     session = show(model, wanted, types, provider, in_graph=in_graph, note=note)
     collectors = [
-        Collector(model, group, n_batches, seed, towards=False, positions=positions)
+        Collector(
+            model,
+            group,
+            n_batches,
+            seed,
+            towards=False,
+            positions=positions,
+            least_columns=least_columns,
+        )
         for group in groups
     ]
     for index, feeds in enumerate(batches):

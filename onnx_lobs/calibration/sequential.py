@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-from onnx_lobs.calibration.collect import Collector, Lookup
+from onnx_lobs.calibration.collect import LEAST_COLUMNS, Collector, Lookup
 from onnx_lobs.calibration.groups import Group
 from onnx_lobs.calibration.independent import (
     Array,
@@ -39,6 +39,7 @@ def calibrate_sequential(
     provider: str,
     seed: int = 0,
     positions: int | None = None,
+    least_columns: int = LEAST_COLUMNS,
     tick: Progress = lambda n: None,
     store: Store | None = None,
     is_known: Callable[[Group], bool] = lambda group: False,
@@ -76,7 +77,7 @@ def calibrate_sequential(
     if tied:
         ready = calibrate_independent(
             dense, tied, batches, n_batches=n_batches, provider=provider, seed=seed,
-            positions=positions,
+            positions=positions, least_columns=least_columns,
         )  # fmt: skip
     store = Store(sys.maxsize, Scratch()) if store is None else store
     by_top: dict[int, list[Group]] = {}
@@ -94,7 +95,15 @@ def calibrate_sequential(
             unknown = [group for group in by_top[top] if not is_known(group)]
             towards = pruned is not None
             collectors = [
-                Collector(dense, group, n_batches, seed, towards=towards, positions=positions)
+                Collector(
+                    dense,
+                    group,
+                    n_batches,
+                    seed,
+                    towards=towards,
+                    positions=positions,
+                    least_columns=least_columns,
+                )
                 for group in unknown
             ]
             found += _collect(runner, top, by_top[top], collectors)

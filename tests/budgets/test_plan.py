@@ -16,7 +16,7 @@ from onnx_lobs.allocation.rules import Slot
 from onnx_lobs.budgets.candidates import MIXTURES, with_unit
 from onnx_lobs.budgets.plan import STEPS, Planner
 from onnx_lobs.budgets.slots import layer_key
-from onnx_lobs.budgets.trials import Trials, layer_moments, samples_needed, split
+from onnx_lobs.budgets.trials import LEAST_SCORED, Trials, layer_moments, samples_needed, split
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.layerwise import relative_error, solve_quickly
@@ -234,6 +234,15 @@ def test_samples_that_score_are_not_those_that_fit() -> None:
     assert not (first[:, None] == second[None]).all(axis=2).any()
 
 
+def test_few_samples_fit_and_more_score_within_half_of_the_data() -> None:
+    work = opened()
+    fit, held = split(work.batches, 16)
+    assert fit.n_samples == 16
+    assert held.n_samples == LEAST_SCORED
+    fit, held = split(work.batches, 10 * work.batches.n_samples)
+    assert fit.n_samples == held.n_samples == work.batches.n_samples // 2
+
+
 def test_one_batch_both_fits_and_scores() -> None:
     work = opened(batch_size=512)
     fit, held = split(work.batches, 64)
@@ -242,7 +251,7 @@ def test_one_batch_both_fits_and_scores() -> None:
 
 def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
     work = opened(sparsity=0.5)
-    trials = Trials(work, 64, Scratch(None))
+    trials, measured = Planner(work, Scratch(None), Silent())._measure()
     config = dataclasses.replace(trials.work.config, sequential=False)
     dense = dataclasses.replace(trials.work, config=config)
     ratios = {}
@@ -261,7 +270,6 @@ def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
     assert ratios["third"] == pytest.approx(
         np.square(y - y.mean(axis=0)).sum() / np.square(y).sum(), rel=0.3
     )  # the trial's samples are other ones than those that score
-    measured = Planner(work, Scratch(None), Silent())._measure()[1]
     np.testing.assert_allclose(measured.sensitivity, list(ratios.values()), rtol=1e-3)
 
 

@@ -54,12 +54,12 @@ def groups_of(index: Model) -> tuple[Group, ...]:
 
 
 def independent(
-    proto: ModelProto, batches: list[dict[str, Array]], positions: int | None = None
+    proto: ModelProto, batches: list[dict[str, Array]], **limits: int
 ) -> dict[str, Calibration]:
     index = Model(proto, None)
     groups = groups_of(index)
     found = calibrate_independent(
-        index, groups, batches, n_batches=len(batches), provider=CPU, positions=positions
+        index, groups, batches, n_batches=len(batches), provider=CPU, **limits
     )
     return {group.layers[0].name: one for group, one in zip(groups, found, strict=True)}
 
@@ -250,12 +250,12 @@ def test_two_tied_weights_inside_one_if_keep_their_own_moments() -> None:
         assert_close(one.fit[1].inputs.matrix, expected.fit[1].inputs.matrix)
 
 
-def test_convolution_reads_a_bounded_number_of_positions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "LEAST_COLUMNS", 0)
+def test_convolution_reads_a_bounded_number_of_positions() -> None:
     nodes = [NODE("Conv", ["x", "w"], ["y"], name="node")]
     proto = model(nodes, [value("x", [None, 2, 30])], ["y"], {"w": normal(1, 3, 2, 3)})
     batches = [{"x": normal(i, 5, 2, 30)} for i in range(4)]
-    found, again = (independent(proto, batches, positions=7)["node"] for _ in range(2))
+    limits = {"positions": 7, "least_columns": 0}
+    found, again = (independent(proto, batches, **limits)["node"] for _ in range(2))
     assert found.total(0).inputs.count == 40  # 10 of the 10.5 per batch
     assert independent(proto, batches)["node"].total(0).inputs.count == 4 * 5 * 28
     assert np.array_equal(found.fit[0].inputs.matrix, again.fit[0].inputs.matrix)
