@@ -36,6 +36,9 @@ EFFORTS = ("fast", "default", "best")
 LAST_PENALTY = 1.2  # in scaled columns; beyond it the support stands still
 FIRST_PENALTY = 0.7  # times the least squares' eigenvalue scale 1/median(G̃_jj), at most 0.1
 PERIOD = 8
+DAMPED_FROM, DAMPED_TO = 0.02, 0.8  # penalties where damping is strong and many weights are kept:
+DAMPED_PERIOD = 4  # search gains nothing there, so ADMM's own mask has to be the best one
+MANY_KEPT = 0.2
 CHEAP_STEP = 2e8  # flops: below, twice the steps cost less than a second
 DEAR_STEP = 1.5e10  # above, half the steps
 CHEAP_ROUND = 5  # steps: below, two more rounds
@@ -139,12 +142,15 @@ def _default_steps(problem: Problem, step: float) -> tuple[int, str]:
 def _schedule(scaled: Scaled, steps: int, kept: float) -> Schedule:
     diagonal = np.diagonal(scaled.inverse, axis1=1, axis2=2)
     start = float(min(0.1, FIRST_PENALTY / max(float(np.median(diagonal)), 1.0)))
-    changes = max(1, steps // PERIOD - 2)
+    end, period = LAST_PENALTY, PERIOD
+    if scaled.problem.damp >= STRONG_DAMP and kept >= MANY_KEPT:
+        start, end, period = min(start, DAMPED_FROM), DAMPED_TO, DAMPED_PERIOD
+    changes = max(1, steps // period - 2)
     return Schedule(
         start=start,
-        growth=(LAST_PENALTY / start) ** (1 / changes),
-        period=PERIOD,
-        relax=1.4 if kept < 0.2 else 1.0,
+        growth=(end / start) ** (1 / changes),
+        period=period,
+        relax=1.4 if kept < MANY_KEPT else 1.0,
         still=1e-3,
         last=steps,
     )
