@@ -155,7 +155,7 @@ def inverse(lower: FloatArray) -> FloatArray:
         _, status = lapack.dpotri(one.T, lower=0, overwrite_c=1)
         if status:
             raise NotPositiveDefiniteError(f"pivot {status} is zero; raise damp")
-        mirror_lower(one)
+    mirror_lower(result)
     return result
 
 

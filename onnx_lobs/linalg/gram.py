@@ -70,8 +70,7 @@ class Gram:
         if self._matrix is None:
             self._matrix = np.zeros((self.groups, self.columns, self.columns))
         if not self._mirrored:
-            for one in self._matrix:
-                mirror_lower(one)
+            mirror_lower(self._matrix)
             self._mirrored = True
         return self._matrix
 
@@ -132,10 +131,9 @@ class Gram:
         is_first = self._matrix is None
         if self._matrix is None:
             self._matrix = np.empty((self.groups, self.columns, self.columns))
-        for group, (sums, own) in enumerate(zip(self._matrix, part, strict=True)):
-            add_lower(sums, own, is_first=is_first)
-            if shift[group].any():
-                _add_shift(sums, left[group], shift[group], n)
+        add_lower(self._matrix, part, is_first=is_first)
+        if shift.any():
+            _add_shift(self._matrix, left, shift, n)
         self._total += left + n * shift
         self._mirrored = False
 
@@ -148,10 +146,11 @@ class Gram:
         """Return ``sum x x^T``, or ``sum (x - mean)(x - mean)^T`` if `centred`; a new array."""
         result = self.matrix if self._sources else np.array(self.matrix)
         if centred:
-            for sums, total in zip(result, self.total, strict=True):
-                for band in bands(len(sums)):
-                    sums[band] -= (total[band] / max(self.count, 1))[:, None] * total
-                mirror_lower(sums)  # to the last bit
+            total = self.total
+            for band in bands(self.columns):
+                mean = total[:, band] / max(self.count, 1)
+                result[:, band] -= mean[:, :, None] * total[:, None, :]
+            mirror_lower(result)  # to the last bit
         return result
 
 
@@ -306,11 +305,13 @@ def column_sums(x: Data) -> Array:
 
 
 def _add_shift(sums: Array, left: Array, shift: Array, n: int) -> None:
-    """Add ``left shift^T + shift left^T + n shift shift^T`` to the lower triangle, in place."""
+    """Add ``left shift^T + shift left^T + n shift shift^T`` per group, to the lower triangles."""
     half = left + 0.5 * n * shift
-    for rows in bands(len(sums)):
-        stop = rows.stop
-        sums[rows, :stop] += half[rows, None] * shift[:stop] + shift[rows, None] * half[:stop]
+    for rows in bands(sums.shape[-1]):
+        to = slice(rows.stop)
+        change = half[:, rows, None] * shift[:, None, to]
+        change += shift[:, rows, None] * half[:, None, to]
+        sums[:, rows, to] += change
 
 
 def _column_energies(x: Data) -> Array:

@@ -21,24 +21,24 @@ def bands(size: int) -> Iterator[slice]:
 
 
 def mirror_lower(matrix: Array) -> None:
-    """Copy the lower triangle of one (d, d) matrix to its upper, in place."""
-    for rows in bands(len(matrix)):
-        own = matrix[rows, rows]
-        matrix[rows, rows] = np.tril(own) + np.tril(own, -1).T
+    """Copy the lower triangles of matrices (..., d, d) to their upper ones, in place."""
+    for rows in bands(matrix.shape[-1]):
+        own = matrix[..., rows, rows]
+        matrix[..., rows, rows] = np.tril(own) + np.tril(own, -1).swapaxes(-1, -2)
         for columns in bands(rows.start):
-            matrix[columns, rows] = matrix[rows, columns].T
+            matrix[..., columns, rows] = matrix[..., rows, columns].swapaxes(-1, -2)
 
 
 def add_lower(sums: Array, part: Data, *, is_first: bool = False) -> None:
-    """Add, or copy if `is_first`, the lower triangle of one (d, d) matrix to another's, in place.
+    """Add, or copy if `is_first`, lower triangles of matrices (..., d, d) to others', in place.
 
-    What is above the diagonal of `sums` is undefined afterwards.
+    What is above the diagonals of `sums` is undefined afterwards.
     """
-    for rows in bands(len(sums)):
+    for rows in bands(sums.shape[-1]):
         if is_first:
-            sums[rows, : rows.stop] = part[rows, : rows.stop]
+            sums[..., rows, : rows.stop] = part[..., rows, : rows.stop]
         else:
-            sums[rows, : rows.stop] += part[rows, : rows.stop]
+            sums[..., rows, : rows.stop] += part[..., rows, : rows.stop]
 
 
 def is_symmetric(matrix: Array, tolerance: float) -> tuple[bool, float]:

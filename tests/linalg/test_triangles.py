@@ -32,6 +32,19 @@ def test_lower_triangles_add_up(size: int, is_first: bool) -> None:
     assert np.array_equal(np.tril(sums), expected)
 
 
+@pytest.mark.parametrize("size", [3, BAND + 5])
+@pytest.mark.parametrize("is_first", [False, True])
+def test_a_stack_is_worked_on_as_its_matrices_one_by_one(size: int, is_first: bool) -> None:
+    stack, part = normal(1, 3, size, size, dtype=np.float64), normal(2, 3, size, size)
+    apart = stack.copy()
+    add_lower(stack, part, is_first=is_first)
+    mirror_lower(stack)
+    for one, own in zip(apart, part, strict=True):
+        add_lower(one, own, is_first=is_first)
+        mirror_lower(one)
+    assert np.array_equal(stack, apart)
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_the_symmetric_part_is_left(size: int) -> None:
     matrix = square(size)
