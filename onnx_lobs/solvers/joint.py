@@ -10,8 +10,9 @@ refit on the final support follows.
 How long it looks is the effort: ``fast`` 48 steps and one round; ``default`` 96 steps (192 where
 a step is cheap or damping strong, 48 where it is dear) and two rounds or four; ``best`` starts
 from ADMM of 288 steps with two relaxations and from exact elimination, gives each rounds until
-they gain less than 0.05 %, and links them (:mod:`onnx_lobs.solvers.linking`); so does ``default``
-on tiny layers. The choice and its reason are in the info.
+they gain less than 0.05 %, and links them (:mod:`onnx_lobs.solvers.linking`), or keeps a mask from
+before if damping is strong and that one's error without it is less; so does ``default`` on tiny
+layers. The choice and its reason are in the info.
 
 Papers: Meng et al., ALPS, NeurIPS 2024 (arXiv 2406.07831); Frantar, Alistarh, OBC, NeurIPS 2022.
 Cost: 2 m d² flops per step, d³ per penalty, and per round what :mod:`onnx_lobs.solvers.band` says.
@@ -174,7 +175,11 @@ def _improve(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tupl
     large = problem.protect_live(np.square(problem.weight))
     plain = problem.pattern.select(large, problem.n_prune, problem.taps)
     found.append(Candidate.of(problem, plain, "magnitude"))
-    return link(problem, scaled, found, plan.share)
+    linked, origin = link(problem, scaled, found, plan.share)
+    if problem.damp < STRONG_DAMP:
+        return linked, origin
+    ends = (linked, origin), (first, source), (end.mask, "admm"), (other.mask, "relaxed admm")
+    return min(ends, key=lambda pair: error(problem, refit(problem, pair[0])))
 
 
 def _search(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tuple[BoolArray, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 
 from onnx_lobs.pattern import NM, Block, Unstructured
 from onnx_lobs.solvers import Problem, Status, refit_mask, solve
-from onnx_lobs.solvers.admm import Schedule, select_admm
-from onnx_lobs.solvers.joint import _default_steps, step_cost
+from onnx_lobs.solvers.admm import Schedule, iterate, select_admm
+from onnx_lobs.solvers.joint import OTHER_RELAX, _default_steps, make_plan, step_cost
 from onnx_lobs.solvers.problem import Selection, conclude
+from onnx_lobs.solvers.scaled import Scaled
 
 NEAR_BEST = 1.2  # ADMM is a heuristic: on eight tiny layers it is 11 % above exhaustive search
 BARE = 4.0  # how much bare magnitude costs more than joint at 70 %, measured 4.2 to 6.6
@@ -107,3 +109,16 @@ def test_steps_of_default_follow_their_cost_and_the_damping(rows, damp, steps, w
     found, reason = _default_steps(problem, step_cost(problem))
     assert found == steps
     assert why in reason
+
+
+@pytest.mark.parametrize("effort", ["default", "best"])
+@pytest.mark.parametrize("seed", range(4))
+def test_where_damping_is_strong_search_does_not_raise_the_error_without_it(effort, seed):
+    weight, hessian = correlated(rows=8, d=32, seed=seed)
+    problem = Problem(weight, hessian, 128, damp=0.1)
+    scaled = Scaled(problem)
+    schedule = make_plan(scaled, effort).schedule
+    relaxed = dataclasses.replace(schedule, relax=OTHER_RELAX)
+    masks = [iterate(problem, scaled, one).mask for one in (schedule, relaxed)]
+    limit = min(refitted_error(problem, mask) for mask in masks)
+    assert solve(problem, effort=effort).error <= limit * (1 + ROUNDING)
