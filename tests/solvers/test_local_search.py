@@ -130,8 +130,9 @@ def test_a_band_of_blocks_reduces_to_the_optimum_of_all_rows_of_a_unit(
 @pytest.mark.parametrize("sparsity", [0.5, 0.8])
 def test_joint_finds_better_blocks_than_exact_elimination(pattern, sparsity):
     problem = make(pattern, rows=24, d=48, seed=5, sparsity=sparsity)
-    gains = [damped_gain(problem, solve(problem, m).weight) for m in ("joint", "exact-obs")]
-    assert gains[0] >= gains[1] * (1 - ROUNDING)
+    # damping is strong, so what joint takes in the end is the least error without it
+    errors = [error(problem, solve(problem, m).weight) for m in ("joint", "exact-obs")]
+    assert errors[0] <= errors[1] * (1 + ROUNDING)
 
 
 def test_under_strong_damping_the_search_never_raises_the_error_without_it():
