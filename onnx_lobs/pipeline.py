@@ -28,7 +28,7 @@ from onnx_lobs.graph.save import check_output, model_files
 from onnx_lobs.graph.staged import Runnable, open_session
 from onnx_lobs.guarantee import with_bounds
 from onnx_lobs.layers.layer import Layer
-from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch, interruptible
 from onnx_lobs.memory.store import Store
 from onnx_lobs.phases import Progress, Silent

@@ -19,7 +19,7 @@ from onnx_lobs.layerwise import (
     relative_error,
     solve_layer,
 )
-from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.report.record import LayerRecord
 from onnx_lobs.rewrite import round_weight, write_bias, write_weight
 from onnx_lobs.solvers.room import least_memory

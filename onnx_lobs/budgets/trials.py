@@ -23,7 +23,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.staged import Runnable, open_session
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.layerwise import LayerTask, Outcome, relative_error, solve_quickly
-from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.phases import Silent
 from onnx_lobs.resume.state import Resume
@@ -62,16 +62,16 @@ class Trials:
 
     def __init__(self, work: Workspace, samples: int, scratch: Scratch) -> None:
         self.scratch = scratch
-        fit, self.held = split(work.batches, samples)
-        sizes = np.cumsum(self.held.sizes)
-        self.few = self.held.pick(range(1 + int(np.searchsorted(sizes[:-1], SCORED_ALONE))))
+        fit, held = split(work.batches, samples)
+        sizes = np.cumsum(held.sizes)
+        few = held.pick(range(1 + int(np.searchsorted(sizes[:-1], SCORED_ALONE))))
+        self._held, self._few = _Judge(work, held), _Judge(work, few)
         positions = min(work.config.positions or POSITIONS, POSITIONS)
         config = dataclasses.replace(work.config, cache=None, positions=positions)
         self.work = dataclasses.replace(
             work, config=config, batches=fit, result=work.dense, least_columns=COLUMNS
         )
         self.refits = {layer_key(layer): _refits(work, layer) for layer in work.layers}
-        self._dense: dict[int, Runnable] = {}
         self.n_run = 0
 
     def error(self, zeros: Mapping[str, int]) -> float:
@@ -84,7 +84,7 @@ class Trials:
             if task.n_prune:
                 _write(work.pruned, layer, self._solve(layer, task))
         self.n_run += 1
-        return self._score(work.pruned, self.held)
+        return self._held.error(work.pruned)
 
     def error_of_one(self, layer: Layer, task: LayerTask) -> tuple[float, float]:
         """Prune one layer only; return the layer's relative error and the network's."""
@@ -92,26 +92,34 @@ class Trials:
         model = _copy(self.work.dense)
         _write(model, layer, outcome)
         own = relative_error(task, outcome.weight, outcome.bias_change)
-        return own, self._score(model, self.few)
+        return own, self._few.error(model)
 
     def _solve(self, layer: Layer, task: LayerTask) -> Outcome:
         return solve_quickly(task, refit=self.refits[layer_key(layer)])
 
-    def _score(self, model: Model, batches: Batches) -> float:
-        if id(batches) not in self._dense:
-            self._dense[id(batches)] = self._open_dense(batches)
-        error = output_error(self._dense[id(batches)], self._open(model), batches)
+
+class _Judge:
+    """Compares networks with the dense one on some samples, whose dense outputs are made once.
+
+    They are kept where they take little of the activations' memory, and else computed anew.
+    """
+
+    def __init__(self, work: Workspace, batches: Batches) -> None:
+        self.work, self.batches = work, batches
+        self._dense: Runnable | None = None
+
+    def error(self, model: Model) -> float:
+        """Return the relative error of a network's outputs."""
+        if self._dense is None:
+            self._dense = self._open_dense()
+        error = output_error(self._dense, self._open(model), self.batches)
         return 0.0 if error is None else error
 
-    def _open_dense(self, batches: Batches) -> Runnable:
-        """Return what gives the dense network's outputs on some samples.
-
-        They are kept where they take little of the activations' memory, and else computed anew.
-        """
+    def _open_dense(self) -> Runnable:
         dense = self._open(self.work.dense)
         kept: list[dict[str, Any]] = []
         left = self.work.room.activations // KEPT_PART
-        for feeds in batches:
+        for feeds in self.batches:
             kept.append(dense.run(feeds))
             left -= sum(np.asarray(value).nbytes for value in kept[-1].values())
             if left < 0:

@@ -16,7 +16,8 @@ from onnx_lobs.errors import DataError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer, Use
 from onnx_lobs.linalg.conv_gram import ConvSums, is_faster
-from onnx_lobs.linalg.gram import Calibration, Gram, Moments, TargetMoments
+from onnx_lobs.linalg.gram import Gram
+from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 
 CHUNK_BYTES = 1 << 24
 LEAST_COLUMNS = 1 << 16  # 1 << 13 doubled the error on data not seen; more gained nothing

@@ -18,7 +18,7 @@ from onnx_lobs.calibration.groups import Group
 from onnx_lobs.calibration.in_graph import show
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.taps import tap_name
-from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.linalg.moments import Calibration
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]

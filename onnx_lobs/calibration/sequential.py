@@ -24,7 +24,7 @@ from onnx_lobs.graph.model import Model, outer_names
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.stages import Stage, cut, is_touched, stage_of, stage_session
 from onnx_lobs.layers.layer import Use
-from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Overlay, Store, Values
 

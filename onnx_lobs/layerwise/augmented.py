@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnx_lobs.layerwise.task import Array, LayerTask, Outcome, Sums, add_up
-from onnx_lobs.linalg.gram import Moments
+from onnx_lobs.linalg.moments import Moments
 from onnx_lobs.solvers import Problem, solve
 
 

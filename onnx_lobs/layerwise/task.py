@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_lobs.linalg.gram import Calibration, Moments
+from onnx_lobs.linalg.moments import Calibration, Moments
 from onnx_lobs.pattern import Pattern, Unstructured
 from onnx_lobs.solvers import Status
 

@@ -1,8 +1,7 @@
-"""Streaming second moments of a layer's inputs, and of its target against its inputs."""
+"""Streaming second moments of a layer's inputs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ Data = NDArray[Any]
 SETTLE_ROWS = 1 << 13  # float32 sums of so many rows keep an error of about 3e-7
 REFERENCE_ROWS = 1 << 8
 LARGE_MEAN = 4.0  # mean² over variance: below, the reference costs more than it saves
-SHORT = 256  # rows of which squares add up in the data's own precision
 
 
 class Gram:
@@ -95,7 +93,7 @@ class Gram:
         n = x.shape[1]
         if n == 0:
             return
-        x = _as_real(x)
+        x = as_real(x)
         self._reference.see(x)
         if self._part is not None and (self._part.dtype != x.dtype or self._rows + n > SETTLE_ROWS):
             self._settle()
@@ -186,119 +184,6 @@ class Reference:
         return x - self.value.astype(x.dtype)[:, None, :] if self._any else x
 
 
-class TargetMoments:
-    """Sums of a target y (rows) against the inputs x (columns) of the layer that aims at it.
-
-    ``cross`` is sum y x^T (groups, rows, columns), ``total`` sum y (groups, rows),
-    ``energy`` sum y^2 (groups, rows), all in float64.
-    """
-
-    def __init__(self, cross: Array, total: Array, energy: Array) -> None:
-        self.cross, self.total, self.energy = cross, total, energy
-        self._of_y, self._of_x = Reference(), Reference()
-
-    @classmethod
-    def zeros(cls, groups: int, rows: int, columns: int) -> TargetMoments:
-        """Return empty sums."""
-        return cls(
-            np.zeros((groups, rows, columns)), np.zeros((groups, rows)), np.zeros((groups, rows))
-        )
-
-    def add_own(self, weight: Array, matrix: Array, total: Array) -> None:
-        """Add the sums of y = W x from those of x alone: `matrix` x x^T and `total` x.
-
-        Cost: 2 m d^2 flops per group, whatever the number of rows behind the sums.
-        """
-        cross = weight @ matrix
-        self.cross += cross
-        self.total += np.einsum("grd,gd->gr", weight, total)
-        self.energy += np.einsum("grd,grd->gr", cross, weight)
-
-    def update(self, y: Data, x: Data) -> None:
-        """Add rows of `y` (groups, n, rows) with the rows of `x` (groups, n, columns)."""
-        n = y.shape[1]
-        if n == 0:
-            return
-        y, x = _as_real(y), _as_real(x)
-        self._of_y.see(y)
-        self._of_x.see(x)
-        y_rest, x_rest = self._of_y.take_off(y), self._of_x.take_off(x)
-        y_mean, x_mean = self._of_y.value.astype(float), self._of_x.value.astype(float)
-        y_left = column_sums(y_rest)
-        self.cross += y_rest.swapaxes(1, 2) @ x_rest
-        if x_mean.any():
-            self.cross += y_left[:, :, None] * x_mean[:, None, :]
-        if y_mean.any():
-            x_all = column_sums(x_rest) + n * x_mean
-            self.cross += y_mean[:, :, None] * x_all[:, None, :]
-        self.total += y_left + n * y_mean
-        self.energy += _column_energies(y_rest)
-        self.energy += 2 * y_mean * y_left + n * y_mean**2
-
-    def merge(self, other: TargetMoments) -> None:
-        """Add the sums of another batch."""
-        self.cross += other.cross
-        self.total += other.total
-        self.energy += other.energy
-
-
-@dataclass
-class Moments:
-    """What one use of a group saw: inputs, and the target that its outputs aim at.
-
-    ``targets`` is None when the target is the layer's own weight on the same inputs.
-    """
-
-    inputs: Gram
-    targets: TargetMoments | None = None
-
-    def merge(self, other: Moments) -> None:
-        """Add the sums of `other`."""
-        self.inputs.merge(other.inputs)
-        if self.targets is not None and other.targets is not None:
-            self.targets.merge(other.targets)
-
-    def rows(self, chosen: slice) -> Moments:
-        """Return the same inputs with the targets of some rows."""
-        t = self.targets
-        if t is None:
-            return self
-        part = TargetMoments(t.cross[:, chosen], t.total[:, chosen], t.energy[:, chosen])
-        return Moments(self.inputs, part)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The moments of a group, one per use of its weight: most batches, and the rest.
-
-    ``held`` has no counts when there were too few batches to hold one out.
-    """
-
-    fit: tuple[Moments, ...]
-    held: tuple[Moments, ...]
-
-    def total(self, use: int) -> Moments:
-        """Return the moments of one use over all batches; not to be modified."""
-        first = self.fit[use]
-        if self.held[use].inputs.count == 0:
-            return first  # a Gram can be large
-        inputs = Gram.joined(first.inputs, self.held[use].inputs)
-        if first.targets is None:
-            return Moments(inputs)
-        targets = TargetMoments.zeros(*first.targets.cross.shape)
-        for part in (first, self.held[use]):
-            assert part.targets is not None
-            targets.merge(part.targets)
-        return Moments(inputs, targets)
-
-    def rows(self, chosen: slice) -> Calibration:
-        """Return the moments with the targets of some rows only; the Grams are shared."""
-        return Calibration(
-            tuple(moments.rows(chosen) for moments in self.fit),
-            tuple(moments.rows(chosen) for moments in self.held),
-        )
-
-
 def column_sums(x: Data) -> Array:
     """Return the sums of the columns of x (groups, n, d), in float64, to the rounding of `x`."""
     return np.asarray(np.ones(x.shape[1], x.dtype) @ x, dtype=np.float64)
@@ -314,16 +199,7 @@ def _add_shift(sums: Array, left: Array, shift: Array, n: int) -> None:
         sums[:, rows, to] += change
 
 
-def _column_energies(x: Data) -> Array:
-    """Return the sums of squares of the columns of x (groups, n, d): short sums, then float64."""
-    total = np.zeros((x.shape[0], x.shape[2]))
-    for begin in range(0, x.shape[1], SHORT):
-        some = x[:, begin : begin + SHORT]
-        total += np.einsum("gnd,gnd->gd", some, some)
-    return total
-
-
-def _as_real(x: Data) -> Data:
+def as_real(x: Data) -> Data:
     """Return `x` in float32 or float64; half precisions become float32."""
     return x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
 

@@ -14,7 +14,8 @@ from onnx_lobs.budgets.slots import layer_key
 from onnx_lobs.calibration import collect
 from onnx_lobs.calibration.groups import Group
 from onnx_lobs.layers.layer import Layer
-from onnx_lobs.linalg.gram import Calibration, Gram, Moments
+from onnx_lobs.linalg.gram import Gram
+from onnx_lobs.linalg.moments import Calibration, Moments
 from onnx_lobs.report.record import AllocationRecord, LayerRecord
 from onnx_lobs.resume.cache import Cache, Entry
 from onnx_lobs.resume.fingerprint import data_hash, digest, model_hash, options_hash, program_hash

@@ -251,7 +251,8 @@ def test_one_batch_both_fits_and_scores() -> None:
 
 def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
     work = opened(sparsity=0.5)
-    trials, measured = Planner(work, Scratch(None), Silent())._measure()
+    planned, measured = Planner(work, Scratch(None), Silent())._measure()
+    trials = Trials(work, planned.work.batches.n_samples, Scratch(None))
     config = dataclasses.replace(trials.work.config, sequential=False)
     dense = dataclasses.replace(trials.work, config=config)
     ratios = {}

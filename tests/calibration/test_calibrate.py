@@ -19,7 +19,7 @@ from onnx_lobs.errors import DataError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.tensors import write_tensor
 from onnx_lobs.layers.find import find_layers
-from onnx_lobs.linalg.gram import Calibration, Moments
+from onnx_lobs.linalg.moments import Calibration, Moments
 
 NODE = helper.make_node
 CPU = "CPUExecutionProvider"

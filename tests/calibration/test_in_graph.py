@@ -18,7 +18,7 @@ from onnx_lobs.errors import DataError, InferenceError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.session import Session
 from onnx_lobs.layers.find import Selection, find_layers
-from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.schedule import uses_graph
 
 NODE = helper.make_node

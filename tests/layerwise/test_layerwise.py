@@ -10,7 +10,8 @@ import pytest
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.layerwise import LayerTask, magnitude_weight, relative_error, solve_layer
 from onnx_lobs.layerwise.solve import default_damp
-from onnx_lobs.linalg.gram import Calibration, Gram, Moments, TargetMoments
+from onnx_lobs.linalg.gram import Gram
+from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 from onnx_lobs.solvers.room import least_memory
 
 ROWS, COLUMNS, SAMPLES = 6, 12, 400

@@ -10,7 +10,8 @@ import pytest
 from build_onnx import Array, normal
 
 from onnx_lobs.linalg import gram as gram_module
-from onnx_lobs.linalg.gram import Calibration, Gram, Moments, TargetMoments
+from onnx_lobs.linalg.gram import Gram
+from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 
 EXACT = 1e-12  # relative: float64 sums in two orders
 SINGLE = 1e-6  # of the variances: float32 products of 200 rows

@@ -19,7 +19,7 @@ from onnx_lobs.calibration.sequential import calibrate_sequential
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import find_layers
-from onnx_lobs.linalg.gram import Calibration
+from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Overlay, Store
 
