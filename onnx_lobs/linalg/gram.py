@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas
 
+from onnx_lobs.linalg.lapack import syrk
 from onnx_lobs.linalg.triangles import add_lower, bands, mirror_lower
 
 Array = NDArray[np.float64]
@@ -213,11 +213,6 @@ def _add_self_product(sums: Data, x: Data) -> None:
     if x.shape[2] < 32 and x.shape[0] > 1:
         sums += x.swapaxes(1, 2) @ x
         return
-    syrk = blas.ssyrk if x.dtype == np.float32 else blas.dsyrk
     for total, one in zip(sums, x, strict=True):
-        # in Fortran's order the transpose of a lower triangle is an upper one
-        into = {"beta": 1.0, "c": total.T, "overwrite_c": 1, "lower": 0}
-        if one.flags.f_contiguous:
-            syrk(1.0, one, trans=1, **into)
-        else:
-            syrk(1.0, np.ascontiguousarray(one).T, **into)
+        in_order = one.flags.c_contiguous or one.flags.f_contiguous
+        syrk(total, one if in_order else np.ascontiguousarray(one))

@@ -20,7 +20,7 @@ def bands(size: int) -> Iterator[slice]:
         yield slice(begin, min(begin + BAND, size))
 
 
-def mirror_lower(matrix: Array) -> None:
+def mirror_lower(matrix: Data) -> None:
     """Copy the lower triangles of matrices (..., d, d) to their upper ones, in place."""
     for rows in bands(matrix.shape[-1]):
         own = matrix[..., rows, rows]

@@ -24,10 +24,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from onnx_lobs.errors import NotPositiveDefiniteError
+from onnx_lobs.linalg import lapack
 from onnx_lobs.linalg.factor import eigenbasis
+from onnx_lobs.linalg.triangles import mirror_lower
 from onnx_lobs.pattern import BoolArray
 from onnx_lobs.solvers.problem import Problem, Selection, Status
 from onnx_lobs.solvers.scaled import Scaled
@@ -179,17 +180,13 @@ def _resolvent(scaled: Scaled, schedule: Schedule) -> InverseResolvent | EigenRe
 
 def _invert(matrix: Float, penalty: float) -> Float:
     """Return (Ã + rho)⁻¹, symmetric."""
-    single = matrix.dtype == np.float32
     shifted = matrix.copy()
     shifted.flat[:: len(matrix) + 1] += penalty
-    factor, status = (lapack.spotrf if single else lapack.dpotrf)(shifted.T, lower=1, overwrite_a=1)
-    if status == 0:
-        half, status = (lapack.spotri if single else lapack.dpotri)(factor, lower=1, overwrite_c=1)
+    status = lapack.potrf(shifted) or lapack.potri(shifted)
     if status:
         raise NotPositiveDefiniteError(
             f"the Hessian with penalty {penalty:.3g} has a negative direction at pivot {status}; "
             "raise damp"
         )
-    lower = np.tril(half)
-    lower += np.tril(half, -1).T
-    return np.asarray(lower)
+    mirror_lower(shifted.T)
+    return np.asarray(shifted)

@@ -21,12 +21,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from onnx_lobs.errors import NotPositiveDefiniteError
-from onnx_lobs.pattern import BoolArray, IntArray
+from onnx_lobs.linalg import lapack
+from onnx_lobs.linalg.triangles import mirror_lower
+from onnx_lobs.pattern import BoolArray, FloatArray, IntArray
 from onnx_lobs.solvers.scaled import Scaled
 from onnx_lobs.solvers.units import Tiles
+from onnx_lobs.solvers.workers import Scratch
 
 Float = NDArray[np.floating[Any]]
 BATCH_BYTES = 24 << 20
@@ -108,7 +110,7 @@ def reduce_to_band(
     energy = np.einsum("uhd,uhd->u", free, target)
     lower = bordered_cholesky(systems, side, BORDER * np.abs(energy) + 1e-30)
     start, end = fixed.shape[1], wide.shape[1]
-    inner, y = lower[:, start:end, start:end], lower[:, end:, start:end]
+    inner, y = np.tril(lower[:, start:end, start:end]), lower[:, end:, start:end]
     if batch.on_pruned:
         inverse = inner @ inner.swapaxes(1, 2)
         weight = y @ inner.swapaxes(1, 2)
@@ -145,8 +147,10 @@ def gather(
     """
     rows, width = columns.shape
     result = np.empty((rows, width + border, width + border), dtype=matrix.dtype)
+    scratch = Scratch()
+    part = scratch.array("part", (width, width), matrix.dtype)
     for out, one, g in zip(result, columns, group, strict=True):
-        out[:width, :width] = matrix[g].take(one, axis=0).take(one, axis=1)
+        out[:width, :width] = scratch.principal(matrix[g], one, part)
     if not real.all():
         result[:, :width, :width] *= real[:, :, None] & real[:, None, :]
         each = np.arange(width)
@@ -157,8 +161,8 @@ def gather(
 def bordered_cholesky(systems: Float, side: Float, corner: Float) -> Float:
     """Return L of ``[[M, Bᵀ], [B, corner I]]``; its last rows are ``B L⁻ᵀ``, B (units, height, n).
 
-    The last rows and columns of `systems` are overwritten. A float32 matrix that is not positive
-    in float32 is factored in float64.
+    `systems` is overwritten, and what is above the diagonals of the result is undefined. A float32
+    matrix that is not positive in float32 is factored in float64.
     """
     height, width = side.shape[1:]
     systems[:, width:, :width] = side
@@ -166,9 +170,12 @@ def bordered_cholesky(systems: Float, side: Float, corner: Float) -> Float:
     each = np.arange(width, width + height)
     systems[:, width:, width:] = 0.0
     systems[:, each, each] = corner[:, None]
+    diagonal = np.diagonal(systems, axis1=1, axis2=2).copy()
     lower = _factor(systems)
     if lower is None:
-        lower = _factor(systems.astype(np.float64))
+        each = np.arange(width + height)
+        systems[:, each, each] = diagonal
+        lower = _factor(_mirrored(systems))
     if lower is None:
         raise NotPositiveDefiniteError(
             "the Hessian of the kept inputs is singular to working precision; raise damp"
@@ -177,25 +184,31 @@ def bordered_cholesky(systems: Float, side: Float, corner: Float) -> Float:
 
 
 def _factor(systems: Float) -> Float | None:
-    """Return L of each system, or None when one is not positive. `systems` is not modified."""
+    """Return L of each system, or None when one is not positive.
+
+    What is above the diagonals of the result is undefined. The diagonals of `systems` and what is
+    above them may be overwritten, and the result may lie there.
+    """
     if systems.shape[-1] < LOOPED:
         try:
             return np.asarray(np.linalg.cholesky(systems))
         except np.linalg.LinAlgError:
             return None
-    factor = lapack.spotrf if systems.dtype == np.float32 else lapack.dpotrf
-    result = systems.copy()
-    for one in result:  # upper in Fortran's order is lower in C's
-        _, status = factor(one.T, lower=0, overwrite_a=1)
-        if status:
+    for one in systems:
+        if lapack.potrf(one):
             return None
-    return np.asarray(result)
+    return np.asarray(systems.swapaxes(1, 2))
+
+
+def _mirrored(systems: Float) -> FloatArray:
+    """Return systems in float64, made symmetric from what is below their diagonals."""
+    result = systems.astype(np.float64)
+    mirror_lower(result)
+    return result
 
 
 def _invert_lower(lower: Float) -> Float:
-    invert = lapack.strtri if lower.dtype == np.float32 else lapack.dtrtri
-    result = np.zeros_like(lower)
-    for out, one in zip(result, lower, strict=True):
-        inverse, _ = invert(one.T, lower=0)
-        out[:] = np.triu(inverse).T
-    return result
+    upper = np.ascontiguousarray(lower.swapaxes(1, 2))
+    for one in upper:
+        lapack.trtri(one)
+    return np.asarray(upper.swapaxes(1, 2))

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas
 
+from onnx_lobs.linalg import lapack
 from onnx_lobs.pattern import IntArray
 
 Float = NDArray[np.floating[Any]]
@@ -182,12 +182,11 @@ class Elimination:
 
     def _downdate(self) -> None:
         """Apply U to G and cut out the settled candidates when enough are."""
-        syrk = blas.ssyrk if self.held.dtype == np.float32 else blas.dsyrk
         left = int((self.settled == 0).sum(axis=1).max(initial=0))
         if left < CUT * self.settled.shape[1] and left:
             self._cut(left)
         for matrix, held in zip(self.inverse, self.held, strict=True):
-            syrk(-1.0, held.T, beta=1.0, c=matrix.T, overwrite_c=1)
+            lapack.syrk(matrix, held, -1.0)
 
     def _cut(self, left: int) -> IntArray:
         """Keep `left` candidates per unit: those alive, and a few settled where fewer are."""

@@ -14,13 +14,13 @@ and a refit, rows shared out among threads; 32 k² bytes of memory per thread.
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import lapack
 
 from onnx_lobs.errors import NotPositiveDefiniteError
+from onnx_lobs.linalg import lapack
 from onnx_lobs.pattern import NM, BoolArray, FloatArray
 from onnx_lobs.solvers.problem import Problem, Selection
 from onnx_lobs.solvers.refit import refit
-from onnx_lobs.solvers.workers import map_batches
+from onnx_lobs.solvers.workers import Scratch, map_batches
 
 PARTS = 8
 
@@ -53,13 +53,14 @@ def sensitivities(problem: Problem, mask: BoolArray, values: FloatArray) -> Floa
     flat = mask.reshape(-1, columns)
     diagonal = np.ones(flat.shape)
     full = np.diagonal(problem.inverse, axis1=1, axis2=2)
+    scratch = Scratch()
 
     def one(row: int) -> None:
         kept = np.flatnonzero(flat[row])
         if kept.size == columns:
             diagonal[row] = full[row // rows]
         elif kept.size:
-            system = problem.damped.matrix[row // rows].take(kept, axis=0).take(kept, axis=1)
+            system = scratch.principal(problem.damped.matrix[row // rows], kept)
             diagonal[row, kept] = _inverse_diagonal(system)
 
     map_batches(one, range(len(flat)), problem.room.workers)
@@ -67,10 +68,10 @@ def sensitivities(problem: Problem, mask: BoolArray, values: FloatArray) -> Floa
 
 
 def _inverse_diagonal(system: FloatArray) -> FloatArray:
-    factor, status = lapack.dpotrf(system.T, lower=0, overwrite_a=1)
+    status = lapack.potrf(system)
     if status:
         raise NotPositiveDefiniteError(
             f"the Hessian of {len(system)} kept inputs is singular at pivot {status}; raise damp"
         )
-    inverse, _ = lapack.dtrtri(factor, lower=0)
-    return np.asarray(np.square(np.triu(inverse)).sum(axis=1))
+    lapack.trtri(system)
+    return np.asarray(np.square(np.triu(system)).sum(axis=1))

@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import lapack
 
 from onnx_lobs.errors import NotPositiveDefiniteError
+from onnx_lobs.linalg import lapack
 from onnx_lobs.pattern import BoolArray, FloatArray, IntArray
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.room import Room
-from onnx_lobs.solvers.workers import map_batches
+from onnx_lobs.solvers.workers import Scratch, map_batches
 
 BATCHED = 48  # below this many unknowns one batched call beats a LAPACK call per support
 BATCH_BYTES = 64 << 20  # of the gathered matrices of one batch
@@ -106,8 +106,11 @@ def _solve(
     for batch in _batches(small, sizes, room.batch(BATCH_BYTES)):
         _solve_batch(matrix, right, supports, batch, result)
     large = order[sizes[order] > BATCHED].tolist()
+    scratch = Scratch()
     map_batches(
-        lambda index: _solve_one(matrix, right, supports, index, result), large, room.workers
+        lambda index: _solve_one(matrix, right, supports, index, result, scratch),
+        large,
+        room.workers,
     )
     return result[rows]
 
@@ -165,16 +168,22 @@ def _solve_batch(
 
 
 def _solve_one(
-    matrix: FloatArray, right: FloatArray, supports: _Supports, index: int, result: FloatArray
+    matrix: FloatArray,
+    right: FloatArray,
+    supports: _Supports,
+    index: int,
+    result: FloatArray,
+    scratch: Scratch,
 ) -> None:
-    """Solve one large support for all its rows by LAPACK's posv."""
+    """Solve one large support for all its rows by Cholesky."""
     columns = np.flatnonzero(supports.chosen[index])
     rows = supports.rows[supports.starts[index] : supports.starts[index + 1]]
-    system = matrix[supports.group[index]].take(columns, axis=0).take(columns, axis=1)
-    sides = right[rows[:, None], columns[None, :]].T
-    _, values, status = lapack.dposv(system.T, sides, lower=0, overwrite_a=1)
+    system = scratch.principal(matrix[supports.group[index]], columns)
+    status = lapack.potrf(system)
     if status:
         raise NotPositiveDefiniteError(
             f"the Hessian of {columns.size} kept inputs is singular at pivot {status}; raise damp"
         )
-    result[rows[:, None], columns[None, :]] = values.T
+    sides = right[rows[:, None], columns[None, :]]
+    lapack.potrs(system, sides)
+    result[rows[:, None], columns[None, :]] = sides

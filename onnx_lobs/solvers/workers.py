@@ -1,12 +1,13 @@
 """Batches of rows on several threads, each with one BLAS thread.
 
-LAPACK and NumPy release the interpreter's lock, and many small factorisations gain nothing from
-a threaded BLAS.
+NumPy and :mod:`onnx_lobs.linalg.lapack` release the interpreter's lock, and many small
+factorisations gain nothing from a threaded BLAS.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -20,6 +21,7 @@ from threadpoolctl import ThreadpoolController
 T = TypeVar("T")
 R = TypeVar("R")
 SMALL_LAYER = 1500  # columns: below, one BLAS thread factors as fast as several
+ROWS_AT_ONCE = 32  # of a gathered matrix: they stay in the cache between both takes
 WORTH_SHARING = 5e7  # flops: below, starting a thread costs more than it gives
 
 
@@ -76,6 +78,35 @@ def multiply(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
 
     map_batches(one, range(workers))
     return result
+
+
+class Scratch(threading.local):
+    """Memory that each thread reuses: fresh pages cost more than what is written into them."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, NDArray[Any]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array of any content; it shares memory with earlier ones of this `name`."""
+        size = int(np.prod(shape))
+        part = self._parts.get(name)
+        if part is None or part.dtype != dtype or part.size < size:
+            self._parts[name] = part = np.empty(size, dtype)
+        return part[:size].reshape(shape)
+
+    def principal(
+        self, matrix: NDArray[Any], columns: NDArray[np.int64], out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Return ``matrix[columns][:, columns]`` (c, c), in `out` or in reused memory."""
+        size = columns.size
+        if out is None:
+            out = self.array("square", (size, size), matrix.dtype)
+        for start in range(0, size, ROWS_AT_ONCE):
+            some = columns[start : start + ROWS_AT_ONCE]
+            rows = self.array("rows", (some.size, matrix.shape[1]), matrix.dtype)
+            matrix.take(some, axis=0, out=rows, mode="clip")
+            rows.take(columns, axis=1, out=out[start : start + some.size], mode="clip")
+        return out
 
 
 @lru_cache(maxsize=1)
