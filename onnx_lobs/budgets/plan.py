@@ -28,7 +28,7 @@ from onnx_lobs.budgets.candidates import (
 )
 from onnx_lobs.budgets.measure import Measured, by_layer, columns_of, measure
 from onnx_lobs.budgets.slots import make_slots
-from onnx_lobs.budgets.trials import Trials, samples_needed
+from onnx_lobs.budgets.trials import NothingToCompareError, Trials, samples_needed
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.pattern import NM
 from onnx_lobs.phases import Progress
@@ -85,10 +85,15 @@ class Planner:
         if not self.has_choice:
             return None
         started = time.perf_counter()
+        if self.kind not in RULES:
+            try:
+                trials, measured = self._measure()
+            except NothingToCompareError as error:
+                work.warnings.append(_not_compared(work, error))
+                self.kind = "uniform"
         if self.kind in RULES:
             work.budgets = by_rule(work, self._slots(columns_of(work)), self.kind)
             return None
-        trials, measured = self._measure()
         before = trials.n_run
         tried: dict[str, float] = {}
         if self.kind is None:
@@ -150,6 +155,13 @@ class Planner:
         slots = make_slots(self.work.layers, self.work.config)
         pairs = zip(self.work.layers, slots, columns, strict=True)
         return [with_unit(self.work, layer, slot, n) for layer, slot, n in pairs]
+
+
+def _not_compared(work: Workspace, error: NothingToCompareError) -> str:
+    return (
+        f"allocation {work.config.allocation!r} tries what pruning does to the outputs, but "
+        f"{error}: zeros were shared evenly (uniform); give a model with a floating output"
+    )
 
 
 def _too_large(work: Workspace) -> str:

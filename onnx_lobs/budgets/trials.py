@@ -18,6 +18,7 @@ import onnx
 
 from onnx_lobs.budgets.slots import layer_key, wanted_sparsity
 from onnx_lobs.data.batches import Batches
+from onnx_lobs.errors import LobsError
 from onnx_lobs.evaluation.output import output_error
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.staged import Runnable, open_session
@@ -40,6 +41,10 @@ COLUMNS_PER_INPUT = 2  # of each layer in a trial, if there are so many
 REFIT_FLOPS = 1e9  # of a layer's refit that trials can afford
 KEPT_PART = 4  # of the activations' memory, for outputs that are kept
 MOST_WEIGHTS = 0.6  # share of the weights, in layers that get so many
+
+
+class NothingToCompareError(LobsError):
+    """No output of the network says what pruning did to it."""
 
 
 class Trials:
@@ -109,11 +114,19 @@ class _Judge:
         self._dense: Runnable | None = None
 
     def error(self, model: Model) -> float:
-        """Return the relative error of a network's outputs."""
+        """Return the relative error of a network's outputs.
+
+        Raises
+        ------
+        NothingToCompareError
+            When they are neither floats nor choices, as the maps of a ZipMap.
+        """
         if self._dense is None:
             self._dense = self._open_dense()
         error = output_error(self._dense, self._open(model), self.batches)
-        return 0.0 if error is None else error
+        if error is None:
+            raise NothingToCompareError("the model has no output that two networks can compare")
+        return error
 
     def _open_dense(self) -> Runnable:
         dense = self._open(self.work.dense)

@@ -71,16 +71,19 @@ def output_error(
     batches: Iterable[Mapping[str, NDArray[Any]]],
     tick: Callable[[int], None] = lambda n: None,
 ) -> float | None:
-    """Return sum (pruned - dense)² / sum dense² over all floating outputs, or None if none.
+    """Return sum (pruned - dense)² / sum dense² over all floating outputs.
 
-    Only the figure by which trials are compared: an output that cannot be compared, because
-    its size changed or one network gives NaN or infinity, counts as if it were zero.
+    Where there is none, the share of positions at which the other outputs, such as the labels of an
+    ArgMax, choose differently; None if they choose nothing. Only the figure by which trials are
+    compared: an output that cannot be compared, because its size changed or one network gives NaN
+    or infinity, counts as if it were zero.
 
     Notes
     -----
     Cost: one forward pass of each model.
     """
     change, energy, seen = 0.0, 0.0, False
+    choices: list[Floats] = []
     for feeds in batches:
         before, after = dense.run(feeds), pruned.run(feeds)
         for name, value in before.items():
@@ -88,8 +91,15 @@ def output_error(
                 seen = True
                 changed, own = _squares(value, after[name])
                 change, energy = change + changed, energy + own
+            else:
+                size = len(value) if isinstance(value, np.ndarray) and value.ndim else 1
+                agreed = agreements(value, after[name], max(size, 1))
+                choices += [] if agreed is None else [agreed]
         tick(1)
-    return _ratio(change, energy) if seen else None
+    if not seen:
+        agreement = _mean(choices)
+        return None if agreement is None else 1.0 - agreement
+    return _ratio(change, energy)
 
 
 def _squares(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from budget_networks import chain, data
 from build_onnx import model, normal, run, value
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 import onnx_lobs
 from onnx_lobs.allocation.rules import Slot
@@ -291,3 +291,31 @@ def test_outputs_that_are_kept_score_as_those_that_are_computed_anew() -> None:
     ]
     assert errors[0] == errors[1]
     assert errors[0][0] == errors[0][1] > 0
+
+
+def ending(node: Any, output: Any) -> ModelProto:
+    """Return the chain with a node behind its output, whose result is the only output."""
+    proto = chain()
+    proto.graph.node.append(node)
+    proto.graph.output.pop()
+    proto.graph.output.append(output)
+    return proto
+
+
+def test_labels_alone_are_judged_by_how_many_changed() -> None:
+    labels = helper.make_tensor_value_info("best", TensorProto.INT64, ["n"])
+    work = opened(ending(NODE("ArgMax", ["y"], ["best"], axis=1, keepdims=0), labels))
+    record = planned(work)
+    assert record.errors[record.chosen] == min(record.errors.values())
+    assert 0 < record.errors["uniform"] < 1
+    assert not work.warnings
+
+
+def test_outputs_that_cannot_be_compared_are_shared_evenly_and_said_so() -> None:
+    several = helper.make_tensor_sequence_value_info("all", TensorProto.FLOAT, None)
+    proto = ending(NODE("SequenceConstruct", ["y"], ["all"]), several)
+    work = opened(proto)
+    assert planned(work) is None
+    uniform = opened(proto, allocation="uniform")
+    assert work.budgets == uniform.budgets
+    assert any("no output that two networks can compare" in text for text in work.warnings)

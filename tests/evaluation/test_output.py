@@ -135,8 +135,16 @@ def test_the_output_error_alone_is_that_of_the_comparison() -> None:
     found = output_error(dense, pruned, list(DATA), told.append)
     assert found == pytest.approx(change_of(dense, pruned).error, rel=EXACT)
     assert told == [1, 1]
+
+
+def test_the_error_of_labels_alone_is_the_share_that_changed() -> None:
     ids = Network(ids=lambda x: np.arange(len(x)))
-    assert output_error(ids, ids, list(DATA)) is None
+    assert output_error(ids, ids, list(DATA)) == 0.0
+    other = Network(ids=lambda x: np.where(np.arange(len(x)) == 0, -1, np.arange(len(x))))
+    n, changed = sum(len(x["x"]) for x in DATA), len(DATA)
+    assert output_error(ids, other, list(DATA)) == pytest.approx(changed / n, rel=EXACT)
+    maps = Network(maps=lambda x: [{0: 1.0}])
+    assert output_error(maps, maps, list(DATA)) is None
 
 
 @pytest.mark.parametrize("spoil", [lambda x: x[:1], lambda x: np.where(x == x.max(), NAN, x)])
