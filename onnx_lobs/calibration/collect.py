@@ -21,6 +21,8 @@ from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 
 CHUNK_BYTES = 1 << 24
 LEAST_COLUMNS = 1 << 16  # 1 << 13 doubled the error on data not seen; more gained nothing
+MOST_PARTS = 4
+PART_NUMBERS = 1 << 23  # in the sums of all parts, about
 
 Array = NDArray[Any]
 Lookup = Callable[[Use], Array]
@@ -45,6 +47,11 @@ class Collector:
         Columns of data per input that a convolution reads, over all batches; None: all.
     least_columns
         Columns of data that it reads at the least.
+
+    Attributes
+    ----------
+    most_parts
+        How many collectors may share the batches: their sums should not take much memory.
     """
 
     def __init__(
@@ -68,6 +75,8 @@ class Collector:
         shape = layouts[0].groups, sum(layout.rows for layout in layouts), layouts[0].columns
         wanted = math.inf if positions is None else max(positions * shape[2], least_columns)
         self.budget = wanted / n_batches
+        numbers = shape[0] * shape[2] * (shape[2] + shape[1] * towards) * len(group.uses)
+        self.most_parts = int(np.clip(PART_NUMBERS // numbers, 1, min(MOST_PARTS, n_batches)))
         self.fit = [self._empty(*shape) for _ in group.uses]
         self.held = [self._empty(*shape) for _ in group.uses]
         self.offsets: dict[tuple[int, bool, tuple[int, ...]], ConvSums] = {}
@@ -131,12 +140,12 @@ class Collector:
         same: bool,
     ) -> None:
         columns = use.columns(x, chosen)
-        moments.inputs.update(columns)
+        centred = moments.inputs.update(columns)
         if moments.targets is None or self.weight is None:
             return
         source = columns if same else use.columns(target_x, chosen)
         weight = self.weight.astype(np.result_type(source.dtype, np.float32))
-        moments.targets.update(source @ weight.transpose(0, 2, 1), columns)
+        moments.targets.update(source @ weight.transpose(0, 2, 1), centred)
 
     def _pieces(
         self, use: Use, shape: tuple[int, ...], index: int

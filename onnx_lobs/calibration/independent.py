@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from onnx_lobs.calibration.collect import LEAST_COLUMNS, Collector, Lookup
 from onnx_lobs.calibration.groups import Group
-from onnx_lobs.calibration.in_graph import show
+from onnx_lobs.calibration.in_graph import Shown, show
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.taps import tap_name
 from onnx_lobs.linalg.moments import Calibration
+from onnx_lobs.linalg.workers import map_batches
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -68,11 +69,17 @@ def calibrate_independent(
         for group in groups
     ]
     for index, feeds in enumerate(batches):
-        values = session.run(feeds)
-        for collector in collectors:
-            collector.add(index, lookup(values), made=session.made(values))
+        _add_all(collectors, index, session, session.run(feeds))
         tick(1)
     return [collector.result() for collector in collectors]
+
+
+def _add_all(
+    collectors: Sequence[Collector], index: int, session: Shown, values: Mapping[str, Array]
+) -> None:
+    """Add a batch to all collectors, several at a time."""
+    own, made = lookup(values), session.made(values)
+    map_batches(lambda collector: collector.add(index, own, made=made), collectors)
 
 
 def lookup(values: Feeds) -> Lookup:

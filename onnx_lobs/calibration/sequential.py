@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from onnx_lobs.calibration.collect import LEAST_COLUMNS, Collector, Lookup
 from onnx_lobs.calibration.groups import Group
@@ -25,6 +26,8 @@ from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.stages import Stage, cut, is_touched, stage_of, stage_session
 from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.moments import Calibration
+from onnx_lobs.linalg.workers import map_batches
+from onnx_lobs.memory.pool import Pool
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Overlay, Store, Values
 
@@ -94,8 +97,9 @@ def calibrate_sequential(
             runner.advance(top)
             unknown = [group for group in by_top[top] if not is_known(group)]
             towards = pruned is not None
-            collectors = [
-                Collector(
+            makers = [
+                partial(
+                    Collector,
                     dense,
                     group,
                     n_batches,
@@ -106,7 +110,7 @@ def calibrate_sequential(
                 )
                 for group in unknown
             ]
-            found += _collect(runner, top, by_top[top], collectors)
+            found += _collect(runner, top, by_top[top], makers)
             found += [(group, None) for group in by_top[top] if group not in unknown]
         while found:
             runner.note_change((layer.scope, layer.weight) for layer in found[0][0].layers)
@@ -116,14 +120,35 @@ def calibrate_sequential(
 
 
 def _collect(
-    runner: Runner, top: int, members: Sequence[Group], collectors: Sequence[Collector]
+    runner: Runner,
+    top: int,
+    members: Sequence[Group],
+    makers: Sequence[Callable[[], Collector]],
 ) -> Iterator[tuple[Group, Calibration]]:
-    """Yield the moments of some of the groups, `members`, that begin at top-level node `top`."""
+    """Yield the moments of some of the groups, `members`, that begin at top-level node `top`.
+
+    The batches are dealt out to collectors that work at the same time. How many there are does
+    not depend on the machine, so neither do the sums.
+    """
+    if not makers:
+        return
     towards = runner.pruned is not None
-    for index, (clean, own) in enumerate(runner.taps(top, members) if collectors else ()):
-        for collector in collectors:
-            collector.add(index, own, clean if towards else None)
-    yield from ((collector.group, collector.result()) for collector in collectors)
+    first = [make() for make in makers]
+    count = 1 if runner.shows_branches(members) else min(c.most_parts for c in first)
+    parts = [first, *([make() for make in makers] for _ in range(1, count))]
+
+    def add(part: int) -> None:
+        for index, (clean, own) in enumerate(runner.taps(top, members)):
+            if index % count == part:
+                for collector in parts[part]:
+                    collector.add(index, own, clean if towards else None)
+
+    map_batches(add, range(count))
+    for collectors in zip(*parts, strict=True):
+        merged, *rest = (collector.result() for collector in collectors)
+        for other in rest:
+            merged.merge(other)
+        yield collectors[0].group, merged
 
 
 def _needs(dense: Model, groups: Sequence[Group], top: int) -> set[str]:
@@ -167,6 +192,7 @@ class Runner:
         self.dense, self.pruned, self.provider = dense, pruned, provider
         self.batches = batches
         self.store = store
+        self.pool = Pool()
         self.stages = dict(zip(sorted(stops), cut(dense, stops) if stops else (), strict=True))
         self.changed: set[tuple[int, str]] = set()
         self.differing: set[str] = set()
@@ -180,10 +206,10 @@ class Runner:
     def advance(self, top: int) -> None:
         """Run the stage that ends just before top-level node `top`, for both networks."""
         stage = self.stages[top]
-        run_dense = _Lazy(self.dense, stage, self.provider)
+        run_dense = _Lazy(self.dense, stage, self.provider, self.pool)
         run_pruned = None
         if self.pruned is not None and self._differs(stage):
-            run_pruned = _Lazy(self.pruned, stage, self.provider)
+            run_pruned = _Lazy(self.pruned, stage, self.provider, self.pool)
         for clean, own in self._values(stage):
             mine = {} if run_pruned is None else run_pruned(Overlay(own, clean))
             made = run_dense(clean)
@@ -215,7 +241,7 @@ class Runner:
     def taps(self, top: int, groups: Sequence[Group]) -> Iterator[tuple[Lookup, Lookup]]:
         """Yield, per batch, how to look up a use's input: the dense and the pruned network's."""
         uses = [use for group in groups for use in group.uses if use.scope]
-        inner = self._inner_session(top, groups, uses) if uses else None
+        inner = self._inner_session(top, groups, uses) if self.shows_branches(groups) else None
         for clean, own in zip(self.clean, self.own, strict=True):
             mine: Feeds = Overlay(own, clean)
             shown: Feeds = clean
@@ -224,6 +250,11 @@ class Runner:
                 shown = Overlay(inner.run(clean), clean)
                 mine = shown if same else Overlay(inner.run(mine), mine)
             yield lookup(shown), lookup(mine)
+
+    @staticmethod
+    def shows_branches(groups: Sequence[Group]) -> bool:
+        """Whether the taps of these groups are inside a node, which must be run to see them."""
+        return any(use.scope for group in groups for use in group.uses)
 
     def close(self) -> None:
         """Free all values."""
@@ -241,13 +272,15 @@ class Runner:
 class _Lazy:
     """A stage's session, made when its first batch shows the types of its inputs."""
 
-    def __init__(self, model: Model, stage: Stage, provider: str) -> None:
-        self.model, self.stage, self.provider = model, stage, provider
+    def __init__(self, model: Model, stage: Stage, provider: str, pool: Pool) -> None:
+        self.model, self.stage, self.provider, self.pool = model, stage, provider, pool
         self.session: Session | None = None
 
     def __call__(self, feeds: Feeds) -> dict[str, Array]:
         if not self.stage.nodes:
             return {}
         if self.session is None:
-            self.session = stage_session(self.model, self.stage, feeds, self.provider)
+            self.session = stage_session(
+                self.model, self.stage, feeds, self.provider, pool=self.pool
+            )
         return self.session.run(feeds)

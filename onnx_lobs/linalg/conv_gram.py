@@ -37,6 +37,7 @@ THIN_FLOPS = ((32, 1.5e10), (256, 5e10))  # of SYRK, up to so many columns
 NARROW_FLOPS = 1.2e10  # of many small products at once, which are no SYRK
 GEMM_FLOPS = ((1, 2.5e10), (4, 1.8e10), (8, 3.5e10), (16, 6.5e10))  # up to so many channels
 FILL_SECONDS = 3e-9  # per entry of the image: mean, centred copy, sum
+BOX_SECONDS = 4e-9  # per entry of the boxes at the borders: copied from short rows
 CALL_SECONDS = 1.2e-5  # per product
 START_SECONDS = 5e-4  # whatever the size
 
@@ -182,6 +183,7 @@ def is_faster(
     flops = 2 * shape[0] * shape[1] * inside * plan.area
     fill = FILL_SECONDS * (1.5 if max(plan.step) > 1 else 1)
     own = flops / rate + math.prod(shape) * fill + calls * CALL_SECONDS + START_SECONDS
+    own += BOX_SECONDS * shape[0] * shape[1] * plan.boxes
     return own < unfolding
 
 

@@ -76,6 +76,11 @@ class Plan:
             area += (math.prod(hi - lo for lo, hi in box) if box else whole) / (1 + symmetric)
         return area
 
+    @property
+    def boxes(self) -> int:
+        """Pixels of one sample in all boxes."""
+        return sum(math.prod(hi - lo for lo, hi in box) for _, box in self.pieces if box)
+
 
 @functools.lru_cache(maxsize=256)
 def make_plan(geometry: Unfold, spatial: tuple[int, ...]) -> Plan:

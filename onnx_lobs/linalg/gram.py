@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,15 @@ Data = NDArray[Any]
 SETTLE_ROWS = 1 << 13  # float32 sums of so many rows keep an error of about 3e-7
 REFERENCE_ROWS = 1 << 8
 LARGE_MEAN = 4.0  # mean² over variance: below, the reference costs more than it saves
+
+
+@dataclass(frozen=True)
+class Centred:
+    """Data x = rest + mean: `rest` (groups, n, d), `mean` and the sums of `rest` (groups, d)."""
+
+    rest: Data
+    mean: Array
+    sums: Array
 
 
 class Gram:
@@ -88,22 +98,30 @@ class Gram:
         self._settle()
         self._total = value
 
-    def update(self, x: Data) -> None:
-        """Add the rows of `x` (groups, n, columns), in either memory order. Not modified."""
+    def update(self, x: Data) -> Centred:
+        """Add the rows of `x` (groups, n, columns), in either memory order. Not modified.
+
+        Returns
+        -------
+        Centred
+            What was multiplied, for those that need it too.
+        """
         n = x.shape[1]
-        if n == 0:
-            return
         x = as_real(x)
+        if n == 0:
+            return Centred(x, np.zeros((self.groups, self.columns)), np.zeros_like(self._left))
         self._reference.see(x)
         if self._part is not None and (self._part.dtype != x.dtype or self._rows + n > SETTLE_ROWS):
             self._settle()
         if self._part is None:
             self._part = np.zeros((self.groups, self.columns, self.columns), x.dtype)
         rest = self._reference.take_off(x)
-        self._left += column_sums(rest)
+        left = column_sums(rest)
+        self._left += left
         _add_self_product(self._part, rest)
         self._rows += n
         self.count += n
+        return Centred(rest, self._reference.value.astype(np.float64), left)
 
     def merge(self, other: Gram) -> None:
         """Add another Gram of the same shape."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_lobs.linalg.gram import Gram, Reference, as_real, column_sums
+from onnx_lobs.linalg.gram import Centred, Gram, Reference, as_real, column_sums
 
 Array = NDArray[np.float64]
 Data = NDArray[Any]
@@ -25,7 +25,7 @@ class TargetMoments:
 
     def __init__(self, cross: Array, total: Array, energy: Array) -> None:
         self.cross, self.total, self.energy = cross, total, energy
-        self._of_y, self._of_x = Reference(), Reference()
+        self._of_y = Reference()
 
     @classmethod
     def zeros(cls, groups: int, rows: int, columns: int) -> TargetMoments:
@@ -44,22 +44,20 @@ class TargetMoments:
         self.total += np.einsum("grd,gd->gr", weight, total)
         self.energy += np.einsum("grd,grd->gr", cross, weight)
 
-    def update(self, y: Data, x: Data) -> None:
-        """Add rows of `y` (groups, n, rows) with the rows of `x` (groups, n, columns)."""
+    def update(self, y: Data, x: Centred) -> None:
+        """Add rows of `y` (groups, n, rows) with those that :meth:`Gram.update` returned."""
         n = y.shape[1]
         if n == 0:
             return
-        y, x = as_real(y), as_real(x)
+        y = as_real(y)
         self._of_y.see(y)
-        self._of_x.see(x)
-        y_rest, x_rest = self._of_y.take_off(y), self._of_x.take_off(x)
-        y_mean, x_mean = self._of_y.value.astype(float), self._of_x.value.astype(float)
+        y_rest, y_mean = self._of_y.take_off(y), self._of_y.value.astype(float)
         y_left = column_sums(y_rest)
-        self.cross += y_rest.swapaxes(1, 2) @ x_rest
-        if x_mean.any():
-            self.cross += y_left[:, :, None] * x_mean[:, None, :]
+        self.cross += y_rest.swapaxes(1, 2) @ x.rest
+        if x.mean.any():
+            self.cross += y_left[:, :, None] * x.mean[:, None, :]
         if y_mean.any():
-            x_all = column_sums(x_rest) + n * x_mean
+            x_all = x.sums + n * x.mean
             self.cross += y_mean[:, :, None] * x_all[:, None, :]
         self.total += y_left + n * y_mean
         self.energy += _column_energies(y_rest)
@@ -106,6 +104,13 @@ class Calibration:
 
     fit: tuple[Moments, ...]
     held: tuple[Moments, ...]
+
+    def merge(self, other: Calibration) -> None:
+        """Add what other batches gave."""
+        pairs = zip((*self.fit, *self.held), (*other.fit, *other.held), strict=True)
+        for moments, more in pairs:
+            if more.inputs.count:
+                moments.merge(more)
 
     def total(self, use: int) -> Moments:
         """Return the moments of one use over all batches; not to be modified."""

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg import lapack
 from onnx_lobs.linalg.triangles import mirror_lower
+from onnx_lobs.linalg.workers import ThreadBuffers
 from onnx_lobs.pattern import BoolArray, FloatArray, IntArray
 from onnx_lobs.solvers.scaled import Scaled
 from onnx_lobs.solvers.units import Tiles
-from onnx_lobs.solvers.workers import Scratch
 
 Float = NDArray[np.floating[Any]]
 BATCH_BYTES = 24 << 20
@@ -147,7 +147,7 @@ def gather(
     """
     rows, width = columns.shape
     result = np.empty((rows, width + border, width + border), dtype=matrix.dtype)
-    scratch = Scratch()
+    scratch = ThreadBuffers()
     part = scratch.array("part", (width, width), matrix.dtype)
     for out, one, g in zip(result, columns, group, strict=True):
         out[:width, :width] = scratch.principal(matrix[g], one, part)

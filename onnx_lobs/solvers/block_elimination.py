@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnx_lobs.linalg.workers import map_batches
 from onnx_lobs.pattern import BoolArray, FloatArray, IntArray
 from onnx_lobs.solvers.elimination import Elimination, Trace, eliminate
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.scaled import Scaled
 from onnx_lobs.solvers.units import Tiles
-from onnx_lobs.solvers.workers import map_batches
 
 Float = NDArray[np.floating[Any]]
 BATCH_BYTES = 96 << 20

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnx_lobs.linalg.workers import map_batches
 from onnx_lobs.pattern import NM, Block, FloatArray, IntArray
 from onnx_lobs.solvers.block_elimination import block_costs
 from onnx_lobs.solvers.elimination import Trace, eliminate
 from onnx_lobs.solvers.problem import Problem, Selection
 from onnx_lobs.solvers.scaled import Scaled
-from onnx_lobs.solvers.workers import map_batches
 
 BATCH_BYTES = 96 << 20  # of the inverses of one batch: some 16 rows of 1152 share each step
 MOST_ROWS = 64

@@ -17,10 +17,10 @@ import numpy as np
 
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg import lapack
+from onnx_lobs.linalg.workers import ThreadBuffers, map_batches
 from onnx_lobs.pattern import NM, BoolArray, FloatArray
 from onnx_lobs.solvers.problem import Problem, Selection
 from onnx_lobs.solvers.refit import refit
-from onnx_lobs.solvers.workers import Scratch, map_batches
 
 PARTS = 8
 
@@ -53,7 +53,7 @@ def sensitivities(problem: Problem, mask: BoolArray, values: FloatArray) -> Floa
     flat = mask.reshape(-1, columns)
     diagonal = np.ones(flat.shape)
     full = np.diagonal(problem.inverse, axis1=1, axis2=2)
-    scratch = Scratch()
+    scratch = ThreadBuffers()
 
     def one(row: int) -> None:
         kept = np.flatnonzero(flat[row])

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnx_lobs.linalg.workers import map_batches
 from onnx_lobs.pattern import NM, BoolArray, FloatArray, IntArray, Unstructured
 from onnx_lobs.solvers.band import (
     BATCH_BYTES,
@@ -36,7 +37,6 @@ from onnx_lobs.solvers.block_elimination import eliminate_blocks
 from onnx_lobs.solvers.elimination import eliminate
 from onnx_lobs.solvers.scaled import Scaled
 from onnx_lobs.solvers.units import Tiles
-from onnx_lobs.solvers.workers import map_batches
 
 Float = NDArray[np.floating[Any]]
 BETTER = 1e-5  # relative: float32 cannot tell smaller differences of cost

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.linalg.workers import SMALL_LAYER, one_blas_thread
 from onnx_lobs.pattern import NM, Block, Pattern, Unstructured
 from onnx_lobs.solvers.apoz import select_apoz
 from onnx_lobs.solvers.correlation import select_correlation
@@ -23,7 +24,6 @@ from onnx_lobs.solvers.random_choice import select_random
 from onnx_lobs.solvers.refit import refit as refit_mask
 from onnx_lobs.solvers.sparsegpt import select_sparsegpt
 from onnx_lobs.solvers.wanda import select_wanda
-from onnx_lobs.solvers.workers import SMALL_LAYER, one_blas_thread
 
 ALL_PATTERNS: tuple[type[Pattern], ...] = (Unstructured, NM, Block)
 

@@ -18,10 +18,10 @@ import numpy as np
 
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg import lapack
+from onnx_lobs.linalg.workers import ThreadBuffers, map_batches
 from onnx_lobs.pattern import BoolArray, FloatArray, IntArray
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.room import Room
-from onnx_lobs.solvers.workers import Scratch, map_batches
 
 BATCHED = 48  # below this many unknowns one batched call beats a LAPACK call per support
 BATCH_BYTES = 64 << 20  # of the gathered matrices of one batch
@@ -106,7 +106,7 @@ def _solve(
     for batch in _batches(small, sizes, room.batch(BATCH_BYTES)):
         _solve_batch(matrix, right, supports, batch, result)
     large = order[sizes[order] > BATCHED].tolist()
-    scratch = Scratch()
+    scratch = ThreadBuffers()
     map_batches(
         lambda index: _solve_one(matrix, right, supports, index, result, scratch),
         large,
@@ -173,7 +173,7 @@ def _solve_one(
     supports: _Supports,
     index: int,
     result: FloatArray,
-    scratch: Scratch,
+    scratch: ThreadBuffers,
 ) -> None:
     """Solve one large support for all its rows by Cholesky."""
     columns = np.flatnonzero(supports.chosen[index])

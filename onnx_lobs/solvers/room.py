@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.solvers.workers import count_workers
+from onnx_lobs.linalg.workers import count_workers
 
 SQUARES = 6  # d x d float64 arrays per group that are held at once
 PLANES = 16  # arrays like W in float64, all methods

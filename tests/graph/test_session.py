@@ -15,6 +15,7 @@ from onnx import helper
 from onnx_lobs.errors import ConfigError, InferenceError, ModelError
 from onnx_lobs.graph import session as module
 from onnx_lobs.graph.session import Session, find_provider, one_line
+from onnx_lobs.memory.pool import Pool
 
 PROTO = one_node("MatMul", {"w": normal(1, 4, 3)})
 X = normal(2, 5, 4)
@@ -117,3 +118,56 @@ def test_model_too_large_for_a_message_is_refused(monkeypatch: pytest.MonkeyPatc
 )
 def test_one_line_drops_the_prefix_and_the_rest(text: str, line: str) -> None:
     assert one_line(ValueError(text)) == line
+
+
+def shown(*names: str) -> onnx.ModelProto:
+    """Return a model that shows its input, a constant, a product and what depends on values."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+        helper.make_node("Relu", ["y"], ["r"]),
+        helper.make_node("NonZero", ["r"], ["places"]),
+        helper.make_node("Identity", ["w"], ["fixed"]),
+    ]
+    proto = model(nodes, [value("x", ["n", 4])], ["y"], {"w": normal(1, 4, 3)})
+    del proto.graph.output[:]
+    kinds = {"places": onnx.TensorProto.INT64}
+    for name in names:
+        rank = ["n", 4] if name == "x" else [None, None]
+        proto.graph.output.append(value(name, rank, kinds.get(name, onnx.TensorProto.FLOAT)))
+    return proto
+
+
+@pytest.mark.parametrize(
+    "names", [("y",), ("y", "r"), ("x", "y"), ("x",), ("fixed", "y"), ("y", "places")]
+)
+def test_outputs_in_a_pool_are_those_of_new_arrays(names: tuple[str, ...]) -> None:
+    proto, pool = shown(*names), Pool()
+    plain, pooled = Session(proto), Session(proto, pool=pool)
+    kept = []
+    for seed in range(6):  # the number of nonzeros changes, and so does that of samples
+        feeds = {"x": normal(seed, 5 if seed < 4 else 7, 4)}
+        kept.append((pooled.run(feeds), plain.run(feeds)))
+    for found, expected in kept:
+        assert found.keys() == expected.keys()
+        for name in names:
+            assert np.array_equal(found[name], expected[name]), name
+
+
+def test_a_pool_is_used_once_the_shapes_are_known() -> None:
+    pool = Pool()
+    session = Session(shown("y", "r"), pool=pool)
+    session.run({"x": X})
+    assert pool.nbytes == 0
+    for _ in range(5):
+        session.run({"x": X})
+    assert pool.nbytes == 2 * 5 * 3 * 4
+
+
+def test_bad_data_are_an_error_with_a_pool_too() -> None:
+    session = Session(shown("y"), pool=Pool())
+    session.run({"x": X})
+    session.run({"x": X})
+    with pytest.raises(InferenceError, match="failed on inputs of shape"):
+        session.run({"x": normal(1, 5, 9)})
+    with pytest.raises(InferenceError, match="failed on inputs"):
+        session.run({"x": X.astype(np.int64)})

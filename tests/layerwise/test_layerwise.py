@@ -29,11 +29,11 @@ def _inputs(seed: int, samples: int = SAMPLES, groups: int = 1) -> Array:
 
 def _moments(x: Array, y: Array | None = None) -> Moments:
     gram = Gram(x.shape[0], x.shape[2])
-    gram.update(x)
+    centred = gram.update(x)
     if y is None:
         return Moments(gram)
     targets = TargetMoments.zeros(y.shape[0], y.shape[2], x.shape[2])
-    targets.update(y, x)
+    targets.update(y, centred)
     return Moments(gram, targets)
 
 

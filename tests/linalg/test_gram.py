@@ -79,8 +79,7 @@ def test_mean_of_nothing_is_zero() -> None:
 def test_updates_leave_the_data_alone() -> None:
     x, y = normal(1, 1, 9, 4), normal(2, 1, 9, 3)
     kept = x.copy(), y.copy()
-    gram_of(x)
-    TargetMoments.zeros(1, 3, 4).update(y, x)
+    TargetMoments.zeros(1, 3, 4).update(y, Gram(1, 4).update(x))
     assert np.array_equal(x, kept[0])
     assert np.array_equal(y, kept[1])
 
@@ -88,9 +87,9 @@ def test_updates_leave_the_data_alone() -> None:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, EXACT), (np.float32, SINGLE)])
 def test_target_sums_equal_those_of_all_data(dtype: Any, tolerance: float) -> None:
     x, y = normal(1, 2, 80, 6, dtype=dtype) + 5, normal(2, 2, 80, 3, dtype=dtype) - 7
-    found = TargetMoments.zeros(2, 3, 6)
+    found, gram = TargetMoments.zeros(2, 3, 6), Gram(2, 6)
     for part in (slice(0, 30), slice(30, 30), slice(30, 80)):
-        found.update(y[:, part], x[:, part])
+        found.update(y[:, part], gram.update(x[:, part]))
     x64, y64 = x.astype(np.float64), y.astype(np.float64)
     np.testing.assert_allclose(found.cross, np.einsum("gnr,gnd->grd", y64, x64), rtol=tolerance)
     np.testing.assert_allclose(found.total, y64.sum(axis=1), rtol=tolerance)
@@ -100,8 +99,9 @@ def test_target_sums_equal_those_of_all_data(dtype: Any, tolerance: float) -> No
 def moments_of(seed: int, targets: bool = True) -> Moments:
     x, y = normal(seed, 2, 10, 4), normal(seed + 50, 2, 10, 6)
     found = TargetMoments.zeros(2, 6, 4)
-    found.update(y, x)
-    return Moments(gram_of(x), found if targets else None)
+    gram = Gram(2, 4)
+    found.update(y, gram.update(x))
+    return Moments(gram, found if targets else None)
 
 
 @pytest.mark.parametrize("targets", [False, True])

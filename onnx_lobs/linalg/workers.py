@@ -80,7 +80,7 @@ def multiply(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
     return result
 
 
-class Scratch(threading.local):
+class ThreadBuffers(threading.local):
     """Memory that each thread reuses: fresh pages cost more than what is written into them."""
 
     def __init__(self) -> None:

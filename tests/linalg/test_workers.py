@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnx_lobs.solvers import workers
-from onnx_lobs.solvers.workers import map_batches, multiply, one_blas_thread
+from onnx_lobs.linalg import workers
+from onnx_lobs.linalg.workers import map_batches, multiply, one_blas_thread
 
 
 @pytest.mark.parametrize("cores", [1, 3])
