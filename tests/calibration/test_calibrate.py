@@ -11,7 +11,7 @@ from build_onnx import Array, branch, model, normal, run, value
 from onnx import ModelProto, TensorProto, helper
 
 from onnx_lobs.calibration import collect
-from onnx_lobs.calibration.collect import is_held_out
+from onnx_lobs.calibration.collect import Collector, is_held_out
 from onnx_lobs.calibration.groups import Group, make_groups
 from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.sequential import calibrate_sequential
@@ -142,6 +142,30 @@ def test_sequential_with_nothing_pruned_equals_independent() -> None:
         for found, wanted in zip(along[name].fit, expected.fit, strict=True):
             assert_close(found.inputs.matrix, wanted.inputs.matrix)
         assert along[name].held[0].inputs.count == expected.held[0].inputs.count
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 9])
+def test_batches_shared_out_among_collectors_give_the_same_sums(
+    monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    proto, batches = network(), batches_of(7)
+    made: list[Collector] = []
+
+    def counted(*args: Any, **options: Any) -> Collector:
+        made.append(Collector(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(collect, "MOST_PARTS", parts)
+    monkeypatch.setattr("onnx_lobs.calibration.sequential.Collector", counted)
+    found, expected = sequential(proto, batches, 7), independent(proto, batches)
+    assert len(made) == min(parts, 7) * len(found)
+    for name, theirs in expected.items():
+        mine = found[name]
+        pairs = zip((*mine.fit, *mine.held), (*theirs.fit, *theirs.held), strict=True)
+        for one, other in pairs:
+            assert one.inputs.count == other.inputs.count
+            assert_close(one.inputs.matrix, other.inputs.matrix)
+            assert_close(one.inputs.total, other.inputs.total)
 
 
 def matrices(name: str) -> Array:
