@@ -41,6 +41,7 @@ COLUMNS_PER_INPUT = 2  # of each layer in a trial, if there are so many
 REFIT_FLOPS = 1e9  # of a layer's refit that trials can afford
 KEPT_PART = 4  # of the activations' memory, for outputs that are kept
 MOST_WEIGHTS = 0.6  # share of the weights, in layers that get so many
+NEARLY_ALL, MORE_SAMPLES = 0.95, 128  # the same for up to so many samples
 
 
 class NothingToCompareError(LobsError):
@@ -192,7 +193,9 @@ def samples_needed(work: Workspace, columns: Mapping[str, float]) -> int:
     """Return the samples that give the layers enough columns of data, `columns` of each sample.
 
     That is COLUMNS_PER_INPUT times the inputs, for the layers that hold most of the weights; a
-    classifier behind convolutions, with one column a sample, does not make all trials long.
+    classifier behind convolutions, with one column a sample, does not make all trials long. It may
+    make them MORE_SAMPLES long: with 32 the trials of a network whose classifier repairs much of
+    what convolutions lose ranked its allocations the wrong way round.
     """
     sizes = np.array([layer.size for layer in work.layers], dtype=np.float64)
     wanted = np.array(
@@ -203,8 +206,11 @@ def samples_needed(work: Workspace, columns: Mapping[str, float]) -> int:
     )
     order = np.argsort(wanted, kind="stable")
     below = np.cumsum(sizes[order]) / sizes.sum()
-    enough = float(wanted[order][np.searchsorted(below, MOST_WEIGHTS)])
-    return max(LEAST_SAMPLES, math.ceil(enough))
+    enough, nearly = (
+        math.ceil(wanted[order][np.searchsorted(below, share)])
+        for share in (MOST_WEIGHTS, NEARLY_ALL)
+    )
+    return max(LEAST_SAMPLES, enough, min(MORE_SAMPLES, nearly))
 
 
 def split(batches: Batches, samples: int) -> tuple[Batches, Batches]:

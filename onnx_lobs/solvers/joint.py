@@ -8,11 +8,12 @@ damping is strong, ADMM's own mask stays if the search raised the error without 
 refit on the final support follows.
 
 How long it looks is the effort: ``fast`` 48 steps and one round; ``default`` 96 steps (192 where
-a step is cheap or damping strong, 48 where it is dear) and two rounds or four; ``best`` starts
-from ADMM of 288 steps with two relaxations and from exact elimination, gives each rounds until
-they gain less than 0.05 %, and links them (:mod:`onnx_lobs.solvers.linking`), or keeps a mask from
-before if damping is strong and that one's error without it is less; so does ``default`` on tiny
-layers. The choice and its reason are in the info.
+a step is cheap, 288 where damping is strong, 48 where a step is dear) and two rounds or four;
+``best`` starts from ADMM of 288 steps with two relaxations and from exact elimination, gives each
+rounds until they gain less than 0.05 %, and links them (:mod:`onnx_lobs.solvers.linking`), or
+keeps a mask from before if damping is strong and that one's error without it is less; so does
+``default`` on tiny layers, where a slower ADMM is another start. The choice and its reason are in
+the info.
 
 Papers: Meng et al., ALPS, NeurIPS 2024 (arXiv 2406.07831); Frantar, Alistarh, OBC, NeurIPS 2022.
 Cost: 2 m d² flops per step, d³ per penalty, and per round what :mod:`onnx_lobs.solvers.band` says.
@@ -26,7 +27,7 @@ import numpy as np
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.pattern import BoolArray
-from onnx_lobs.solvers.admm import EIGEN_COST, Iterate, Schedule, iterate
+from onnx_lobs.solvers.admm import EIGEN_COST, SLOW, Iterate, Schedule, iterate
 from onnx_lobs.solvers.exact_obs import elimination_costs
 from onnx_lobs.solvers.linking import Candidate, link, search
 from onnx_lobs.solvers.problem import Problem, Selection, Status, error
@@ -121,9 +122,14 @@ def make_plan(scaled: Scaled, effort: str) -> Plan:
     if effort != "best" and factor > DEAR_ROUND:
         rounds, share, reason = 1, NARROW, reason + "; one round in a narrow band, it is dear"
     many = effort == "best"
-    if effort == "default" and groups * rows * d**3 < TINY:
+    if effort == "default" and _is_tiny(scaled.problem):
         steps, rounds, many, reason = 192, 4, True, reason + "; every start, it is tiny"
     return Plan(_schedule(scaled, steps, kept), rounds, share, many, reason)
+
+
+def _is_tiny(problem: Problem) -> bool:
+    groups, rows, d = problem.shape
+    return float(groups * rows) * d**3 < TINY
 
 
 def _default_steps(problem: Problem, step: float) -> tuple[int, str]:
@@ -131,12 +137,12 @@ def _default_steps(problem: Problem, step: float) -> tuple[int, str]:
     groups, _, d = problem.shape
     if step > DEAR_STEP:
         return 48, "; half the steps, they are dear"
+    if problem.damp >= STRONG_DAMP:
+        return 288, "; three times the steps, damping is strong"
     if step < CHEAP_STEP:
         return 192, "; twice the steps, they are cheap"
     if 96 * step < EIGEN_COST * groups * d**3:
         return 192, "; twice the steps, they cost less than the factorisation"
-    if problem.damp >= STRONG_DAMP:
-        return 192, "; twice the steps, damping is strong"
     return 96, ""
 
 
@@ -164,11 +170,13 @@ def _improve(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tupl
         return first, source
     found = [Candidate.of(problem, first, source)]
     other = iterate(problem, scaled, replace(plan.schedule, relax=OTHER_RELAX))
+    slow = [iterate(problem, scaled, SLOW)] if _is_tiny(problem) else []
     costs = elimination_costs(problem, scaled)
     exact = problem.pattern.select(costs, problem.n_prune, problem.taps)
     for name, mask, values in (
         ("relaxed admm", other.mask, other.values),
         ("exact elimination", exact, None),
+        *(("slow admm", one.mask, one.values) for one in slow),
     ):
         better = search(problem, scaled, mask, values, plan.rounds, plan.share)
         found.append(Candidate.of(problem, better, f"{name} + search"))

@@ -99,7 +99,7 @@ def test_tiny_layers_are_no_worse_than_exact_obs_and_magnitude(seed):
     [
         (20, 1e-3, 192, "cheap"),
         (100, 1e-3, 192, "cost less than the factorisation"),
-        (1000, 1e-2, 192, "damping is strong"),
+        (1000, 1e-2, 288, "damping is strong"),
         (1000, 1e-3, 96, ""),
         (9000, 1e-3, 48, "dear"),
     ],
