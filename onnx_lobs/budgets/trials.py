@@ -210,7 +210,7 @@ def samples_needed(work: Workspace, columns: Mapping[str, float]) -> int:
         math.ceil(wanted[order][np.searchsorted(below, share)])
         for share in (MOST_WEIGHTS, NEARLY_ALL)
     )
-    return max(LEAST_SAMPLES, enough, min(MORE_SAMPLES, nearly))
+    return int(max(LEAST_SAMPLES, enough, min(MORE_SAMPLES, nearly)))
 
 
 def split(batches: Batches, samples: int) -> tuple[Batches, Batches]:
