@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -161,18 +161,20 @@ def _verdict(value: float, limit: float) -> bool | None:
     return None if np.isnan(value) else value <= limit
 
 
-def _of_other_code(table: Table, code: str) -> list[str]:
-    """Return which results are not of this state of the source."""
+def _of_other_code(table: Table, codes: Mapping[str, str]) -> list[str]:
+    """Return which results are not of this state of the source, `codes` by method."""
     lines = []
     for method, done in table.done.items():
-        other = sum(case.get("code") != code for case in done.values())
+        other = sum(case.get("code") != codes[method] for case in done.values())
         if other:
             lines.append(f"* {method}: {other} of {len(done)} results are of an earlier state")
     return ["Measured on earlier states of the solvers' source:", "", *lines] if lines else []
 
 
-def write(options: argparse.Namespace, cases: dict[str, Case], machine: Case) -> None:
-    """Write both result files."""
+def write(
+    options: argparse.Namespace, cases: dict[str, Case], machine: Case, codes: Mapping[str, str]
+) -> None:
+    """Write both result files; `codes` are digests of the methods' source."""
     table = Table(cases.values())
     text = json.dumps({"machine": machine, "cases": list(cases.values())}, indent=1)
     (options.out / "solvers.json").write_text(text + "\n")
@@ -180,7 +182,7 @@ def write(options: argparse.Namespace, cases: dict[str, Case], machine: Case) ->
     lines = ["# Solvers compared", "", "Made by `tools/bench_solvers.py`; see its head for terms."]
     lines += ["", ", ".join(f"{key}: {value}" for key, value in machine.items()), ""]
     lines += ["Geometric mean ratios of the error, calibration · held out:", "", *summary(table)]
-    lines += ["", *_of_other_code(table, machine["code"])]
+    lines += ["", *_of_other_code(table, codes)]
     lines += ["", "## Promises", ""]
     lines += [f"* {labels[held]}: {claim}" for held, claim in checks(table, machine)]
     lines += ["", "## Cases", "", "Relative error on calibration / held-out data, and time."]

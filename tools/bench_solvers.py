@@ -15,15 +15,17 @@ growing penalty and the exact refit. ``joint:EFFORT`` passes the effort on, ``jo
 Results go to ``OUT/solvers.json`` after every layer and to ``OUT/solvers.md``; ``--check`` tests
 what is promised of the default method. ``--resume`` keeps what is there: of the cases that
 ``--layers``, ``--methods``, ``--patterns`` and ``--sparsity`` ask for, it runs those that have no
-result yet or one of another state of the solvers' source (``code``, a digest of it); all others
-stay as they are and are counted in the report.
+result yet or one of another state of the method's source (``code``, a digest of its file and of
+those it imports); all others stay as they are and are counted in the report.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import hashlib
+import importlib
 import inspect
 import json
 import multiprocessing as mp
@@ -31,11 +33,13 @@ import os
 import platform
 import resource
 import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -190,12 +194,30 @@ def gemm_rates(size: int = 2048) -> Case:
     return rates
 
 
-def digest_code() -> str:
-    """Return a digest of the source that decides the results."""
-    home = Path(onnx_lobs.__file__).parent
-    files = [*sorted(home.glob("solvers/*.py")), *sorted(home.glob("linalg/*.py"))]
-    texts = b"".join(path.read_bytes() for path in [*files, home / "pattern.py"])
-    return hashlib.sha256(texts).hexdigest()[:8]
+@functools.cache
+def digest_code(method: str) -> str:
+    """Return a digest of the source that decides a method's results.
+
+    That is its own file, those of the project that it imports, and theirs; without the table of
+    all methods, which imports every method.
+    """
+    entry = METHODS.get(method.partition(":")[0])
+    own = slow_admm if entry is None else entry.function
+    table = importlib.import_module(solve.__module__)
+    seen: dict[str, ModuleType] = {}
+    left = [inspect.getmodule(thing) for thing in (own, refit_mask, conclude, Problem)]
+    while left:
+        module = left.pop()
+        if module is None or module is table or module.__name__ in seen:
+            continue
+        if module.__name__.partition(".")[0] == onnx_lobs.__name__:
+            seen[module.__name__] = module
+            left += map(inspect.getmodule, vars(module).values())
+            left += [thing for thing in vars(module).values() if inspect.ismodule(thing)]
+    if entry is None:
+        seen[""] = sys.modules[__name__]
+    texts = [inspect.getsource(seen[name]) for name in sorted(seen)]
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:8]
 
 
 def is_current(case: Case, code: str) -> bool:
@@ -225,9 +247,9 @@ def run_all(options: argparse.Namespace, cases: dict[str, Case]) -> Iterator[Cas
             for pattern, sparsity in settings(options.patterns, options.sparsity):
                 head = {"layer": layer.name, "shape": layer.weight.shape, "method": method}
                 head |= {"pattern": pattern, "sparsity": sparsity}
-                head["code"] = options.code
+                head["code"] = digest_code(method)
                 key = case_key(head)
-                if is_current(cases.get(key, {}), options.code):
+                if is_current(cases.get(key, {}), head["code"]):
                     continue
                 entry = METHODS.get(method.partition(":")[0])
                 if entry and not isinstance(parse_pattern(pattern), entry.patterns):
@@ -277,7 +299,6 @@ def parse_options() -> argparse.Namespace:
             setattr(options, key, value)
     options.sparsity = [float(value) for value in options.sparsity.split(",")]
     options.patterns = options.patterns.split(",")
-    options.code = digest_code()
     unknown = set(options.methods.split(",")) - set(method_names())
     if unknown:
         parser.error(
@@ -296,13 +317,14 @@ def main() -> None:
     machine = in_child((), options.threads, 60.0)
     machine = {key: machine[key] for key in ("float32", "float64")}
     machine |= {"threads": options.threads, "processor": platform.machine()}
-    machine |= {"processors": os.cpu_count(), "numpy": np.__version__, "code": options.code}
+    machine |= {"processors": os.cpu_count(), "numpy": np.__version__}
+    codes = {method: digest_code(method) for method in method_names()}
     for case in run_all(options, cases):
         if case:
             print(line(case), flush=True)
         else:
-            write(options, cases, machine)
-    write(options, cases, machine)
+            write(options, cases, machine, codes)
+    write(options, cases, machine, codes)
     table = Table(cases.values())
     print("\n".join(summary(table)))
     for held, claim in checks(table, machine) if options.check else ():

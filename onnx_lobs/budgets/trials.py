@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 
 from onnx_lobs.budgets.slots import layer_key, wanted_sparsity
+from onnx_lobs.calibration.kept import KeptStages
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.errors import LobsError
 from onnx_lobs.evaluation.output import output_error
@@ -39,7 +40,7 @@ SCORED_ALONE = 16  # samples that score one layer's pruning, at the least
 POSITIONS, COLUMNS = 8, 1 << 13  # that a trial reads of a convolution; a run reads eight times more
 COLUMNS_PER_INPUT = 2  # of each layer in a trial, if there are so many
 REFIT_FLOPS = 1e9  # of a layer's refit that trials can afford
-KEPT_PART = 4  # of the activations' memory, for outputs that are kept
+KEPT_PART = 4  # of the activations' memory, for outputs and for stages that are kept
 MOST_WEIGHTS = 0.6  # share of the weights, in layers that get so many
 NEARLY_ALL, MORE_SAMPLES = 0.95, 128  # the same for up to so many samples
 
@@ -62,8 +63,9 @@ class Trials:
 
     Notes
     -----
-    Cost of one: two forward passes over some of the samples and Grams of a few columns of data,
-    d³ per layer, and one forward pass over the samples that score.
+    Cost of one: a forward pass over some of the samples (the first trial: two) and Grams of a few
+    columns of data, d³ per layer, and one forward pass over the samples that score. What the
+    dense network does is kept, in memory, as far as it fits KEPT_PART of the activations' share.
     """
 
     def __init__(self, work: Workspace, samples: int, scratch: Scratch) -> None:
@@ -75,7 +77,12 @@ class Trials:
         positions = min(work.config.positions or POSITIONS, POSITIONS)
         config = dataclasses.replace(work.config, cache=None, positions=positions)
         self.work = dataclasses.replace(
-            work, config=config, batches=fit, result=work.dense, least_columns=COLUMNS
+            work,
+            config=config,
+            batches=fit,
+            result=work.dense,
+            least_columns=COLUMNS,
+            kept=KeptStages(work.room.activations // KEPT_PART),
         )
         self.refits = {layer_key(layer): _refits(work, layer) for layer in work.layers}
         self.n_run = 0

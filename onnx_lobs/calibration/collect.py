@@ -21,6 +21,7 @@ from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 
 CHUNK_BYTES = 1 << 24
 LEAST_COLUMNS = 1 << 16  # 1 << 13 doubled the error on data not seen; more gained nothing
+MANY_GROUPS = 8  # so many groups, or more, of a convolution need this part of the columns
 MOST_PARTS = 4
 PART_NUMBERS = 1 << 23  # in the sums of all parts, about
 
@@ -73,7 +74,8 @@ class Collector:
         if towards:
             self.weight = np.concatenate([_matrix(model, layer) for layer in group.layers], axis=1)
         shape = layouts[0].groups, sum(layout.rows for layout in layouts), layouts[0].columns
-        wanted = math.inf if positions is None else max(positions * shape[2], least_columns)
+        least = least_columns / min(shape[0], MANY_GROUPS)
+        wanted = math.inf if positions is None else max(positions * shape[2], least)
         self.budget = wanted / n_batches
         numbers = shape[0] * shape[2] * (shape[2] + shape[1] * towards) * len(group.uses)
         self.most_parts = int(np.clip(PART_NUMBERS // numbers, 1, min(MOST_PARTS, n_batches)))

@@ -21,6 +21,7 @@ from onnx_lobs.calibration.independent import (
     lookup,
     tap_types,
 )
+from onnx_lobs.calibration.kept import KeptStages
 from onnx_lobs.graph.model import Model, outer_names
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.stages import Stage, cut, is_touched, stage_of, stage_session
@@ -46,6 +47,7 @@ def calibrate_sequential(
     tick: Progress = lambda n: None,
     store: Store | None = None,
     is_known: Callable[[Group], bool] = lambda group: False,
+    kept: KeptStages | None = None,
 ) -> Iterator[tuple[Group, Calibration | None]]:
     """Yield each group with its moments; its weights in `pruned` change before the next.
 
@@ -65,6 +67,9 @@ def calibrate_sequential(
     is_known
         Asked just before a group is calibrated; one whose new weights are known already is
         yielded without moments.
+    kept
+        What the dense network's stages gave in an earlier run over these batches, or will give
+        in this one.
 
     Notes
     -----
@@ -88,7 +93,7 @@ def calibrate_sequential(
         if not group.is_tied:
             by_top.setdefault(group.top, []).append(group)
     stops = {top: _needs(dense, members, top) for top, members in by_top.items()}
-    runner = Runner(dense, pruned, stops, batches, provider, store)
+    runner = Runner(dense, pruned, stops, batches, provider, store, kept)
     for top in sorted({group.top for group in groups}):
         found: list[tuple[Group, Calibration | None]] = [
             pair for pair in zip(tied, ready, strict=True) if pair[0].top == top
@@ -178,6 +183,8 @@ class Runner:
         Full name of an execution provider.
     store
         Where the values are kept.
+    kept
+        The dense network's, for other runs too.
     """
 
     def __init__(
@@ -188,8 +195,10 @@ class Runner:
         batches: Iterable[Feeds],
         provider: str,
         store: Store,
+        kept: KeptStages | None = None,
     ) -> None:
         self.dense, self.pruned, self.provider = dense, pruned, provider
+        self.kept = KeptStages(0) if kept is None else kept
         self.batches = batches
         self.store = store
         self.pool = Pool()
@@ -210,9 +219,9 @@ class Runner:
         run_pruned = None
         if self.pruned is not None and self._differs(stage):
             run_pruned = _Lazy(self.pruned, stage, self.provider, self.pool)
-        for clean, own in self._values(stage):
+        for index, (clean, own) in enumerate(self._values(stage)):
             mine = {} if run_pruned is None else run_pruned(Overlay(own, clean))
-            made = run_dense(clean)
+            made = self.kept.outputs(top, index, partial(run_dense, clean))
             for values, new in ((clean, made), (own, mine)):
                 values.keep(stage.live)
                 values.add({name: new[name] for name in new if name in stage.live})

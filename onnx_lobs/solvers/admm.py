@@ -94,14 +94,24 @@ def select_admm(problem: Problem, schedule: Schedule = SLOW) -> Selection:
     return Selection(end.mask, weight, status, info)
 
 
-def iterate(problem: Problem, scaled: Scaled, schedule: Schedule) -> Iterate:
-    """Run ADMM from W to the end of the schedule; 0 < n_prune < weights."""
+def iterate(
+    problem: Problem, scaled: Scaled, schedule: Schedule, resolvent: Resolvent | None = None
+) -> Iterate:
+    """Run ADMM from W to the end of the schedule; 0 < n_prune < weights.
+
+    Parameters
+    ----------
+    problem, scaled
+        The layer. Not modified.
+    resolvent
+        Of :func:`make_resolvent`, if other runs use it too.
+    """
     shape = problem.shape
     fixed = scaled.weight.reshape(shape).copy()  # D
     multiplier = np.zeros_like(fixed)  # U
     target = scaled.target.reshape(shape)
     penalty, moved = schedule.start, fixed.size
-    resolvent = _resolvent(scaled, schedule)
+    resolvent = make_resolvent(scaled, schedule) if resolvent is None else resolvent
     mask = before = np.ones(shape, dtype=np.bool_)
     still = schedule.still * min(problem.n_prune, fixed.size - problem.n_prune)
     step = 0
@@ -170,11 +180,15 @@ class EigenResolvent:
         return multiply(coordinates, self.back)
 
 
-def _resolvent(scaled: Scaled, schedule: Schedule) -> InverseResolvent | EigenResolvent:
+Resolvent = InverseResolvent | EigenResolvent
+
+
+def make_resolvent(scaled: Scaled, *schedules: Schedule) -> Resolvent:
+    """Return what applies (Ã + rho)⁻¹ in the least time over all steps of the schedules."""
     _, rows, d = scaled.problem.shape
-    steps = schedule.last
+    steps = sum(schedule.last for schedule in schedules)
     saved = 2 * rows * d**2 * steps + EIGEN_COST * d**3
-    spent = INVERSE_COST * d**3 * (steps / schedule.period)
+    spent = INVERSE_COST * d**3 * sum(s.last / s.period for s in schedules)
     return InverseResolvent(scaled) if spent < saved and d >= 32 else EigenResolvent(scaled)
 
 

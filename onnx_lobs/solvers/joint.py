@@ -8,7 +8,8 @@ damping is strong, ADMM's own mask stays if the search raised the error without 
 refit on the final support follows.
 
 How long it looks is the effort: ``fast`` 48 steps and one round; ``default`` 96 steps (192 where
-a step is cheap, 288 where damping is strong, 48 where a step is dear) and two rounds or four;
+a step is cheap, 48 where one is dear, 144 to 288 where damping is strong, and there the better of
+two runs of ADMM if both cost less than the factorisation) and two rounds or four;
 ``best`` starts from ADMM of 288 steps with two relaxations and from exact elimination, gives each
 rounds until they gain less than 0.05 %, and links them (:mod:`onnx_lobs.solvers.linking`), or
 keeps a mask from before if damping is strong and that one's error without it is less; so does
@@ -26,8 +27,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.pattern import BoolArray
-from onnx_lobs.solvers.admm import EIGEN_COST, SLOW, Iterate, Schedule, iterate
+from onnx_lobs.pattern import NM, BoolArray
+from onnx_lobs.solvers.admm import EIGEN_COST, SLOW, Iterate, Schedule, iterate, make_resolvent
 from onnx_lobs.solvers.exact_obs import elimination_costs
 from onnx_lobs.solvers.linking import Candidate, link, search
 from onnx_lobs.solvers.problem import Problem, Selection, Status, error
@@ -39,7 +40,10 @@ LAST_PENALTY = 1.2  # in scaled columns; beyond it the support stands still
 FIRST_PENALTY = 0.7  # times the least squares' eigenvalue scale 1/median(G̃_jj), at most 0.1
 PERIOD = 8
 DAMPED_FROM, DAMPED_TO = 0.02, 0.8  # penalties where damping is strong and many weights are kept:
-DAMPED_PERIOD = 4  # search gains nothing there, so ADMM's own mask has to be the best one
+DAMPED_PERIOD = 4  # search gains little there, so ADMM's own mask has to be the best one
+DAMPED_STEPS, FEW_DAMPED_STEPS, CHEAP_DAMPED_STEPS = 144, 192, 288  # the second: few are kept
+# on narrow layers ADMM's error differs by 0.5 % from schedule to schedule, even with the threads
+OTHER_DAMPED = Schedule(start=0.1, growth=1.033, period=3, still=1e-3, last=240)
 MANY_KEPT = 0.2
 CHEAP_STEP = 2e8  # flops: below, twice the steps cost less than a second
 DEAR_STEP = 1.5e10  # above, half the steps
@@ -53,9 +57,10 @@ SHARE, NARROW = 0.3, 0.1  # of the smaller side of a row's support, on both side
 
 @dataclass(frozen=True)
 class Plan:
-    """What an effort comes to on one layer, and why."""
+    """What an effort comes to on one layer, and why; `others` are schedules of further ADMM."""
 
     schedule: Schedule
+    others: tuple[Schedule, ...]
     rounds: int
     share: float
     many: bool
@@ -76,7 +81,7 @@ def select_joint(problem: Problem, effort: str = "default") -> Selection:
         return Selection(np.full(problem.shape, problem.n_prune == 0))
     scaled = Scaled(problem)
     plan = make_plan(scaled, effort)
-    end = iterate(problem, scaled, plan.schedule)
+    end = best_iterate(problem, scaled, plan)
     mask, source = _improve(problem, scaled, end, plan)
     info: dict[str, float | str | int] = {
         "effort": effort,
@@ -88,6 +93,16 @@ def select_joint(problem: Problem, effort: str = "default") -> Selection:
     unsettled = end.moved > 0.05 * min(problem.n_prune, problem.weight.size - problem.n_prune)
     status = Status.STALLED if unsettled else Status.SOLVED
     return Selection(mask, None, status, info)
+
+
+def best_iterate(problem: Problem, scaled: Scaled, plan: Plan) -> Iterate:
+    """Return where ADMM ended, of several by different schedules the one with the least error."""
+    if not plan.others:
+        return iterate(problem, scaled, plan.schedule)
+    schedules = plan.schedule, *plan.others
+    resolvent = make_resolvent(scaled, *schedules)
+    ends = [iterate(problem, scaled, schedule, resolvent) for schedule in schedules]
+    return min(ends, key=lambda end: error(problem, refit(problem, end.mask)))
 
 
 def step_cost(problem: Problem) -> float:
@@ -112,9 +127,12 @@ def make_plan(scaled: Scaled, effort: str) -> Plan:
     factor = groups * rows * (d * side * (1 + SHARE)) ** 3 / 3
     steps = {"fast": 48, "default": 96, "best": 288}[effort]
     reason = f"{effort}: {step / 1e9:.2g} GFlop a step, {factor / 1e9:.2g} a round"
+    others: tuple[Schedule, ...] = ()
     if effort == "default":
-        steps, why = _default_steps(scaled.problem, step)
+        steps, why = _default_steps(scaled.problem, step, kept)
         reason += why
+        if steps == DAMPED_STEPS and is_narrow(scaled.problem):
+            others, reason = (OTHER_DAMPED,), f"{reason}; two schedules, the layer is narrow"
     rounds = {"fast": 1, "default": 2, "best": 8}[effort]
     if effort == "default" and factor < CHEAP_ROUND * step:
         rounds, reason = 4, reason + "; four rounds, they are cheap"
@@ -124,7 +142,8 @@ def make_plan(scaled: Scaled, effort: str) -> Plan:
     many = effort == "best"
     if effort == "default" and _is_tiny(scaled.problem):
         steps, rounds, many, reason = 192, 4, True, reason + "; every start, it is tiny"
-    return Plan(_schedule(scaled, steps, kept), rounds, share, many, reason)
+        others = ()
+    return Plan(_schedule(scaled, steps, kept), others, rounds, share, many, reason)
 
 
 def _is_tiny(problem: Problem) -> bool:
@@ -132,18 +151,34 @@ def _is_tiny(problem: Problem) -> bool:
     return float(groups * rows) * d**3 < TINY
 
 
-def _default_steps(problem: Problem, step: float) -> tuple[int, str]:
+def _default_steps(problem: Problem, step: float, kept: float) -> tuple[int, str]:
     """Return the steps of `default` and why they are not 96."""
-    groups, _, d = problem.shape
     if step > DEAR_STEP:
         return 48, "; half the steps, they are dear"
     if problem.damp >= STRONG_DAMP:
-        return 288, "; three times the steps, damping is strong"
+        steps = DAMPED_STEPS if kept >= MANY_KEPT else FEW_DAMPED_STEPS
+        steps = CHEAP_DAMPED_STEPS if step < CHEAP_STEP else steps
+        return steps, "; more steps, damping is strong"
     if step < CHEAP_STEP:
         return 192, "; twice the steps, they are cheap"
-    if 96 * step < EIGEN_COST * groups * d**3:
+    if _costs_less(96 * step, problem):
         return 192, "; twice the steps, they cost less than the factorisation"
     return 96, ""
+
+
+def is_narrow(problem: Problem) -> bool:
+    """Whether two ADMM cost less than the factorisation that they share; not for N:M.
+
+    There one ADMM is well below exact elimination.
+    """
+    steps = DAMPED_STEPS + OTHER_DAMPED.last
+    return not isinstance(problem.pattern, NM) and _costs_less(steps * step_cost(problem), problem)
+
+
+def _costs_less(flops: float, problem: Problem) -> bool:
+    """Whether products of so many flops take less time than the eigenvectors."""
+    groups, _, d = problem.shape
+    return flops < EIGEN_COST * groups * float(d) ** 3
 
 
 def _schedule(scaled: Scaled, steps: int, kept: float) -> Schedule:

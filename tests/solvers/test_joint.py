@@ -8,10 +8,17 @@ import itertools
 import numpy as np
 import pytest
 
-from onnx_lobs.pattern import NM, Block, Unstructured
+from onnx_lobs.pattern import NM, Block, Unstructured, parse_pattern
 from onnx_lobs.solvers import Problem, Status, refit_mask, solve
 from onnx_lobs.solvers.admm import Schedule, iterate, select_admm
-from onnx_lobs.solvers.joint import OTHER_RELAX, _default_steps, make_plan, step_cost
+from onnx_lobs.solvers.joint import (
+    OTHER_RELAX,
+    _default_steps,
+    best_iterate,
+    is_narrow,
+    make_plan,
+    step_cost,
+)
 from onnx_lobs.solvers.problem import Selection, conclude
 from onnx_lobs.solvers.scaled import Scaled
 
@@ -95,20 +102,55 @@ def test_tiny_layers_are_no_worse_than_exact_obs_and_magnitude(seed):
 
 
 @pytest.mark.parametrize(
-    ("rows", "damp", "steps", "why"),
+    ("rows", "damp", "kept", "steps", "why"),
     [
-        (20, 1e-3, 192, "cheap"),
-        (100, 1e-3, 192, "cost less than the factorisation"),
-        (1000, 1e-2, 288, "damping is strong"),
-        (1000, 1e-3, 96, ""),
-        (9000, 1e-3, 48, "dear"),
+        (20, 1e-3, 0.5, 192, "cheap"),
+        (100, 1e-3, 0.5, 192, "cost less than the factorisation"),
+        (1000, 1e-2, 0.5, 144, "damping is strong"),
+        (1000, 1e-2, 0.1, 192, "damping is strong"),
+        (20, 1e-2, 0.5, 288, "damping is strong"),
+        (1000, 1e-3, 0.5, 96, ""),
+        (9000, 1e-3, 0.5, 48, "dear"),
     ],
 )
-def test_steps_of_default_follow_their_cost_and_the_damping(rows, damp, steps, why):
+def test_steps_of_default_follow_their_cost_and_the_damping(rows, damp, kept, steps, why):
     problem = Problem(np.zeros((1, rows, 1000)), np.eye(1000)[None], 1, damp=damp)
-    found, reason = _default_steps(problem, step_cost(problem))
+    found, reason = _default_steps(problem, step_cost(problem), kept)
     assert found == steps
     assert why in reason
+
+
+def test_of_two_runs_the_better_one_is_taken():
+    weight, hessian = correlated(rows=8, d=96, seed=0)
+    problem = Problem(weight, hessian, 384, damp=0.1)
+    scaled = Scaled(problem)
+    plan = make_plan(scaled, "default")
+    few = dataclasses.replace(plan.schedule, last=3)
+    for schedules in ((plan.schedule, few), (few, plan.schedule)):
+        both = dataclasses.replace(plan, schedule=schedules[0], others=schedules[1:])
+        errors = [refitted_error(problem, iterate(problem, scaled, s).mask) for s in schedules]
+        assert min(errors) < max(errors)
+        found = refitted_error(problem, best_iterate(problem, scaled, both).mask)
+        assert found == pytest.approx(min(errors), rel=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("shape", "pattern", "narrow"),
+    [
+        ((1, 60, 2880), "unstructured", True),
+        ((1, 60, 2880), "1x4", True),
+        ((1, 60, 2880), "2:4", False),
+        ((1, 300, 784), "unstructured", False),
+    ],
+)
+def test_narrow_is_where_two_runs_cost_less_than_the_factorisation(shape, pattern, narrow):
+    problem = Problem(
+        np.zeros(shape),
+        np.broadcast_to(np.eye(shape[2]), (1, shape[2], shape[2])),
+        1,
+        pattern=parse_pattern(pattern),
+    )
+    assert is_narrow(problem) == narrow
 
 
 @pytest.mark.parametrize("effort", ["default", "best"])

@@ -1,0 +1,58 @@
+"""What the dense network gives in its stages, kept for runs that read the same batches again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Made = dict[str, Array]
+
+
+class KeptStages:
+    """The values that stages of the dense network gave, as far as they fit a budget.
+
+    Parameters
+    ----------
+    budget
+        Bytes; what does not fit is made again by every run.
+
+    Notes
+    -----
+    Only for runs of one dense network, over the same batches in the same order, whose stages end
+    at the same nodes. Every second run of a network is then the pruned one's.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self._kept: dict[tuple[int, int], Made] = {}
+
+    @property
+    def n_kept(self) -> int:
+        """How many pairs of stage and batch are kept."""
+        return len(self._kept)
+
+    def outputs(self, top: int, batch: int, make: Callable[[], Made]) -> Made:
+        """Return what the stage that ends before node `top` gives on batch `batch`, not to change.
+
+        Parameters
+        ----------
+        make
+            Runs the stage.
+        """
+        key = top, batch
+        if key in self._kept:
+            return self._kept[key]
+        made = make()
+        size = _bytes(made)
+        if size <= self.budget:
+            self.budget -= size
+            self._kept[key] = made
+        return made
+
+
+def _bytes(made: Mapping[str, Any]) -> int:
+    return sum(np.asarray(value).nbytes for value in made.values())
