@@ -48,7 +48,7 @@ class KeptStages:
             return self._kept[key]
         made = make()
         size = _bytes(made)
-        if size <= self.budget:
+        if 0 < size <= self.budget:
             self.budget -= size
             self._kept[key] = made
         return made
