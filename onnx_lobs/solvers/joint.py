@@ -8,8 +8,8 @@ damping is strong, ADMM's own mask stays if the search raised the error without 
 refit on the final support follows.
 
 How long it looks is the effort: ``fast`` 48 steps and one round; ``default`` 96 steps (192 where
-a step is cheap, 48 where one is dear, 144 to 288 where damping is strong, and there the better of
-two runs of ADMM if both cost less than the factorisation) and two rounds or four;
+a step is cheap, 48 or 72 where one is dear, 144 to 288 where damping is strong, and there the
+better of two runs of ADMM if both cost less than the factorisation) and two rounds or four;
 ``best`` starts from ADMM of 288 steps with two relaxations and from exact elimination, gives each
 rounds until they gain less than 0.05 %, and links them (:mod:`onnx_lobs.solvers.linking`), or
 keeps a mask from before if damping is strong and that one's error without it is less; so does
@@ -46,7 +46,8 @@ DAMPED_STEPS, FEW_DAMPED_STEPS, CHEAP_DAMPED_STEPS = 144, 192, 288  # the second
 OTHER_DAMPED = Schedule(start=0.1, growth=1.033, period=3, still=1e-3, last=240)
 MANY_KEPT = 0.2
 CHEAP_STEP = 2e8  # flops: below, twice the steps cost less than a second
-DEAR_STEP = 1.5e10  # above, half the steps
+DEAR_STEP = 1.5e10  # above, fewer steps:
+DEAR_STEPS, FEW_DEAR_STEPS = 48, 72  # the second where few are kept and rounds are quick
 CHEAP_ROUND = 5  # steps: below, two more rounds
 DEAR_ROUND = 5e11  # flops of a round's factorisations from which the band is made narrower
 TINY = 2e8  # flops of an exact elimination below which `default` can afford every start
@@ -154,7 +155,8 @@ def _is_tiny(problem: Problem) -> bool:
 def _default_steps(problem: Problem, step: float, kept: float) -> tuple[int, str]:
     """Return the steps of `default` and why they are not 96."""
     if step > DEAR_STEP:
-        return 48, "; half the steps, they are dear"
+        steps = DEAR_STEPS if kept >= MANY_KEPT else FEW_DEAR_STEPS
+        return steps, "; fewer steps, they are dear"
     if problem.damp >= STRONG_DAMP:
         steps = DAMPED_STEPS if kept >= MANY_KEPT else FEW_DAMPED_STEPS
         steps = CHEAP_DAMPED_STEPS if step < CHEAP_STEP else steps

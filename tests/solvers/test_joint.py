@@ -111,6 +111,7 @@ def test_tiny_layers_are_no_worse_than_exact_obs_and_magnitude(seed):
         (20, 1e-2, 0.5, 288, "damping is strong"),
         (1000, 1e-3, 0.5, 96, ""),
         (9000, 1e-3, 0.5, 48, "dear"),
+        (9000, 1e-3, 0.1, 72, "dear"),
     ],
 )
 def test_steps_of_default_follow_their_cost_and_the_damping(rows, damp, kept, steps, why):
