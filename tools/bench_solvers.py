@@ -9,8 +9,9 @@ everything after ``--budget`` seconds. Errors are tr(D H Dᵀ) / tr(W H Wᵀ), D
 the mean of the inputs. Seconds are wall time from the arrays to the solution, the best of 3 where
 one takes less than 0.3. Peak MB is the child's ru_maxrss less its value before the solve, plus
 threads x that of the largest worker process if the method starts any; total MB is the same with
-the interpreter and the layer. ``slow-admm`` is a yardstick of this file's own: ADMM with a slowly
-growing penalty and the exact refit. ``joint:EFFORT`` passes the effort on, ``joint`` none.
+the interpreter and the layer. ``rates`` of exact-obs are flops per second of square products,
+measured right after it. ``slow-admm`` is a yardstick of this file's own: ADMM with a slowly growing
+penalty and the exact refit. ``joint:EFFORT`` passes the effort on, ``joint`` none.
 
 Results go to ``OUT/solvers.json`` after every layer and to ``OUT/solvers.md``; ``--check`` tests
 what is promised of the default method. ``--resume`` keeps what is there: of the cases that
@@ -33,7 +34,6 @@ import os
 import platform
 import resource
 import signal
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -44,7 +44,7 @@ from typing import Any
 
 import numpy as np
 from bench_layers import BenchLayer, load_layer, select_files
-from bench_report import ADMM, FREE, Case, Table, case_key, checks, summary, write
+from bench_report import ADMM, FREE, LONG, Case, Table, case_key, checks, summary, write
 from threadpoolctl import threadpool_limits
 
 import onnx_lobs
@@ -150,18 +150,22 @@ def _child(pipe: Connection, arguments: tuple[Any, ...], threads: int) -> None:
         warm @ warm
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
-            case = gemm_rates() if not arguments else run_case(*arguments)
+            case = run_case(*arguments)
         except (LobsError, MemoryError, np.linalg.LinAlgError) as error:
             case = {"status": f"{type(error).__name__}: {error}"[:200]}
     total = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     extra = threads * max(worker - before, 0) if worker else 0
-    memory = {"peak_mb": (total - before + extra) / 1024, "total_mb": (total + extra) / 1024}
-    pipe.send(case | memory)
+    case |= {"peak_mb": (total - before + extra) / 1024, "total_mb": (total + extra) / 1024}
+    layer, method, *_ = arguments
+    if method == "exact-obs" and layer.weight.shape[2] >= LONG and "seconds" in case:
+        with threadpool_limits(threads):
+            case["rates"] = gemm_rates()
+    pipe.send(case)
 
 
 def in_child(arguments: tuple[Any, ...], threads: int, timeout: float) -> Case:
-    """Run a case, or without arguments the GEMM rates, in a child that may be killed."""
+    """Run a case in a child that may be killed."""
     context = mp.get_context("fork")
     reader, writer = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(writer, arguments, threads))
@@ -181,8 +185,8 @@ def in_child(arguments: tuple[Any, ...], threads: int, timeout: float) -> Case:
 
 
 def gemm_rates(size: int = 2048) -> Case:
-    """Return flops per second of square products."""
-    rates: Case = {"status": "measured"}
+    """Return flops per second of square products, in this process, now."""
+    rates: Case = {}
     for dtype in (np.float32, np.float64):
         matrix = np.ones((size, size), dtype=dtype)
         best = np.inf
@@ -214,9 +218,7 @@ def digest_code(method: str) -> str:
             seen[module.__name__] = module
             left += map(inspect.getmodule, vars(module).values())
             left += [thing for thing in vars(module).values() if inspect.ismodule(thing)]
-    if entry is None:
-        seen[""] = sys.modules[__name__]
-    texts = [inspect.getsource(seen[name]) for name in sorted(seen)]
+    texts = [inspect.getsource(thing) for thing in (own, *(seen[name] for name in sorted(seen)))]
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:8]
 
 
@@ -314,9 +316,7 @@ def main() -> None:
     stored = options.out / "solvers.json"
     old = json.loads(stored.read_text())["cases"] if options.resume and stored.exists() else []
     cases = {case_key(case): case for case in old}
-    machine = in_child((), options.threads, 60.0)
-    machine = {key: machine[key] for key in ("float32", "float64")}
-    machine |= {"threads": options.threads, "processor": platform.machine()}
+    machine: Case = {"threads": options.threads, "processor": platform.machine()}
     machine |= {"processors": os.cpu_count(), "numpy": np.__version__}
     codes = {method: digest_code(method) for method in method_names()}
     for case in run_all(options, cases):
@@ -327,7 +327,7 @@ def main() -> None:
     write(options, cases, machine, codes)
     table = Table(cases.values())
     print("\n".join(summary(table)))
-    for held, claim in checks(table, machine) if options.check else ():
+    for held, claim in checks(table) if options.check else ():
         print({True: "PASS", False: "FAIL", None: "----"}[held], claim)
 
 
