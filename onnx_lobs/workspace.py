@@ -49,7 +49,8 @@ class Workspace:
 
     ``dense`` and ``pruned`` are execution copies that only run; ``result`` is the copy that is
     returned or written. Layers name tensors by scope and name, which are the same in all.
-    ``pruned`` and ``result`` may share a working copy of the external data files.
+    ``pruned`` and ``result`` may share a working copy of the external data files. ``kept`` is for
+    trials, which run the dense network over the same batches again and again.
     """
 
     config: PruneConfig

@@ -23,6 +23,7 @@ those it imports); all others stay as they are and are counted in the report.
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import functools
 import hashlib
@@ -39,7 +40,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -207,19 +207,26 @@ def digest_code(method: str) -> str:
     """
     entry = METHODS.get(method.partition(":")[0])
     own = slow_admm if entry is None else entry.function
-    table = importlib.import_module(solve.__module__)
-    seen: dict[str, ModuleType] = {}
-    left = [inspect.getmodule(thing) for thing in (own, refit_mask, conclude, Problem)]
+    table = solve.__module__
+    left = {thing.__module__ for thing in (own, refit_mask, conclude)} - {__name__}
+    seen: dict[str, str] = {}
     while left:
-        module = left.pop()
-        if module is None or module is table or module.__name__ in seen:
-            continue
-        if module.__name__.partition(".")[0] == onnx_lobs.__name__:
-            seen[module.__name__] = module
-            left += map(inspect.getmodule, vars(module).values())
-            left += [thing for thing in vars(module).values() if inspect.ismodule(thing)]
-    texts = [inspect.getsource(thing) for thing in (own, *(seen[name] for name in sorted(seen)))]
+        name = left.pop()
+        seen[name] = inspect.getsource(importlib.import_module(name))
+        left |= imported(seen[name]) - seen.keys() - {table}
+    texts = [inspect.getsource(own), *(seen[name] for name in sorted(seen))]
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:8]
+
+
+def imported(source: str) -> set[str]:
+    """Return the project's modules that a source imports, packages left out."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    files = {name: Path(*name.split(".")).with_suffix(".py") for name in found}
+    home = Path(onnx_lobs.__file__).parents[1]
+    return {name for name, file in files.items() if (home / file).is_file()}
 
 
 def is_current(case: Case, code: str) -> bool:

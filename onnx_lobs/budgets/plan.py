@@ -148,6 +148,7 @@ class Planner:
                 name, zeros = f"{self.kind}, step {step + 1}", found
                 tried[name] = error
             self.progress.advance()
+        trials.release()  # the run that follows needs the memory
         return name, zeros
 
     def _slots(self, columns: Array) -> list[Slot]:

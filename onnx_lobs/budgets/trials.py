@@ -27,6 +27,7 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.layerwise import LayerTask, Outcome, relative_error, solve_quickly
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.memory.store import bytes_of
 from onnx_lobs.phases import Silent
 from onnx_lobs.resume.state import Resume
 from onnx_lobs.rewrite import round_weight, write_bias, write_weight
@@ -99,6 +100,13 @@ class Trials:
         self.n_run += 1
         return self._held.error(work.pruned)
 
+    def release(self) -> None:
+        """Free what is kept of the dense network; the next trial makes it again."""
+        if self.work.kept is not None:
+            self.work.kept.clear()
+        for judge in (self._held, self._few):
+            judge.release()
+
     def error_of_one(self, layer: Layer, task: LayerTask) -> tuple[float, float]:
         """Prune one layer only; return the layer's relative error and the network's."""
         outcome = self._solve(layer, task)
@@ -136,13 +144,17 @@ class _Judge:
             raise NothingToCompareError("the model has no output that two networks can compare")
         return error
 
+    def release(self) -> None:
+        """Free the dense outputs."""
+        self._dense = None
+
     def _open_dense(self) -> Runnable:
         dense = self._open(self.work.dense)
         kept: list[dict[str, Any]] = []
         left = self.work.room.activations // KEPT_PART
         for feeds in self.batches:
             kept.append(dense.run(feeds))
-            left -= sum(np.asarray(value).nbytes for value in kept[-1].values())
+            left -= sum(map(bytes_of, kept[-1].values()))
             if left < 0:
                 return dense
         return _Recorded(kept)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
+
+from onnx_lobs.memory.store import bytes_of
 
 Array = NDArray[Any]
 Made = dict[str, Array]
@@ -27,7 +28,7 @@ class KeptStages:
     """
 
     def __init__(self, budget: int) -> None:
-        self.budget = budget
+        self.budget = self._left = budget
         self._kept: dict[tuple[int, int], Made] = {}
 
     @property
@@ -47,12 +48,13 @@ class KeptStages:
         if key in self._kept:
             return self._kept[key]
         made = make()
-        size = _bytes(made)
-        if 0 < size <= self.budget:
-            self.budget -= size
+        size = sum(map(bytes_of, made.values()))
+        if 0 < size <= self._left:
+            self._left -= size
             self._kept[key] = made
         return made
 
-
-def _bytes(made: Mapping[str, Any]) -> int:
-    return sum(np.asarray(value).nbytes for value in made.values())
+    def clear(self) -> None:
+        """Forget all values."""
+        self._kept.clear()
+        self._left = self.budget

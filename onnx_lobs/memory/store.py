@@ -141,5 +141,14 @@ class _Filed:
         self._store.in_files -= self._size
 
 
+def bytes_of(value: Any) -> int:
+    """Return the bytes of what onnxruntime gives: an array, or a list or dict of values."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return sum(map(bytes_of, value))
+    return int(getattr(value, "nbytes", 0))
+
+
 def _has_objects(value: Array) -> bool:
     return not isinstance(value, np.ndarray) or value.dtype.hasobject

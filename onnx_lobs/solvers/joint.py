@@ -42,7 +42,7 @@ PERIOD = 8
 DAMPED_FROM, DAMPED_TO = 0.02, 0.8  # penalties where damping is strong and many weights are kept:
 DAMPED_PERIOD = 4  # search gains little there, so ADMM's own mask has to be the best one
 DAMPED_STEPS, FEW_DAMPED_STEPS, CHEAP_DAMPED_STEPS = 144, 192, 288  # the second: few are kept
-# on narrow layers ADMM's error differs by 0.5 % from schedule to schedule, even with the threads
+# on narrow layers ADMM's error differs by 0.5 % between schedules, and numbers of threads
 OTHER_DAMPED = Schedule(start=0.1, growth=1.033, period=3, still=1e-3, last=240)
 MANY_KEPT = 0.2
 CHEAP_STEP = 2e8  # flops: below, twice the steps cost less than a second
@@ -58,10 +58,10 @@ SHARE, NARROW = 0.3, 0.1  # of the smaller side of a row's support, on both side
 
 @dataclass(frozen=True)
 class Plan:
-    """What an effort comes to on one layer, and why; `others` are schedules of further ADMM."""
+    """What an effort comes to on one layer, and why; `other` is the schedule of a second ADMM."""
 
     schedule: Schedule
-    others: tuple[Schedule, ...]
+    other: Schedule | None
     rounds: int
     share: float
     many: bool
@@ -97,10 +97,10 @@ def select_joint(problem: Problem, effort: str = "default") -> Selection:
 
 
 def best_iterate(problem: Problem, scaled: Scaled, plan: Plan) -> Iterate:
-    """Return where ADMM ended, of several by different schedules the one with the least error."""
-    if not plan.others:
+    """Return where ADMM ended, of two by different schedules the one with the lower error."""
+    if plan.other is None:
         return iterate(problem, scaled, plan.schedule)
-    schedules = plan.schedule, *plan.others
+    schedules = plan.schedule, plan.other
     resolvent = make_resolvent(scaled, *schedules)
     ends = [iterate(problem, scaled, schedule, resolvent) for schedule in schedules]
     return min(ends, key=lambda end: error(problem, refit(problem, end.mask)))
@@ -128,12 +128,12 @@ def make_plan(scaled: Scaled, effort: str) -> Plan:
     factor = groups * rows * (d * side * (1 + SHARE)) ** 3 / 3
     steps = {"fast": 48, "default": 96, "best": 288}[effort]
     reason = f"{effort}: {step / 1e9:.2g} GFlop a step, {factor / 1e9:.2g} a round"
-    others: tuple[Schedule, ...] = ()
+    other = None
     if effort == "default":
         steps, why = _default_steps(scaled.problem, step, kept)
         reason += why
         if steps == DAMPED_STEPS and is_narrow(scaled.problem):
-            others, reason = (OTHER_DAMPED,), f"{reason}; two schedules, the layer is narrow"
+            other, reason = OTHER_DAMPED, f"{reason}; two schedules, the layer is narrow"
     rounds = {"fast": 1, "default": 2, "best": 8}[effort]
     if effort == "default" and factor < CHEAP_ROUND * step:
         rounds, reason = 4, reason + "; four rounds, they are cheap"
@@ -143,8 +143,8 @@ def make_plan(scaled: Scaled, effort: str) -> Plan:
     many = effort == "best"
     if effort == "default" and _is_tiny(scaled.problem):
         steps, rounds, many, reason = 192, 4, True, reason + "; every start, it is tiny"
-        others = ()
-    return Plan(_schedule(scaled, steps, kept), others, rounds, share, many, reason)
+        other = None
+    return Plan(_schedule(scaled, steps, kept), other, rounds, share, many, reason)
 
 
 def _is_tiny(problem: Problem) -> bool:
@@ -169,9 +169,9 @@ def _default_steps(problem: Problem, step: float, kept: float) -> tuple[int, str
 
 
 def is_narrow(problem: Problem) -> bool:
-    """Whether two ADMM cost less than the factorisation that they share; not for N:M.
+    """Whether two runs of ADMM cost less than the factorisation that they share.
 
-    There one ADMM is well below exact elimination.
+    Never for N:M, where the first run is well below exact elimination.
     """
     steps = DAMPED_STEPS + OTHER_DAMPED.last
     return not isinstance(problem.pattern, NM) and _costs_less(steps * step_cost(problem), problem)

@@ -285,6 +285,20 @@ def test_convolution_reads_a_bounded_number_of_positions() -> None:
     assert np.array_equal(found.fit[0].inputs.matrix, again.fit[0].inputs.matrix)
 
 
+@pytest.mark.parametrize(("groups", "share"), [(1, 1), (2, 2), (8, 8), (16, 8)])
+def test_convolutions_in_groups_read_their_part_of_the_least_columns(
+    monkeypatch: pytest.MonkeyPatch, groups: int, share: int
+) -> None:
+    monkeypatch.setattr(collect, "is_faster", lambda *_: False)  # which reads all positions
+    weights = {"w": normal(1, 32, 32 // groups, 3)}
+    nodes = [NODE("Conv", ["x", "w"], ["y"], name="node", group=groups)]
+    proto = model(nodes, [value("x", [None, 32, 66])], ["y"], weights)
+    batches = [{"x": normal(i, 4, 32, 66)} for i in range(2)]
+    limits = {"positions": 1, "least_columns": 400}
+    found = independent(proto, batches, **limits)["node"]
+    assert found.total(0).inputs.count == 400 // share
+
+
 def test_chunks_of_samples_add_up_to_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     proto, batches = network(), batches_of()
     whole = independent(proto, batches)["four"].total(0).inputs

@@ -56,7 +56,7 @@ def calibrated(kept: KeptStages | None, scale: float) -> Iterator[tuple[Array, A
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The stages' runs, as they happen: which network."""
+    """An entry for each run of a stage that has nodes, of either network."""
     seen: list[str] = []
     call = sequential._Lazy.__call__
 
@@ -81,9 +81,27 @@ def test_a_second_run_makes_only_what_did_not_fit(
     assert first - len(runs) == spared == kept.n_kept
 
 
-def test_sums_are_the_same_to_the_last_bit(runs: list[str]) -> None:
+def test_sums_are_the_same_to_the_last_bit() -> None:
     kept = KeptStages(1 << 30)
     list(calibrated(kept, 0.5))
     for again, alone in zip(calibrated(kept, 0.25), calibrated(None, 0.25), strict=True):
         for one, other in zip(again, alone, strict=True):
             assert np.array_equal(one, other)
+
+
+def test_what_is_cleared_is_made_again_within_the_same_budget() -> None:
+    kept = KeptStages(8)
+    made = iter([np.ones(1), np.zeros(1), np.zeros(1)])
+    for _ in range(2):
+        assert kept.outputs(3, 0, lambda: {"a": next(made)})["a"] == 1
+    kept.clear()
+    assert kept.n_kept == 0
+    assert kept.outputs(3, 0, lambda: {"a": next(made)})["a"] == 0
+    assert kept.n_kept == 1
+
+
+def test_sequences_of_arrays_count_by_their_parts() -> None:
+    kept = KeptStages(40)
+    for batch, n in enumerate((3, 2)):
+        kept.outputs(0, batch, lambda n=n: {"s": [np.ones(n), np.ones(1)]})
+    assert kept.n_kept == 1  # 32 bytes, and then 24 more

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from onnx_lobs.pattern import NM, Block, Unstructured, parse_pattern
-from onnx_lobs.solvers import Problem, Status, refit_mask, solve
+from onnx_lobs.solvers import Problem, Status, joint, refit_mask, solve
 from onnx_lobs.solvers.admm import Schedule, iterate, select_admm
 from onnx_lobs.solvers.joint import (
+    OTHER_DAMPED,
     OTHER_RELAX,
     _default_steps,
     best_iterate,
@@ -128,11 +129,25 @@ def test_of_two_runs_the_better_one_is_taken():
     plan = make_plan(scaled, "default")
     few = dataclasses.replace(plan.schedule, last=3)
     for schedules in ((plan.schedule, few), (few, plan.schedule)):
-        both = dataclasses.replace(plan, schedule=schedules[0], others=schedules[1:])
+        both = dataclasses.replace(plan, schedule=schedules[0], other=schedules[1])
         errors = [refitted_error(problem, iterate(problem, scaled, s).mask) for s in schedules]
         assert min(errors) < max(errors)
         found = refitted_error(problem, best_iterate(problem, scaled, both).mask)
         assert found == pytest.approx(min(errors), rel=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("damp", "n_prune", "other"),
+    [(1e-2, 48, OTHER_DAMPED), (1e-2, 90, None), (1e-3, 48, None)],
+    ids=["strong", "few kept", "weak"],
+)
+def test_narrow_layers_get_two_runs_under_strong_damping(monkeypatch, damp, n_prune, other):
+    monkeypatch.setattr(joint, "CHEAP_STEP", 0.0)  # such small layers get 288 steps instead
+    monkeypatch.setattr(joint, "TINY", 0.0)  # or every start
+    problem = Problem(*correlated(rows=1, d=96, seed=0), n_prune=n_prune, damp=damp)
+    plan = make_plan(Scaled(problem), "default")
+    assert plan.other is other
+    assert ("two schedules" in plan.reason) == (other is not None)
 
 
 @pytest.mark.parametrize(
