@@ -219,12 +219,14 @@ def _improve(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tupl
         found.append(Candidate.of(problem, better, f"{name} + search"))
     large = problem.protect_live(np.square(problem.weight))
     plain = problem.pattern.select(large, problem.n_prune, problem.taps)
-    found.append(Candidate.of(problem, plain, "magnitude"))
+    magnitude = Candidate.of(problem, plain, "magnitude")
+    found.append(magnitude)
     linked, origin = link(problem, scaled, found, plan.share)
     if problem.damp < STRONG_DAMP:
         return linked, origin
-    ends = (linked, origin), (first, source), (end.mask, "admm"), (other.mask, "relaxed admm")
-    return min(ends, key=lambda pair: error(problem, refit(problem, pair[0])))
+    ends = (first, source), (end.mask, "admm"), (other.mask, "relaxed admm")
+    able = [e for e in ends if Candidate.of(problem, *e).gain >= magnitude.gain]
+    return min([(linked, origin), *able], key=lambda e: error(problem, refit(problem, e[0])))
 
 
 def _search(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tuple[BoolArray, str]:

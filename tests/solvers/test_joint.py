@@ -20,6 +20,7 @@ from onnx_lobs.solvers.joint import (
     make_plan,
     step_cost,
 )
+from onnx_lobs.solvers.linking import damped_gain
 from onnx_lobs.solvers.problem import Selection, conclude
 from onnx_lobs.solvers.scaled import Scaled
 
@@ -180,3 +181,15 @@ def test_where_damping_is_strong_search_does_not_raise_the_error_without_it(effo
     masks = [iterate(problem, scaled, one).mask for one in (schedule, relaxed)]
     limit = min(refitted_error(problem, mask) for mask in masks)
     assert solve(problem, effort=effort).error <= limit * (1 + ROUNDING)
+
+
+@pytest.mark.parametrize("effort", ["default", "best"])
+@pytest.mark.parametrize("seed", [0, 9, 19, 23])
+def test_where_damping_is_strong_tiny_layers_lose_no_gain_to_magnitude(effort, seed):
+    """With one direction of data ADMM's mask had the lower plain error, and a worse damped one."""
+    rng = np.random.default_rng(seed)
+    weight, x = rng.standard_normal((1, 1, 3)), rng.standard_normal(3) * 10 ** rng.uniform(-1, 1, 3)
+    problem = Problem(weight, 2 * np.outer(x, x)[None], 2, damp=0.1)
+    masks = [solve(problem, effort=effort).mask, solve(problem, "magnitude", refit=True).mask]
+    gains = [damped_gain(problem, refit_mask(problem, mask)) for mask in masks]
+    assert gains[0] >= gains[1] - ROUNDING * problem.energy

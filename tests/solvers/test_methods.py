@@ -7,6 +7,7 @@ import pytest
 
 from onnx_lobs.pattern import NM, Block, Unstructured
 from onnx_lobs.solvers import METHODS, Problem, refit_mask, solve
+from onnx_lobs.solvers.iht import CLOSE, largest_eigenvalue
 from onnx_lobs.solvers.lobs_iterative import part_counts
 
 EXACT = 1e-9
@@ -118,3 +119,23 @@ def test_methods_that_are_a_fit_have_no_bare_form(method):
     problem = make(pattern=Block(2, 2))
     solution = solve(problem, method, refit=False)
     assert np.array_equal(solution.weight, refit_mask(problem, solution.mask))
+
+
+@pytest.mark.parametrize("d", [2, 17, 128, 129, 300])
+@pytest.mark.parametrize("rank", [1, 2, 400])
+def test_the_step_of_iht_is_never_too_long(d, rank):
+    rng = np.random.default_rng(d + rank)
+    half = rng.standard_normal((4, d, rank))
+    matrix = (half @ half.swapaxes(1, 2)).astype(np.float32)
+    largest = np.linalg.eigvalsh(matrix.astype(np.float64))[:, -1]
+    assert largest_eigenvalue(matrix) == pytest.approx(largest, rel=CLOSE)
+
+
+@pytest.mark.parametrize("d", [2, 200])
+def test_iht_converges_where_the_rows_of_the_hessian_sum_to_nothing(d):
+    """Their absolute sums are orthogonal to its only eigenvector, (1, -1, 1, -1, …)."""
+    signs = (-1.0) ** np.arange(d)
+    weight = np.linspace(1, 2, d)[None, None]
+    problem = Problem(weight, np.outer(signs, signs)[None], 0, damp=1e-3)
+    solution = solve(problem, "iht")
+    assert solution.error <= EXACT * problem.energy
