@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.errors import ConfigError, InfeasibleError
+from onnx_lobs.ranking import combinations, keep_highest, keep_highest_short
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 Scores = NDArray[np.floating[Any]]
 Shape = tuple[int, int, int]
-
-_MOST_COMBINATIONS = 1_000_000  # bounds the memory of the search over ragged block counts
 
 
 class Pattern(ABC):
@@ -93,7 +92,7 @@ class Unstructured(Pattern):
     def select(self, scores: Scores, n_prune: int, taps: int = 1) -> BoolArray:
         _check_range(n_prune, scores.size)
         if not self.equal_rows or scores.size == 0:
-            return _keep_highest(scores.reshape(1, -1), n_prune).reshape(scores.shape)
+            return keep_highest(scores.reshape(1, -1), n_prune).reshape(scores.shape)
         rows = scores.reshape(-1, scores.shape[-1])
         per_row, rest = divmod(n_prune, len(rows))
         if rest:
@@ -101,7 +100,7 @@ class Unstructured(Pattern):
                 f"{n_prune} zeros cannot be shared equally by {len(rows)} rows; "
                 f"take {n_prune - rest} or drop equal_rows"
             )
-        return _keep_highest(rows, per_row).reshape(scores.shape)
+        return keep_highest(rows, per_row).reshape(scores.shape)
 
     def obeys(self, mask: BoolArray, taps: int = 1) -> bool:
         return not self.equal_rows or np.unique(mask.sum(axis=-1)).size <= 1
@@ -158,7 +157,7 @@ class NM(Pattern):
         split = channels - channels % self.of
         for part, size in ((slice(0, split), self.of), (slice(split, None), channels - split)):
             if size and (units := by_tap[..., part].reshape(-1, size)).size:
-                kept = _keep_highest_short(units, self._zeros(size))
+                kept = keep_highest_short(units, self._zeros(size))
                 mask[..., part] = kept.reshape(mask[..., part].shape)
         return np.ascontiguousarray(mask.swapaxes(2, 3)).reshape(scores.shape)
 
@@ -203,7 +202,7 @@ class Block(Pattern):
         if not sizes.size:
             return 0
         centre = np.rint(sparsity * counts).astype(np.int64)
-        numbers = _combinations(sizes, counts, centre, target)
+        numbers = combinations(sizes, counts, centre, target)
         totals = numbers @ sizes
         return int(totals[np.argmin(np.abs(totals - target))])
 
@@ -237,7 +236,7 @@ class Block(Pattern):
         sum to `n_prune` are tried, and the lowest total score wins.
         """
         if sizes.min() == sizes.max() and n_prune % sizes[0] == 0:
-            return np.asarray(_keep_highest(scores[None], n_prune // int(sizes[0]))[0])
+            return np.asarray(keep_highest(scores[None], n_prune // int(sizes[0]))[0])
         kinds, kind, counts = np.unique(sizes, return_inverse=True, return_counts=True)
         order = np.argsort(scores / sizes, kind="stable")
         taken = np.cumsum(sizes[order]) <= n_prune
@@ -245,7 +244,7 @@ class Block(Pattern):
         share = np.rint(n_prune / sizes.sum() * counts).astype(np.int64)
         ranked = [order[kind[order] == i] for i in range(kinds.size)]
         for centre in (greedy, share):
-            numbers = _combinations(kinds, counts, centre, n_prune)
+            numbers = combinations(kinds, counts, centre, n_prune)
             numbers = numbers[numbers @ kinds == n_prune]
             if not len(numbers):
                 continue
@@ -309,50 +308,3 @@ def _edges(length: int, step: int) -> IntArray:
     """Return the lengths of the pieces when `length` is cut every `step`."""
     starts = np.arange(0, length, step, dtype=np.int64)
     return np.minimum(starts + step, length) - starts
-
-
-def _keep_highest(rows: Scores, n_prune: int) -> BoolArray:
-    """Return the mask (units, size) with the `n_prune` lowest of each unit False."""
-    size = rows.shape[1]
-    if n_prune <= 0 or n_prune >= size:
-        return np.full(rows.shape, n_prune <= 0)
-    threshold = np.partition(rows, n_prune - 1, axis=1)[:, n_prune - 1]
-    mask: BoolArray = rows > threshold[:, None]
-    short = size - n_prune - mask.sum(axis=1)  # as many of those at the threshold stay
-    for unit in np.flatnonzero(short):
-        mask[unit, np.flatnonzero(rows[unit] == threshold[unit])[-short[unit] :]] = True
-    return mask
-
-
-def _keep_highest_short(rows: Scores, n_prune: int) -> BoolArray:
-    """Like :func:`_keep_highest` for short units: ranks by comparison, earlier wins a tie."""
-    size = rows.shape[1]
-    if size > 16:  # size² passes over the array cost more than a partition of each unit
-        return _keep_highest(rows, n_prune)
-    columns = [np.ascontiguousarray(rows[:, i]) for i in range(size)]
-    rank = [np.zeros(len(rows), dtype=np.int8) for _ in columns]
-    for i in range(size):
-        for j in range(i):
-            lower = columns[j] <= columns[i]
-            rank[i] += lower
-            rank[j] += ~lower
-    return np.stack([r >= n_prune for r in rank], axis=1)
-
-
-def _combinations(sizes: IntArray, counts: IntArray, centre: IntArray, target: float) -> IntArray:
-    """Return candidate numbers of blocks of each size, (candidates, sizes), near `centre`.
-
-    The number of the largest size (the last) follows from the others, as close to `target`
-    zeros as it gets.
-    """
-    reach = int(sizes[-1])
-    if sizes.size > 2:
-        reach = min(reach, int(_MOST_COMBINATIONS ** (1 / (sizes.size - 1))) // 2)
-    ranges = [
-        np.arange(max(0, c - reach), min(n, c + reach) + 1)
-        for c, n in zip(centre[:-1], counts[:-1], strict=True)
-    ]
-    small = np.stack([axis.ravel() for axis in np.meshgrid(*ranges)], axis=1) if ranges else None
-    rest = small @ sizes[:-1] if small is not None else np.zeros(1, dtype=np.int64)
-    large = np.clip(np.rint((target - rest) / sizes[-1]).astype(np.int64), 0, counts[-1])
-    return large[:, None] if small is None else np.concatenate([small, large[:, None]], axis=1)

@@ -19,30 +19,26 @@ from onnx_lobs.config import PruneConfig, has_target
 from onnx_lobs.correction.correct import Networks, correct
 from onnx_lobs.deliver import sparse_names, stamp, write_model
 from onnx_lobs.encode import encoded_bytes
-from onnx_lobs.errors import ConfigError, DataError, layer_context
-from onnx_lobs.evaluation.output import output_change
-from onnx_lobs.evaluation.score import Measured, Reference
+from onnx_lobs.errors import ConfigError, layer_context
+from onnx_lobs.evaluation.score import Measured
 from onnx_lobs.graph.load import PROTOBUF_LIMIT
-from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.save import check_output, model_files
-from onnx_lobs.graph.staged import Runnable, open_session
 from onnx_lobs.guarantee import with_bounds
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch, interruptible
 from onnx_lobs.memory.store import Store
+from onnx_lobs.outcome import evaluate_run, score_dense
 from onnx_lobs.phases import Progress, Silent
 from onnx_lobs.report.record import (
     CorrectionRecord,
     LayerRecord,
-    OutputRecord,
     Report,
     SkipRecord,
     Totals,
 )
 from onnx_lobs.resume.state import Resume
 from onnx_lobs.schedule import calibrations, is_sequential, is_staged, uses_graph
-from onnx_lobs.scoring import score_record
 from onnx_lobs.solvers import METHODS
 from onnx_lobs.steps import Solved, solve_one, write_one
 from onnx_lobs.workspace import ModelSource, Workspace, open_workspace
@@ -175,7 +171,7 @@ def _prune(
     uses_graph(work)  # an impossible choice is an error before any work
     if has_target(work.config):
         check_target(work)
-    before = _score_dense(work, progress)
+    before = score_dense(work, progress)
     planner = Planner(work, scratch, progress)
     target = None
     if has_target(work.config):
@@ -221,7 +217,7 @@ def _run(
         resume.keep_plan(work, allocation)
     records, changed = _solve(work, resume, scratch, progress)
     correction = _correct(work, changed, scratch, progress)
-    output = _evaluate(work, before, progress)
+    output = evaluate_run(work, before, progress)
     stamp(work.result.proto, work.config)
     size = None
     if work.config.max_bytes is not None:
@@ -284,41 +280,6 @@ def _correct(
     )  # fmt: skip
     work.warnings.extend(notes)
     return record
-
-
-def _score_dense(work: Workspace, progress: Progress) -> Measured | None:
-    """Score the dense network, so that a score that cannot be had is known before the work.
-
-    Data found beside the model are left with a warning when they cannot be scored.
-    """
-    scoring = work.scoring
-    if scoring is None:
-        return None
-    progress.start("scoring", scoring.n_batches)
-    try:
-        return scoring.measure(_open(work, work.dense), tick=progress.advance)
-    except DataError as error:
-        if scoring.is_asked:
-            raise
-        work.warnings.append(f"the labelled data found beside the model were not used: {error}")
-        return None
-
-
-def _evaluate(work: Workspace, before: Measured | None, progress: Progress) -> OutputRecord:
-    dense, pruned = _open(work, work.dense), _open(work, work.pruned)
-    progress.start("evaluating", len(work.batches))
-    reference = Reference(dense, work.batches)
-    change = output_change(reference, pruned, work.batches, progress.advance)
-    work.warnings.extend(change.notes)
-    if work.scoring is None or before is None:
-        return OutputRecord(change.error)
-    progress.start("scoring", work.scoring.n_batches)
-    after = work.scoring.measure(pruned, dense, progress.advance)
-    return OutputRecord(change.error, score_record(work.scoring.score, before, after))
-
-
-def _open(work: Workspace, model: Model) -> Runnable:
-    return open_session(model, provider=work.provider, limit=work.room.weights)
 
 
 def _config(options: dict[str, Any]) -> PruneConfig:

@@ -18,7 +18,7 @@ MODULES = sorted(
     ".".join(("onnx_lobs", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
     for path in ROOT.rglob("*.py")
 )
-ARRAY_SIDE = ("pattern", "linalg", "solvers", "allocation", "layerwise")
+ARRAY_SIDE = ("pattern", "ranking", "linalg", "solvers", "allocation", "layerwise")
 ONNX_SIDE = ("graph", "layers", "rewrite", "evaluation", "encode", "correction", "bound")
 FOREIGN = ("onnx", "onnxruntime", "onnx_graphsurgeon")
 PRINTERS = ("onnx_lobs.cli.main", "onnx_lobs.__main__")

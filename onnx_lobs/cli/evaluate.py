@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onnx_lobs.cli import machine
+from onnx_lobs.cli import inputs, machine
 from onnx_lobs.cli import options as opt
 from onnx_lobs.cli.options import DEFAULTS
 from onnx_lobs.cli.parse import to_config
@@ -51,17 +51,17 @@ Data = Annotated[
         "folder of such files, or test_data_set_* folders. Default: {stem}_test.npz or test.npz "
         "with labels beside DENSE, else what prune takes.",
         show_default=False,
-        rich_help_panel=opt.DATA_PANEL,
+        rich_help_panel=inputs.DATA_PANEL,
     ),
 ]
 Score = Annotated[
     str | None,
     typer.Option(
         "--score",
-        metavar=opt.SCORE_KINDS,
-        help=f"{opt.SCORE_HELP} Default: top1 and top5 where there are labels.",
+        metavar=inputs.SCORE_KINDS,
+        help=f"{inputs.SCORE_HELP} Default: top1 and top5 where there are labels.",
         show_default=False,
-        rich_help_panel=opt.DATA_PANEL,
+        rich_help_panel=inputs.DATA_PANEL,
     ),
 ]
 Check = Annotated[
@@ -94,9 +94,9 @@ def evaluate(
     pruned: Pruned,
     data: Data = None,
     score: Score = None,
-    samples: opt.Samples = DEFAULTS.samples,
-    batch_size: opt.BatchSize = DEFAULTS.batch_size,
-    input_shapes: opt.InputShape = opt.NO_TEXTS,
+    samples: inputs.Samples = DEFAULTS.samples,
+    batch_size: inputs.BatchSize = DEFAULTS.batch_size,
+    input_shapes: inputs.InputShape = opt.NO_TEXTS,
     seed: opt.Seed = DEFAULTS.seed,
     check: Check = False,
     max_drop: MaxDrop = None,

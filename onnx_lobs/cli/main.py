@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 import onnx_lobs
-from onnx_lobs.cli import machine, targets
+from onnx_lobs.cli import inputs, machine, targets
 from onnx_lobs.cli import options as opt
 from onnx_lobs.cli.evaluate import evaluate
 from onnx_lobs.cli.options import DEFAULTS
@@ -141,13 +141,13 @@ def prune(
     scratch: machine.ScratchFolder = DEFAULTS.scratch,
     cache: machine.CacheFolder = DEFAULTS.cache,
     seed: opt.Seed = DEFAULTS.seed,
-    data: opt.Data = None,
-    test: opt.Test = None,
-    score: opt.Score = DEFAULTS.score,
-    samples: opt.Samples = DEFAULTS.samples,
-    positions: opt.Positions = str(DEFAULTS.positions),
-    batch_size: opt.BatchSize = DEFAULTS.batch_size,
-    input_shapes: opt.InputShape = opt.NO_TEXTS,
+    data: inputs.Data = None,
+    test: inputs.Test = None,
+    score: inputs.Score = DEFAULTS.score,
+    samples: inputs.Samples = DEFAULTS.samples,
+    positions: inputs.Positions = str(DEFAULTS.positions),
+    batch_size: inputs.BatchSize = DEFAULTS.batch_size,
+    input_shapes: inputs.InputShape = opt.NO_TEXTS,
     output: opt.Output = None,
     overwrite: opt.Overwrite = False,
     storage: opt.Storage = DEFAULTS.storage,

@@ -15,14 +15,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
 from onnx_lobs.errors import ModelError
-from onnx_lobs.graph.tensors import (
-    ExternalRef,
-    external_path,
-    external_ref,
-    is_external,
-    iter_tensors,
-    raw_size,
-)
+from onnx_lobs.graph.tensors import ExternalRef, external_path, external_ref, is_external, raw_size
+from onnx_lobs.graph.walk import iter_tensors
 
 
 def copy_data(proto: ModelProto, folder: Path, target: Path) -> None:

@@ -15,13 +15,8 @@ from onnx import ModelProto, TensorProto
 
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.sparse import make_dense
-from onnx_lobs.graph.tensors import (
-    external_path,
-    external_ref,
-    is_external,
-    iter_tensors,
-    raw_size,
-)
+from onnx_lobs.graph.tensors import external_path, external_ref, is_external, raw_size
+from onnx_lobs.graph.walk import iter_tensors
 
 OLDEST_OPSET = 7  # the first with today's broadcasting; older ones differ in Gemm, Add, Dropout
 PROTOBUF_LIMIT = 2**31 - 1  # bytes; protobuf neither reads nor writes a larger message

@@ -16,7 +16,8 @@ from onnx import TensorProto
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.model import DEFAULT_DOMAINS
 from onnx_lobs.graph.session import Session
-from onnx_lobs.graph.tensors import iter_graphs, read_tensor, write_tensor
+from onnx_lobs.graph.tensors import read_tensor, write_tensor
+from onnx_lobs.graph.walk import iter_graphs
 
 RARE_FLOATS = (TensorProto.BFLOAT16, TensorProto.DOUBLE)
 TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype")

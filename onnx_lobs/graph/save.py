@@ -19,14 +19,8 @@ from onnx import ModelProto, TensorProto
 
 from onnx_lobs.errors import ConfigError, ModelError
 from onnx_lobs.graph.load import PROTOBUF_LIMIT, parse_model, read_file
-from onnx_lobs.graph.tensors import (
-    ExternalRef,
-    external_path,
-    external_ref,
-    is_external,
-    iter_tensors,
-    raw_size,
-)
+from onnx_lobs.graph.tensors import ExternalRef, external_path, external_ref, is_external, raw_size
+from onnx_lobs.graph.walk import iter_tensors
 from onnx_lobs.memory.scratch import locked_folder, remove_dead
 
 _CHUNK = 1 << 24  # bytes copied at a time

@@ -10,13 +10,8 @@ from onnx import ModelProto, SparseTensorProto
 from onnx import TensorProto as Tensor
 
 from onnx_lobs.errors import ModelError
-from onnx_lobs.graph.tensors import (
-    Array,
-    copy_header,
-    iter_graphs,
-    read_tensor,
-    write_tensor,
-)
+from onnx_lobs.graph.tensors import Array, copy_header, read_tensor, write_tensor
+from onnx_lobs.graph.walk import iter_graphs
 
 _NO_ZERO = 24  # float8_e8m0: powers of two only
 

@@ -1,4 +1,4 @@
-"""TensorProto to array and back, and the walk over every tensor of a model.
+"""TensorProto to array and back.
 
 Element types that NumPy lacks (bf16, fp8, int4 ...) become the types of ml_dtypes. All of it
 works on the protobuf messages alone, so it is the same from onnx 1.16 on.
@@ -7,14 +7,12 @@ works on the protobuf messages alone, so it is the same from onnx 1.16 on.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto
 from onnx import TensorProto as Tensor
 
 from onnx_lobs.errors import ModelError
@@ -303,50 +301,3 @@ def copy_header(source: Tensor, target: Tensor) -> None:
         target.doc_string = source.doc_string
     target.metadata_props.extend(source.metadata_props)
     target.external_data.extend(source.external_data)
-
-
-def iter_graphs(proto: ModelProto) -> Iterator[GraphProto]:
-    """Yield the main graph, then every subgraph of its nodes and of the model's functions."""
-    yield proto.graph
-    for attribute in _iter_attributes(proto):
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
-def iter_tensors(proto: ModelProto) -> Iterator[Tensor]:
-    """Yield every TensorProto of the model: each can hold values, and be external.
-
-    Initializers, the values and indices of sparse ones, and tensors in attributes (Constant
-    nodes and others), in all graphs, subgraphs and functions. The order is fixed.
-    """
-    for graph in iter_graphs(proto):
-        yield from graph.initializer
-        for sparse in graph.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
-    for attribute in _iter_attributes(proto):
-        if attribute.HasField("t"):
-            yield attribute.t
-        yield from attribute.tensors
-        if attribute.HasField("sparse_tensor"):
-            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
-        for sparse in attribute.sparse_tensors:
-            yield from (sparse.values, sparse.indices)
-
-
-def _iter_attributes(proto: ModelProto) -> Iterator[AttributeProto]:
-    """Yield every attribute of every node, and the defaults of functions, outermost first."""
-    for function in (proto.graph, *proto.functions):
-        yield from _iter_nested(function)
-
-
-def _iter_nested(body: GraphProto | FunctionProto) -> Iterator[AttributeProto]:
-    attributes = [attribute for node in body.node for attribute in node.attribute]
-    if isinstance(body, FunctionProto):
-        attributes.extend(body.attribute_proto)
-    for attribute in attributes:
-        yield attribute
-        if attribute.HasField("g"):
-            yield from _iter_nested(attribute.g)
-        for graph in attribute.graphs:
-            yield from _iter_nested(graph)

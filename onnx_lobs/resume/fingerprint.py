@@ -15,7 +15,8 @@ import numpy as np
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.graph.load import LoadedModel
-from onnx_lobs.graph.tensors import external_path, external_ref, is_external, iter_tensors, raw_size
+from onnx_lobs.graph.tensors import external_path, external_ref, is_external, raw_size
+from onnx_lobs.graph.walk import iter_tensors
 
 _CHUNK = 1 << 20
 _LIBRARIES = ("numpy", "scipy", "onnx", "onnxruntime")

@@ -27,7 +27,7 @@ from onnx_lobs.solvers.scaled import Scaled
 Float = NDArray[np.floating[Any]]
 STEPS = 200
 STILL = 10
-SMALL = 128  # inputs: up to here all eigenvalues take less time than one by Lanczos' method
+SMALL = 96  # inputs: up to here all eigenvalues take less time than one by Lanczos' method
 CLOSE = 1e-3  # which approaches it from below to within this, relatively
 MARGIN = 1.01
 

@@ -12,7 +12,8 @@ a step is cheap, 48 or 72 where one is dear, 144 to 288 where damping is strong,
 better of two runs of ADMM if both cost less than the factorisation) and two rounds or four;
 ``best`` starts from ADMM of 288 steps with two relaxations and from exact elimination, gives each
 rounds until they gain less than 0.05 %, and links them (:mod:`onnx_lobs.solvers.linking`), or
-keeps a mask from before if damping is strong and that one's error without it is less; so does
+keeps a mask from before if damping is strong, that one's error without it is less and with it no
+worse than magnitude's; so does
 ``default`` on tiny layers, where a slower ADMM is another start. The choice and its reason are in
 the info.
 
@@ -30,7 +31,7 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.pattern import NM, BoolArray
 from onnx_lobs.solvers.admm import EIGEN_COST, SLOW, Iterate, Schedule, iterate, make_resolvent
 from onnx_lobs.solvers.exact_obs import elimination_costs
-from onnx_lobs.solvers.linking import Candidate, link, search
+from onnx_lobs.solvers.linking import Candidate, damped_gain, link, search
 from onnx_lobs.solvers.problem import Problem, Selection, Status, error
 from onnx_lobs.solvers.refit import refit
 from onnx_lobs.solvers.scaled import Scaled
@@ -224,9 +225,14 @@ def _improve(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tupl
     linked, origin = link(problem, scaled, found, plan.share)
     if problem.damp < STRONG_DAMP:
         return linked, origin
-    ends = (first, source), (end.mask, "admm"), (other.mask, "relaxed admm")
-    able = [e for e in ends if Candidate.of(problem, *e).gain >= magnitude.gain]
-    return min([(linked, origin), *able], key=lambda e: error(problem, refit(problem, e[0])))
+    # the least error without damping, of the masks that gain no less than magnitude's with it
+    best, least = (linked, origin), error(problem, refit(problem, linked))
+    for before, name in (first, source), (end.mask, "admm"), (other.mask, "relaxed admm"):
+        weight = refit(problem, before)
+        found_error = error(problem, weight)
+        if found_error < least and damped_gain(problem, weight) >= magnitude.gain:
+            best, least = (before, name), found_error
+    return best
 
 
 def _search(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tuple[BoolArray, str]:

@@ -14,7 +14,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph import load
 from onnx_lobs.graph.load import load_model
-from onnx_lobs.graph.tensors import iter_tensors, read_tensor
+from onnx_lobs.graph.tensors import read_tensor
+from onnx_lobs.graph.walk import iter_tensors
 
 W = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
 X = np.random.default_rng(1).standard_normal((2, 8)).astype(np.float32)
