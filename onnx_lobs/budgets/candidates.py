@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_lobs.allocation.rules import RULES, Slot, allocate, keep, to_counts
+from onnx_lobs.allocation.rules import RULES, Slot, allocate, keep, limits, to_counts
 from onnx_lobs.allocation.share import Loss, share
 from onnx_lobs.budgets.measure import SHARES, Measured
 from onnx_lobs.budgets.slots import by_key, layer_key, wanted_sparsity
@@ -25,6 +25,7 @@ MIXTURES = {
     "root of error x sensitivity": (0.5, 0.5),
 }
 GLOBAL = "error x sensitivity"
+SPARED = "uniform, depthwise dense"
 SPREAD = 0.25  # of the logarithm of what a layer keeps, in a random step
 CHANGED = 0.3  # share of the layers that a random step changes
 
@@ -42,14 +43,41 @@ def with_unit(work: Workspace, layer: Layer, slot: Slot, columns: float) -> Slot
 
 def candidates(work: Workspace, measured: Measured) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield every allocation by name, with the zeros of each layer."""
-    for name in (*RULES, *MIXTURES):
+    for name in names(work, measured):
         yield name, candidate(work, measured, name)
+
+
+def names(work: Workspace, measured: Measured) -> list[str]:
+    """Return the names of the allocations that there are at the sparsity of the run."""
+    simple = plain_name(work, measured)
+    return [*RULES, *([] if simple in RULES else [simple]), *MIXTURES]
+
+
+def plain_name(work: Workspace, measured: Measured) -> str:
+    """Return the allocation that nothing is measured for: what ``uniform`` does in a run by rule.
+
+    It leaves depthwise convolutions dense, if there are any and the others can have all zeros.
+    """
+    if not any(layer.is_depthwise for layer in work.layers):
+        return "uniform"
+    most = limits(_spared(work, measured))[1]
+    return SPARED if wanted_sparsity(work.config, work.pattern) <= most else "uniform"
+
+
+def _spared(work: Workspace, measured: Measured) -> list[Slot]:
+    """Return the slots, of depthwise convolutions with the least zeros that they may have."""
+    return [
+        dataclasses.replace(slot, most=slot.least) if layer.is_depthwise else slot
+        for layer, slot in zip(work.layers, measured.slots, strict=True)
+    ]
 
 
 def candidate(work: Workspace, measured: Measured, name: str) -> dict[str, int]:
     """Return the zeros of each layer by a rule or mixture, at the sparsity of the run."""
     if name in RULES:
         return by_rule(work, measured.slots, name)
+    if name == SPARED:
+        return by_rule(work, _spared(work, measured), "uniform")
     q, p = MIXTURES[name]
     return _mixture(work, measured, q * np.log(measured.sensitivity), p)
 

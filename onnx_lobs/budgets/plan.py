@@ -5,11 +5,15 @@ inputs, and what the network's outputs make of that error from pruning this laye
 the first, weighted by powers of the second, give allocations between "equal slope of the layers'
 own errors" and "equal slope of the outputs' error"; which is best depends on how much of an error
 later layers repair, which nothing but a trial tells. So all are tried, with ``uniform`` and
-``erk``, and the best goes on: it is never worse than these on the samples that score.
+``erk``, and the best is varied at random and kept where it gains. Trials are quick and can mislead,
+so at the end runs with the method itself on most of the data compare the winner with what
+``uniform`` does, and the better one on the rest of the data goes on.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
 
 import numpy as np
@@ -19,16 +23,21 @@ from onnx_lobs.allocation.choice import is_measured
 from onnx_lobs.allocation.rules import RULES, Slot
 from onnx_lobs.budgets.candidates import (
     GLOBAL,
-    MIXTURES,
     by_rule,
     candidate,
     candidates,
     moved,
+    names,
+    plain_name,
     with_unit,
 )
 from onnx_lobs.budgets.measure import Measured, by_layer, columns_of, measure
 from onnx_lobs.budgets.slots import make_slots
-from onnx_lobs.budgets.trials import NothingToCompareError, Trials, samples_needed
+from onnx_lobs.budgets.trial_judge import NothingToCompareError
+from onnx_lobs.budgets.trial_samples import samples_needed
+from onnx_lobs.budgets.trials import Trials
+from onnx_lobs.budgets.trials import finals as make_finals
+from onnx_lobs.evaluation.loss import OutputLoss
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.pattern import NM
 from onnx_lobs.phases import Progress
@@ -56,7 +65,7 @@ class Planner:
     Notes
     -----
     Layers are measured once, when the first choice needs it, and candidates are tried once: later
-    choices use the kind of allocation that won.
+    choices compare the kind of allocation that won the trials with ``uniform``.
     """
 
     def __init__(self, work: Workspace, scratch: Scratch, progress: Progress) -> None:
@@ -70,6 +79,7 @@ class Planner:
             work.warnings.append(_too_large(work))
             self.has_choice = False
         self.kind = None if config.allocation == "auto" else config.allocation
+        self.is_open = self.kind is None and config.effort != "fast"  # to what finals say
         self._trials: Trials | None = None
         self._measured: Measured | None = None
 
@@ -85,27 +95,31 @@ class Planner:
         if not self.has_choice:
             return None
         started = time.perf_counter()
-        if self.kind not in RULES:
+        if self.kind not in RULES or self.is_open:
             try:
                 trials, measured = self._measure()
             except NothingToCompareError as error:
                 work.warnings.append(_not_compared(work, error))
-                self.kind = "uniform"
-        if self.kind in RULES:
+                self.kind, self.is_open = "uniform", False
+        if self.kind in RULES and not self.is_open:
             work.budgets = by_rule(work, self._slots(columns_of(work)), self.kind)
             return None
         before = trials.n_run
-        tried: dict[str, float] = {}
+        tried: dict[str, OutputLoss] = {}
+        finals: dict[str, OutputLoss] = {}
         if self.kind is None:
             name, zeros = self._search(work, measured, trials, tried)
         else:
             name = GLOBAL if self.kind == "global" else self.kind
             zeros = candidate(work, measured, name)
+        if self.is_open:
+            name, zeros = self._decide(work, measured, name, zeros, finals)
         work.budgets = zeros
         return AllocationRecord(
             chosen=name,
             budget=work.config.budget,
-            errors=tried,
+            losses={each: _value(loss) for each, loss in tried.items()},
+            finals={each: dataclasses.asdict(loss) for each, loss in finals.items()},
             sensitivity=by_layer(work.layers, measured.sensitivity),
             trials=trials.n_run - before,
             seconds=time.perf_counter() - started,
@@ -124,38 +138,64 @@ class Planner:
         return self._trials, self._measured
 
     def _search(
-        self, work: Workspace, measured: Measured, trials: Trials, tried: dict[str, float]
+        self, work: Workspace, measured: Measured, trials: Trials, tried: dict[str, OutputLoss]
     ) -> tuple[str, dict[str, int]]:
         """Try every candidate, then random steps from the best; return the best, with its name.
 
         A step multiplies what some layers keep by random factors, scales all to the budget again,
-        and stays if the network's error falls.
+        and stays if the network's loss falls.
         """
         steps = STEPS[work.config.effort]
-        self.progress.start("trying allocations", len(RULES) + len(MIXTURES) + steps)
-        name, zeros = "", dict[str, int]()
+        self.progress.start("trying allocations", len(names(work, measured)) + steps)
+        name, zeros, least = "", dict[str, int](), math.inf
         for other, found in candidates(work, measured):
-            tried[other] = trials.error(found)
-            if tried[other] == min(tried.values()):
-                name, zeros = other, found
+            tried[other] = trials.loss(found)
+            if _value(tried[other]) < least:
+                name, zeros, least = other, found, _value(tried[other])
             self.progress.advance()
         self.kind = name
         rng = np.random.default_rng(work.config.seed)
         for step in range(steps):
             found = moved(work, measured, zeros, rng)
-            error = trials.error(found)
-            if error < min(tried.values()):
-                name, zeros = f"{self.kind}, step {step + 1}", found
-                tried[name] = error
+            loss = trials.loss(found)
+            if _value(loss) < least:
+                name, zeros, least = f"{self.kind}, step {step + 1}", found, _value(loss)
+                tried[name] = loss
             self.progress.advance()
-        trials.release()  # the run that follows needs the memory
+        trials.release()  # what follows needs the memory
         return name, zeros
+
+    def _decide(
+        self,
+        work: Workspace,
+        measured: Measured,
+        name: str,
+        zeros: dict[str, int],
+        finals: dict[str, OutputLoss],
+    ) -> tuple[str, dict[str, int]]:
+        """Return what a run with most of the data prefers: the best of the trials, or the plain."""
+        plain = plain_name(work, measured)
+        entrants = {name: zeros, plain: candidate(work, measured, plain)}
+        if entrants[plain] == zeros:
+            return name, zeros
+        runs = make_finals(dataclasses.replace(self.work, config=work.config), self.scratch)
+        self.progress.start("comparing allocations", len(entrants))
+        for each, found in entrants.items():
+            finals[each] = runs.loss(found)
+            self.progress.advance()
+        best = min(finals, key=lambda each: _value(finals[each]))
+        return best, entrants[best]
 
     def _slots(self, columns: Array) -> list[Slot]:
         """Return the layers with what one of their weights costs."""
         slots = make_slots(self.work.layers, self.work.config)
         pairs = zip(self.work.layers, slots, columns, strict=True)
         return [with_unit(self.work, layer, slot, n) for layer, slot, n in pairs]
+
+
+def _value(loss: OutputLoss) -> float:
+    assert loss.value is not None  # or the judge had raised
+    return loss.value
 
 
 def _not_compared(work: Workspace, error: NothingToCompareError) -> str:

@@ -21,7 +21,7 @@ from onnx_lobs.calibration.sequential import Runner
 from onnx_lobs.correction.moments import Affine, Pair
 from onnx_lobs.correction.sites import LayerSite, NormSite, Site, find_sites
 from onnx_lobs.correction.write import Written, plan, tensors, undo, write
-from onnx_lobs.evaluation.output import output_error
+from onnx_lobs.evaluation.loss import output_loss
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.staged import open_session
 from onnx_lobs.layers.layer import Layer
@@ -118,7 +118,7 @@ def _errors(
         for model in (networks.dense, networks.pruned)
     )
     held = (feeds for i, feeds in enumerate(batches) if is_held_out(i, n_batches))
-    found = output_error(dense, pruned, held), output_error(dense, pruned, batches)
+    found = tuple(output_loss(dense, pruned, part).change for part in (held, batches))
     return None if found[0] is None or found[1] is None else (found[0], found[1])
 
 

@@ -65,53 +65,6 @@ class NetworkChange:
         return tuple(f"output {o.name!r}: {o.note}" for o in self.outputs if o.note)
 
 
-def output_error(
-    dense: Runnable,
-    pruned: Runnable,
-    batches: Iterable[Mapping[str, NDArray[Any]]],
-    tick: Callable[[int], None] = lambda n: None,
-) -> float | None:
-    """Return sum (pruned - dense)² / sum dense² over all floating outputs.
-
-    Where there is none, the share of positions at which the other outputs, such as the labels of an
-    ArgMax, choose differently; None if they choose nothing. Only the figure by which trials are
-    compared: an output that cannot be compared, because its size changed or one network gives NaN
-    or infinity, counts as if it were zero.
-
-    Notes
-    -----
-    Cost: one forward pass of each model.
-    """
-    change, energy, seen = 0.0, 0.0, False
-    choices: list[Floats] = []
-    for feeds in batches:
-        before, after = dense.run(feeds), pruned.run(feeds)
-        for name, value in before.items():
-            if isinstance(value, np.ndarray) and is_float(value.dtype):
-                seen = True
-                changed, own = _squares(value, after[name])
-                change, energy = change + changed, energy + own
-            else:
-                size = len(value) if isinstance(value, np.ndarray) and value.ndim else 1
-                agreed = agreements(value, after[name], max(size, 1))
-                choices += [] if agreed is None else [agreed]
-        tick(1)
-    if not seen:
-        agreement = _mean(choices)
-        return None if agreement is None else 1.0 - agreement
-    return _ratio(change, energy)
-
-
-def _squares(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:
-    """Return the squared change of an output and its square."""
-    if before.shape != after.shape:
-        energy = float(np.square(pair_up(before, before).before).sum())
-        return energy, energy
-    pair = pair_up(before, after)
-    energy = float(np.square(pair.before).sum())
-    return energy if pair.clash.any() else float(np.square(pair.after - pair.before).sum()), energy
-
-
 def output_change(
     reference: Iterable[Outputs],
     pruned: Runnable,

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 
-SCHEMA = 2  # 1 had the score's figures in `output` itself
+SCHEMA = 3  # 2 had `errors` in `allocation`; 1 the score's figures in `output` itself
 
 
 @dataclass(frozen=True)
@@ -209,9 +209,14 @@ class AllocationRecord:
         Name of the allocation.
     budget
         What the sparsity is a fraction of.
-    errors
-        Relative output error of the trials by their name, on samples that they were not fitted
-        to: of quick runs, so larger than the run's own.
+    losses
+        Losses of the trials by their name, on samples that they were not fitted to: the geometric
+        mean of the relative output error and of the share of changed choices, or what there is of
+        the two. Of quick runs, so larger than the run's own.
+    finals
+        By name, for those that were run on most of the data: ``error``, ``changed`` and
+        ``positions``, as :class:`onnx_lobs.evaluation.loss.OutputLoss` has them, on the rest. Empty
+        where uniform zeros won the trials, and with ``--effort fast``.
     sensitivity
         By layer: the output's relative error over the layer's own, that layer alone pruned.
     trials
@@ -222,7 +227,8 @@ class AllocationRecord:
 
     chosen: str
     budget: str
-    errors: dict[str, float]
+    losses: dict[str, float]
+    finals: dict[str, dict[str, float | None]]
     sensitivity: dict[str, float]
     trials: int
     seconds: float

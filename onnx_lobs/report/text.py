@@ -147,7 +147,8 @@ def _target(record: TargetRecord | None) -> Iterator[tuple[str, str]]:
 
 def _allocation(record: AllocationRecord | None) -> Iterator[tuple[str, str]]:
     if record is not None:
-        cost = f"{record.trials} trials, {record.seconds:.1f} s"
+        finals = f" and {len(record.finals)} finals" if record.finals else ""
+        cost = f"{record.trials} trials{finals}, {record.seconds:.1f} s"
         yield "zeros shared by", f"{record.chosen} ({cost})"
 
 

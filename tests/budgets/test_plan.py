@@ -13,13 +13,15 @@ from onnx import ModelProto, TensorProto, helper
 
 import onnx_lobs
 from onnx_lobs.allocation.rules import Slot
-from onnx_lobs.budgets.candidates import MIXTURES, with_unit
+from onnx_lobs.budgets.candidates import MIXTURES, SPARED, candidate, with_unit
 from onnx_lobs.budgets.plan import STEPS, Planner
 from onnx_lobs.budgets.slots import layer_key
-from onnx_lobs.budgets.trials import LEAST_SCORED, Trials, layer_moments, samples_needed, split
+from onnx_lobs.budgets.trial_samples import samples_needed, split_finally
+from onnx_lobs.budgets.trials import Runs, Trials, layer_moments
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.layerwise import relative_error, solve_quickly
+from onnx_lobs.evaluation.loss import OutputLoss
+from onnx_lobs.layerwise import relative_error, solve_layer, solve_quickly
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.phases import Silent
 from onnx_lobs.steps import make_task
@@ -45,12 +47,74 @@ def planned(work: Workspace) -> Any:
 def test_auto_is_the_best_of_all_that_it_tried() -> None:
     work = opened()
     record = planned(work)
-    assert record.errors[record.chosen] == min(record.errors.values())
-    assert {"uniform", "erk"} < set(record.errors)
+    assert record.losses[record.chosen] == min(record.losses.values())
+    assert {"uniform", "erk"} < set(record.losses)
     assert record.trials == 2 + len(MIXTURES) + STEPS["default"]
     again = Trials(opened(), samples_needed(work, dict.fromkeys(work.budgets, 1.0)),
-                   Scratch(None)).error(work.budgets)  # fmt: skip
-    assert again == pytest.approx(record.errors[record.chosen], rel=FLOAT32)
+                   Scratch(None)).loss(work.budgets)  # fmt: skip
+    assert again.value == pytest.approx(record.losses[record.chosen], rel=FLOAT32)
+
+
+def test_finals_compare_the_best_of_the_trials_with_uniform_zeros() -> None:
+    work = opened()
+    record = planned(work)
+    assert set(record.finals) == {record.chosen, "uniform"}
+    fit, held = split_finally(work.batches)
+    again = opened(effort="fast")
+    runs = Runs(dataclasses.replace(again, batches=fit), held,
+                lambda task, layer: solve_layer(task), Scratch(None))  # fmt: skip
+    for name, zeros in ((record.chosen, work.budgets), ("uniform", uniform_zeros())):
+        loss = runs.loss(zeros)
+        assert loss.error == pytest.approx(record.finals[name]["error"], rel=FLOAT32)
+        assert loss.positions == record.finals[name]["positions"] == held.n_samples
+
+
+def uniform_zeros() -> dict[str, int]:
+    return opened(allocation="uniform").budgets
+
+
+def test_finals_overrule_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses of the finals are turned round, so that uniform zeros win."""
+    found: list[dict[str, int]] = []
+
+    def loss(runs: Runs, zeros: dict[str, int]) -> OutputLoss:
+        found.append(zeros)
+        return OutputLoss(1.0 / len(found))
+
+    monkeypatch.setattr("onnx_lobs.budgets.plan.make_finals", lambda work, scratch: Final(loss))
+    work = opened()
+    record = planned(work)
+    assert record.chosen == "uniform"
+    assert record.losses["uniform"] > min(record.losses.values())
+    assert work.budgets == found[1] == uniform_zeros()
+    assert found[0] != found[1]
+
+
+class Final:
+    """Stands for the finals."""
+
+    def __init__(self, loss: Any) -> None:
+        self.loss = lambda zeros: loss(self, zeros)
+
+
+def test_fast_effort_has_no_finals() -> None:
+    record = planned(opened(effort="fast"))
+    assert record.finals == {}
+    assert record.losses
+
+
+def test_another_sparsity_tries_nothing_again_but_has_finals_of_its_own() -> None:
+    scratch = Scratch(None)
+    planner = Planner(opened(), scratch, Silent())
+    first, second = opened(), opened(sparsity=0.8)
+    records = [planner.choose(work) for work in (first, second)]
+    assert records[1] is not None
+    assert records[1].trials == 0
+    assert records[1].losses == {}
+    assert "uniform" in records[1].finals
+    total = sum(layer.size for layer in second.layers)
+    assert sum(second.budgets.values()) == round(0.8 * total)
+    scratch.close()
 
 
 @pytest.mark.parametrize("allocation", ["auto", "global"])
@@ -130,6 +194,29 @@ def test_depthwise_convolutions_take_part_where_zeros_are_measured() -> None:
         assert [layer.name for layer in by_rule.layers] == ["pointwise"]
 
 
+def test_uniform_zeros_that_spare_depthwise_convolutions_take_part() -> None:
+    """They are those of a run by rule with as many zeros in all."""
+    images = {"x": normal(0, 64, 8, 6, 6)}
+    config = PruneConfig(sparsity=0.5, min_weights=8, batch_size=16)
+    work = open_workspace(separable(), images, None, config)
+    record = planned(work)
+    assert SPARED in record.losses
+    assert SPARED in record.finals or record.chosen == SPARED
+    measured = Planner(work, Scratch(None), Silent())._measure()[1]
+    by_rule = dataclasses.replace(config, allocation="uniform", sparsity=0.5 * 312 / 240)
+    plain = open_workspace(separable(), images, None, by_rule)
+    zeros = candidate(work, measured, SPARED)
+    assert zeros == {**dict.fromkeys(work.budgets, 0), **plain.budgets}
+
+
+def test_where_the_others_cannot_have_all_zeros_none_are_spared() -> None:
+    config = PruneConfig(sparsity=0.8, min_weights=8, batch_size=16)
+    work = open_workspace(separable(), {"x": normal(0, 64, 8, 6, 6)}, None, config)
+    record = planned(work)
+    assert SPARED not in record.losses
+    assert "uniform" in record.finals or record.chosen == "uniform"
+
+
 def test_blocks_get_counts_that_they_can_hold() -> None:
     work = opened(pattern="2x2")
     planned(work)
@@ -204,7 +291,7 @@ def test_the_report_tells_how_zeros_were_shared() -> None:
     result = onnx_lobs.prune(chain(), data(), sparsity=0.6, min_weights=8, batch_size=16)
     record = result.report.allocation
     assert record is not None
-    assert record.chosen in record.errors
+    assert record.chosen in {**record.losses, **record.finals}
     assert set(record.sensitivity) == {":w1", ":w2", ":w3"} or len(record.sensitivity) == 3
     assert result.report.totals.zeros == round(0.6 * 508)
 
@@ -223,30 +310,6 @@ def test_measured_zeros_beat_uniform_ones_where_layers_differ() -> None:
 def test_an_unknown_budget_is_refused() -> None:
     with pytest.raises(ConfigError, match="budget 'flops' is unknown; choose one of weights"):
         PruneConfig(budget="flops")
-
-
-def test_samples_that_score_are_not_those_that_fit() -> None:
-    work = opened()
-    fit, held = split(work.batches, 64)
-    assert fit.n_samples == held.n_samples == 64
-    first = np.concatenate([feeds["x"] for feeds in fit])
-    second = np.concatenate([feeds["x"] for feeds in held])
-    assert not (first[:, None] == second[None]).all(axis=2).any()
-
-
-def test_few_samples_fit_and_more_score_within_half_of_the_data() -> None:
-    work = opened()
-    fit, held = split(work.batches, 16)
-    assert fit.n_samples == 16
-    assert held.n_samples == LEAST_SCORED
-    fit, held = split(work.batches, 10 * work.batches.n_samples)
-    assert fit.n_samples == held.n_samples == work.batches.n_samples // 2
-
-
-def test_one_batch_both_fits_and_scores() -> None:
-    work = opened(batch_size=512)
-    fit, held = split(work.batches, 64)
-    assert fit is held is work.batches
 
 
 def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
@@ -286,11 +349,12 @@ def test_outputs_that_are_kept_score_as_those_that_are_computed_anew() -> None:
     kept, anew = opened(), opened()
     anew.room = dataclasses.replace(anew.room, activations=0)
     errors = [
-        [trials.error(work.budgets), trials.error(work.budgets)]
+        [trials.loss(work.budgets), trials.loss(work.budgets)]
         for work, trials in ((w, Trials(w, 64, Scratch(None))) for w in (kept, anew))
     ]
     assert errors[0] == errors[1]
-    assert errors[0][0] == errors[0][1] > 0
+    assert errors[0][0] == errors[0][1]
+    assert errors[0][0].error
 
 
 def ending(node: Any, output: Any) -> ModelProto:
@@ -306,8 +370,8 @@ def test_labels_alone_are_judged_by_how_many_changed() -> None:
     labels = helper.make_tensor_value_info("best", TensorProto.INT64, ["n"])
     work = opened(ending(NODE("ArgMax", ["y"], ["best"], axis=1, keepdims=0), labels))
     record = planned(work)
-    assert record.errors[record.chosen] == min(record.errors.values())
-    assert 0 < record.errors["uniform"] < 1
+    assert record.chosen in record.finals
+    assert 0 < record.losses["uniform"] < 1
     assert not work.warnings
 
 

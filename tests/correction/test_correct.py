@@ -18,6 +18,7 @@ from onnx_lobs.config import PruneConfig
 from onnx_lobs.correction import correct as module
 from onnx_lobs.correction.correct import Networks, correct
 from onnx_lobs.correction.sites import find_sites
+from onnx_lobs.evaluation.loss import OutputLoss
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.layers.find import find_layers
@@ -209,7 +210,7 @@ def test_what_does_not_help_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> No
     errors = iter(  # held out and on all batches: before, then worse on one of them
         [0.1, 0.1, 0.2, 0.05, 0.05, 0.2]
     )
-    monkeypatch.setattr(module, "output_error", lambda *args: next(errors))
+    monkeypatch.setattr(module, "output_loss", lambda *args: OutputLoss(next(errors)))
     phases: list[tuple[str, int]] = []
     record, _ = correct(
         networks, layers[:1], batches_for(proto), n_batches=10,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from build_onnx import normal
 from networks import Array, Network, batches_of, same, shown
 
-from onnx_lobs.evaluation.output import NetworkChange, OutputChange, output_change, output_error
+from onnx_lobs.evaluation.output import NetworkChange, OutputChange, output_change
 from onnx_lobs.evaluation.score import Reference
 
 EXACT = 1e-12  # float64 sums in another order
@@ -127,34 +126,3 @@ def test_an_output_without_values_has_no_means() -> None:
     empty = np.zeros((0, 4), np.float32)
     output = one(empty, empty)
     assert (output.error, output.cosine, output.agreement) == (0.0, None, None)
-
-
-def test_the_output_error_alone_is_that_of_the_comparison() -> None:
-    dense, pruned = Network(a=same, b=lambda x: 8 * x), Network(a=lambda x: 2 * x, b=same)
-    told: list[int] = []
-    found = output_error(dense, pruned, list(DATA), told.append)
-    assert found == pytest.approx(change_of(dense, pruned).error, rel=EXACT)
-    assert told == [1, 1]
-
-
-def test_the_error_of_labels_alone_is_the_share_that_changed() -> None:
-    ids = Network(ids=lambda x: np.arange(len(x)))
-    assert output_error(ids, ids, list(DATA)) == 0.0
-    other = Network(ids=lambda x: np.where(np.arange(len(x)) == 0, -1, np.arange(len(x))))
-    n, changed = sum(len(x["x"]) for x in DATA), len(DATA)
-    assert output_error(ids, other, list(DATA)) == pytest.approx(changed / n, rel=EXACT)
-    maps = Network(maps=lambda x: [{0: 1.0}])
-    assert output_error(maps, maps, list(DATA)) is None
-
-
-@pytest.mark.parametrize("spoil", [lambda x: x[:1], lambda x: np.where(x == x.max(), NAN, x)])
-def test_for_the_error_alone_what_cannot_be_compared_counts_as_zeros(
-    spoil: Callable[[Array], Array],
-) -> None:
-    dense = Network(a=same, b=same)
-    zeros = Network(a=same, b=lambda x: 0 * x)
-    # a value that is infinite in one network alone is not in the energy either
-    found = output_error(dense, Network(a=same, b=spoil), list(DATA))
-    expected = output_error(dense, zeros, list(DATA))
-    assert expected == pytest.approx(0.5, rel=EXACT)
-    assert found == pytest.approx(expected, abs=0.1)

@@ -1,0 +1,74 @@
+"""Which samples trials are fitted to, and which score them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from onnx_lobs.budgets.slots import layer_key
+from onnx_lobs.data.batches import Batches
+from onnx_lobs.workspace import Workspace
+
+LEAST_SAMPLES = 32  # of a trial
+LEAST_SCORED, MOST_SCORED = 64, 512  # samples that score a trial
+COLUMNS_PER_INPUT = 2  # of each layer in a trial, if there are so many
+MOST_WEIGHTS = 0.6  # share of the weights, in layers that get so many
+NEARLY_ALL, MORE_SAMPLES = 0.95, 128  # the same for up to so many samples
+FINAL_SCORED = 0.25  # of the data, for the finalists
+
+
+def samples_needed(work: Workspace, columns: Mapping[str, float]) -> int:
+    """Return the samples that give the layers enough columns of data, `columns` of each sample.
+
+    That is COLUMNS_PER_INPUT times the inputs, for the layers that hold most of the weights; a
+    classifier behind convolutions, with one column a sample, does not make all trials long. It may
+    make them MORE_SAMPLES long: with 32 the trials of a network whose classifier repairs much of
+    what convolutions lose ranked its allocations the wrong way round.
+    """
+    sizes = np.array([layer.size for layer in work.layers], dtype=np.float64)
+    wanted = np.array(
+        [
+            COLUMNS_PER_INPUT * layer.layout.columns / max(columns[layer_key(layer)], 1e-9)
+            for layer in work.layers
+        ]
+    )
+    order = np.argsort(wanted, kind="stable")
+    below = np.cumsum(sizes[order]) / sizes.sum()
+    enough, nearly = (
+        math.ceil(wanted[order][np.searchsorted(below, share)])
+        for share in (MOST_WEIGHTS, NEARLY_ALL)
+    )
+    return int(max(LEAST_SAMPLES, enough, min(MORE_SAMPLES, nearly)))
+
+
+def split(batches: Batches, samples: int) -> tuple[Batches, Batches]:
+    """Return batches of about `samples` samples to fit on, and others to score on.
+
+    There are as many of the latter, but LEAST_SCORED to MOST_SCORED; each is at most half of the
+    data. With one batch only, both are that batch.
+    """
+    if len(batches) < 2:
+        return batches, batches
+    per_batch, half = batches.n_samples / len(batches), len(batches) // 2
+    scored = min(max(samples, LEAST_SCORED), MOST_SCORED)
+    counts = [min(max(math.ceil(n / per_batch), 1), half) for n in (samples, scored)]
+    every = np.arange(len(batches))
+    fit = np.linspace(0, len(batches) - 1, counts[0]).round().astype(int)
+    others = np.setdiff1d(every, fit)
+    rest = others[np.linspace(0, len(others) - 1, counts[1]).round().astype(int)]
+    return batches.pick(fit), batches.pick(rest)
+
+
+def split_finally(batches: Batches) -> tuple[Batches, Batches]:
+    """Return most of the batches to fit finalists on, and FINAL_SCORED of them to score on.
+
+    With one batch only, both are that batch.
+    """
+    n = len(batches)
+    if n < 2:
+        return batches, batches
+    scored = max(round(FINAL_SCORED * n), 1)
+    held = ((np.arange(scored) + 0.5) * n / scored).astype(int)
+    return batches.pick(np.setdiff1d(np.arange(n), held)), batches.pick(held)

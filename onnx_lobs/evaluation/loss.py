@@ -1,0 +1,98 @@
+"""One figure of what pruning did to a network's outputs, by which networks are compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_lobs.evaluation.samples import choices, pair_up
+from onnx_lobs.graph.model import is_float
+from onnx_lobs.graph.staged import Runnable
+
+
+@dataclass(frozen=True)
+class OutputLoss:
+    """How far the outputs of a pruned network are from the dense one's.
+
+    Parameters
+    ----------
+    error
+        Sum of squared changes over the sum of squares, of all floating outputs; None if there is
+        none, or nothing but zeros that changed.
+    changed, positions
+        Positions at which an output chooses differently
+        (:func:`onnx_lobs.evaluation.samples.choices`), and all positions at which it chooses.
+    """
+
+    error: float | None
+    changed: int = 0
+    positions: int = 0
+
+    @property
+    def change(self) -> float | None:
+        """The error, or where there is none the share of changed choices, or None."""
+        if self.error is not None or not self.positions:
+            return self.error
+        return self.changed / self.positions
+
+    @property
+    def value(self) -> float | None:
+        """The geometric mean of the error and of the share of changed choices.
+
+        An error of a softmax does not tell which choices it turns, and choices of few samples are
+        too coarse a measure alone. One more position is counted, with a change, so that choices
+        which all stay leave the decision to the error. Where there is only one of the two, it is
+        the value; None if there is neither.
+        """
+        if not self.positions:
+            return self.error
+        share = (self.changed + 1) / (self.positions + 1)
+        return share if self.error is None else math.sqrt(self.error * share)
+
+
+def output_loss(
+    dense: Runnable, pruned: Runnable, batches: Iterable[Mapping[str, NDArray[Any]]]
+) -> OutputLoss:
+    """Compare a pruned network with the dense one on some batches.
+
+    An output that cannot be compared, because its size changed or one network gives NaN or
+    infinity, counts as if it were zero, and as choosing differently everywhere.
+
+    Notes
+    -----
+    Cost: one forward pass of each model.
+    """
+    change, energy, seen, changed, positions = 0.0, 0.0, False, 0, 0
+    for feeds in batches:
+        before, after = dense.run(feeds), pruned.run(feeds)
+        for name, value in before.items():
+            if isinstance(value, np.ndarray) and is_float(value.dtype):
+                seen = True
+                moved, own = _squares(value, after[name])
+                change, energy = change + moved, energy + own
+            one, other = choices(value), choices(after[name])
+            if one is not None:
+                positions += one.size
+                alike = other is not None and one.shape == other.shape
+                changed += int((one != other).sum()) if alike else one.size
+    return OutputLoss(_ratio(change, energy) if seen else None, changed, positions)
+
+
+def _squares(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:
+    """Return the squared change of an output and its square."""
+    if before.shape != after.shape:
+        energy = float(np.square(pair_up(before, before).before).sum())
+        return energy, energy
+    pair = pair_up(before, after)
+    energy = float(np.square(pair.before).sum())
+    return energy if pair.clash.any() else float(np.square(pair.after - pair.before).sum()), energy
+
+
+def _ratio(change: float, energy: float) -> float | None:
+    """Return the relative error; None for a change of nothing but zeros."""
+    return change / energy if energy else 0.0 if change == 0 else None

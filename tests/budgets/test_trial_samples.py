@@ -1,0 +1,48 @@
+"""Samples that fit and samples that score: never the same where there are two batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from budget_networks import data
+
+from onnx_lobs.budgets.trial_samples import FINAL_SCORED, LEAST_SCORED, split, split_finally
+from onnx_lobs.data.batches import Batches
+
+
+def batches(n: int = 320, size: int = 16) -> Batches:
+    x = data(n)["x"]
+    sizes = tuple(len(x[i : i + size]) for i in range(0, n, size))
+    return Batches(lambda i: {"x": x[size * i : size * (i + 1)]}, sizes, "made up")
+
+
+def share_none(fit: Batches, held: Batches) -> bool:
+    first, second = (np.concatenate([feeds["x"] for feeds in part]) for part in (fit, held))
+    return not (first[:, None] == second[None]).all(axis=2).any()
+
+
+def test_samples_that_score_are_not_those_that_fit() -> None:
+    fit, held = split(batches(), 64)
+    assert fit.n_samples == held.n_samples == 64
+    assert share_none(fit, held)
+
+
+def test_few_samples_fit_and_more_score_within_half_of_the_data() -> None:
+    fit, held = split(batches(), 16)
+    assert fit.n_samples == 16
+    assert held.n_samples == LEAST_SCORED
+    fit, held = split(batches(), 10 * batches().n_samples)
+    assert fit.n_samples == held.n_samples == batches().n_samples // 2
+
+
+def test_one_batch_both_fits_and_scores() -> None:
+    one = batches(size=512)
+    assert split(one, 64) == split_finally(one) == (one, one)
+
+
+@pytest.mark.parametrize(("n", "scored"), [(2, 1), (3, 1), (5, 1), (6, 2), (20, 5), (23, 6)])
+def test_finalists_are_fitted_to_most_of_the_data(n: int, scored: int) -> None:
+    fit, held = split_finally(batches(16 * n))
+    assert (len(fit), len(held)) == (n - scored, scored)
+    assert abs(scored - FINAL_SCORED * n) <= 0.5
+    assert share_none(fit, held)
