@@ -40,7 +40,7 @@ def evaluate(
     max_output_error: float | None = None,
     min_sparsity: float | None = None,
     samples: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     seed: int = 0,
     provider: str = "cpu",
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,

@@ -37,6 +37,7 @@ GRAMS = ("auto", "numpy", "graph")
 FORMATS = ("dense", "sparse")
 SCORE_NAMES = ("top1", "top5", "agreement", "cosine")
 LEAST_MEMORY = 1 << 20
+BATCH_SIZE = 32
 DEFAULT_POSITIONS = 64
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
@@ -104,7 +105,8 @@ class PruneConfig:
         random positions, and 65,536 where that is more (in G groups that over G, or over 8);
         None: all. What is read at every position at no more cost is.
     batch_size
-        Samples per onnxruntime call; a fixed batch axis in the model wins.
+        Samples per onnxruntime call; a fixed batch axis in the model wins. None: BATCH_SIZE, or
+        as many as `memory` lets.
     seed
         Seeds synthetic data and every random choice. Same seed, same bytes.
     score
@@ -165,7 +167,7 @@ class PruneConfig:
     correct: bool | None = None
     samples: int | None = None
     positions: int | None = DEFAULT_POSITIONS
-    batch_size: int = 32
+    batch_size: int | None = None
     seed: int = 0
     score: str | None = None
     provider: str = "cpu"
@@ -194,7 +196,8 @@ class PruneConfig:
         for op in self.op_types:
             _check_choice("op type", op, OP_TYPES)
         _check_at_least("min_weights", self.min_weights, 0)
-        _check_at_least("batch_size", self.batch_size, 1)
+        if self.batch_size is not None:
+            _check_at_least("batch_size", self.batch_size, 1)
         if self.samples is not None:
             _check_at_least("samples", self.samples, 1)
         if self.positions is not None:

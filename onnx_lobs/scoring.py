@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onnx_lobs.config import PruneConfig
+from onnx_lobs.config import BATCH_SIZE, PruneConfig
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.files import find_test_beside
 from onnx_lobs.data.reader import InputSpec, input_specs, open_data
@@ -131,7 +131,7 @@ def open_test(
     """
     options: dict[str, Any] = {
         "samples": samples,
-        "batch_size": config.batch_size,
+        "batch_size": config.batch_size or BATCH_SIZE,
         "seed": config.seed,
     }
     if test is not None:

@@ -13,9 +13,10 @@ import onnx
 
 from onnx_lobs.allocation.choice import protects_by_measurement
 from onnx_lobs.budgets.slots import first_budgets
+from onnx_lobs.calibration.batch_size import fitting_batch
 from onnx_lobs.calibration.collect import LEAST_COLUMNS
 from onnx_lobs.calibration.kept import KeptStages
-from onnx_lobs.config import PruneConfig
+from onnx_lobs.config import BATCH_SIZE, PruneConfig
 from onnx_lobs.data.files import find_beside
 from onnx_lobs.data.reader import Batches, InputSpec, input_specs, open_data
 from onnx_lobs.data.synthetic import synthetic_batches
@@ -110,6 +111,9 @@ def open_workspace(
             "`onnx-lobs inspect` lists them with reasons"
         )
     batches, data_notes = open_calibration(loaded.path, input_specs(loaded.proto), data, config)
+    if config.batch_size is None:
+        batches, size = _fit_memory(batches, index, layers, provider, config.memory, is_large)
+        config = replace(config, batch_size=size)
     scoring, test_notes = open_scoring(loaded, test, config)
     folder = None if scratch is None else _copy_data(loaded, layers, scratch, embed)
     is_private = folder is not None
@@ -150,6 +154,23 @@ def renewed(work: Workspace, sparsity: float) -> Workspace:
         skips=list(work.skips),
         warnings=list(work.warnings),
     )
+
+
+def _fit_memory(
+    batches: Batches,
+    model: Model,
+    layers: Sequence[Layer],
+    provider: str,
+    memory: int | None,
+    is_large: bool,
+) -> tuple[Batches, int]:
+    """Return the batches in the size that memory lets; a large model runs in stages anyway."""
+    size = BATCH_SIZE
+    if not is_large:
+        size = fitting_batch(model, layers, batches, provider, memory)
+    if size == BATCH_SIZE or batches.recut is None:
+        return batches, BATCH_SIZE
+    return batches.recut(size), size
 
 
 def _copy(model: Model) -> Model:
@@ -224,14 +245,14 @@ def open_calibration(
             source,
             inputs,
             samples=config.samples,
-            batch_size=config.batch_size,
+            batch_size=config.batch_size or BATCH_SIZE,
             seed=config.seed,
         )
         return batches, []
     batches = synthetic_batches(
         inputs,
         samples=config.samples or SYNTHETIC_SAMPLES,
-        batch_size=config.batch_size,
+        batch_size=config.batch_size or BATCH_SIZE,
         seed=config.seed,
         input_shapes=config.input_shapes,
     )

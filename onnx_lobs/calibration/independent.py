@@ -71,6 +71,7 @@ def calibrate_independent(
     for index, feeds in enumerate(batches):
         _add_all(collectors, index, session, session.run(feeds))
         tick(1)
+    del session  # its buffers hold a batch of taps, and results take memory of their own
     return [collector.result() for collector in collectors]
 
 

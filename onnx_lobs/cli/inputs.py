@@ -70,12 +70,13 @@ Positions = Annotated[
     ),
 ]
 BatchSize = Annotated[
-    int,
+    int | None,
     option(
         DATA_PANEL,
         "--batch-size",
         metavar="N",
-        help="Samples per call of onnxruntime; a batch size fixed by the model wins.",
+        help="Samples per call of onnxruntime; a batch size fixed by the model wins. [default: 32, "
+        "or as many as --memory lets]",
     ),
 ]
 InputShape = Annotated[

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,8 @@ class Batches:
         Whether the data were made up.
     labels
         (n_samples, ...) labels in the order of the samples, or None.
+    recut
+        Returns the same samples in batches of another size; None where they are what they are.
     """
 
     load: Callable[[int], dict[str, Array]]
@@ -38,6 +42,7 @@ class Batches:
     origin: str
     synthetic: bool = False
     labels: Array | None = None
+    recut: Callable[[int], Batches] | None = None
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         return map(self.load, range(len(self.sizes)))
@@ -125,7 +130,14 @@ def stacked_batches(
         )
     n_used = n_used // fixed * fixed if fixed else n_used
     rows = _choose(table.n_samples, samples, n_used, seed)
-    step = min(fixed or batch_size, n_used)
+    recut = None if fixed else partial(_cut_up, table, rows, name)
+    return dataclasses.replace(_cut_up(table, rows, name, fixed or batch_size), recut=recut)
+
+
+def _cut_up(table: Table, rows: Array, name: str, size: int) -> Batches:
+    """Return the chosen rows of a table in batches of `size`."""
+    n_used = len(rows)
+    step = min(size, n_used)
     cuts = [rows[start : start + step] for start in range(0, n_used, step)]
     slices = [_as_slice(cut) for cut in cuts]
     for cut in slices:

@@ -42,7 +42,7 @@ def synthetic_batches(
         Number of samples. At least one batch is made, which may hold more where the
         model or `input_shapes` fixes the first axis.
     batch_size
-        Samples per batch where the first axis is open.
+        Samples per batch where the first axis is open. Another one gives other values.
     seed
         Same seed, same values, on every iteration too.
     input_shapes
@@ -73,8 +73,13 @@ def synthetic_batches(
         shapes = _shapes(inputs, sizes[i], input_shapes, known)
         return {spec.name: _values(spec, shapes[spec.name], rng) for spec in inputs}
 
+    def recut(size: int) -> Batches:
+        return synthetic_batches(
+            inputs, samples=samples, batch_size=size, seed=seed, input_shapes=input_shapes
+        )
+
     origin = f"synthetic inputs ({sum(sizes)} samples, seed {seed})"
-    return Batches(load, sizes, origin, synthetic=True)
+    return Batches(load, sizes, origin, synthetic=True, recut=recut)
 
 
 def parse_input_shape(text: str) -> tuple[str, tuple[int, ...]]:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -66,10 +66,10 @@ class Scratch:
             When it cannot be made.
         """
         if self._folder is None:
-            with writing(self.base):
+            with writing(self.base), undisturbed():
                 folder, lock = _make(self.base, PREFIX)
-            self._folder, self._lock = folder, lock
-            self._close = weakref.finalize(self, _remove, folder, lock)
+                self._folder, self._lock = folder, lock
+                self._close = weakref.finalize(self, _remove, folder, lock)
         return self._folder
 
     def new_file(self) -> Path:
@@ -133,6 +133,29 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the end, so that they do not part what belongs together.
+
+    Only in the main thread, which alone they disturb.
+    """
+    noted: list[tuple[int, FrameType | None]] = []
+    former: dict[int, Callable[[int, FrameType | None], object]] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    former[number] = handler
+                    signal.signal(number, lambda *signalled: noted.append(signalled))
+        yield
+    finally:
+        for restored, handler in former.items():
+            signal.signal(restored, handler)
+        for signalled in noted:
+            former[signalled[0]](*signalled)
+
+
+@contextmanager
 def locked_folder(base: Path, prefix: str) -> Iterator[Path]:
     """Give a new folder in `base` that is removed at the end, or by :func:`remove_dead`.
 
@@ -142,11 +165,14 @@ def locked_folder(base: Path, prefix: str) -> Iterator[Path]:
         When it cannot be made. On a system without locks it is made all the same, and stays
         should this process be killed.
     """
-    folder, lock = _make(base, prefix, needs_lock=False)
+    made: list[tuple[Path, BinaryIO]] = []
     try:
-        yield folder
+        with undisturbed():
+            made.append(_make(base, prefix, needs_lock=False))
+        yield made[0][0]
     finally:
-        _remove(folder, lock)
+        for folder, lock in made:
+            _remove(folder, lock)
 
 
 def _make(base: Path, prefix: str, *, needs_lock: bool = True) -> tuple[Path, BinaryIO]:

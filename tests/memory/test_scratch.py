@@ -109,6 +109,34 @@ def test_folders_of_living_runs_and_foreign_ones_stay(tmp_path: Path) -> None:
     assert (tmp_path / f"{PREFIX}link").exists()
 
 
+@pytest.mark.parametrize("step", ["mkstemp", "fdopen", "finalize"])
+def test_a_signal_while_the_folder_is_made_waits_until_it_can_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """It comes right after each step, when the lock's file is there and nothing knows of it."""
+    module = {"mkstemp": "tempfile", "fdopen": "os", "finalize": "weakref"}[step]
+    owner = getattr(scratch_module, module)
+    make = getattr(owner, step)
+
+    def interrupted(*args: object, **options: object) -> object:
+        made = make(*args, **options)
+        signal.raise_signal(signal.SIGINT)
+        return made
+
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        scratch = Scratch(tmp_path)
+        monkeypatch.setattr(owner, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _ = scratch.folder
+        monkeypatch.undo()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        scratch.close()
+        assert not list(tmp_path.iterdir())
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
 def test_a_handler_of_the_program_is_not_touched() -> None:
     def own(number: int, frame: object) -> None: ...
 

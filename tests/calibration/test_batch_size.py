@@ -1,0 +1,66 @@
+"""Batches are as large as the memory lets, by what the layers' inputs of one sample take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from build_onnx import model, normal, value
+from onnx import helper
+
+from onnx_lobs.calibration.batch_size import SHOWN_PART
+from onnx_lobs.config import BATCH_SIZE, PruneConfig
+from onnx_lobs.workspace import Workspace, open_workspace
+
+NODE = helper.make_node
+SIDE = 64
+SHOWN = 4 * (3 * SIDE**2 + 8 * SIDE**2)  # bytes a sample: the inputs of both convolutions
+MIB = 1 << 20
+
+
+def opened(data: Any = None, n: Any = "n", **options: Any) -> Workspace:
+    nodes = [
+        NODE("Conv", ["x", "w1"], ["a"], pads=[1, 1, 1, 1]),
+        NODE("Relu", ["a"], ["r"]),
+        NODE("Conv", ["r", "w2"], ["y"], pads=[1, 1, 1, 1]),
+    ]
+    weights = {"w1": normal(1, 8, 3, 3, 3), "w2": normal(2, 8, 8, 3, 3)}
+    proto = model(nodes, [value("x", [n, 3, SIDE, SIDE])], ["y"], weights)
+    data = {"x": normal(0, 40, 3, SIDE, SIDE)} if data is None else data
+    return open_workspace(proto, data, None, PruneConfig(min_weights=8, **options))
+
+
+@pytest.mark.parametrize("memory", [2 * MIB, 8 * MIB, 64 * MIB])
+def test_the_layers_inputs_of_a_batch_fit_their_part_of_memory(memory: int) -> None:
+    work = opened(memory=memory)
+    size = work.config.batch_size
+    assert size == max(min(memory // (SHOWN_PART * SHOWN), BATCH_SIZE), 1)
+    assert work.batches.sizes[0] == size
+    assert work.batches.n_samples == 40
+    x = np.concatenate([feeds["x"] for feeds in work.batches])
+    np.testing.assert_array_equal(x, normal(0, 40, 3, SIDE, SIDE))
+
+
+def test_without_a_limit_or_with_a_size_of_its_own_a_batch_is_what_it_is() -> None:
+    assert opened().batches.sizes == (BATCH_SIZE, 40 - BATCH_SIZE)
+    work = opened(memory=2 * MIB, batch_size=20)
+    assert work.batches.sizes == (20, 20)
+    assert work.config.batch_size == 20
+
+
+def test_batches_that_are_given_and_fixed_ones_stay() -> None:
+    given = [{"x": normal(i, 10, 3, SIDE, SIDE)} for i in range(2)]
+    assert opened(given, memory=2 * MIB).batches.sizes == (10, 10)
+    assert opened(n=8, memory=2 * MIB).batches.sizes == (8,) * 5
+
+
+def test_samples_that_were_chosen_stay_chosen_and_synthetic_ones_can_be_cut_too() -> None:
+    few, many = opened(samples=10, memory=2 * MIB), opened(samples=10)
+    assert few.batches.sizes == (1,) * 10
+    for part in zip(few.batches, next(iter(many.batches))["x"], strict=True):
+        np.testing.assert_array_equal(part[0]["x"][0], part[1])
+    nothing = open_workspace(few.loaded.proto, None, None,
+                             PruneConfig(min_weights=8, memory=2 * MIB, samples=7))  # fmt: skip
+    assert nothing.batches.sizes == (1,) * 7
+    assert nothing.batches.synthetic
