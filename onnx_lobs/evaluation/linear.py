@@ -76,7 +76,7 @@ def predict_linearly(
     Returns
     -------
     LinearPrediction
-        To be compared with :func:`onnx_lobs.evaluation.output.output_error` on the same batches.
+        To be compared with :func:`onnx_lobs.evaluation.loss.output_loss` on the same batches.
 
     Raises
     ------

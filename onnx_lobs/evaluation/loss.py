@@ -55,6 +55,18 @@ class OutputLoss:
         return share if self.error is None else math.sqrt(self.error * share)
 
 
+def is_clearly_lower(one: OutputLoss, other: OutputLoss) -> bool:
+    """Return whether a loss is lower than another, and not by chance where choices are counted.
+
+    The changed choices then have to differ by more than their standard error, that of two counts.
+    """
+    if one.value is None or other.value is None:
+        return False
+    spread = math.sqrt(one.changed + other.changed)
+    is_sure = not one.positions or other.changed - one.changed > spread
+    return one.value < other.value and is_sure
+
+
 def output_loss(
     dense: Runnable, pruned: Runnable, batches: Iterable[Mapping[str, NDArray[Any]]]
 ) -> OutputLoss:
