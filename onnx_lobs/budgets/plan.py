@@ -7,7 +7,7 @@ own errors" and "equal slope of the outputs' error"; which is best depends on ho
 later layers repair, which nothing but a trial tells. So all are tried, with ``uniform`` and
 ``erk``, and the best is varied at random and kept where it gains. Trials are quick and can mislead,
 so at the end runs with the method itself on most of the data compare the winner with what
-``uniform`` does, and if that is clearly better on the rest of the data it goes on instead.
+``uniform`` does, and if that is better on the rest of the data it goes on instead.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from onnx_lobs.budgets.trial_judge import NothingToCompareError
 from onnx_lobs.budgets.trial_samples import samples_needed
 from onnx_lobs.budgets.trials import Trials
 from onnx_lobs.budgets.trials import finals as make_finals
-from onnx_lobs.evaluation.loss import OutputLoss, is_clearly_lower
+from onnx_lobs.evaluation.loss import OutputLoss, is_lower
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.pattern import NM
 from onnx_lobs.phases import Progress
@@ -173,7 +173,7 @@ class Planner:
         zeros: dict[str, int],
         finals: dict[str, OutputLoss],
     ) -> tuple[str, dict[str, int]]:
-        """Return the best of the trials, or the plain one if most of the data clearly prefer it."""
+        """Return the best of the trials, or the plain one if most of the data prefer it."""
         plain = plain_name(work, measured)
         entrants = {name: zeros, plain: candidate(work, measured, plain)}
         if entrants[plain] == zeros:
@@ -183,7 +183,7 @@ class Planner:
         for each, found in entrants.items():
             finals[each] = runs.loss(found)
             self.progress.advance()
-        best = plain if is_clearly_lower(finals[plain], finals[name]) else name
+        best = plain if is_lower(finals[plain], finals[name]) else name
         return best, entrants[best]
 
     def _slots(self, columns: Array) -> list[Slot]:
