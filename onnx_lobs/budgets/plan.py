@@ -6,8 +6,8 @@ the first, weighted by powers of the second, give allocations between "equal slo
 own errors" and "equal slope of the outputs' error"; which is best depends on how much of an error
 later layers repair, which nothing but a trial tells. So all are tried, with ``uniform`` and
 ``erk``, and the best is varied at random and kept where it gains. Trials are quick and can mislead,
-so at the end runs with the method itself on most of the data compare the winner with what
-``uniform`` does, and if that is better on the rest of the data it goes on instead.
+so if ``uniform`` is not far behind, runs with the method itself on most of the data compare the
+winner with what ``uniform`` does, and if that is better on the rest of the data it goes on instead.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,7 @@ from onnx_lobs.workspace import Workspace
 
 Array = NDArray[np.float64]
 
+REACH = 3.0  # times the best trial's loss: beyond, uniform zeros need no final to be the worse ones
 STEPS = {"fast": 0, "default": 4, "best": 24}
 
 
@@ -112,7 +114,7 @@ class Planner:
         else:
             name = GLOBAL if self.kind == "global" else self.kind
             zeros = candidate(work, measured, name)
-        if self.is_open:
+        if self.is_open and _is_near(tried, name, plain_name(work, measured)):
             name, zeros = self._decide(work, measured, name, zeros, finals)
         work.budgets = zeros
         return AllocationRecord(
@@ -191,6 +193,11 @@ class Planner:
         slots = make_slots(self.work.layers, self.work.config)
         pairs = zip(self.work.layers, slots, columns, strict=True)
         return [with_unit(self.work, layer, slot, n) for layer, slot, n in pairs]
+
+
+def _is_near(tried: Mapping[str, OutputLoss], name: str, plain: str) -> bool:
+    """Whether the plain allocation was not far behind in the trials, or there were none."""
+    return not tried or _value(tried[plain]) <= REACH * _value(tried[name])
 
 
 def _value(loss: OutputLoss) -> float:

@@ -216,7 +216,7 @@ class AllocationRecord:
     finals
         By name, for those that were run on most of the data: ``error``, ``changed`` and
         ``positions``, as :class:`onnx_lobs.evaluation.loss.OutputLoss` has them, on the rest. Empty
-        where uniform zeros won the trials, and with ``--effort fast``.
+        where uniform zeros won the trials or were far behind, and with ``--effort fast``.
     sensitivity
         By layer: the output's relative error over the layer's own, that layer alone pruned.
     trials

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from onnx import ModelProto, TensorProto, helper
 import onnx_lobs
 from onnx_lobs.allocation.rules import Slot
 from onnx_lobs.budgets.candidates import MIXTURES, SPARED, candidate, with_unit
-from onnx_lobs.budgets.plan import STEPS, Planner
+from onnx_lobs.budgets.plan import REACH, STEPS, Planner, _is_near
 from onnx_lobs.budgets.slots import layer_key
 from onnx_lobs.budgets.trial_samples import samples_needed, split_finally
 from onnx_lobs.budgets.trials import Runs, Trials, layer_moments
@@ -55,6 +56,13 @@ def test_auto_is_the_best_of_all_that_it_tried() -> None:
     assert again.value == pytest.approx(record.losses[record.chosen], rel=FLOAT32)
 
 
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold finals however far uniform zeros are behind."""
+    monkeypatch.setattr("onnx_lobs.budgets.plan.REACH", math.inf)
+
+
+@pytest.mark.usefixtures("always")
 def test_finals_compare_the_best_of_the_trials_with_uniform_zeros() -> None:
     work = opened()
     record = planned(work)
@@ -73,6 +81,7 @@ def uniform_zeros() -> dict[str, int]:
     return opened(allocation="uniform").budgets
 
 
+@pytest.mark.usefixtures("always")
 def test_finals_overrule_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses of the finals are turned round, so that uniform zeros win."""
     found: list[dict[str, int]] = []
@@ -95,6 +104,14 @@ class Final:
 
     def __init__(self, loss: Any) -> None:
         self.loss = lambda zeros: loss(self, zeros)
+
+
+@pytest.mark.parametrize(("factor", "near"), [(0.99, True), (1.01, False)])
+def test_uniform_zeros_that_are_far_behind_need_no_final(factor: float, near: bool) -> None:
+    best = OutputLoss(0.04, 3, 99)
+    tried = {"best": best, "uniform": OutputLoss((factor * REACH) ** 2 * 0.04, 3, 99)}
+    assert _is_near(tried, "best", "uniform") == near
+    assert _is_near({}, "best", "uniform")
 
 
 def test_fast_effort_has_no_finals() -> None:
@@ -370,7 +387,7 @@ def test_labels_alone_are_judged_by_how_many_changed() -> None:
     labels = helper.make_tensor_value_info("best", TensorProto.INT64, ["n"])
     work = opened(ending(NODE("ArgMax", ["y"], ["best"], axis=1, keepdims=0), labels))
     record = planned(work)
-    assert record.chosen in record.finals
+    assert record.losses[record.chosen] == min(record.losses.values())
     assert 0 < record.losses["uniform"] < 1
     assert not work.warnings
 
