@@ -13,7 +13,7 @@ import onnx
 
 from onnx_lobs.allocation.choice import protects_by_measurement
 from onnx_lobs.budgets.slots import first_budgets
-from onnx_lobs.calibration.batch_size import fitting_batch
+from onnx_lobs.calibration.batch_size import fit_memory
 from onnx_lobs.calibration.collect import LEAST_COLUMNS
 from onnx_lobs.calibration.kept import KeptStages
 from onnx_lobs.config import BATCH_SIZE, PruneConfig
@@ -112,7 +112,8 @@ def open_workspace(
         )
     batches, data_notes = open_calibration(loaded.path, input_specs(loaded.proto), data, config)
     if config.batch_size is None:
-        batches, size = _fit_memory(batches, index, layers, provider, config.memory, is_large)
+        memory = None if is_large else config.memory  # a large model runs in stages anyway
+        batches, size = fit_memory(batches, index, layers, provider, memory)
         config = replace(config, batch_size=size)
     scoring, test_notes = open_scoring(loaded, test, config)
     folder = None if scratch is None else _copy_data(loaded, layers, scratch, embed)
@@ -144,7 +145,7 @@ def renewed(work: Workspace, sparsity: float) -> Workspace:
     `work` and its models are not modified; its budgets are those of the rule for the sparsity.
     """
     config = replace(work.config, sparsity=sparsity)
-    pruned, result = (_copy(model) for model in (work.dense, work.result))
+    pruned, result = (model.copied() for model in (work.dense, work.result))
     return replace(
         work,
         config=config,
@@ -154,29 +155,6 @@ def renewed(work: Workspace, sparsity: float) -> Workspace:
         skips=list(work.skips),
         warnings=list(work.warnings),
     )
-
-
-def _fit_memory(
-    batches: Batches,
-    model: Model,
-    layers: Sequence[Layer],
-    provider: str,
-    memory: int | None,
-    is_large: bool,
-) -> tuple[Batches, int]:
-    """Return the batches in the size that memory lets; a large model runs in stages anyway."""
-    size = BATCH_SIZE
-    if not is_large:
-        size = fitting_batch(model, layers, batches, provider, memory)
-    if size == BATCH_SIZE or batches.recut is None:
-        return batches, BATCH_SIZE
-    return batches.recut(size), size
-
-
-def _copy(model: Model) -> Model:
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    return Model(proto, model.folder)
 
 
 def _copy_data(

@@ -81,7 +81,7 @@ class Planner:
             work.warnings.append(_too_large(work))
             self.has_choice = False
         self.kind = None if config.allocation == "auto" else config.allocation
-        self.is_open = self.kind is None and config.effort != "fast"  # to what finals say
+        self.has_finals = self.kind is None and config.effort != "fast"
         self._trials: Trials | None = None
         self._measured: Measured | None = None
 
@@ -97,30 +97,36 @@ class Planner:
         if not self.has_choice:
             return None
         started = time.perf_counter()
-        if self.kind not in RULES or self.is_open:
+        if self.kind not in RULES or self.has_finals:
             try:
                 trials, measured = self._measure()
             except NothingToCompareError as error:
                 work.warnings.append(_not_compared(work, error))
-                self.kind, self.is_open = "uniform", False
-        if self.kind in RULES and not self.is_open:
+                self.kind, self.has_finals = "uniform", False
+        if self.kind in RULES and not self.has_finals:
             work.budgets = by_rule(work, self._slots(columns_of(work)), self.kind)
             return None
         before = trials.n_run
         tried: dict[str, OutputLoss] = {}
-        finals: dict[str, OutputLoss] = {}
         if self.kind is None:
             name, zeros = self._search(work, measured, trials, tried)
         else:
             name = GLOBAL if self.kind == "global" else self.kind
+            if name not in names(work, measured):  # at this sparsity
+                name = plain_name(work, measured)
             zeros = candidate(work, measured, name)
-        if self.is_open and _is_near(tried, name, plain_name(work, measured)):
-            name, zeros = self._decide(work, measured, name, zeros, finals)
+        finals: dict[str, OutputLoss] = {}
+        plain = plain_name(work, measured)
+        if self.has_finals and _is_near(tried, name, plain):
+            entrants = {name: zeros, plain: candidate(work, measured, plain)}
+            finals = self._finals(work, entrants)
+            if finals and is_lower(finals[plain], finals[name]):
+                name, zeros = plain, entrants[plain]
         work.budgets = zeros
         return AllocationRecord(
             chosen=name,
             budget=work.config.budget,
-            losses={each: _value(loss) for each, loss in tried.items()},
+            losses={each: loss.value for each, loss in tried.items()},
             finals={each: dataclasses.asdict(loss) for each, loss in finals.items()},
             sensitivity=by_layer(work.layers, measured.sensitivity),
             trials=trials.n_run - before,
@@ -152,41 +158,34 @@ class Planner:
         name, zeros, least = "", dict[str, int](), math.inf
         for other, found in candidates(work, measured):
             tried[other] = trials.loss(found)
-            if _value(tried[other]) < least:
-                name, zeros, least = other, found, _value(tried[other])
+            if tried[other].value < least:
+                name, zeros, least = other, found, tried[other].value
             self.progress.advance()
         self.kind = name
         rng = np.random.default_rng(work.config.seed)
         for step in range(steps):
             found = moved(work, measured, zeros, rng)
             loss = trials.loss(found)
-            if _value(loss) < least:
-                name, zeros, least = f"{self.kind}, step {step + 1}", found, _value(loss)
+            if loss.value < least:
+                name, zeros, least = f"{self.kind}, step {step + 1}", found, loss.value
                 tried[name] = loss
             self.progress.advance()
         trials.release()  # what follows needs the memory
         return name, zeros
 
-    def _decide(
-        self,
-        work: Workspace,
-        measured: Measured,
-        name: str,
-        zeros: dict[str, int],
-        finals: dict[str, OutputLoss],
-    ) -> tuple[str, dict[str, int]]:
-        """Return the best of the trials, or the plain one if most of the data prefer it."""
-        plain = plain_name(work, measured)
-        entrants = {name: zeros, plain: candidate(work, measured, plain)}
-        if entrants[plain] == zeros:
-            return name, zeros
-        runs = make_finals(dataclasses.replace(self.work, config=work.config), self.scratch)
+    def _finals(
+        self, work: Workspace, entrants: Mapping[str, Mapping[str, int]]
+    ) -> dict[str, OutputLoss]:
+        """Return the losses of two allocations in runs on most of the data; none if they agree."""
+        if all(zeros == next(iter(entrants.values())) for zeros in entrants.values()):
+            return {}
+        runs = make_finals(work, self.scratch)
         self.progress.start("comparing allocations", len(entrants))
-        for each, found in entrants.items():
-            finals[each] = runs.loss(found)
+        losses: dict[str, OutputLoss] = {}
+        for name, zeros in entrants.items():
+            losses[name] = runs.loss(zeros)
             self.progress.advance()
-        best = plain if is_lower(finals[plain], finals[name]) else name
-        return best, entrants[best]
+        return losses
 
     def _slots(self, columns: Array) -> list[Slot]:
         """Return the layers with what one of their weights costs."""
@@ -197,12 +196,7 @@ class Planner:
 
 def _is_near(tried: Mapping[str, OutputLoss], name: str, plain: str) -> bool:
     """Whether the plain allocation was not far behind in the trials, or there were none."""
-    return not tried or _value(tried[plain]) <= REACH * _value(tried[name])
-
-
-def _value(loss: OutputLoss) -> float:
-    assert loss.value is not None  # or the judge had raised
-    return loss.value
+    return not tried or tried[plain].value <= REACH * tried[name].value
 
 
 def _not_compared(work: Workspace, error: NothingToCompareError) -> str:

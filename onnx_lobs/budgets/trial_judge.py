@@ -42,7 +42,7 @@ class Judge:
         if self._dense is None:
             self._dense = self._open_dense()
         loss = output_loss(self._dense, self._open(model), self.batches)
-        if loss.value is None:
+        if not loss.is_known:
             raise NothingToCompareError("the model has no output that two networks can compare")
         return loss
 

@@ -13,7 +13,6 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-import onnx
 
 from onnx_lobs.budgets.slots import layer_key, wanted_sparsity
 from onnx_lobs.budgets.trial_judge import KEPT_PART, Judge
@@ -80,7 +79,7 @@ class Runs:
     def loss(self, zeros: Mapping[str, int]) -> OutputLoss:
         """Return what the outputs lose by these zeros, on the samples that score."""
         work = dataclasses.replace(
-            self.work, budgets=dict(zeros), pruned=_copy(self.work.dense), warnings=[], skips=[]
+            self.work, budgets=dict(zeros), pruned=self.work.dense.copied(), warnings=[], skips=[]
         )
         for layer, calibration in layer_moments(work, self.scratch):
             task = make_task(work, layer, calibration)
@@ -128,7 +127,7 @@ class Trials(Runs):
     def error_of_one(self, layer: Layer, task: LayerTask) -> tuple[float, float]:
         """Prune one layer only; return the layer's relative error and the network's."""
         outcome = self._solve(task, layer)
-        model = _copy(self.work.dense)
+        model = self.work.dense.copied()
         _write(model, layer, outcome)
         own = relative_error(task, outcome.weight, outcome.bias_change)
         whole = self._few.loss(model).change
@@ -172,9 +171,3 @@ def _write(model: Model, layer: Layer, outcome: Outcome) -> None:
     for use, change in zip(layer.uses, outcome.bias_change, strict=True):
         if change is not None:
             write_bias(model, use, layer, change)
-
-
-def _copy(model: Model) -> Model:
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    return Model(proto, model.folder)

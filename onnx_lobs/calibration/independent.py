@@ -18,6 +18,7 @@ from onnx_lobs.calibration.groups import Group
 from onnx_lobs.calibration.in_graph import Shown, show
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.taps import tap_name
+from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.linalg.workers import map_batches
 
@@ -53,9 +54,9 @@ def calibrate_independent(
     In the graph: :func:`onnx_lobs.graph.gram_nodes.add_gram_outputs`.
     """
     shown = groups if shown is None else shown
-    wanted = [(use, group.layers[0].layout.columns) for group in shown for use in group.uses]
-    types = tap_types(model, shown)
-    session = show(model, wanted, types, provider, in_graph=in_graph, note=note)
+    session = show(
+        model, _wanted(shown), tap_types(model, shown), provider, in_graph=in_graph, note=note
+    )
     collectors = [
         Collector(
             model,
@@ -100,11 +101,20 @@ def tap_types(model: Model, groups: Sequence[Group]) -> dict[tuple[int, str], in
     return types
 
 
+def tap_values(model: Model, groups: Sequence[Group], feeds: Feeds, provider: str) -> Lookup:
+    """Return how to find what each use reads when the model runs on `feeds`, once."""
+    return lookup(show(model, _wanted(groups), tap_types(model, groups), provider).run(feeds))
+
+
+def _wanted(groups: Sequence[Group]) -> list[tuple[Use, int]]:
+    """Return all uses, each with the columns of its layer's matrices."""
+    return [(use, group.layers[0].layout.columns) for group in groups for use in group.uses]
+
+
 def columns_per_sample(
     model: Model, groups: Sequence[Group], feeds: Feeds, samples: int, provider: str
 ) -> list[float]:
     """Return how many columns of data a sample gives each group, by one run of `samples`."""
-    wanted = [(use, group.layers[0].layout.columns) for group in groups for use in group.uses]
-    found = lookup(show(model, wanted, tap_types(model, groups), provider).run(feeds))
+    found = tap_values(model, groups, feeds, provider)
     totals = [sum(use.n_columns(found(use).shape) for use in group.uses) for group in groups]
     return [total / samples for total in totals]

@@ -75,8 +75,8 @@ BatchSize = Annotated[
         DATA_PANEL,
         "--batch-size",
         metavar="N",
-        help="Samples per call of onnxruntime; a batch size fixed by the model wins. [default: 32, "
-        "or as many as --memory lets]",
+        help="Samples per call of onnxruntime; a batch size fixed by the model wins. "
+        "[default: 32; when pruning, fewer where --memory asks for it]",
     ),
 ]
 InputShape = Annotated[

@@ -41,18 +41,30 @@ class OutputLoss:
         return self.changed / self.positions
 
     @property
-    def value(self) -> float | None:
+    def is_known(self) -> bool:
+        """Whether there is anything to go by."""
+        return self.error is not None or self.positions > 0
+
+    @property
+    def value(self) -> float:
         """The geometric mean of the error and of the share of changed choices.
 
         An error of a softmax does not tell which choices it turns, and choices of few samples are
         too coarse a measure alone. One more position is counted, with a change, so that choices
         which all stay leave the decision to the error. Where there is only one of the two, it is
-        the value; None if there is neither.
+        the value.
+
+        Raises
+        ------
+        ValueError
+            When there is neither.
         """
-        if not self.positions:
-            return self.error
         share = (self.changed + 1) / (self.positions + 1)
-        return share if self.error is None else math.sqrt(self.error * share)
+        if self.error is not None:
+            return math.sqrt(self.error * share) if self.positions else self.error
+        if not self.positions:
+            raise ValueError("a loss without an error and without choices has no value")
+        return share
 
 
 def is_lower(one: OutputLoss, other: OutputLoss) -> bool:
@@ -60,8 +72,6 @@ def is_lower(one: OutputLoss, other: OutputLoss) -> bool:
 
     Errors of a few samples, most of them tiny, say little where the choices do not differ.
     """
-    if one.value is None or other.value is None:
-        return False
     agrees = not one.positions or one.changed < other.changed
     return one.value < other.value and agrees
 

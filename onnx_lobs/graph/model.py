@@ -80,6 +80,12 @@ class Model:
         for scope in self.scopes:
             self._index_readers(scope)
 
+    def copied(self) -> Model:
+        """Return a copy whose tensors change by themselves; external data are not copied."""
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        return Model(proto, self.folder)
+
     @property
     def main(self) -> Scope:
         """The scope of the main graph."""

@@ -82,9 +82,10 @@ class Scratch:
         heir = Scratch(self.base)
         heir._folder, heir._lock, heir._close = self._folder, self._lock, None
         if self._close is not None and heir._folder is not None and heir._lock is not None:
-            self._close.detach()
-            heir._close = weakref.finalize(heir, _remove, heir._folder, heir._lock)
-            self._folder, self._lock, self._close = None, None, None
+            with undisturbed():
+                self._close.detach()
+                heir._close = weakref.finalize(heir, _remove, heir._folder, heir._lock)
+                self._folder, self._lock, self._close = None, None, None
         return heir
 
     def close(self) -> None:

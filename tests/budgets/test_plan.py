@@ -234,6 +234,20 @@ def test_where_the_others_cannot_have_all_zeros_none_are_spared() -> None:
     assert "uniform" in record.finals or record.chosen == "uniform"
 
 
+def test_a_kind_that_another_sparsity_does_not_have_gives_way_to_uniform_zeros() -> None:
+    """At 80 % the pointwise convolution cannot have all zeros, so depthwise ones get some."""
+    images = {"x": normal(0, 64, 8, 6, 6)}
+    config = PruneConfig(sparsity=0.5, min_weights=8, batch_size=16)
+    first = open_workspace(separable(), images, None, config)
+    planner = Planner(first, Scratch(None), Silent())
+    planner.kind = SPARED
+    denser = open_workspace(separable(), images, None, dataclasses.replace(config, sparsity=0.8))
+    record = planner.choose(denser)
+    assert record is not None
+    assert record.chosen == "uniform"
+    assert sum(denser.budgets.values()) == round(0.8 * 312)
+
+
 def test_blocks_get_counts_that_they_can_hold() -> None:
     work = opened(pattern="2x2")
     planned(work)

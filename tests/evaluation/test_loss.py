@@ -38,18 +38,18 @@ def test_where_all_choices_stay_the_error_decides() -> None:
     losses = [output_loss(Network(a=same), Network(a=lambda x, f=f: f * x), DATA)
               for f in (1.0, 1.1, 1.2)]  # fmt: skip
     assert [loss.changed for loss in losses] == [0, 0, 0]
-    values = [loss.value or 0.0 for loss in losses]
+    values = [loss.value for loss in losses]
     assert values[0] == 0.0 < values[1] < values[2]
 
 
 def test_choices_outweigh_an_error_that_is_little_lower() -> None:
     """As measured on the PP-OCR recogniser: the lower error had far more lines wrong."""
     softened, turned = OutputLoss(0.041, 30, 2400), OutputLoss(0.026, 200, 2400)
-    assert (softened.value or 0) < (turned.value or 0)
+    assert softened.value < turned.value
 
 
 def test_one_choice_more_does_not_outweigh_an_error_that_is_lower_by_half() -> None:
-    assert (OutputLoss(0.01, 11, 512).value or 0) < (OutputLoss(0.02, 10, 512).value or 0)
+    assert OutputLoss(0.01, 11, 512).value < OutputLoss(0.02, 10, 512).value
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,6 @@ def test_one_choice_more_does_not_outweigh_an_error_that_is_lower_by_half() -> N
         (OutputLoss(0.2, 31, 99), OutputLoss(0.9, 30, 99), False),
         (OutputLoss(0.2, 30, 99), OutputLoss(0.19, 39, 99), True),
         (OutputLoss(0.9, 30, 99), OutputLoss(0.1, 39, 99), False),  # with far more error
-        (OutputLoss(None), OutputLoss(0.2), False),
     ],
 )
 def test_a_loss_is_lower_where_fewer_choices_changed_too(
@@ -75,14 +74,22 @@ def test_a_loss_is_lower_where_fewer_choices_changed_too(
     [
         (OutputLoss(0.5), 0.5, 0.5),
         (OutputLoss(None, 3, 9), 1 / 3, 0.4),
-        (OutputLoss(None), None, None),
     ],
 )
 def test_one_of_the_two_is_the_value_where_the_other_is_missing(
-    loss: OutputLoss, change: float | None, value: float | None
+    loss: OutputLoss, change: float, value: float
 ) -> None:
+    assert loss.is_known
     assert loss.change == change
-    assert loss.value == (None if value is None else pytest.approx(value, rel=EXACT))
+    assert loss.value == pytest.approx(value, rel=EXACT)
+
+
+def test_a_loss_of_nothing_has_no_value() -> None:
+    loss = OutputLoss(None)
+    assert not loss.is_known
+    assert loss.change is None
+    with pytest.raises(ValueError, match="without an error and without choices"):
+        _ = loss.value
 
 
 def test_labels_alone_are_counted_and_maps_are_not() -> None:
