@@ -34,7 +34,8 @@ class Batches:
     labels
         (n_samples, ...) labels in the order of the samples, or None.
     recut
-        Returns the same samples in batches of another size; None where they are what they are.
+        Returns the same samples, or as many that are made up, in batches of another size; None
+        where they are what they are.
     """
 
     load: Callable[[int], dict[str, Array]]
