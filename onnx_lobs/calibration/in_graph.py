@@ -18,7 +18,6 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.taps import expose
 from onnx_lobs.layers.layer import Use
-from onnx_lobs.memory.pool import Pool
 
 Feeds = Mapping[str, NDArray[np.generic]]
 Sums = tuple[Wide, Wide, int]
@@ -105,9 +104,7 @@ def show(
     if refused := {use.node: str(found[use.tap]) for use in rest if use.tap in found}:
         note(_refusals(refused))
     expose(copy.graph, model, sorted({(use.scope, use.input) for use in rest}), types)
-    session = Session(
-        copy, folder=model.folder, provider=provider, exact=bool(outputs), pool=Pool()
-    )
+    session = Session(copy, folder=model.folder, provider=provider, exact=bool(outputs))
     return Shown(session, outputs)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx_lobs.calibration.collect import LEAST_COLUMNS, Collector, Lookup
 from onnx_lobs.calibration.groups import Group
 from onnx_lobs.calibration.in_graph import Shown, show
+from onnx_lobs.graph.arena import release_memory
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.taps import tap_name
 from onnx_lobs.layers.layer import Use
@@ -72,7 +73,8 @@ def calibrate_independent(
     for index, feeds in enumerate(batches):
         _add_all(collectors, index, session, session.run(feeds))
         tick(1)
-    del session  # its buffers hold a batch of taps, and results take memory of their own
+    del session
+    release_memory()  # a batch of taps, and results take memory of their own
     return [collector.result() for collector in collectors]
 
 

@@ -28,7 +28,6 @@ from onnx_lobs.graph.stages import Stage, cut, is_touched, stage_of, stage_sessi
 from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.linalg.workers import map_batches
-from onnx_lobs.memory.pool import Pool
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Overlay, Store, Values
 
@@ -201,7 +200,6 @@ class Runner:
         self.kept = KeptStages(0) if kept is None else kept
         self.batches = batches
         self.store = store
-        self.pool = Pool()
         self.stages = dict(zip(sorted(stops), cut(dense, stops) if stops else (), strict=True))
         self.changed: set[tuple[int, str]] = set()
         self.differing: set[str] = set()
@@ -215,10 +213,10 @@ class Runner:
     def advance(self, top: int) -> None:
         """Run the stage that ends just before top-level node `top`, for both networks."""
         stage = self.stages[top]
-        run_dense = _Lazy(self.dense, stage, self.provider, self.pool)
+        run_dense = _Lazy(self.dense, stage, self.provider)
         run_pruned = None
         if self.pruned is not None and self._differs(stage):
-            run_pruned = _Lazy(self.pruned, stage, self.provider, self.pool)
+            run_pruned = _Lazy(self.pruned, stage, self.provider)
         for index, (clean, own) in enumerate(self._values(stage)):
             mine = {} if run_pruned is None else run_pruned(Overlay(own, clean))
             made = self.kept.outputs(top, index, partial(run_dense, clean))
@@ -281,15 +279,13 @@ class Runner:
 class _Lazy:
     """A stage's session, made when its first batch shows the types of its inputs."""
 
-    def __init__(self, model: Model, stage: Stage, provider: str, pool: Pool) -> None:
-        self.model, self.stage, self.provider, self.pool = model, stage, provider, pool
+    def __init__(self, model: Model, stage: Stage, provider: str) -> None:
+        self.model, self.stage, self.provider = model, stage, provider
         self.session: Session | None = None
 
     def __call__(self, feeds: Feeds) -> dict[str, Array]:
         if not self.stage.nodes:
             return {}
         if self.session is None:
-            self.session = stage_session(
-                self.model, self.stage, feeds, self.provider, pool=self.pool
-            )
+            self.session = stage_session(self.model, self.stage, feeds, self.provider)
         return self.session.run(feeds)

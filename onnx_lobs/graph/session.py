@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from onnx_lobs.errors import ConfigError, InferenceError, ModelError
-from onnx_lobs.memory.pool import Pool
+from onnx_lobs.graph.arena import share_arena
 
 Array = NDArray[Any]
 PROVIDER_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -25,8 +25,6 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     if isinstance(kind, type) and issubclass(kind, Exception)
 )
 RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError)
-POOL_ERRORS: tuple[type[Exception], ...] = (*RUN_ERRORS, RuntimeError)
-UNWRITTEN = 0xFF  # every byte: NaN in floats, -1 in integers
 MAX_PROTO_BYTES = 2**31 - 1
 
 
@@ -65,9 +63,6 @@ class Session:
     exact
         For graphs with sums (:mod:`onnx_lobs.graph.gram_nodes`): float32 products are in
         float32 on GPUs too, and nodes run in the order in which they stand.
-    pool
-        Where outputs are written on the CPU: for networks that show so much that handing out
-        memory would cost more than the network. None: into new arrays.
 
     Raises
     ------
@@ -85,10 +80,10 @@ class Session:
         provider: str = "CPUExecutionProvider",
         light: bool = False,
         exact: bool = False,
-        pool: Pool | None = None,
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
+        share_arena(options)
         if light:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.disable_prepacking", "1")
@@ -109,9 +104,6 @@ class Session:
         self.inputs = [i.name for i in self._session.get_inputs()]
         self._float32 = {i.name for i in self._session.get_inputs() if i.type == "tensor(float)"}
         self.outputs = [o.name for o in self._session.get_outputs()]
-        self._pool = pool if provider == PROVIDER_NAMES["cpu"] else None
-        self._made: dict[tuple[Any, ...], list[Array]] = {}  # by shapes fed: outputs' like
-        self._proven: set[tuple[Any, ...]] = set()  # of these, those that ran in the pool
 
     def run(
         self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None
@@ -133,12 +125,8 @@ class Session:
         """
         names = list(self.outputs if outputs is None else outputs)
         fed = {name: self._fitted(name, feeds[name]) for name in self.inputs if name in feeds}
-        key = *names, *(np.shape(value) for value in fed.values())
         try:
-            values = self._run_pooled(key, names, fed)
-            if values is None:
-                values = self._session.run(names, fed)
-                self._remember(key, fed, values)
+            values = self._session.run(names, fed)
         except RUN_ERRORS as error:
             shapes = ", ".join(f"{k} {np.shape(v)}" for k, v in fed.items())
             raise InferenceError(
@@ -146,67 +134,9 @@ class Session:
             ) from error
         return dict(zip(names, values, strict=True))
 
-    def _remember(self, key: tuple[Any, ...], fed: Mapping[str, Any], values: list[Any]) -> None:
-        """Remember what outputs inputs of such shapes give, if they can be written to the pool."""
-        is_plain = all(map(_is_plain, [*fed.values(), *values]))
-        if self._pool is not None and is_plain and set(key[: len(values)]) - fed.keys():
-            self._made[key] = [np.broadcast_to(one.dtype.type(0), one.shape) for one in values]
-
-    def _run_pooled(
-        self, key: tuple[Any, ...], names: Sequence[str], fed: Mapping[str, Any]
-    ) -> list[Any] | None:
-        """Return the outputs in memory of the pool; None where their shapes are not known.
-
-        An output whose shape depends on values may have another one than before: onnxruntime
-        refuses it, and the session goes on without the pool. So it does where the first run
-        leaves an output unwritten, as onnxruntime may one that depends on no input.
-        """
-        if self._pool is None or key not in self._made:
-            return None
-        # onnxruntime does not write an input that is shown as an output
-        shown = [fed.get(name) for name in names]
-        arrays = [
-            self._pool.take(like.shape, like.dtype) if value is None else value
-            for value, like in zip(shown, self._made[key], strict=True)
-        ]
-        is_first = key not in self._proven
-        binding = self._session.io_binding()
-        for name, value in fed.items():
-            binding.bind_cpu_input(name, np.asarray(value, order="C"))
-        for name, array in zip(names, arrays, strict=True):
-            if name in fed:
-                continue
-            if is_first:
-                array.reshape(-1).view(np.uint8).fill(UNWRITTEN)
-            kind, place = array.dtype.type, array.ctypes.data
-            binding.bind_output(name, "cpu", 0, kind, array.shape, place)
-        try:
-            self._session.run_with_iobinding(binding)
-        except POOL_ERRORS:
-            self._pool = None
-            return None
-        made = [a for a, value in zip(arrays, shown, strict=True) if value is None]
-        if is_first and any(map(_is_unwritten, made)):
-            self._pool = None
-            return None
-        self._proven.add(key)
-        return arrays
-
     def _fitted(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
         wide = getattr(getattr(value, "dtype", None), "name", "") in ("float64", "bfloat16")
         return value.astype(np.float32) if wide and name in self._float32 else value
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether onnxruntime can read or write a value in place, by its address."""
-    return isinstance(value, np.ndarray) and value.size > 0 and value.dtype.kind in "fiub"
-
-
-def _is_unwritten(array: Array) -> bool:
-    """Whether the ends of an array that was filled with UNWRITTEN are as they were."""
-    flat = array.reshape(-1)
-    ends = np.concatenate([flat[:1], flat[-1:]]).view(np.uint8)
-    return bool((ends == UNWRITTEN).all())
 
 
 def _providers(provider: str, *, exact: bool) -> list[str | tuple[str, dict[str, str]]]:

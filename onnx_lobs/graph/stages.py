@@ -20,7 +20,6 @@ from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, outer_names, subgraphs
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.taps import expose
-from onnx_lobs.memory.pool import Pool
 
 RANDOM = (
     "Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
@@ -121,7 +120,6 @@ def stage_session(
     provider: str,
     taps: Sequence[tuple[int, str]] = (),
     types: Mapping[tuple[int, str], int] | None = None,
-    pool: Pool | None = None,
 ) -> Session:
     """Return a session that runs the nodes of a stage.
 
@@ -131,8 +129,6 @@ def stage_session(
         One batch of the stage's inputs: gives their types and ranks.
     taps, types
         (scope, name) of values inside If branches to show too, with their element types.
-    pool
-        Where the outputs are written.
     """
     source = model.main.graph
     graph = onnx.GraphProto(name=source.name or "stage")
@@ -150,7 +146,7 @@ def stage_session(
     proto = onnx.ModelProto(ir_version=model.proto.ir_version, graph=graph)
     proto.opset_import.extend(model.proto.opset_import)
     proto.functions.extend(model.proto.functions)
-    return Session(proto, folder=model.folder, provider=provider, pool=pool)
+    return Session(proto, folder=model.folder, provider=provider)
 
 
 def _describe(name: str, value: object, elem_type: int | None) -> onnx.ValueInfoProto:
