@@ -12,7 +12,6 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from onnx_lobs.errors import ConfigError
 
 PREFIX = "onnx-lobs-scratch-"
 _LOCK = ".lock"
-_YOUNG = 60  # seconds that a lock may be without its folder while that is made
+_ATTEMPTS = 8  # to make a lock that no other run takes for a dead one's before it is held
 _TERMINATED = 128 + signal.SIGTERM  # exit code, as shells report it
 
 
@@ -178,26 +177,49 @@ def locked_folder(base: Path, prefix: str) -> Iterator[Path]:
 
 def _make(base: Path, prefix: str, *, needs_lock: bool = True) -> tuple[Path, BinaryIO]:
     """Make a folder and the lock beside it, which is held."""
-    number, name = tempfile.mkstemp(prefix=prefix, suffix=_LOCK, dir=base)
-    lock = os.fdopen(number, "r+b")
+    name, lock, is_held = _make_lock(base, prefix)
     folder = Path(name.removesuffix(_LOCK))
     try:
-        if not _try_lock(lock) and needs_lock:
+        if not is_held and needs_lock:
             raise OSError("a new file is locked")  # by a system without locks
         # only now, so that a folder whose lock is free has no living owner
         folder.mkdir(mode=0o700)
     except OSError:
-        lock.close()
-        Path(name).unlink()
+        _unlink(Path(name), lock)
         raise
     return folder, lock
+
+
+def _make_lock(base: Path, prefix: str) -> tuple[str, BinaryIO, bool]:
+    """Return the name and the file of a new lock, and whether it is held.
+
+    Until it is held, another run may take it for that of a dead one and remove it: then there is
+    another one to make.
+    """
+    for left in reversed(range(_ATTEMPTS)):
+        number, name = tempfile.mkstemp(prefix=prefix, suffix=_LOCK, dir=base)
+        lock = os.fdopen(number, "r+b")
+        is_held = _try_lock(lock) and Path(name).exists()
+        if is_held or not left:
+            break
+        _unlink(Path(name), lock)
+    return name, lock, is_held
 
 
 def _remove(folder: Path, lock: BinaryIO) -> None:
     """Remove a folder and then its lock, which is held."""
     shutil.rmtree(folder, ignore_errors=True)
+    _unlink(Path(f"{folder}{_LOCK}"), lock)
+
+
+def _unlink(path: Path, lock: BinaryIO) -> None:
+    """Remove a lock while it is held, where the system removes open files."""
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:  # Windows
+        lock.close()
+        path.unlink(missing_ok=True)
     lock.close()
-    Path(f"{folder}{_LOCK}").unlink(missing_ok=True)
 
 
 def remove_dead(base: Path, prefix: str) -> None:
@@ -205,13 +227,12 @@ def remove_dead(base: Path, prefix: str) -> None:
     for path in base.glob(f"{prefix}*{_LOCK}"):
         folder = path.with_suffix("")
         try:
-            is_young = time.time() - path.stat().st_mtime < _YOUNG
             lock = os.fdopen(os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)), "r+b")
         except OSError:  # of another user, or just being removed
             continue
-        # a lock without its folder: left by a kill between the two, or not locked yet
-        is_whole = folder.is_dir() and not folder.is_symlink()
-        if (is_whole or not (is_young or folder.exists())) and _try_lock(lock):
+        # a lock without its folder: left by a kill between the two, or not held yet
+        is_ours = not folder.exists() or (folder.is_dir() and not folder.is_symlink())
+        if is_ours and _try_lock(lock):
             _remove(folder, lock)
         else:
             lock.close()

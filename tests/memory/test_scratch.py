@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -182,10 +183,38 @@ def test_only_the_main_thread_handles_signals() -> None:
     assert handlers == [signal.SIG_DFL]
 
 
-def test_an_old_lock_without_its_folder_is_removed_and_a_new_one_left(tmp_path: Path) -> None:
-    old, new = (tmp_path / f"{scratch_module.PREFIX}{name}.lock" for name in ("old", "new"))
-    for path in (old, new):
-        path.touch()
-    os.utime(old, (0, 0))
-    scratch_module.remove_dead(tmp_path, scratch_module.PREFIX)
-    assert list(tmp_path.iterdir()) == [new]
+def test_a_lock_without_its_folder_is_removed_unless_it_is_held(tmp_path: Path) -> None:
+    (tmp_path / f"{PREFIX}left.lock").touch()
+    held = (tmp_path / f"{PREFIX}held.lock").open("w+b")
+    assert scratch_module._try_lock(held)
+    scratch_module.remove_dead(tmp_path, PREFIX)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{PREFIX}held.lock"]
+    held.close()
+
+
+@pytest.mark.parametrize("moment", ["before it is held", "while it is removed"])
+def test_a_new_lock_that_is_taken_for_a_dead_ones_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    try_lock, n_tried = scratch_module._try_lock, 0
+
+    def meddle(file: BinaryIO) -> bool:
+        nonlocal n_tried
+        n_tried += 1
+        if n_tried > 1:
+            return try_lock(file)
+        if moment == "while it is removed":
+            return False
+        monkeypatch.setattr(scratch_module, "_try_lock", try_lock)
+        scratch_module.remove_dead(tmp_path, PREFIX)
+        monkeypatch.setattr(scratch_module, "_try_lock", meddle)
+        return try_lock(file)
+
+    monkeypatch.setattr(scratch_module, "_try_lock", meddle)
+    scratch = Scratch(tmp_path)
+    scratch.new_file().write_bytes(b"x")
+    monkeypatch.undo()
+    Scratch(tmp_path)  # which removes what is dead
+    folder = scratch.folder
+    assert n_tried == 2
+    assert sorted(tmp_path.iterdir()) == [folder, Path(f"{folder}.lock")]
