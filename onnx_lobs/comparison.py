@@ -13,6 +13,7 @@ from onnx_lobs.errors import ConfigError, DataError, ModelError
 from onnx_lobs.evaluation.find import find_score
 from onnx_lobs.evaluation.judge import judge
 from onnx_lobs.evaluation.score import SCORES, Score, class_indices, find_scores
+from onnx_lobs.graph.arena import gives_back
 from onnx_lobs.graph.external import external_bytes
 from onnx_lobs.graph.load import LoadedModel, load_model
 from onnx_lobs.graph.model import Model
@@ -30,6 +31,7 @@ from onnx_lobs.workspace import ModelSource, open_calibration
 __all__ = ["Evaluation", "Limits", "evaluate"]
 
 
+@gives_back
 def evaluate(
     dense: ModelSource,
     pruned: ModelSource,

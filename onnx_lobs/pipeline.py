@@ -21,7 +21,7 @@ from onnx_lobs.deliver import sparse_names, stamp, write_model
 from onnx_lobs.encode import encoded_bytes
 from onnx_lobs.errors import ConfigError, layer_context
 from onnx_lobs.evaluation.score import Measured
-from onnx_lobs.graph.arena import release_memory
+from onnx_lobs.graph.arena import gives_back
 from onnx_lobs.graph.load import PROTOBUF_LIMIT
 from onnx_lobs.graph.save import check_output, model_files
 from onnx_lobs.guarantee import with_bounds
@@ -60,6 +60,7 @@ class PruneResult:
     _kept: Scratch | None = field(default=None, repr=False)
 
 
+@gives_back
 def prune(
     model: ModelSource,
     data: Any = None,
@@ -110,6 +111,7 @@ def prune(
     return PruneResult(work.result.proto, report, work.result.folder, kept)
 
 
+@gives_back
 def prune_file(
     path: Path,
     output: Path,
@@ -150,14 +152,13 @@ def prune_file(
 
 @contextmanager
 def _scratch(config: PruneConfig) -> Iterator[Scratch]:
-    """Give a scratch folder that is removed in any case; memory that was free goes back too."""
+    """Give a scratch folder that is removed in any case."""
     with interruptible():
         scratch = Scratch(config.scratch)
         try:
             yield scratch
         finally:
             scratch.close()
-            release_memory()
 
 
 def best_effort(output: Path) -> Path:

@@ -7,12 +7,16 @@ with one for all, outputs and buffers take those that earlier sessions have left
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
+P = ParamSpec("P")
+R = TypeVar("R")
 EXTEND_AS_ASKED = 1  # not to the next power of two, which may be twice as much
 DEFAULT = -1
 SHRINK = "memory.enable_memory_arena_shrinkage", "cpu:0"
@@ -35,6 +39,19 @@ def release_memory() -> None:
     run = ort.RunOptions()
     run.add_run_config_entry(*SHRINK)
     _smallest_session().run(None, {"x": np.zeros(1, np.float32)}, run)
+
+
+def gives_back(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that calls :func:`release_memory` when it is done."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        finally:
+            release_memory()
+
+    return call
 
 
 @lru_cache(maxsize=1)
