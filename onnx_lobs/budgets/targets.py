@@ -3,10 +3,14 @@
 The share of weights kept is searched on a logarithmic scale: first by steps that keep 0.4 of what
 was kept before, until the target is missed, then by halving the interval in between. A target that
 is missed at the start is approached from the other side.
+
+The sparsest of several networks that seem good enough is one that the test data happened to favour.
+A limit on the drop of the score is therefore kept with a standard error to spare.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +25,7 @@ from onnx_lobs.report.record import (
     CorrectionRecord,
     LayerRecord,
     OutputRecord,
+    ScoreRecord,
     TargetRecord,
 )
 from onnx_lobs.workspace import Workspace, renewed
@@ -61,7 +66,8 @@ def search(work: Workspace, run: Callable[[Workspace], Run]) -> tuple[Run, Targe
     -------
     Run and TargetRecord
         The sparsest run that keeps all limits; with a limit of bytes the least sparse one that
-        keeps that. If none does, the one nearest to them.
+        keeps that. If none does, the one nearest to them. It is warned of test data that are too
+        few for the limit.
     """
     made: list[tuple[float, Run]] = []
 
@@ -79,9 +85,33 @@ def search(work: Workspace, run: Callable[[Workspace], Run]) -> tuple[Run, Targe
         limits=_limits(work.config),
         is_met=_is_met(work.config, best[1]),
         sparsity=best[0],
-        runs=tuple({"sparsity": s, **_measures(work.config, r)} for s, r in made),
+        runs=tuple({"sparsity": s, **_measures(work.config, r), **_error(r)} for s, r in made),
     )
-    return best[1], record
+    notes = _too_few(work.config, best[1].output.score)
+    return dataclasses.replace(best[1], warnings=(*best[1].warnings, *notes)), record
+
+
+def _too_few(config: PruneConfig, score: ScoreRecord | None) -> list[str]:
+    """Warn of test data that do not tell a drop of the limit from none."""
+    if config.max_drop is None or score is None or score.drop_error is None:
+        return []
+    each = 1 / score.n if score.is_fraction else 0.0
+    if max(score.drop_error, each) <= config.max_drop:
+        return []
+    one = f", one sample is {each:.2g}" if score.is_fraction else ""
+    return [
+        f"{score.n} test samples are too few to tell a drop of {config.max_drop:g} (the standard "
+        f"error is {score.drop_error:.2g}{one}), so no drop was allowed; give more"
+    ]
+
+
+def allowed_drop(limit: float, error: float | None) -> float:
+    """Return the drop that is let pass where `limit` is wanted: less a standard error, at least 0.
+
+    >>> round(allowed_drop(0.01, 0.004), 3), allowed_drop(0.01, 0.02), allowed_drop(0.01, None)
+    (0.006, 0.0, 0.01)
+    """
+    return limit if error is None else max(limit - error, 0.0)
 
 
 def _find_smallest(
@@ -121,6 +151,12 @@ def _measures(config: PruneConfig, run: Run) -> dict[str, float]:
     return {name: known[name] for name in _limits(config)}
 
 
+def _error(run: Run) -> dict[str, float]:
+    """Return the standard error of the drop, where it is known."""
+    error = None if run.output.score is None else run.output.score.drop_error
+    return {} if error is None else {"drop_error": error}
+
+
 def _limits(config: PruneConfig) -> dict[str, float]:
     limits = {
         "drop": config.max_drop,
@@ -131,8 +167,10 @@ def _limits(config: PruneConfig) -> dict[str, float]:
 
 
 def _is_met(config: PruneConfig, run: Run) -> bool:
-    measured = _measures(config, run)
-    return all(measured[name] <= limit for name, limit in _limits(config).items())
+    measured, limits = _measures(config, run), _limits(config)
+    if "drop" in limits and run.output.score is not None:
+        limits["drop"] = allowed_drop(limits["drop"], run.output.score.drop_error)
+    return all(measured[name] <= limit for name, limit in limits.items())
 
 
 def _rank(config: PruneConfig, sparsity: float, run: Run) -> tuple[float, ...]:

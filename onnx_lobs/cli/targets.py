@@ -13,7 +13,7 @@ MaxDrop = Annotated[
         "--max-drop",
         metavar="FRACTION",
         help="Instead of -s: as sparse as this drop of the score on --test data allows, e.g. 0.01 "
-        "for one point.",
+        "for one point, with a standard error to spare.",
         show_default=False,
     ),
 ]

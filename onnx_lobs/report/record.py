@@ -186,11 +186,12 @@ class TargetRecord:
         Largest value of each measure: ``drop`` of the score on the test data,
         ``output_error`` on the calibration data, ``bytes`` of the file without external data.
     is_met
-        Whether the run that this report is of keeps all of them.
+        Whether the run that this report is of keeps all of them, that of the drop with a standard
+        error to spare.
     sparsity
         That run's.
     runs
-        Sparsity and measures of every run made.
+        Sparsity and measures of every run made, and the standard error of its drop.
     """
 
     limits: dict[str, float]

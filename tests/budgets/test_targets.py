@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import onnx_lobs
-from onnx_lobs.budgets.targets import RUNS, find_sparsest
+from onnx_lobs.budgets.targets import RUNS, allowed_drop, find_sparsest
 from onnx_lobs.cli.main import main
 from onnx_lobs.errors import ConfigError
 
@@ -65,9 +65,36 @@ def test_max_drop_is_kept_and_a_larger_one_gives_more_zeros() -> None:
         assert report.target is not None
         assert report.target.is_met
         assert report.output.score is not None
-        assert report.output.score.drop <= drop
+        score = report.output.score
+        assert score.drop_error is not None
+        assert score.drop <= max(drop - score.drop_error, 0)
+        # of what was tried, the sparsest that has a standard error to spare
+        good = [
+            run["sparsity"]
+            for run in report.target.runs
+            if run["drop"] <= max(drop - run["drop_error"], 0)
+        ]
+        assert report.target.sparsity == max(good)
         assert report.target.sparsity == pytest.approx(report.totals.sparsity, abs=2e-3)
     assert found[0].totals.zeros < found[1].totals.zeros
+
+
+@pytest.mark.parametrize("max_drop", [0.02, 0.3])
+def test_test_data_too_few_for_the_limit_are_warned_of(max_drop: float) -> None:
+    # of 40 samples, one is 0.025
+    options = {**OPTIONS, "max_drop": max_drop}
+    report = onnx_lobs.prune(chain(), data(), test=labelled(40), **options).report
+    told = [text for text in report.warnings if f"to tell a drop of {max_drop:g} (" in text]
+    assert bool(told) == (max_drop == 0.02)
+
+
+@pytest.mark.parametrize(
+    ("limit", "error", "allowed"), [(0.01, 0.004, 0.006), (0.01, 0.02, 0.0), (0.01, None, 0.01)]
+)
+def test_a_drop_passes_with_a_standard_error_to_spare(
+    limit: float, error: float | None, allowed: float
+) -> None:
+    assert allowed_drop(limit, error) == pytest.approx(allowed, abs=1e-12)
 
 
 def test_max_output_error_is_kept_by_the_model_that_is_returned() -> None:
