@@ -3,10 +3,10 @@
     python tools/zoo.py --out ZOO
     python tools/bench_targets.py --zoo ZOO [--models magika,...] [--max-drop 0.01]
 
-For every model ``onnx_lobs.prune(..., max_drop=...)`` searches on half of the test samples, drawn at
-random, with a score from a script, as ``--score FILE.py:FUNCTION`` reads it; the network that it
-returns is scored on the other half, which it never saw. Then one plain run at the sparsity found is timed. Results
-go to ``OUT/bench_targets.json`` and ``OUT/bench_targets.md``.
+For every model ``onnx_lobs.prune(..., max_drop=...)`` searches on half of the test samples, drawn
+at random, with a score from a script, as ``--score FILE.py:FUNCTION`` reads it; the network that it
+returns is scored on the other half, which it never saw. Then one plain run at the sparsity found is
+timed. Results go to ``OUT/bench_targets.json`` and ``OUT/bench_targets.md``.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def search(name: str, folder: Path, limit: float) -> Search:
 
 
 def is_searched(n: int) -> NDArray[np.bool_]:
-    """Return which of n samples are searched on: half, at random, for labels may follow a pattern."""
+    """Return which of n samples are searched on: half, at random, as labels may alternate."""
     return np.random.default_rng(0).permutation(n) < n // 2
 
 
