@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 import onnx_lobs
 
+MOST_RUNS = 6  # that a search may take as long as
 SCRIPT = """
 import sys
 from functools import cache
@@ -60,6 +62,15 @@ class Search:
     held_samples: int
     seconds: float
     one_run: float
+    cpu_seconds: float = math.nan
+    one_cpu: float = math.nan
+
+    @property
+    def ratio(self) -> float:
+        """Time of the search over that of one run: of all cores, which other work disturbs least."""
+        if math.isnan(self.one_cpu):
+            return self.seconds / self.one_run
+        return self.cpu_seconds / self.one_cpu
 
     @property
     def verdict(self) -> str:
@@ -67,7 +78,7 @@ class Search:
         if self.held_drop > self.limit:
             within = self.held_drop - self.held_error <= self.limit
             return "within a standard error" if within else "FAIL"
-        return "PASS" if self.seconds <= 6 * self.one_run else "FAIL"
+        return "PASS" if self.ratio <= MOST_RUNS else "FAIL"
 
 
 def search(name: str, folder: Path, limit: float) -> Search:
@@ -77,26 +88,26 @@ def search(name: str, folder: Path, limit: float) -> Search:
         script = Path(scratch) / "score.py"
         tools = str(Path(__file__).parent.resolve())
         script.write_text(SCRIPT.format(tools=tools, name=name, zoo=str(folder.resolve())))
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         found = onnx_lobs.prune(
             subject.path, subject.calibration, max_drop=limit, score=f"{script}:score"
         )
-        seconds = time.perf_counter() - started
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
         target = found.report.target
         score = found.report.output.score
         assert target is not None
         assert score is not None
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         onnx_lobs.prune(
             subject.path, subject.calibration, sparsity=target.sparsity, score=f"{script}:score"
         )
-        one_run = time.perf_counter() - started
+        one_run, one_cpu = time.perf_counter() - started, time.process_time() - cpu
     lost = held_hits(subject, subject.path.read_bytes())
     lost -= held_hits(subject, found.model.SerializeToString())
     return Search(
         name, limit, target.sparsity, target.is_met, len(target.runs), score.drop,
         float(lost.mean()), float(lost.std(ddof=1) / np.sqrt(lost.size)), lost.size,
-        seconds, one_run,
+        seconds, one_run, cpu_seconds, one_cpu,
     )  # fmt: skip
 
 
@@ -119,7 +130,7 @@ def write(folder: Path, found: Sequence[Search]) -> None:
         "Made by `tools/bench_targets.py`; see its head. Drops in points of the score.",
         "",
         "| model | zeros found | runs | drop on the samples searched on | drop on others "
-        "| seconds | one plain run | ratio | |",
+        "| seconds | one plain run | ratio of CPU seconds | |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for each in found:
@@ -127,7 +138,7 @@ def write(folder: Path, found: Sequence[Search]) -> None:
         lines.append(
             f"| {each.model} | {each.sparsity:.1%} | {each.runs} | {100 * each.drop:+.2f} "
             f"| {held} (of {each.held_samples}) | {each.seconds:.0f} | {each.one_run:.0f} "
-            f"| {each.seconds / each.one_run:.1f} | {each.verdict} |"
+            f"| {each.ratio:.1f} | {each.verdict} |"
         )
     (folder / "bench_targets.md").write_text("\n".join([*lines, ""]))
 
