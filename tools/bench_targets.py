@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -62,13 +61,13 @@ class Search:
     held_samples: int
     seconds: float
     one_run: float
-    cpu_seconds: float = math.nan
-    one_cpu: float = math.nan
+    cpu_seconds: float | None = None
+    one_cpu: float | None = None
 
     @property
     def ratio(self) -> float:
-        """Time of the search over that of one run: of all cores, which other work disturbs least."""
-        if math.isnan(self.one_cpu):
+        """Time of the search over that of one run; CPU seconds where they are known."""
+        if self.cpu_seconds is None or self.one_cpu is None:
             return self.seconds / self.one_run
         return self.cpu_seconds / self.one_cpu
 
@@ -130,7 +129,7 @@ def write(folder: Path, found: Sequence[Search]) -> None:
         "Made by `tools/bench_targets.py`; see its head. Drops in points of the score.",
         "",
         "| model | zeros found | runs | drop on the samples searched on | drop on others "
-        "| seconds | one plain run | ratio of CPU seconds | |",
+        "| seconds | one plain run | ratio (of CPU seconds, if known) | |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for each in found:
