@@ -48,7 +48,10 @@ def score(run):
 
 @dataclass(frozen=True)
 class Search:
-    """What a search came to, in the units of the score; drops with their standard errors."""
+    """What a search came to, in the units of the score; drops with their standard errors.
+
+    ``note`` is written by hand into the JSON file, where the conditions were others.
+    """
 
     model: str
     limit: float
@@ -63,6 +66,7 @@ class Search:
     one_run: float
     cpu_seconds: float | None = None
     one_cpu: float | None = None
+    note: str = ""
 
     @property
     def ratio(self) -> float:
@@ -137,7 +141,7 @@ def write(folder: Path, found: Sequence[Search]) -> None:
         lines.append(
             f"| {each.model} | {each.sparsity:.1%} | {each.runs} | {100 * each.drop:+.2f} "
             f"| {held} (of {each.held_samples}) | {each.seconds:.0f} | {each.one_run:.0f} "
-            f"| {each.ratio:.1f} | {each.verdict} |"
+            f"| {each.ratio:.1f} | {each.verdict}{each.note and f' ({each.note})'} |"
         )
     (folder / "bench_targets.md").write_text("\n".join([*lines, ""]))
 

@@ -140,7 +140,10 @@ def size_rows(
 def _target(record: TargetRecord | None) -> Iterator[tuple[str, str]]:
     if record is None:
         return
-    words = " and ".join(f"{name} <= {limit:g}" for name, limit in record.limits.items())
+    spare = {"drop": " with a standard error to spare"}
+    words = " and ".join(
+        f"{name} <= {limit:g}{spare.get(name, '')}" for name, limit in record.limits.items()
+    )
     found = "met" if record.is_met else "MISSED"
     yield "target", f"{words}: {found} at sparsity {record.sparsity:.4g} ({len(record.runs)} runs)"
 

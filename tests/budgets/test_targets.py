@@ -11,11 +11,13 @@ import pytest
 from budget_networks import chain, data
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 import onnx_lobs
 from onnx_lobs.budgets.targets import RUNS, allowed_drop, find_sparsest
 from onnx_lobs.cli.main import main
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.report.text import render_report
 
 OPTIONS: dict[str, Any] = {"min_weights": 8, "batch_size": 32, "effort": "fast"}
 
@@ -76,6 +78,10 @@ def test_max_drop_is_kept_and_a_larger_one_gives_more_zeros() -> None:
         ]
         assert report.target.sparsity == max(good)
         assert report.target.sparsity == pytest.approx(report.totals.sparsity, abs=2e-3)
+        console = Console(width=200)
+        with console.capture() as shown:
+            console.print(render_report(report))
+        assert f"drop <= {drop:g} with a standard error to spare: met at" in shown.get()
     assert found[0].totals.zeros < found[1].totals.zeros
 
 

@@ -168,6 +168,7 @@ def test_a_folder_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(scratch_module, "_try_lock", lambda file: False)
     with pytest.raises(ConfigError, match="a new file is locked"):
         scratch.new_file()
+    assert not list(tmp_path.iterdir())
 
 
 def test_only_the_main_thread_handles_signals() -> None:
