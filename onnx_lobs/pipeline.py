@@ -21,7 +21,7 @@ from onnx_lobs.deliver import sparse_names, stamp, write_model
 from onnx_lobs.encode import encoded_bytes
 from onnx_lobs.errors import ConfigError, layer_context
 from onnx_lobs.evaluation.score import Measured
-from onnx_lobs.graph.arena import gives_back
+from onnx_lobs.graph.arena import gives_back, release_memory
 from onnx_lobs.graph.load import PROTOBUF_LIMIT
 from onnx_lobs.graph.save import check_output, model_files
 from onnx_lobs.guarantee import with_bounds
@@ -220,6 +220,7 @@ def _run(
         resume.keep_plan(work, allocation)
     records, changed = _solve(work, resume, scratch, progress)
     correction = _correct(work, changed, scratch, progress)
+    release_memory()  # before two networks are loaded
     output = evaluate_run(work, before, progress)
     stamp(work.result.proto, work.config)
     size = None

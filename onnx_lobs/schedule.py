@@ -9,7 +9,9 @@ from onnx_lobs.calibration.groups import Group, make_groups
 from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.sequential import calibrate_sequential
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.graph.arena import release_memory
 from onnx_lobs.graph.session import PROVIDER_NAMES
+from onnx_lobs.linalg import gram
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
@@ -20,7 +22,6 @@ from onnx_lobs.steps import LEAST_SOLVER, solver_memory
 from onnx_lobs.workspace import Workspace
 
 NAMED = 5  # layers that a warning names
-GRAM_ITEM = 12  # bytes: float64, and float32 while it adds up
 Found = Iterator[tuple[Group, Calibration | None]]
 
 
@@ -135,6 +136,7 @@ def _one_pass(work: Workspace, part: Sequence[Group], resume: Resume, progress: 
     missing = [g for g in part if not resume.is_known(g) and not resume.has_moments(g, part)]
     made: list[Calibration] = []
     if missing:
+        release_memory()  # of the layers that were solved before
         progress.start("calibrating", len(work.batches))
         made = calibrate_independent(
             work.dense, missing, work.batches,
@@ -159,9 +161,9 @@ def _options(work: Workspace) -> dict[str, Any]:
 
 
 def gram_bytes(group: Group) -> int:
-    """Return the bytes of a group's Grams: two per use, whose sums are half as large again."""
+    """Return the bytes of a group's Grams, while they add up: two per use."""
     layout = group.layers[0].layout
-    return 2 * GRAM_ITEM * layout.groups * layout.columns**2 * len(group.uses)
+    return 2 * gram.gram_bytes(layout.groups, layout.columns) * len(group.uses)
 
 
 def within(groups: Sequence[Group], budget: int) -> Iterator[list[Group]]:

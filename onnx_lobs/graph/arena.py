@@ -15,6 +15,8 @@ import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
+from onnx_lobs.memory.heap import trim_heap
+
 P = ParamSpec("P")
 R = TypeVar("R")
 EXTEND_AS_ASKED = 1  # not to the next power of two, which may be twice as much
@@ -35,10 +37,11 @@ def share_arena(options: ort.SessionOptions) -> None:
 
 
 def release_memory() -> None:
-    """Give what is free in the arena back to the system."""
+    """Give what is free in the arena, and in the heap, back to the system."""
     run = ort.RunOptions()
     run.add_run_config_entry(*SHRINK)
     _smallest_session().run(None, {"x": np.zeros(1, np.float32)}, run)
+    trim_heap()
 
 
 def gives_back(function: Callable[P, R]) -> Callable[P, R]:

@@ -12,6 +12,7 @@ from build_onnx import Array, normal
 from onnx_lobs.linalg import gram as gram_module
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
+from onnx_lobs.linalg.triangles import BAND
 
 EXACT = 1e-12  # relative: float64 sums in two orders
 SINGLE = 1e-6  # of the variances: float32 products of 200 rows
@@ -53,6 +54,29 @@ def test_large_means_cost_no_precision() -> None:
     expected = scatter_of(x, True)
     found = gram_of(x[:, :50], x[:, 50:]).scatter(True)
     assert np.abs(found - expected).max() <= SINGLE * expected.max()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("mean", [0, 1000])
+def test_large_grams_go_to_float64_at_once(
+    order: str, mean: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = 2 * BAND + 9  # three bands, the last one narrow
+    x = normal(1, 2, 100, columns) + np.float32(mean)
+    parts = [x[:, :40], x[:, 40:99], x[:, 99:]]
+    expected = scatter_of(x, True)
+    monkeypatch.setattr(gram_module, "LARGE", columns)
+    gram = gram_of(*(part if order == "C" else as_columns(part) for part in parts))
+    assert gram._part is None
+    assert np.abs(gram.scatter(True) - expected).max() <= SINGLE * expected.max()
+    assert np.array_equal(gram.matrix, gram.matrix.swapaxes(1, 2))
+    np.testing.assert_allclose(gram.total, x.sum(axis=1, dtype=np.float64), rtol=SINGLE, atol=1e-4)
+    assert gram.count == 100
+
+
+def as_columns(x: Array) -> Array:
+    """Return x (groups, n, d) with its columns contiguous."""
+    return np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2)
 
 
 def test_merge_equals_one_gram() -> None:
