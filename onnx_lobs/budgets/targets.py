@@ -5,7 +5,8 @@ was kept before, until the target is missed, then by halving the interval in bet
 is missed at the start is approached from the other side.
 
 The sparsest of several networks that seem good enough is one that the test data happened to favour.
-A limit on the drop of the score is therefore kept with a standard error to spare.
+A limit on the drop of the score is therefore kept by the upper end of its confidence interval, 95 %
+from one side, wherever the score is a mean over samples.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ RUNS = 7
 BYTE_RUNS = 4
 CLOSE = 0.01  # of the limit in bytes: closer is not looked for
 MOST = 0.999  # sparsity beyond which nothing is looked for
+CONFIDENT = 1.645  # standard errors: a normal variable exceeds them with a probability of 5 %
 
 
 @dataclass(frozen=True)
@@ -92,26 +94,26 @@ def search(work: Workspace, run: Callable[[Workspace], Run]) -> tuple[Run, Targe
 
 
 def _too_few(config: PruneConfig, score: ScoreRecord | None) -> list[str]:
-    """Warn of test data that do not tell a drop of the limit from none."""
+    """Warn of test data that hardly tell a drop of the limit from none."""
     if config.max_drop is None or score is None or score.drop_error is None:
         return []
     each = 1 / score.n if score.is_fraction else 0.0
-    if max(score.drop_error, each) <= config.max_drop:
+    if CONFIDENT * max(score.drop_error, each) <= config.max_drop:
         return []
     one = f", one sample is {each:.2g}" if score.is_fraction else ""
     return [
-        f"{score.n} test samples are too few to tell a drop of {config.max_drop:g} (the standard "
-        f"error is {score.drop_error:.2g}{one}), so no drop was allowed; give more"
+        f"{score.n} test samples hardly tell a drop of {config.max_drop:g} (the standard error "
+        f"is {score.drop_error:.2g}{one}); give more, and more may be pruned"
     ]
 
 
-def allowed_drop(limit: float, error: float | None) -> float:
-    """Return the drop that is let pass where `limit` is wanted: less a standard error, at least 0.
+def upper_drop(drop: float, error: float | None) -> float:
+    """Return what the drop is below with a confidence of 95 %; without an error, the drop.
 
-    >>> round(allowed_drop(0.01, 0.004), 3), allowed_drop(0.01, 0.02), allowed_drop(0.01, None)
-    (0.006, 0.0, 0.01)
+    >>> round(upper_drop(0.005, 0.002), 5), upper_drop(0.005, None)
+    (0.00829, 0.005)
     """
-    return limit if error is None else max(limit - error, 0.0)
+    return drop if error is None else drop + CONFIDENT * error
 
 
 def _find_smallest(
@@ -166,19 +168,25 @@ def _limits(config: PruneConfig) -> dict[str, float]:
     return {name: limit for name, limit in limits.items() if limit is not None}
 
 
+def _likely(config: PruneConfig, run: Run) -> dict[str, float]:
+    """Return the measures, of the drop what it is likely below."""
+    measured, score = _measures(config, run), run.output.score
+    if "drop" in measured and score is not None:
+        measured["drop"] = upper_drop(measured["drop"], score.drop_error)
+    return measured
+
+
 def _is_met(config: PruneConfig, run: Run) -> bool:
-    measured, limits = _measures(config, run), _limits(config)
-    if "drop" in limits and run.output.score is not None:
-        limits["drop"] = allowed_drop(limits["drop"], run.output.score.drop_error)
-    return all(measured[name] <= limit for name, limit in limits.items())
+    likely = _likely(config, run)
+    return all(likely[name] <= limit for name, limit in _limits(config).items())
 
 
 def _rank(config: PruneConfig, sparsity: float, run: Run) -> tuple[float, ...]:
     """Return what is least for the best run."""
-    limits, measured = _limits(config), _measures(config, run)
+    limits, likely = _limits(config), _likely(config, run)
     if _is_met(config, run):
         return (0.0, sparsity if "bytes" in limits else -sparsity)
-    over = max(measured[name] / max(limit, 1e-12) for name, limit in limits.items())
+    over = max(likely[name] / max(limit, 1e-12) for name, limit in limits.items())
     return (1.0, over)
 
 

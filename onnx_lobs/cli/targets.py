@@ -13,7 +13,7 @@ MaxDrop = Annotated[
         "--max-drop",
         metavar="FRACTION",
         help="Instead of -s: as sparse as this drop of the score on --test data allows, e.g. 0.01 "
-        "for one point, with a standard error to spare.",
+        "for one point, with 95 % confidence.",
         show_default=False,
     ),
 ]

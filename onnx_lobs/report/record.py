@@ -186,8 +186,8 @@ class TargetRecord:
         Largest value of each measure: ``drop`` of the score on the test data,
         ``output_error`` on the calibration data, ``bytes`` of the file without external data.
     is_met
-        Whether the run that this report is of keeps all of them, that of the drop with a standard
-        error to spare.
+        Whether the run that this report is of keeps all of them, that of the drop with 95 %
+        confidence where its standard error is known.
     sparsity
         That run's.
     runs

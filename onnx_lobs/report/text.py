@@ -140,7 +140,8 @@ def size_rows(
 def _target(record: TargetRecord | None) -> Iterator[tuple[str, str]]:
     if record is None:
         return
-    spare = {"drop": " with a standard error to spare"}
+    is_known = any("drop_error" in run for run in record.runs)
+    spare = {"drop": " with 95 % confidence"} if is_known else {}
     words = " and ".join(
         f"{name} <= {limit:g}{spare.get(name, '')}" for name, limit in record.limits.items()
     )
