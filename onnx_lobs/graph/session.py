@@ -14,6 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from onnx_lobs.errors import ConfigError, InferenceError, ModelError
 from onnx_lobs.graph.arena import share_arena
+from onnx_lobs.graph.lending import lend_weights
 
 Array = NDArray[Any]
 PROVIDER_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -93,7 +94,16 @@ class Session:
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", str(folder)
             )
-        source = str(model) if isinstance(model, Path) else _serialize(model)
+        source: str | bytes
+        self._lent: dict[str, Array] = {}  # read by the session as long as it lives
+        if isinstance(model, Path):
+            source = str(model)
+        else:
+            rest, self._lent = lend_weights(model)
+            source = _serialize(rest)
+            del rest
+            values = [ort.OrtValue.ortvalue_from_numpy(value) for value in self._lent.values()]
+            options.add_external_initializers(list(self._lent), values)
         chain = _providers(provider, exact=exact)
         try:
             self._session = ort.InferenceSession(source, options, providers=chain)

@@ -1,0 +1,77 @@
+"""Weights handed to onnxruntime in place, not inside the serialised model.
+
+A session on a model in memory otherwise makes three more copies of every weight: in the message
+that it may change, in the string, and in what onnxruntime parses from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+LEAST = 1 << 16  # bytes: below, a description takes as long as a copy
+NOWHERE = "lent"  # a name of a file that is never opened
+
+Array = NDArray[Any]
+
+
+def lend_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """Return a copy of a model without its large float32 weights, and these by name.
+
+    Parameters
+    ----------
+    model
+        Not modified. Weights inside subgraphs, and those whose bytes are not stored as they are
+        in memory, stay in the copy.
+
+    Returns
+    -------
+    ModelProto and dict
+        In the copy each lent weight is described as external data, as
+        ``SessionOptions.add_external_initializers`` wants it.
+    """
+    lent: dict[str, Array] = {}
+    copy = onnx.ModelProto()
+    _copy_fields(model, copy, without="graph")
+    _copy_fields(model.graph, copy.graph, without="initializer")
+    for tensor in model.graph.initializer:
+        if not _is_lent(tensor):
+            copy.graph.initializer.append(tensor)
+            continue
+        values = np.frombuffer(tensor.raw_data, dtype="<f4").reshape(tuple(tensor.dims))
+        lent[tensor.name] = values
+        placeholder = copy.graph.initializer.add(
+            name=tensor.name, data_type=tensor.data_type, data_location=TensorProto.EXTERNAL
+        )
+        placeholder.dims.extend(tensor.dims)
+        placeholder.external_data.add(key="location", value=NOWHERE)
+        placeholder.external_data.add(key="length", value=str(values.nbytes))
+    return copy, lent
+
+
+def _is_lent(tensor: TensorProto) -> bool:
+    is_stored = tensor.data_type == TensorProto.FLOAT and tensor.data_location != (
+        TensorProto.EXTERNAL
+    )
+    size = 4 * int(np.prod(tensor.dims, dtype=np.int64))
+    # a copy of raw_data, so it is asked for last
+    return is_stored and size >= LEAST and tensor.HasField("raw_data")
+
+
+def _copy_fields(source: Any, target: Any, *, without: str) -> None:
+    """Copy all fields that are set but one."""
+    for field, value in source.ListFields():
+        if field.name == without:
+            continue
+        own = getattr(target, field.name)
+        if isinstance(value, str | bytes | int | float):
+            setattr(target, field.name, value)
+        elif isinstance(value, Iterable):
+            own.extend(value)
+        else:
+            own.CopyFrom(value)
