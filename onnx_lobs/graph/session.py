@@ -142,7 +142,9 @@ class Session:
             raise InferenceError(
                 f"onnxruntime failed on inputs of shape {shapes}: {one_line(error)}"
             ) from error
-        return dict(zip(names, values, strict=True))
+        # an input that is an output too is given back as it was fed: up to 1.24 onnxruntime gives
+        # a view of memory that nobody keeps
+        return {name: fed.get(name, value) for name, value in zip(names, values, strict=True)}
 
     def _fitted(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
         wide = getattr(getattr(value, "dtype", None), "name", "") in ("float64", "bfloat16")
