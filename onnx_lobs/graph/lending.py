@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-LEAST = 1 << 16  # bytes: below, a description takes as long as a copy
+LEAST = 1 << 16  # bytes: copies of less cost next to nothing
 NOWHERE = "lent"  # a name of a file that is never opened
 
 Array = NDArray[Any]
@@ -40,10 +40,10 @@ def lend_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Arr
     _copy_fields(model, copy, without="graph")
     _copy_fields(model.graph, copy.graph, without="initializer")
     for tensor in model.graph.initializer:
-        if not _is_lent(tensor):
+        values = _stored(tensor)
+        if values is None:
             copy.graph.initializer.append(tensor)
             continue
-        values = np.frombuffer(tensor.raw_data, dtype="<f4").reshape(tuple(tensor.dims))
         lent[tensor.name] = values
         placeholder = copy.graph.initializer.add(
             name=tensor.name, data_type=tensor.data_type, data_location=TensorProto.EXTERNAL
@@ -54,13 +54,16 @@ def lend_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Arr
     return copy, lent
 
 
-def _is_lent(tensor: TensorProto) -> bool:
-    is_stored = tensor.data_type == TensorProto.FLOAT and tensor.data_location != (
-        TensorProto.EXTERNAL
-    )
+def _stored(tensor: TensorProto) -> Array | None:
+    """Return a tensor's values if it is to be lent; what is not valid is left to onnxruntime."""
     size = 4 * int(np.prod(tensor.dims, dtype=np.int64))
-    # a copy of raw_data, so it is asked for last
-    return is_stored and size >= LEAST and tensor.HasField("raw_data")
+    is_inside = tensor.data_location != TensorProto.EXTERNAL and tensor.HasField("raw_data")
+    if tensor.data_type != TensorProto.FLOAT or size < LEAST or not is_inside:
+        return None
+    stored = tensor.raw_data
+    if len(stored) != size:
+        return None
+    return np.frombuffer(stored, dtype="<f4").reshape(tuple(tensor.dims))
 
 
 def _copy_fields(source: Any, target: Any, *, without: str) -> None:

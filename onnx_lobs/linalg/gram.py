@@ -139,7 +139,8 @@ class Gram:
         if self._matrix is None:
             self._matrix = np.zeros((self.groups, self.columns, self.columns))
         buffer = np.empty(BAND * self.columns, rest.dtype)
-        for total, x in zip(self._matrix, rest, strict=True):
+        for total, one in zip(self._matrix, rest, strict=True):
+            x = _in_order(one)
             for rows in bands(self.columns):
                 shape = rows.stop - rows.start, rows.stop
                 part = buffer[: shape[0] * shape[1]].reshape(shape)
@@ -265,5 +266,9 @@ def _add_self_product(sums: Data, x: Data) -> None:
         sums += x.swapaxes(1, 2) @ x
         return
     for total, one in zip(sums, x, strict=True):
-        in_order = one.flags.c_contiguous or one.flags.f_contiguous
-        syrk(total, one if in_order else np.ascontiguousarray(one))
+        syrk(total, _in_order(one))
+
+
+def _in_order(x: Data) -> Data:
+    """Return `x`, or a copy that BLAS takes as it is."""
+    return x if x.flags.c_contiguous or x.flags.f_contiguous else np.ascontiguousarray(x)

@@ -103,6 +103,7 @@ def test_a_drop_counts_as_what_it_exceeds_in_one_of_twenty_cases() -> None:
     errors = lost.std(axis=1, ddof=1) / np.sqrt(n)
     upper = [upper_drop(*pair) for pair in zip(lost.mean(axis=1), errors, strict=True)]
     passed = np.mean(np.array(upper) <= 0.3)
+    # four standard errors of the share of cases
     assert passed == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / cases))
 
 

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 from build_onnx import model, value
 from onnx import helper
+from resident import on_linux, resident
 
 from onnx_lobs.graph.arena import release_memory
 from onnx_lobs.graph.session import Session
 
-STATUS = Path("/proc/self/status")
 MIB = 2**20
-
-
-def resident() -> int:
-    """Return the bytes of this process in memory."""
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS:"))
-    return int(line.split()[1]) * 1024
 
 
 def doubling() -> Session:
@@ -27,7 +18,7 @@ def doubling() -> Session:
     return Session(model([helper.make_node("Add", ["x", "x"], ["y"])], [value("x", ["n"])], ["y"]))
 
 
-@pytest.mark.skipif(not STATUS.exists(), reason="only Linux tells the resident memory this way")
+@on_linux
 def test_sessions_use_the_same_memory_and_give_it_back() -> None:
     x = np.ones(16 * MIB, np.float32)
     release_memory()

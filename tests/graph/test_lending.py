@@ -11,6 +11,7 @@ import pytest
 from build_onnx import model, normal, value
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from onnx_lobs.errors import ModelError
 from onnx_lobs.graph import lending
 from onnx_lobs.graph.lending import lend_weights
 from onnx_lobs.graph.session import Session
@@ -52,6 +53,21 @@ def test_a_session_keeps_its_weights_when_the_model_changes() -> None:
     session, expected = Session(proto), plain_run(proto, x)
     proto.graph.initializer[0].raw_data = bytes(len(proto.graph.initializer[0].raw_data))
     assert np.array_equal(session.run({"x": x})["y"], expected)
+
+
+def test_a_weight_that_is_an_input_too_has_its_value() -> None:
+    proto, x = network(), normal(9, 7, WIDE)
+    proto.graph.input.append(value("w1", [WIDE, WIDE]))
+    session, expected = Session(proto), plain_run(proto, x)
+    assert "w1" in session._lent
+    assert np.array_equal(session.run({"x": x})["y"], expected)
+
+
+def test_a_weight_of_the_wrong_size_is_one_line_of_onnxruntime() -> None:
+    proto = network()
+    proto.graph.initializer[0].raw_data = proto.graph.initializer[0].raw_data[:-4]
+    with pytest.raises(ModelError, match="onnxruntime cannot load the model"):
+        Session(proto)
 
 
 def test_everything_but_the_large_weights_is_copied() -> None:
