@@ -19,7 +19,7 @@ REFERENCE_ROWS = 1 << 8
 LARGE_MEAN = 4.0  # mean² over variance: below, the reference costs more than it saves
 # columns from which products go to float64 at once, band by band: that costs up to a tenth of
 # the product, and saves a third of the memory
-LARGE = 2048
+LARGE = 1024
 
 
 @dataclass(frozen=True)
