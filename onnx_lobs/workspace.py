@@ -112,8 +112,9 @@ def open_workspace(
         )
     batches, data_notes = open_calibration(loaded.path, input_specs(loaded.proto), data, config)
     if config.batch_size is None:
-        memory = None if is_large else config.memory  # a large model runs in stages anyway
-        batches, size = fit_memory(batches, index, layers, provider, memory)
+        size = BATCH_SIZE
+        if not is_large:  # such a model runs in stages anyway
+            batches, size = fit_memory(batches, index, layers, provider, config.memory)
         config = replace(config, batch_size=size)
     scoring, test_notes = open_scoring(loaded, test, config)
     folder = None if scratch is None else _copy_data(loaded, layers, scratch, embed)

@@ -68,18 +68,20 @@ class Measured:
 
 @dataclass(frozen=True)
 class Job:
-    """A model, its data (None: beside it, or made up) and how much of them is read."""
+    """A model, its data (None: beside it, or made up), how much is read, and how much at once."""
 
     model: Path
     data: Path | None
     samples: int
-    batch_size: int
+    batch_size: int | None
 
     @property
     def command(self) -> list[str]:
         """The arguments by which a child knows it."""
         data = [] if self.data is None else ["--data", str(self.data)]
-        sizes = ["--samples", str(self.samples), "--batch-size", str(self.batch_size)]
+        sizes = ["--samples", str(self.samples)]
+        if self.batch_size is not None:
+            sizes += ["--batch-size", str(self.batch_size)]
         return [str(self.model), *data, *sizes]
 
 
@@ -221,7 +223,7 @@ def report(found: dict[str, dict[str, Measured]], rate: float) -> str:
     ])  # fmt: skip
 
 
-def find_job(name: str, zoo: Path | None, samples: int, batch_size: int) -> Job:
+def find_job(name: str, zoo: Path | None, samples: int, batch_size: int | None) -> Job:
     """Return the job of a file, or of a model of the zoo."""
     if name.endswith(".onnx"):
         return Job(Path(name), None, samples, batch_size)
@@ -236,7 +238,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("models", nargs="*", help="names of the zoo, or .onnx files")
     parser.add_argument("--zoo", type=Path, help="folder that tools/zoo.py filled")
     parser.add_argument("--samples", type=int, default=256)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, help="default: as the command chooses it")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument(
         "--phases", default=",".join(PHASES), help="of forward (always), numpy, graph, sequential"

@@ -34,7 +34,7 @@ from onnx_lobs.workspace import Workspace, renewed
 FIRST = 0.5
 FACTOR = 0.4  # of the weights kept, from one step to the next sparser one
 LEAST = 0.05  # sparsity below which pruning is not worth its name
-RUNS = 7
+RUNS = 6  # seven took up to 6.2 times as long as one run, measured with all that is shared
 BYTE_RUNS = 4
 CLOSE = 0.01  # of the limit in bytes: closer is not looked for
 MOST = 0.999  # sparsity beyond which nothing is looked for
@@ -211,9 +211,9 @@ def find_sparsest(
 
     >>> tried = []
     >>> round(find_sparsest(lambda s: tried.append(s) or s < 0.85), 3)
-    0.85
+    0.841
     >>> [round(s, 2) for s in tried]
-    [0.5, 0.8, 0.92, 0.87, 0.84, 0.86, 0.85]
+    [0.5, 0.8, 0.92, 0.87, 0.84, 0.86]
     """
     sparsest: float | None = None
     low, high = 0.0, 1.0  # met, as far as is known, and missed

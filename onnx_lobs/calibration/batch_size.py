@@ -12,25 +12,27 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer
 
 SHOWN_PART = 8  # of the memory, for the layers' inputs of one batch
+MOST_SHOWN = 1 << 28  # bytes of them: more leave the caches before they are read, and gain nothing
 
 
 def fit_memory(
     batches: Batches, model: Model, layers: Sequence[Layer], provider: str, memory: int | None
 ) -> tuple[Batches, int]:
-    """Return batches of BATCH_SIZE samples, or of fewer if `memory` bytes ask for it, and the size.
+    """Return batches of BATCH_SIZE samples, or of fewer if they show too much, and the size.
 
-    The inputs of all layers together, of one batch, are to fit 1 / SHOWN_PART of it. Batches that
-    cannot be cut otherwise stay as they are.
+    The inputs of all layers together, of one batch, are to fit MOST_SHOWN bytes, and 1 / SHOWN_PART
+    of `memory` bytes if that is given. Batches that cannot be cut otherwise stay as they are.
 
     Notes
     -----
     Cost: the network on one sample.
     """
-    if memory is None or batches.recut is None:
+    if batches.recut is None:
         return batches, BATCH_SIZE
     groups = make_groups(layers)
     found = tap_values(model, groups, next(iter(batches.recut(1))), provider)
     shown = {use.tap: found(use).nbytes for group in groups for use in group.uses}
-    most = memory // (SHOWN_PART * max(sum(shown.values()), 1))
+    room = MOST_SHOWN if memory is None else min(memory // SHOWN_PART, MOST_SHOWN)
+    most = room // max(sum(shown.values()), 1)
     size = min(max(most, 1), BATCH_SIZE)
     return (batches if size == BATCH_SIZE else batches.recut(size)), size

@@ -15,9 +15,13 @@ from onnx_lobs.calibration.in_graph import Made, not_made
 from onnx_lobs.errors import DataError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer, Use
-from onnx_lobs.linalg.conv_gram import ConvSums, is_faster
+from onnx_lobs.linalg.conv_costs import WholeSums, cheapest
+from onnx_lobs.linalg.conv_gram import ConvSums
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
+from onnx_lobs.linalg.pixel_gram import PixelSums
+from onnx_lobs.linalg.positions import Grid, Spread, grid_step, wants_grid
+from onnx_lobs.linalg.unfold import Chosen, output_sizes, resolve
 
 CHUNK_BYTES = 1 << 24
 LEAST_COLUMNS = 1 << 16  # 1 << 13 doubled the error on data not seen; more gained nothing
@@ -83,7 +87,7 @@ class Collector:
         self.most_parts = int(np.clip(PART_NUMBERS // numbers, 1, min(MOST_PARTS, n_batches)))
         self.fit = [self._empty(*shape) for _ in group.uses]
         self.held = [self._empty(*shape) for _ in group.uses]
-        self.offsets: dict[tuple[int, bool, tuple[int, ...]], ConvSums] = {}
+        self.whole: dict[tuple[WholeSums, int, bool, tuple[int, ...]], ConvSums | PixelSums] = {}
 
     def _empty(self, groups: int, rows: int, columns: int) -> Moments:
         targets = None if self.weight is None else TargetMoments.zeros(groups, rows, columns)
@@ -113,26 +117,28 @@ class Collector:
             target_x = x if clean is None else clean(use)
             # what overflows here is found, and named, in result()
             with np.errstate(over="ignore", invalid="ignore"):
-                if target_x is x and self._is_dense_faster(use, x):
-                    self._sums(place, is_held, use, x).add(x)
+                if target_x is x and (kind := self._whole_sums(use, x)) is not None:
+                    self._sums(kind, place, is_held, use, x).add(x)
                     continue
                 for piece, chosen in self._pieces(use, x.shape, index):
                     self._add_piece(use, moments, x[piece], target_x[piece], chosen, target_x is x)
 
-    def _is_dense_faster(self, use: Use, x: Array) -> bool:
-        """Whether all positions of a convolution cost less from tap offsets than some unfolded."""
+    def _whole_sums(self, use: Use, x: Array) -> WholeSums | None:
+        """Return what reads all positions of a convolution for less than some unfolded cost."""
         if use.unfold is None or use.scale != 1:
-            return False
+            return None
         n = None if math.isinf(self.budget) else math.ceil(self.budget)
-        return is_faster(x.shape, use.unfold, use.groups, n)
+        return cheapest(x.shape, use.unfold, use.groups, n)
 
-    def _sums(self, place: int, is_held: bool, use: Use, x: Array) -> ConvSums:
+    def _sums(
+        self, kind: WholeSums, place: int, is_held: bool, use: Use, x: Array
+    ) -> ConvSums | PixelSums:
         """Return what adds up images of one size for a use."""
         assert use.unfold is not None
-        key = place, is_held, x.shape[1:]
-        if key not in self.offsets:
-            self.offsets[key] = ConvSums(use.unfold, use.groups, x.shape[2:], x.shape[1])
-        return self.offsets[key]
+        key = kind, place, is_held, x.shape[1:]
+        if key not in self.whole:
+            self.whole[key] = kind(use.unfold, use.groups, x.shape[2:], x.shape[1])
+        return self.whole[key]
 
     def _add_piece(
         self,
@@ -140,11 +146,12 @@ class Collector:
         moments: Moments,
         x: Array,
         target_x: Array,
-        chosen: Array | None,
+        chosen: Chosen,
         same: bool,
     ) -> None:
         columns = use.columns(x, chosen)
-        centred = moments.inputs.update(columns)
+        is_lent = moments.targets is not None or np.may_share_memory(columns, x)
+        centred = moments.inputs.update(columns, overwrite=not is_lent)
         if moments.targets is None or self.weight is None:
             return
         source = columns if same else use.columns(target_x, chosen)
@@ -153,7 +160,7 @@ class Collector:
 
     def _pieces(
         self, use: Use, shape: tuple[int, ...], index: int
-    ) -> Iterator[tuple[slice, Array | None]]:
+    ) -> Iterator[tuple[slice, Chosen]]:
         """Yield slices of the samples, each with the positions of it to read.
 
         A convolution that is unfolded reads no more columns than its share of `positions`,
@@ -169,12 +176,9 @@ class Collector:
         width = 4 * self.fit[0].inputs.columns * use.groups * fraction * per_sample
         step = int(max(1, min(shape[0], CHUNK_BYTES // max(width, 1))))
         for begin in range(0, shape[0], step):
+            piece = slice(begin, begin + step)
             count = per_sample * (min(begin + step, shape[0]) - begin)
-            chosen = None
-            if fraction < 1:
-                size = max(1, round(fraction * count))
-                chosen = np.sort(rng.choice(count, size=size, replace=False, shuffle=False))
-            yield slice(begin, begin + step), chosen
+            yield piece, _choose(rng, use, shape, fraction, count)
 
     def result(self) -> Calibration:
         """Return the moments.
@@ -184,9 +188,9 @@ class Collector:
         DataError
             When a tap held NaN or infinity.
         """
-        for (place, is_held, _), sums in self.offsets.items():
+        for (_, place, is_held, _), sums in self.whole.items():
             self._add_whole((self.held if is_held else self.fit)[place], sums)
-        self.offsets.clear()
+        self.whole.clear()
         for use, *pair in zip(self.group.uses, self.fit, self.held, strict=True):
             if not all(_is_finite(moments) for moments in pair):
                 raise DataError(
@@ -195,13 +199,30 @@ class Collector:
                 )
         return Calibration(tuple(self.fit), tuple(self.held))
 
-    def _add_whole(self, moments: Moments, sums: ConvSums) -> None:
+    def _add_whole(self, moments: Moments, sums: ConvSums | PixelSums) -> None:
         """Add every position of some batches, whose target is the weight's own output."""
         with np.errstate(over="ignore", invalid="ignore"):
             matrix, total, count = sums.result()
             moments.inputs.add(matrix, total, count)
             if moments.targets is not None and self.weight is not None:
                 moments.targets.add_own(self.weight, matrix, total)
+
+
+def _choose(
+    rng: np.random.Generator, use: Use, shape: tuple[int, ...], fraction: float, count: int
+) -> Chosen:
+    """Return a `fraction` of the `count` positions of some samples of a convolution, or all."""
+    geometry = use.unfold
+    if fraction == 1 or geometry is None:
+        return None
+    if geometry.is_pointwise:
+        return Spread.draw(rng, shape[2:], max(1, round(fraction * math.prod(shape[2:]))))
+    columns = shape[1] // use.groups * geometry.taps
+    if wants_grid(use.groups, columns, fraction) and not geometry.is_transposed:
+        sizes = output_sizes(shape[2:], resolve(geometry, shape[2:]))
+        return Grid.draw(rng, grid_step(sizes, fraction))
+    size = max(1, round(fraction * count))
+    return np.sort(rng.choice(count, size=size, replace=False, shuffle=False))
 
 
 def is_held_out(index: int, n_batches: int) -> bool:

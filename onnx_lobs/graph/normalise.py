@@ -1,8 +1,8 @@
 """The execution copy of a model: the same names and results, in a form that is easy to run.
 
 The execution copy is only ever run, never written: Constant nodes become initializers, no
-initializer is listed as an input, and types that onnxruntime lacks kernels for are widened
-or narrowed to float32.
+initializer is listed as an input, convolutions pad by themselves, and types that onnxruntime lacks
+kernels for are widened or narrowed to float32.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from onnx import TensorProto
 
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.model import DEFAULT_DOMAINS
+from onnx_lobs.graph.padding import fold_pads
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.tensors import read_tensor, write_tensor
 from onnx_lobs.graph.walk import iter_graphs
@@ -47,6 +48,7 @@ def to_executable(
     for graph in iter_graphs(copy):
         lift_constants(graph)
     _unlist_initializers(copy)
+    fold_pads(copy, folder, provider)
     try:
         Session(copy, folder=folder, provider=provider, light=light)
     except ModelError as error:

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.layers.chain import Chain
-from onnx_lobs.linalg.unfold import Unfold, n_positions, unfold
+from onnx_lobs.linalg.unfold import Chosen, Unfold, n_positions, unfold
 
 Array = NDArray[Any]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -178,18 +177,20 @@ class Use:
         lead = np.broadcast_shapes(shape[:-2], self.batch)
         return math.prod(lead) // self.groups * shape[-1 if self.transposed else -2]
 
-    def columns(self, x: Array, chosen: Indices | None = None) -> Array:
+    def columns(self, x: Array, chosen: Chosen = None) -> Array:
         """Return the activation as columns of data (groups, n, columns).
 
-        `chosen` holds ascending indices in 0 .. n_columns(x.shape) - 1, or is None for all. With
-        the layer's matrices M, ``columns(x) @ M.transpose(0, 2, 1)`` are the pre-activations.
+        `chosen` holds ascending indices in 0 .. n_columns(x.shape) - 1, or is None for all, or what
+        :func:`~onnx_lobs.linalg.unfold.unfold` takes. With the layer's matrices M,
+        ``columns(x) @ M.transpose(0, 2, 1)`` are the pre-activations.
         """
         if self.unfold is not None:
             return unfold(x, self.unfold, self.groups, chosen)
         if self.transposed and x.ndim > 1:
             x = x.swapaxes(-1, -2)
         flat = self._stack(x)
-        flat = flat if chosen is None else flat[:, chosen]
+        if chosen is not None:
+            flat = flat[:, np.asarray(chosen, np.int64)]
         if self.scale == 1:
             return flat
         wide = np.result_type(flat.dtype, np.float32)  # half precision would round the product

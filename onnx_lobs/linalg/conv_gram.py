@@ -29,18 +29,6 @@ Wide = NDArray[np.float64]
 
 BUFFER_BYTES = 1 << 22
 
-# Measured on one core of an EPYC with AVX-512; only the ratios matter.
-UNFOLD_SECONDS = 0.9e-9  # per entry: windows copied
-CHOOSE_SECONDS = 6e-9  # the same for chosen positions, which are far apart
-SYRK_FLOPS = 9e10
-THIN_FLOPS = ((32, 1.5e10), (256, 5e10))  # of SYRK, up to so many columns
-NARROW_FLOPS = 1.2e10  # of many small products at once, which are no SYRK
-GEMM_FLOPS = ((1, 2.5e10), (4, 1.8e10), (8, 3.5e10), (16, 6.5e10))  # up to so many channels
-FILL_SECONDS = 3e-9  # per entry of the image: mean, centred copy, sum
-BOX_SECONDS = 4e-9  # per entry of the boxes at the borders: copied from short rows
-CALL_SECONDS = 1.2e-5  # per product
-START_SECONDS = 5e-4  # whatever the size
-
 
 def is_supported(geometry: Unfold) -> bool:
     """Whether :func:`conv_gram` takes `geometry`: any but stride and inserted zeros at once.
@@ -150,50 +138,14 @@ def conv_gram(x: Array, geometry: Unfold, groups: int) -> tuple[Wide, Wide, int]
     return sums.result()
 
 
-def is_faster(
-    shape: tuple[int, ...], geometry: Unfold, groups: int, n_columns: int | None = None
-) -> bool:
-    """Whether :func:`conv_gram` is expected to beat unfolding and multiplying.
-
-    Parameters
-    ----------
-    shape
-        Of the activation (samples, channels, *spatial).
-    n_columns
-        How many positions would be unfolded, where they are only a sample; None: all.
-
-    Notes
-    -----
-    Compares flops, bytes and calls at rates measured on one core; the passes over the Gram
-    itself are alike in both. The plan that it makes is kept for :func:`conv_gram`.
-    """
-    if not is_supported(geometry):
-        return False
-    every = n_positions(shape, geometry)
-    n = every if n_columns is None else min(n_columns, every)
-    inside = shape[1] // groups
-    columns = inside * geometry.taps
-    each = UNFOLD_SECONDS if n == every else CHOOSE_SECONDS
-    own_rate = next((rate for size, rate in THIN_FLOPS if columns <= size), SYRK_FLOPS)
-    narrow = groups > 1 and columns < 32
-    unfolding = n * columns * groups * (each + columns / (NARROW_FLOPS if narrow else own_rate))
-    plan = make_plan(resolve(geometry, shape[2:]), shape[2:])
-    rate = next((rate for size, rate in GEMM_FLOPS if inside <= size), SYRK_FLOPS)
-    calls = math.ceil(shape[0] / _samples_at_once(shape, plan, 4)) * len(plan.pieces)
-    flops = 2 * shape[0] * shape[1] * inside * plan.area
-    fill = FILL_SECONDS * (1.5 if max(plan.step) > 1 else 1)
-    own = flops / rate + math.prod(shape) * fill + calls * CALL_SECONDS + START_SECONDS
-    own += BOX_SECONDS * shape[0] * shape[1] * plan.boxes
-    return own < unfolding
-
-
-def _samples_at_once(shape: tuple[int, ...], plan: Plan, itemsize: int) -> int:
+def samples_at_once(shape: tuple[int, ...], plan: Plan, itemsize: int) -> int:
+    """Return how many samples of an activation of `shape` are multiplied together."""
     width = len(plan.phases) * shape[1] * math.prod(plan.sizes) * itemsize
     return max(1, min(shape[0], BUFFER_BYTES // width))
 
 
 def _parts(x: Array, plan: Plan) -> Iterator[Array]:
-    step = _samples_at_once(x.shape, plan, x.dtype.itemsize)
+    step = samples_at_once(x.shape, plan, x.dtype.itemsize)
     for begin in range(0, x.shape[0], step):
         yield x[begin : begin + step]
 

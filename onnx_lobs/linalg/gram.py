@@ -20,6 +20,7 @@ LARGE_MEAN = 4.0  # mean² over variance: below, the reference costs more than i
 # columns from which products go to float64 at once, band by band: that costs up to a tenth of
 # the product, and saves a third of the memory
 LARGE = 1024
+BATCHED = 64  # columns up to which many groups are faster as one batched product than apart
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,10 @@ class Gram:
         self._settle()
         self._total = value
 
-    def update(self, x: Data) -> Centred:
-        """Add the rows of `x` (groups, n, columns), in either memory order. Not modified.
+    def update(self, x: Data, *, overwrite: bool = False) -> Centred:
+        """Add the rows of `x` (groups, n, columns), in either memory order.
+
+        Not modified, unless the caller lets it `overwrite` them, which saves a copy.
 
         Returns
         -------
@@ -114,7 +117,7 @@ class Gram:
         if n == 0:
             return Centred(x, np.zeros((self.groups, self.columns)), np.zeros_like(self._left))
         self._reference.see(x)
-        rest = self._reference.take_off(x)
+        rest = self._reference.take_off(x, out=x if overwrite else None)
         left = column_sums(rest)
         if self.columns >= LARGE:
             self._add_at_once(rest, left)
@@ -225,15 +228,23 @@ class Reference:
         """Choose the reference by the first rows of data (groups, n, columns) ever seen."""
         if self._value is not None:
             return
-        some = x[:, :REFERENCE_ROWS].astype(np.float64)
-        mean, variance = some.mean(axis=1), some.var(axis=1)
-        is_large = np.isfinite(mean) & (mean**2 > LARGE_MEAN * variance)
+        some = x[:, :REFERENCE_ROWS]
+        mean = column_sums(some) / some.shape[1]
+        # where the mean is so large that rounding spoils this, it is large beside the deviation
+        square = np.einsum("gnd,gnd->gd", some, some, dtype=x.dtype) / some.shape[1]
+        is_large = np.isfinite(mean) & (mean**2 > LARGE_MEAN * (square - mean**2))
         self._value = np.where(is_large, mean, 0.0).astype(x.dtype)
         self._any = bool(is_large.any())
 
-    def take_off(self, x: Data) -> Data:
-        """Return `x` less the reference, in its type and memory order; `x` itself if it is 0."""
-        return x - self.value.astype(x.dtype)[:, None, :] if self._any else x
+    def take_off(self, x: Data, out: Data | None = None) -> Data:
+        """Return `x` less the reference, in its type and memory order; `x` itself if it is 0.
+
+        In `out`, which may be `x`, if it is given.
+        """
+        if not self._any:
+            return x
+        rest: Data = np.subtract(x, self.value.astype(x.dtype)[:, None, :], out=out)
+        return rest
 
 
 def column_sums(x: Data) -> Array:
@@ -262,7 +273,7 @@ def _add_self_product(sums: Data, x: Data) -> None:
     SYRK takes half the flops of GEMM and adds in place; many small groups are faster as one
     batched product.
     """
-    if x.shape[2] < 32 and x.shape[0] > 1:
+    if x.shape[0] > 1 and x.shape[2] < BATCHED:
         sums += x.swapaxes(1, 2) @ x
         return
     for total, one in zip(sums, x, strict=True):

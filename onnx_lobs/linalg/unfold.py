@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onnx_lobs.linalg.positions import Grid, Spread
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
@@ -55,9 +58,27 @@ class Unfold:
         return math.prod(self.kernel)
 
     @property
+    def is_pointwise(self) -> bool:
+        """Whether every window is one pixel of the input, and every pixel a window."""
+        steps = (*self.kernel, *self.strides, *self.upsample)
+        return (
+            all(n == 1 for n in steps)
+            and not any((*self.pads, *self.output_padding))
+            and (not self.output_shape)
+        )
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether it is that of a ConvTranspose, or has zeros between its pixels."""
+        return self.flip or any(up > 1 for up in self.upsample)
+
+    @property
     def extent(self) -> tuple[int, ...]:
         """Size of the dilated kernel along every axis."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
+
+
+Chosen = Indices | Spread | Grid | None
 
 
 def resolve(geometry: Unfold, spatial: tuple[int, ...]) -> Unfold:
@@ -125,7 +146,7 @@ def transposed_pads(
     return (*lo, *hi)
 
 
-def unfold(x: Array, geometry: Unfold, groups: int, chosen: Indices | None = None) -> Array:
+def unfold(x: Array, geometry: Unfold, groups: int, chosen: Chosen = None) -> Array:
     """Return the windows of `x` as matrices, one per group.
 
     Parameters
@@ -137,8 +158,9 @@ def unfold(x: Array, geometry: Unfold, groups: int, chosen: Indices | None = Non
     groups
         Channel groups; `channels` is a multiple of it.
     chosen
-        Flat indices of output positions in 0 .. samples * prod(output) - 1, ascending, or None
-        for all.
+        Flat indices of output positions in 0 .. samples * prod(output) - 1, ascending; or the same
+        positions of all samples: a Grid, where nothing is transposed, or a Spread where every
+        window is a pixel; None: all.
 
     Returns
     -------
@@ -149,9 +171,48 @@ def unfold(x: Array, geometry: Unfold, groups: int, chosen: Indices | None = Non
         runs, and costs one copy of the result.
     """
     inside = x.shape[1] // groups * geometry.taps
-    flat = _all_windows(x, geometry) if chosen is None else _some_windows(x, geometry, chosen)
+    if isinstance(chosen, Spread):
+        flat = _spread_pixels(x, chosen)
+    elif isinstance(chosen, np.ndarray):
+        flat = _some_windows(x, geometry, chosen)
+    elif geometry.is_transposed:
+        flat = _all_windows(x, geometry)
+    else:
+        flat = _grid_windows(x, geometry, chosen)
     result: Array = flat.reshape(groups, inside, flat.shape[-1]).swapaxes(1, 2)
     return result
+
+
+def _grid_windows(x: Array, geometry: Unfold, grid: Grid | None) -> Array:
+    """Return (channels, taps, positions), tap by tap: what is padded is never made."""
+    nd = len(geometry.kernel)
+    geometry = resolve(geometry, x.shape[2:])
+    grid = Grid((0,) * nd, (1,) * nd) if grid is None else grid
+    sizes = grid.sizes(output_sizes(x.shape[2:], geometry))
+    axes = [_reads(geometry, axis, grid, n, x.shape[2 + axis]) for axis, n in enumerate(sizes)]
+    is_whole = all(to == slice(0, n) for n, taps in zip(sizes, axes, strict=True) for to, _ in taps)
+    make = np.empty if is_whole else np.zeros
+    result = make((x.shape[1], geometry.taps, x.shape[0], *sizes), x.dtype)
+    images = x.swapaxes(0, 1)
+    every = slice(None)
+    for tap, reads in enumerate(itertools.product(*axes)):
+        to, of = ((every, every, *slices) for slices in zip(*reads, strict=True))
+        result[:, tap][to] = images[of]
+    return result.reshape(*result.shape[:2], -1)
+
+
+def _reads(geometry: Unfold, axis: int, grid: Grid, n: int, size: int) -> list[tuple[slice, slice]]:
+    """Return, for each tap of an axis, which of n outputs read a pixel there, and which pixels."""
+    stride = geometry.strides[axis] * grid.step[axis]
+    found = []
+    for k in range(geometry.kernel[axis]):
+        first = geometry.strides[axis] * grid.start[axis] - geometry.pads[axis]
+        first += k * geometry.dilations[axis]
+        lo = max(0, -(first // stride))
+        hi = max(lo, min(n, (size - 1 - first) // stride + 1))
+        at = first + lo * stride
+        found.append((slice(lo, hi), slice(at, max(at, at + (hi - lo - 1) * stride + 1), stride)))
+    return found
 
 
 def _all_windows(x: Array, geometry: Unfold) -> Array:
@@ -163,35 +224,59 @@ def _all_windows(x: Array, geometry: Unfold) -> Array:
     return every.reshape(*every.shape[: 1 + nd], -1)
 
 
+def _spread_pixels(x: Array, chosen: Spread) -> Array:
+    """Return (channels, samples * chosen.count), the same pixels of every sample."""
+    images = x.reshape(*x.shape[:2], -1).swapaxes(0, 1)
+    result = np.empty((*images.shape[:2], chosen.count), x.dtype)
+    for to, pixels in chosen.runs(images.shape[2]):
+        result[:, :, to] = images[:, :, pixels]
+    return result.reshape(len(images), -1)
+
+
 def _some_windows(x: Array, geometry: Unfold, chosen: Indices) -> Array:
     """Return (channels, taps, len(chosen)), sample by sample, each tap from its distance."""
     geometry = resolve(geometry, x.shape[2:])
-    out = _output_shape(x.shape[2:], geometry)
-    x = _pad(_insert_zeros(x, geometry.upsample), geometry.pads)
-    spatial = x.shape[2:]
+    out = output_sizes(x.shape[2:], geometry)
     each = math.prod(out)
-    places = np.unravel_index(chosen % max(each, 1), out)
-    corners = [place * step for place, step in zip(places, geometry.strides, strict=True)]
-    first = np.ravel_multi_index(corners, spatial)
-    reach = [d * np.arange(k) for d, k in zip(geometry.dilations, geometry.kernel, strict=True)]
-    taps = np.ravel_multi_index(np.meshgrid(*reach, indexing="ij"), spatial).ravel()
-    taps = taps[::-1] if geometry.flip else taps
-    result = np.empty((x.shape[1], len(taps), len(chosen)), x.dtype)
+    corners = np.unravel_index(chosen % max(each, 1), out)
+    places, is_outside = pixels_read(geometry, corners, x.shape[2:])
+    result = np.empty((x.shape[1], len(places), len(chosen)), x.dtype)
     edges = np.searchsorted(chosen, each * np.arange(len(x) + 1))
     for sample, (begin, end) in enumerate(itertools.pairwise(edges)):
         image = x[sample].reshape(x.shape[1], -1)
-        result[:, :, begin:end] = image.take(taps[:, None] + first[begin:end], axis=1)
+        result[:, :, begin:end] = image.take(places[:, begin:end], axis=1)
+    for tap, outside in enumerate(is_outside):
+        result[:, tap, np.flatnonzero(outside)] = 0
     return result
+
+
+def pixels_read(
+    geometry: Unfold, corners: Sequence[Indices], spatial: tuple[int, ...]
+) -> tuple[Indices, NDArray[np.bool_]]:
+    """Return what each tap reads at some outputs: indices of pixels (taps, n), and where none is.
+
+    None is read outside the image, and where a ConvTranspose has zeros between its pixels.
+    """
+    places = np.zeros((geometry.taps, corners[0].size), np.int64)
+    is_outside = np.zeros(places.shape, bool)
+    taps = np.unravel_index(np.arange(geometry.taps), geometry.kernel)
+    for axis, (size, up) in enumerate(zip(spatial, geometry.upsample, strict=True)):
+        tap = geometry.kernel[axis] - 1 - taps[axis] if geometry.flip else taps[axis]
+        first = corners[axis] * geometry.strides[axis] - geometry.pads[axis]
+        at = first + (tap * geometry.dilations[axis])[:, None]
+        is_outside |= (at < 0) | (at > (size - 1) * up) | (at % up != 0)
+        places = places * size + np.clip(at // up, 0, size - 1)
+    return places, is_outside
 
 
 def n_positions(shape: tuple[int, ...], geometry: Unfold) -> int:
     """Return samples * output positions for an input of `shape` (samples, channels, ...)."""
     spatial = shape[2:]
-    return shape[0] * math.prod(_output_shape(spatial, resolve(geometry, spatial)))
+    return shape[0] * math.prod(output_sizes(spatial, resolve(geometry, spatial)))
 
 
-def _output_shape(spatial: tuple[int, ...], geometry: Unfold) -> tuple[int, ...]:
-    """Return the sizes of the output of a resolved geometry."""
+def output_sizes(spatial: tuple[int, ...], geometry: Unfold) -> tuple[int, ...]:
+    """Return the sizes of the output of a resolved geometry, for an input of size `spatial`."""
     nd = len(spatial)
     sizes = []
     for axis, size in enumerate(spatial):

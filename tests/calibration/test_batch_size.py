@@ -9,6 +9,7 @@ import pytest
 from build_onnx import model, normal, value
 from onnx import helper
 
+from onnx_lobs.calibration import batch_size
 from onnx_lobs.calibration.batch_size import SHOWN_PART
 from onnx_lobs.config import BATCH_SIZE, PruneConfig
 from onnx_lobs.workspace import Workspace, open_workspace
@@ -47,6 +48,13 @@ def test_without_a_limit_or_with_a_size_of_its_own_a_batch_is_what_it_is() -> No
     work = opened(memory=2 * MIB, batch_size=20)
     assert work.batches.sizes == (20, 20)
     assert work.config.batch_size == 20
+
+
+def test_a_batch_shows_no_more_than_the_caches_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_size, "MOST_SHOWN", 5 * SHOWN)
+    assert opened().config.batch_size == 5
+    assert opened(memory=8 * MIB).config.batch_size == 5
+    assert opened(memory=2 * MIB).config.batch_size == 1
 
 
 def test_batches_that_are_given_and_fixed_ones_stay() -> None:

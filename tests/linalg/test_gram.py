@@ -10,7 +10,7 @@ import pytest
 from build_onnx import Array, normal
 
 from onnx_lobs.linalg import gram as gram_module
-from onnx_lobs.linalg.gram import Gram
+from onnx_lobs.linalg.gram import Gram, Reference
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 from onnx_lobs.linalg.triangles import BAND
 
@@ -113,6 +113,28 @@ def test_updates_leave_the_data_alone() -> None:
     TargetMoments.zeros(1, 3, 4).update(y, Gram(1, 4).update(x))
     assert np.array_equal(x, kept[0])
     assert np.array_equal(y, kept[1])
+
+
+def test_data_that_may_be_overwritten_are_multiplied_in_place() -> None:
+    data = 50 + normal(4, 2, 300, 6)
+    kept, lent = Gram(2, 6), Gram(2, 6)
+    one, two = data.copy(), data.copy()
+    kept.update(one)
+    centred = lent.update(two, overwrite=True)
+    assert np.array_equal(one, data)
+    assert np.shares_memory(centred.rest, two)
+    assert np.array_equal(kept.matrix, lent.matrix)
+    assert np.array_equal(kept.total, lent.total)
+
+
+@pytest.mark.parametrize(
+    ("mean", "is_taken"), [(0.0, False), (1.0, False), (3.0, True), (1e4, True), (1e15, True)]
+)
+def test_a_reference_is_taken_where_the_mean_is_large(mean: float, is_taken: bool) -> None:
+    reference = Reference()
+    reference.see((mean + normal(5, 2, 200, 3)).astype(np.float32))
+    assert (reference.value != 0).all() == is_taken
+    assert (reference.value != 0).any() == is_taken
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, EXACT), (np.float32, SINGLE)])

@@ -1,0 +1,44 @@
+"""A depthwise convolution's Gram from its pixels is that of its windows."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from build_onnx import normal
+
+from onnx_lobs.linalg.pixel_gram import PixelSums
+from onnx_lobs.linalg.unfold import Unfold, n_positions, unfold
+
+ROUNDING = 2e-6  # of the largest entry: float32 products of means of 3, taken off, of 5 samples
+SPATIAL = {1: (9,), 2: (6, 5), 3: (5, 4, 5)}
+CASES = list(itertools.product([1, 2, 3], [1, 2], [1, 2], [0, 1, 2], [False, True]))
+
+
+@pytest.mark.parametrize(("nd", "stride", "dilation", "pad", "is_transposed"), CASES)
+def test_it_equals_the_product_of_all_windows(
+    nd: int, stride: int, dilation: int, pad: int, is_transposed: bool
+) -> None:
+    kernel, ones = (3, 2, 2)[:nd], (1,) * nd
+    steps = (stride,) * nd
+    geometry = Unfold(
+        kernel, ones if is_transposed else steps, (dilation,) * nd, (pad,) * (2 * nd),
+        steps if is_transposed else ones, flip=is_transposed,
+    )  # fmt: skip
+    channels = 6
+    x = 3 + normal(nd, 5, channels, *SPATIAL[nd])
+    sums = PixelSums(geometry, channels, SPATIAL[nd], channels)
+    sums.add(x[:2])
+    sums.add(x[2:])
+    matrix, total, count = sums.result()
+    columns = unfold(x.astype(np.float64), geometry, channels)
+    expected = columns.swapaxes(1, 2) @ columns
+    assert count == n_positions(x.shape, geometry) == columns.shape[1]
+    assert np.abs(matrix - expected).max() <= ROUNDING * np.abs(expected).max()
+    np.testing.assert_allclose(total, columns.sum(axis=1), rtol=0, atol=ROUNDING * total.max())
+
+
+def test_channels_that_share_a_group_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 channels in 2 groups: not depthwise"):
+        PixelSums(Unfold((3,), (1,), (1,), (0, 0), (1,)), 2, (9,), 4)
