@@ -103,11 +103,12 @@ class PruneConfig:
         Largest number of calibration samples read; None reads all.
     positions
         Columns of data per input that are read of a convolution's windows over all samples, at
-        random positions, and 65,536 where that is more (in G groups that over G, or over 8);
-        None: all. What is read at every position at no more cost is.
+        random positions, or at fixed distances from a random one, and 65,536 where that is more
+        (in G groups that over G, or over 8); None: all. What is read at every position at no more
+        cost is.
     batch_size
-        Samples per onnxruntime call; a fixed batch axis in the model wins. None: BATCH_SIZE, or
-        as many as `memory` lets.
+        Samples per onnxruntime call; a fixed batch axis in the model wins. None: BATCH_SIZE, or as
+        many as show 256 MiB of the layers' inputs, or as `memory` lets.
     seed
         Seeds synthetic data and every random choice. Same seed, same bytes.
     score

@@ -21,6 +21,7 @@ from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 from onnx_lobs.linalg.pixel_gram import PixelSums
 from onnx_lobs.linalg.positions import Grid, Spread, grid_step, wants_grid
+from onnx_lobs.linalg.towards import Towards
 from onnx_lobs.linalg.unfold import Chosen, output_sizes, resolve
 
 CHUNK_BYTES = 1 << 24
@@ -83,10 +84,14 @@ class Collector:
         least = least_columns / min(shape[0], MANY_GROUPS)
         wanted = math.inf if positions is None else max(positions * shape[2], least)
         self.budget = wanted / n_batches
-        numbers = shape[0] * shape[2] * (shape[2] + shape[1] * towards) * len(group.uses)
+        wide = shape[2] + min(shape[1], 2 * shape[2]) * towards
+        numbers = shape[0] * shape[2] * wide * len(group.uses)
         self.most_parts = int(np.clip(PART_NUMBERS // numbers, 1, min(MOST_PARTS, n_batches)))
         self.fit = [self._empty(*shape) for _ in group.uses]
         self.held = [self._empty(*shape) for _ in group.uses]
+        self.towards: dict[int, Towards] = {}
+        if self.weight is not None:
+            self.towards = {id(m): Towards(self.weight, m) for m in (*self.fit, *self.held)}
         self.whole: dict[tuple[WholeSums, int, bool, tuple[int, ...]], ConvSums | PixelSums] = {}
 
     def _empty(self, groups: int, rows: int, columns: int) -> Moments:
@@ -121,7 +126,8 @@ class Collector:
                     self._sums(kind, place, is_held, use, x).add(x)
                     continue
                 for piece, chosen in self._pieces(use, x.shape, index):
-                    self._add_piece(use, moments, x[piece], target_x[piece], chosen, target_x is x)
+                    z = None if target_x is x else target_x[piece]
+                    self._add_piece(use, moments, x[piece], z, chosen)
 
     def _whole_sums(self, use: Use, x: Array) -> WholeSums | None:
         """Return what reads all positions of a convolution for less than some unfolded cost."""
@@ -141,22 +147,15 @@ class Collector:
         return self.whole[key]
 
     def _add_piece(
-        self,
-        use: Use,
-        moments: Moments,
-        x: Array,
-        target_x: Array,
-        chosen: Chosen,
-        same: bool,
+        self, use: Use, moments: Moments, x: Array, z: Array | None, chosen: Chosen
     ) -> None:
+        """Add some samples: the pruned network's input x, the dense one's z if it differs."""
         columns = use.columns(x, chosen)
-        is_lent = moments.targets is not None or np.may_share_memory(columns, x)
-        centred = moments.inputs.update(columns, overwrite=not is_lent)
-        if moments.targets is None or self.weight is None:
-            return
-        source = columns if same else use.columns(target_x, chosen)
-        weight = self.weight.astype(np.result_type(source.dtype, np.float32))
-        moments.targets.update(source @ weight.transpose(0, 2, 1), centred)
+        towards = self.towards.get(id(moments))
+        if towards is None:
+            moments.inputs.update(columns, overwrite=not np.may_share_memory(columns, x))
+        else:
+            towards.add(columns, None if z is None else use.columns(z, chosen))
 
     def _pieces(
         self, use: Use, shape: tuple[int, ...], index: int
@@ -188,6 +187,10 @@ class Collector:
         DataError
             When a tap held NaN or infinity.
         """
+        for towards in self.towards.values():
+            with np.errstate(over="ignore", invalid="ignore"):
+                towards.finish()
+        self.towards.clear()
         for (_, place, is_held, _), sums in self.whole.items():
             self._add_whole((self.held if is_held else self.fit)[place], sums)
         self.whole.clear()

@@ -51,23 +51,29 @@ class TargetMoments:
             return
         y = as_real(y)
         self._of_y.see(y)
-        y_rest, y_mean = self._of_y.take_off(y), self._of_y.value.astype(float)
-        y_left = column_sums(y_rest)
-        self.cross += y_rest.swapaxes(1, 2) @ x.rest
-        if x.mean.any():
-            self.cross += y_left[:, :, None] * x.mean[:, None, :]
-        if y_mean.any():
-            x_all = x.sums + n * x.mean
-            self.cross += y_mean[:, :, None] * x_all[:, None, :]
-        self.total += y_left + n * y_mean
-        self.energy += _column_energies(y_rest)
-        self.energy += 2 * y_mean * y_left + n * y_mean**2
+        rest, mean = self._of_y.take_off(y), self._of_y.value.astype(np.float64)
+        left = column_sums(rest)
+        add_cross(self.cross, Centred(rest, mean, left), x)
+        self.total += left + n * mean
+        self.energy += _column_energies(rest)
+        self.energy += 2 * mean * left + n * mean**2
 
     def merge(self, other: TargetMoments) -> None:
         """Add the sums of another batch."""
         self.cross += other.cross
         self.total += other.total
         self.energy += other.energy
+
+
+def add_cross(sums: Array, y: Centred, x: Centred) -> None:
+    """Add the sums of y x^T (groups, columns of y, columns of x) over the same rows, in place."""
+    n = x.rest.shape[1]
+    sums += y.rest.swapaxes(1, 2) @ x.rest
+    if x.mean.any():
+        sums += y.sums[:, :, None] * x.mean[:, None, :]
+    if y.mean.any():
+        x_all = x.sums + n * x.mean
+        sums += y.mean[:, :, None] * x_all[:, None, :]
 
 
 @dataclass

@@ -1,0 +1,76 @@
+"""The moments of a target y = W z, where z are the dense network's inputs, by the cheapest way.
+
+With n columns of data, m rows and d inputs, multiplying W and z, then y and x, takes 4 n m d flops.
+The sums of z x^T and of z z^T take 3 n d^2, and W is multiplied with them once, so that wide
+layers, or several that share their inputs, cost as much as narrow ones. Where z is x nothing else
+is left to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_lobs.linalg.gram import Gram
+from onnx_lobs.linalg.moments import Moments, TargetMoments, add_cross
+
+Array = NDArray[np.float64]
+Data = NDArray[Any]
+
+WIDE = 0.75  # rows over columns, from which the inputs' sums are cheaper
+MOST_COLUMNS = 2048  # of which they are kept: two matrices of d x d
+
+
+class Towards:
+    """Adds up one use's inputs together with its target.
+
+    Parameters
+    ----------
+    weight
+        W (groups, rows, columns). Not modified.
+    moments
+        Where everything is added, with targets; complete after :meth:`finish`.
+    """
+
+    def __init__(self, weight: Array, moments: Moments) -> None:
+        assert moments.targets is not None
+        self.weight, self.inputs, self.targets = weight, moments.inputs, moments.targets
+        self._is_own = True
+        groups, rows, columns = weight.shape
+        is_wide = rows > WIDE * columns and columns <= MOST_COLUMNS
+        self._dense = Gram(groups, columns) if is_wide else None
+        self._cross = np.zeros((groups, columns, columns)) if is_wide else None
+
+    def add(self, x: Data, z: Data | None) -> None:
+        """Add columns of data (groups, n, columns); z None: those of x. Not modified."""
+        if self._is_own:
+            if z is None:
+                self.inputs.update(x)
+                return
+            self._add_own()
+        centred = self.inputs.update(x)
+        z = x if z is None else z
+        if self._dense is not None and self._cross is not None:
+            add_cross(self._cross, self._dense.update(z), centred)
+        else:
+            weight = self.weight.astype(np.result_type(z.dtype, np.float32))
+            self.targets.update(z @ weight.swapaxes(1, 2), centred)
+
+    def finish(self) -> None:
+        """Add what is still to be multiplied with the weight."""
+        if self._is_own:
+            self._add_own()
+        elif self._dense is not None and self._cross is not None:
+            own = self.weight @ self._dense.matrix
+            energy = np.einsum("grd,grd->gr", own, self.weight)
+            total = np.einsum("grd,gd->gr", self.weight, self._dense.total)
+            self.targets.merge(TargetMoments(self.weight @ self._cross, total, energy))
+            self._dense = self._cross = None
+
+    def _add_own(self) -> None:
+        """Add the targets of all columns so far, which were those of x."""
+        self._is_own = False
+        if self.inputs.count:
+            self.targets.add_own(self.weight, self.inputs.matrix, self.inputs.total)

@@ -1,0 +1,79 @@
+"""Targets add up to the same sums by either way, and where some columns are the layer's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from build_onnx import Array, normal
+
+from onnx_lobs.linalg import towards as module
+from onnx_lobs.linalg.gram import Gram
+from onnx_lobs.linalg.moments import Moments, TargetMoments
+from onnx_lobs.linalg.towards import Towards
+
+GROUPS, COLUMNS = 2, 6
+DOUBLE, SINGLE = 1e-12, 2e-6  # of the largest sum, which are of up to 90 terms
+PARTS = (slice(0, 30), slice(30, 30), slice(30, 90))
+
+
+def empty(rows: int) -> Moments:
+    return Moments(Gram(GROUPS, COLUMNS), TargetMoments.zeros(GROUPS, rows, COLUMNS))
+
+
+def added(weight: Array, x: Array, z: list[Array | None]) -> TargetMoments:
+    moments = empty(weight.shape[1])
+    towards = Towards(weight, moments)
+    for part, other in zip(PARTS, z, strict=True):
+        towards.add(x[:, part], other)
+    towards.finish()
+    assert moments.inputs.count == 90
+    assert moments.targets is not None
+    return moments.targets
+
+
+def check(found: TargetMoments, weight: Array, x: Array, z: Array, tolerance: float) -> None:
+    x, z = x.astype(np.float64), z.astype(np.float64)
+    y = z @ weight.swapaxes(1, 2)
+    for got, expected in (
+        (found.cross, y.swapaxes(1, 2) @ x),
+        (found.total, y.sum(axis=1)),
+        (found.energy, (y**2).sum(axis=1)),
+    ):
+        assert got.shape == expected.shape
+        assert np.abs(got - expected).max() <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5, 20], ids=["one", "few", "wide", "wider"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, DOUBLE), (np.float32, SINGLE)])
+@pytest.mark.parametrize("mean", [0.0, 5.0])
+@pytest.mark.parametrize("own", [(), (0, 1), (2,), (0, 1, 2)])
+def test_sums_are_those_of_the_targets(
+    rows: int, dtype: Any, tolerance: float, mean: float, own: tuple[int, ...]
+) -> None:
+    weight = normal(1, GROUPS, rows, COLUMNS).astype(np.float64)
+    x = mean + normal(2, GROUPS, 90, COLUMNS, dtype=dtype)
+    other = x + normal(3, GROUPS, 90, COLUMNS, dtype=dtype)
+    z = [None if i in own else other[:, part] for i, part in enumerate(PARTS)]
+    full = [x[:, part] if i in own else other[:, part] for i, part in enumerate(PARTS)]
+    kept = x.copy(), other.copy(), weight.copy()
+    check(added(weight, x, z), weight, x, np.concatenate(full, axis=1), tolerance)
+    for array, before in zip((x, other, weight), kept, strict=True):
+        assert np.array_equal(array, before)
+
+
+def test_wide_layers_multiply_no_weight_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, z = normal(1, GROUPS, 90, COLUMNS), normal(2, GROUPS, 90, COLUMNS)
+    seen: list[int] = []
+    update = TargetMoments.update
+    monkeypatch.setattr(
+        TargetMoments, "update", lambda *of: (seen.append(of[1].shape[2]), update(*of))[1]
+    )
+    for rows, is_wide in ((4, False), (5, True)):
+        seen.clear()
+        added(normal(3, GROUPS, rows, COLUMNS).astype(float), x, [z[:, part] for part in PARTS])
+        assert bool(seen) is not is_wide
+    monkeypatch.setattr(module, "MOST_COLUMNS", COLUMNS - 1)
+    added(normal(3, GROUPS, 5, COLUMNS).astype(float), x, [z[:, part] for part in PARTS])
+    assert seen == [5, 5, 5]
