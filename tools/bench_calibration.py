@@ -217,8 +217,8 @@ def report(found: dict[str, dict[str, Measured]], rate: float) -> str:
         *rows,
         "",
         f"Promised: independent <= {INDEPENDENT_LIMIT} (forward + Grams), sequential <= "
-        f"{SEQUENTIAL_LIMIT[0]} forward + {SEQUENTIAL_LIMIT[1]} Grams. Nothing is promised of Grams in "
-        "the graph on the CPU, where NumPy computes them unless it is asked not to.",
+        f"{SEQUENTIAL_LIMIT[0]} forward + {SEQUENTIAL_LIMIT[1]} Grams. Nothing is promised of "
+        "Grams in the graph on the CPU, where NumPy computes them unless it is asked not to.",
         "",
         *ends,
         "",
