@@ -6,6 +6,7 @@ Here all taps are read in one pass over the dense network;
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -70,8 +71,9 @@ def calibrate_independent(
         )
         for group in groups
     ]
+    seconds = [0.0] * len(collectors)
     for index, feeds in enumerate(batches):
-        _add_all(collectors, index, session, session.run(feeds))
+        seconds = _add_all(collectors, index, session, session.run(feeds), seconds)
         tick(1)
     del session
     release_memory()  # a batch of taps, and results take memory of their own
@@ -79,11 +81,26 @@ def calibrate_independent(
 
 
 def _add_all(
-    collectors: Sequence[Collector], index: int, session: Shown, values: Mapping[str, Array]
-) -> None:
-    """Add a batch to all collectors, several at a time."""
+    collectors: Sequence[Collector],
+    index: int,
+    session: Shown,
+    values: Mapping[str, Array],
+    before: Sequence[float],
+) -> list[float]:
+    """Add a batch to all collectors, several at a time, and return how long each took.
+
+    Those that took long `before` begin, so that no core waits for the last of them.
+    """
     own, made = lookup(values), session.made(values)
-    map_batches(lambda collector: collector.add(index, own, made=made), collectors)
+    seconds = [0.0] * len(collectors)
+
+    def add(place: int) -> None:
+        started = time.perf_counter()
+        collectors[place].add(index, own, made=made)
+        seconds[place] = time.perf_counter() - started
+
+    map_batches(add, sorted(range(len(collectors)), key=lambda place: -before[place]))
+    return seconds
 
 
 def lookup(values: Feeds) -> Lookup:

@@ -27,6 +27,8 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
 )
 RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError)
 MAX_PROTO_BYTES = 2**31 - 1
+# threads of onnxruntime wait for work by spinning: between runs the cores belong to NumPy
+STOP_SPINNING = "session.force_spinning_stop"
 
 
 def find_provider(name: str) -> str:
@@ -85,6 +87,7 @@ class Session:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         share_arena(options)
+        options.add_session_config_entry(STOP_SPINNING, "1")
         if light:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.disable_prepacking", "1")
