@@ -13,7 +13,7 @@ import onnx
 
 from onnx_lobs.allocation.choice import protects_by_measurement
 from onnx_lobs.budgets.slots import first_budgets
-from onnx_lobs.calibration.batch_size import fit_memory
+from onnx_lobs.calibration.batch_size import fit_batches
 from onnx_lobs.calibration.collect import LEAST_COLUMNS
 from onnx_lobs.calibration.kept import KeptStages
 from onnx_lobs.config import BATCH_SIZE, PruneConfig
@@ -114,7 +114,7 @@ def open_workspace(
     if config.batch_size is None:
         size = BATCH_SIZE
         if not is_large:  # such a model runs in stages anyway
-            batches, size = fit_memory(batches, index, layers, provider, config.memory)
+            batches, size = fit_batches(batches, index, layers, provider, config.memory)
         config = replace(config, batch_size=size)
     scoring, test_notes = open_scoring(loaded, test, config)
     folder = None if scratch is None else _copy_data(loaded, layers, scratch, embed)

@@ -15,7 +15,7 @@ SHOWN_PART = 8  # of the memory, for the layers' inputs of one batch
 MOST_SHOWN = 1 << 28  # bytes of them: more leave the caches before they are read, and gain nothing
 
 
-def fit_memory(
+def fit_batches(
     batches: Batches, model: Model, layers: Sequence[Layer], provider: str, memory: int | None
 ) -> tuple[Batches, int]:
     """Return batches of BATCH_SIZE samples, or of fewer if they show too much, and the size.

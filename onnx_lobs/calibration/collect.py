@@ -89,9 +89,11 @@ class Collector:
         self.most_parts = int(np.clip(PART_NUMBERS // numbers, 1, min(MOST_PARTS, n_batches)))
         self.fit = [self._empty(*shape) for _ in group.uses]
         self.held = [self._empty(*shape) for _ in group.uses]
-        self.towards: dict[int, Towards] = {}
+        self.towards: dict[tuple[bool, int], Towards] = {}
         if self.weight is not None:
-            self.towards = {id(m): Towards(self.weight, m) for m in (*self.fit, *self.held)}
+            for place in range(len(group.uses)):
+                self.towards[False, place] = Towards(self.weight, self.fit[place])
+                self.towards[True, place] = Towards(self.weight, self.held[place])
         self.whole: dict[tuple[WholeSums, int, bool, tuple[int, ...]], ConvSums | PixelSums] = {}
 
     def _empty(self, groups: int, rows: int, columns: int) -> Moments:
@@ -127,7 +129,8 @@ class Collector:
                     continue
                 for piece, chosen in self._pieces(use, x.shape, index):
                     z = None if target_x is x else target_x[piece]
-                    self._add_piece(use, moments, x[piece], z, chosen)
+                    towards = self.towards.get((is_held, place))
+                    _add_piece(use, moments.inputs, towards, x[piece], z, chosen)
 
     def _whole_sums(self, use: Use, x: Array) -> WholeSums | None:
         """Return what reads all positions of a convolution for less than some unfolded cost."""
@@ -145,17 +148,6 @@ class Collector:
         if key not in self.whole:
             self.whole[key] = kind(use.unfold, use.groups, x.shape[2:], x.shape[1])
         return self.whole[key]
-
-    def _add_piece(
-        self, use: Use, moments: Moments, x: Array, z: Array | None, chosen: Chosen
-    ) -> None:
-        """Add some samples: the pruned network's input x, the dense one's z if it differs."""
-        columns = use.columns(x, chosen)
-        towards = self.towards.get(id(moments))
-        if towards is None:
-            moments.inputs.update(columns, overwrite=not np.may_share_memory(columns, x))
-        else:
-            towards.add(columns, None if z is None else use.columns(z, chosen))
 
     def _pieces(
         self, use: Use, shape: tuple[int, ...], index: int
@@ -208,7 +200,18 @@ class Collector:
             matrix, total, count = sums.result()
             moments.inputs.add(matrix, total, count)
             if moments.targets is not None and self.weight is not None:
-                moments.targets.add_own(self.weight, matrix, total)
+                moments.targets.add_linear(self.weight, matrix, total)
+
+
+def _add_piece(
+    use: Use, inputs: Gram, towards: Towards | None, x: Array, z: Array | None, chosen: Chosen
+) -> None:
+    """Add some samples: the pruned network's input x, the dense one's z if it differs."""
+    columns = use.columns(x, chosen)
+    if towards is None:
+        inputs.update(columns, overwrite=not np.may_share_memory(columns, x))
+    else:
+        towards.add(columns, None if z is None else use.columns(z, chosen))
 
 
 def _choose(
@@ -221,7 +224,7 @@ def _choose(
     if geometry.is_pointwise:
         return Spread.draw(rng, shape[2:], max(1, round(fraction * math.prod(shape[2:]))))
     columns = shape[1] // use.groups * geometry.taps
-    if wants_grid(use.groups, columns, fraction) and not geometry.is_transposed:
+    if wants_grid(use.groups, columns, fraction):
         sizes = output_sizes(shape[2:], resolve(geometry, shape[2:]))
         return Grid.draw(rng, grid_step(sizes, fraction))
     size = max(1, round(fraction * count))

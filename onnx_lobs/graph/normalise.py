@@ -48,7 +48,15 @@ def to_executable(
     for graph in iter_graphs(copy):
         lift_constants(graph)
     _unlist_initializers(copy)
+    note = _made_to_run(copy, folder, provider, light=light)
     fold_pads(copy, folder, provider)
+    return copy, note
+
+
+def _made_to_run(
+    copy: onnx.ModelProto, folder: Path | None, provider: str, *, light: bool
+) -> str | None:
+    """Try to load a model; put it in float32, in place, where only that helps, and say so."""
     try:
         Session(copy, folder=folder, provider=provider, light=light)
     except ModelError as error:
@@ -57,8 +65,8 @@ def to_executable(
             raise
         to_float32(copy, folder)
         Session(copy, folder=folder, provider=provider, light=light)
-        return copy, f"run in float32: onnxruntime cannot run {' and '.join(rare)} here ({error})"
-    return copy, None
+        return f"run in float32: onnxruntime cannot run {' and '.join(rare)} here ({error})"
+    return None
 
 
 def lift_constants(graph: onnx.GraphProto) -> None:

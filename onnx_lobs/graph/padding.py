@@ -15,7 +15,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, attributes, outer_names
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.stages import constant_makers
@@ -31,6 +30,11 @@ def fold_pads(proto: onnx.ModelProto, folder: Path | None, provider: str) -> int
     A Pad is folded if it adds zeros, none of them to samples or channels, and if nothing but
     convolutions with explicit pads reads what it gives. Its sizes may be computed from constants,
     as exporters like to; they are then computed by onnxruntime, in one run.
+
+    Parameters
+    ----------
+    proto
+        A model that onnxruntime loads.
     """
     model = Model(proto, folder)
     found = [node for node in proto.graph.node if _may_fold(model, node)]
@@ -104,11 +108,7 @@ def _constants(model: Model, names: Sequence[str], provider: str) -> dict[str, A
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
     proto = onnx.ModelProto(ir_version=model.proto.ir_version, graph=graph)
     proto.opset_import.extend(model.proto.opset_import)
-    try:
-        session = Session(proto, folder=model.folder, provider=provider, light=True)
-    except ModelError:  # nor will the model load; or it will in float32, with its Pads
-        return found
-    return found | session.run({})
+    return found | Session(proto, folder=model.folder, provider=provider, light=True).run({})
 
 
 def _folded(

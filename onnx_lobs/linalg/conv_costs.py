@@ -63,7 +63,7 @@ def _seconds_unfolded(
     n = every if n_columns is None else min(n_columns, every)
     columns = shape[1] // groups * geometry.taps
     each = UNFOLD_SECONDS if n == every else CHOOSE_SECONDS
-    if n < every and wants_grid(groups, columns, n / every) and not geometry.is_transposed:
+    if n < every and wants_grid(groups, columns, n / every):
         outputs = output_sizes(shape[2:], resolve(geometry, shape[2:]))
         step = grid_step(outputs, n / every)
         n = shape[0] * math.prod(-(-size // s) for size, s in zip(outputs, step, strict=True))

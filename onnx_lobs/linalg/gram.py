@@ -229,10 +229,10 @@ class Reference:
         if self._value is not None:
             return
         some = x[:, :REFERENCE_ROWS]
-        mean = column_sums(some) / some.shape[1]
-        # where the mean is so large that rounding spoils this, it is large beside the deviation
-        square = np.einsum("gnd,gnd->gd", some, some, dtype=x.dtype) / some.shape[1]
-        is_large = np.isfinite(mean) & (mean**2 > LARGE_MEAN * (square - mean**2))
+        mean = some.mean(axis=1, dtype=np.float64)
+        rest = some - mean.astype(x.dtype)[:, None, :]
+        variance = np.einsum("gnd,gnd->gd", rest, rest).astype(np.float64) / some.shape[1]
+        is_large = np.isfinite(mean) & (mean**2 > LARGE_MEAN * variance)
         self._value = np.where(is_large, mean, 0.0).astype(x.dtype)
         self._any = bool(is_large.any())
 

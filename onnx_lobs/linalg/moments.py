@@ -34,15 +34,18 @@ class TargetMoments:
             np.zeros((groups, rows, columns)), np.zeros((groups, rows)), np.zeros((groups, rows))
         )
 
-    def add_own(self, weight: Array, matrix: Array, total: Array) -> None:
-        """Add the sums of y = W x from those of x alone: `matrix` x x^T and `total` x.
+    def add_linear(
+        self, weight: Array, matrix: Array, total: Array, cross: Array | None = None
+    ) -> None:
+        """Add the sums of y = W z from those of z: `matrix` z z^T, `total` z, `cross` z x^T.
 
-        Cost: 2 m d^2 flops per group, whatever the number of rows behind the sums.
+        Without `cross` z is x. Cost: 2 m d^2 flops per group and matrix, whatever the number of
+        rows behind the sums.
         """
-        cross = weight @ matrix
-        self.cross += cross
+        own = weight @ matrix
+        self.cross += own if cross is None else weight @ cross
         self.total += np.einsum("grd,gd->gr", weight, total)
-        self.energy += np.einsum("grd,grd->gr", cross, weight)
+        self.energy += np.einsum("grd,grd->gr", own, weight)
 
     def update(self, y: Data, x: Centred) -> None:
         """Add rows of `y` (groups, n, rows) with those that :meth:`Gram.update` returned."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.linalg.gram import Gram
-from onnx_lobs.linalg.moments import Moments, TargetMoments, add_cross
+from onnx_lobs.linalg.moments import Moments, add_cross
 
 Array = NDArray[np.float64]
 Data = NDArray[Any]
@@ -63,14 +63,12 @@ class Towards:
         if self._is_own:
             self._add_own()
         elif self._dense is not None and self._cross is not None:
-            own = self.weight @ self._dense.matrix
-            energy = np.einsum("grd,grd->gr", own, self.weight)
-            total = np.einsum("grd,gd->gr", self.weight, self._dense.total)
-            self.targets.merge(TargetMoments(self.weight @ self._cross, total, energy))
+            dense = self._dense
+            self.targets.add_linear(self.weight, dense.matrix, dense.total, self._cross)
             self._dense = self._cross = None
 
     def _add_own(self) -> None:
         """Add the targets of all columns so far, which were those of x."""
         self._is_own = False
         if self.inputs.count:
-            self.targets.add_own(self.weight, self.inputs.matrix, self.inputs.total)
+            self.targets.add_linear(self.weight, self.inputs.matrix, self.inputs.total)

@@ -68,11 +68,6 @@ class Unfold:
         )
 
     @property
-    def is_transposed(self) -> bool:
-        """Whether it is that of a ConvTranspose, or has zeros between its pixels."""
-        return self.flip or any(up > 1 for up in self.upsample)
-
-    @property
     def extent(self) -> tuple[int, ...]:
         """Size of the dilated kernel along every axis."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
@@ -159,8 +154,7 @@ def unfold(x: Array, geometry: Unfold, groups: int, chosen: Chosen = None) -> Ar
         Channel groups; `channels` is a multiple of it.
     chosen
         Flat indices of output positions in 0 .. samples * prod(output) - 1, ascending; or the same
-        positions of all samples: a Grid, where nothing is transposed, or a Spread where every
-        window is a pixel; None: all.
+        positions of all samples: a Grid, or a Spread where every window is a pixel; None: all.
 
     Returns
     -------
@@ -175,8 +169,6 @@ def unfold(x: Array, geometry: Unfold, groups: int, chosen: Chosen = None) -> Ar
         flat = _spread_pixels(x, chosen)
     elif isinstance(chosen, np.ndarray):
         flat = _some_windows(x, geometry, chosen)
-    elif geometry.is_transposed:
-        flat = _all_windows(x, geometry)
     else:
         flat = _grid_windows(x, geometry, chosen)
     result: Array = flat.reshape(groups, inside, flat.shape[-1]).swapaxes(1, 2)
@@ -184,13 +176,15 @@ def unfold(x: Array, geometry: Unfold, groups: int, chosen: Chosen = None) -> Ar
 
 
 def _grid_windows(x: Array, geometry: Unfold, grid: Grid | None) -> Array:
-    """Return (channels, taps, positions), tap by tap: what is padded is never made."""
+    """Return (channels, taps, positions), tap by tap: no padding, no inserted zeros are made."""
     nd = len(geometry.kernel)
     geometry = resolve(geometry, x.shape[2:])
     grid = Grid((0,) * nd, (1,) * nd) if grid is None else grid
     sizes = grid.sizes(output_sizes(x.shape[2:], geometry))
     axes = [_reads(geometry, axis, grid, n, x.shape[2 + axis]) for axis, n in enumerate(sizes)]
-    is_whole = all(to == slice(0, n) for n, taps in zip(sizes, axes, strict=True) for to, _ in taps)
+    is_whole = all(
+        to == slice(0, n, 1) for n, row in zip(sizes, axes, strict=True) for to, _ in row
+    )
     make = np.empty if is_whole else np.zeros
     result = make((x.shape[1], geometry.taps, x.shape[0], *sizes), x.dtype)
     images = x.swapaxes(0, 1)
@@ -202,26 +196,27 @@ def _grid_windows(x: Array, geometry: Unfold, grid: Grid | None) -> Array:
 
 
 def _reads(geometry: Unfold, axis: int, grid: Grid, n: int, size: int) -> list[tuple[slice, slice]]:
-    """Return, for each tap of an axis, which of n outputs read a pixel there, and which pixels."""
+    """Return, for each tap of an axis, which of n outputs read a pixel there, and which pixels.
+
+    Output o reads place ``first + o * stride`` of the pixels with zeros between them.
+    """
     stride = geometry.strides[axis] * grid.step[axis]
+    up, kernel = geometry.upsample[axis], geometry.kernel[axis]
+    period = up // math.gcd(stride, up)  # of the outputs that meet no inserted zero
     found = []
-    for k in range(geometry.kernel[axis]):
+    for k in range(kernel):
+        tap = kernel - 1 - k if geometry.flip else k
         first = geometry.strides[axis] * grid.start[axis] - geometry.pads[axis]
-        first += k * geometry.dilations[axis]
-        lo = max(0, -(first // stride))
-        hi = max(lo, min(n, (size - 1 - first) // stride + 1))
-        at = first + lo * stride
-        found.append((slice(lo, hi), slice(at, max(at, at + (hi - lo - 1) * stride + 1), stride)))
+        first += tap * geometry.dilations[axis]
+        lo, hi = max(0, -(first // stride)), min(n, ((size - 1) * up - first) // stride + 1)
+        lo = next((o for o in range(lo, lo + period) if (first + o * stride) % up == 0), hi)
+        count = max(0, -(-(hi - lo) // period))
+        at, step = (first + lo * stride) // up, stride * period // up
+        pixels = slice(at, at + (count - 1) * step + 1, step) if count else slice(0)
+        found.append(
+            (slice(lo, lo + (count - 1) * period + 1, period) if count else slice(0), pixels)
+        )
     return found
-
-
-def _all_windows(x: Array, geometry: Unfold) -> Array:
-    """Return (channels, *kernel, positions)."""
-    windows = sliding_windows(x, geometry)
-    nd = len(geometry.kernel)
-    out, kernel = range(2, 2 + nd), range(2 + nd, 2 + 2 * nd)
-    every = np.ascontiguousarray(windows.transpose(1, *kernel, 0, *out))
-    return every.reshape(*every.shape[: 1 + nd], -1)
 
 
 def _spread_pixels(x: Array, chosen: Spread) -> Array:
@@ -284,47 +279,3 @@ def output_sizes(spatial: tuple[int, ...], geometry: Unfold) -> tuple[int, ...]:
         padded += geometry.pads[axis] + geometry.pads[nd + axis]
         sizes.append(max((padded - geometry.extent[axis]) // geometry.strides[axis] + 1, 0))
     return tuple(sizes)
-
-
-def sliding_windows(x: Array, geometry: Unfold) -> Array:
-    """Return a view (samples, channels, *output, *kernel) of the padded input."""
-    geometry = resolve(geometry, x.shape[2:])
-    nd = len(geometry.kernel)
-    x = _pad(_insert_zeros(x, geometry.upsample), geometry.pads)
-    windows = np.lib.stride_tricks.sliding_window_view(
-        x, geometry.extent, axis=tuple(range(2, 2 + nd))
-    )
-    strides = [slice(None, None, s) for s in geometry.strides]
-    taps = [slice(None, None, d) for d in geometry.dilations]
-    every: tuple[slice, ...] = (slice(None), slice(None), *strides, *taps)
-    windows = windows[every]
-    if geometry.flip:
-        windows = np.flip(windows, axis=tuple(range(2 + nd, 2 + 2 * nd)))
-    return windows
-
-
-def _insert_zeros(x: Array, upsample: tuple[int, ...]) -> Array:
-    if all(factor == 1 for factor in upsample):
-        return x
-    sizes = [(s - 1) * m + 1 for s, m in zip(x.shape[2:], upsample, strict=True)]
-    wide = np.zeros((*x.shape[:2], *sizes), x.dtype)
-    spread = [slice(None, None, m) for m in upsample]
-    every: tuple[slice, ...] = (slice(None), slice(None), *spread)
-    wide[every] = x
-    return wide
-
-
-def _pad(x: Array, pads: tuple[int, ...]) -> Array:
-    nd = len(pads) // 2
-    begin, end = pads[:nd], pads[nd:]
-    if any(p < 0 for p in pads):
-        crop = [
-            slice(max(-b, 0), size - max(-e, 0))
-            for b, e, size in zip(begin, end, x.shape[2:], strict=True)
-        ]
-        every: tuple[slice, ...] = (slice(None), slice(None), *crop)
-        x = x[every]
-    if any(p > 0 for p in pads):
-        width = [(max(b, 0), max(e, 0)) for b, e in zip(begin, end, strict=True)]
-        x = np.pad(x, [(0, 0), (0, 0), *width])
-    return x

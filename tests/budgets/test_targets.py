@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import onnx_lobs
-from onnx_lobs.budgets.targets import CONFIDENT, RUNS, find_sparsest, upper_drop
+from onnx_lobs.budgets.targets import CONFIDENT, FACTOR, RUNS, find_sparsest, upper_drop
 from onnx_lobs.cli.main import main
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.report.text import render_report
@@ -35,10 +35,12 @@ def test_what_is_found_is_met_and_close_to_the_last_that_is(limit: float) -> Non
     assert len(set(tried)) == len(tried)
     assert found == max((s for s in tried if s <= limit), default=None)
     if found is not None and found < max(tried):
-        # each run that meets it keeps 0.4 of the weights of the last, each later one halves the
-        # interval; five steps for [0.5, 0.92], fewer are left for what is sparser
-        left = 0.79 if limit < 0.92 else 0.4**0.5 - 0.01
-        assert (1 - limit) >= left * (1 - found) or limit < 0.5
+        # until it is missed each run keeps FACTOR of the weights of the last; from then on each
+        # halves the interval in the logarithm of what is kept
+        first = next(place for place, sparsity in enumerate(tried) if sparsity > limit)
+        left = FACTOR**0.5 ** (RUNS - 1 - first)
+        assert (1 - limit) >= left * (1 - found) * (1 - 1e-9) or limit < 0.5
+        assert len(tried) == RUNS
 
 
 def test_a_target_that_nothing_meets_ends_the_search() -> None:

@@ -327,25 +327,6 @@ def test_taps_that_are_not_finite_are_a_data_error(bad: float, where: int, along
         calibrated(network(), batches, *more)
 
 
-@pytest.mark.parametrize("along", [False, True])
-@pytest.mark.parametrize("way", [ConvSums, PixelSums])
-def test_sums_of_whole_images_give_the_moments_of_depthwise_windows(
-    along: bool, way: WholeSums, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nodes = [NODE("Conv", ["x", "w"], ["y"], name="node", pads=[1, 0, 1, 1], group=4)]
-    proto = model(nodes, [value("x", [None, 4, 6, 5])], ["y"], {"w": normal(1, 8, 1, 3, 3)})
-    batches = [{"x": 3 + normal(i, 5, 4, 6, 5)} for i in range(4)]
-    found = []
-    for each in (way, None):
-        monkeypatch.setattr(collect, "cheapest", lambda *_, each=each: each)
-        run_one = sequential(proto, batches, 4) if along else independent(proto, batches)
-        found.append(run_one["node"].total(0).inputs)
-    whole, unfolded = found
-    assert whole.count == unfolded.count
-    assert_close(whole.matrix, unfolded.matrix)
-    assert_close(whole.total, unfolded.total)
-
-
 def test_pointwise_convolutions_read_every_pixel_as_often_as_any_other() -> None:
     nodes = [NODE("Conv", ["x", "w"], ["y"], name="node")]
     side, n = 12, 600
@@ -378,23 +359,27 @@ def test_branch_that_is_never_taken_has_no_moments(along: bool) -> None:
 
 
 @pytest.mark.parametrize("along", [False, True])
-def test_tap_offsets_give_the_moments_that_unfolding_gives(
-    along: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("way", "channels"), [(ConvSums, 2), (ConvSums, 1), (PixelSums, 1)], ids=str
+)
+def test_sums_of_whole_images_give_the_moments_that_unfolding_gives(
+    along: bool, way: WholeSums, channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nodes = [NODE("Conv", ["x", "w"], ["y"], name="node", pads=[1, 0, 1, 1], group=2)]
-    proto = model(nodes, [value("x", [None, 4, 6, 5])], ["y"], {"w": normal(1, 6, 2, 3, 3)})
+    nodes = [NODE("Conv", ["x", "w"], ["y"], name="node", pads=[1, 0, 1, 1], group=4 // channels)]
+    weights = {"w": normal(1, 12, channels, 3, 3)}
+    proto = model(nodes, [value("x", [None, 4, 6, 5])], ["y"], weights)
     batches = [{"x": 3 + normal(i, 5, 4, 6, 5)} for i in range(4)]
     found = []
-    for way in (ConvSums, None):
-        monkeypatch.setattr(collect, "cheapest", lambda *_, way=way: way)
+    for each in (way, None):
+        monkeypatch.setattr(collect, "cheapest", lambda *_, each=each: each)
         run_one = sequential(proto, batches, 4) if along else independent(proto, batches)
         found.append(run_one["node"].total(0))
-    offsets, unfolded = found
-    assert offsets.inputs.count == unfolded.inputs.count
-    assert_close(offsets.inputs.matrix, unfolded.inputs.matrix)
-    assert_close(offsets.inputs.total, unfolded.inputs.total)
+    whole, unfolded = found
+    assert whole.inputs.count == unfolded.inputs.count
+    assert_close(whole.inputs.matrix, unfolded.inputs.matrix)
+    assert_close(whole.inputs.total, unfolded.inputs.total)
     if along:
-        assert offsets.targets is not None
+        assert whole.targets is not None
         assert unfolded.targets is not None
         for name in ("cross", "total", "energy"):
-            assert_close(getattr(offsets.targets, name), getattr(unfolded.targets, name))
+            assert_close(getattr(whole.targets, name), getattr(unfolded.targets, name))

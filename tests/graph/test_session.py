@@ -14,7 +14,7 @@ from onnx import helper
 
 from onnx_lobs.errors import ConfigError, InferenceError, ModelError
 from onnx_lobs.graph import session as module
-from onnx_lobs.graph.session import Session, find_provider, one_line
+from onnx_lobs.graph.session import STOP_SPINNING, Session, find_provider, one_line
 
 PROTO = one_node("MatMul", {"w": normal(1, 4, 3)})
 X = normal(2, 5, 4)
@@ -167,3 +167,9 @@ def test_bad_data_are_an_error_after_good_ones_too() -> None:
         session.run({"x": normal(1, 5, 9)})
     with pytest.raises(InferenceError, match="failed on inputs"):
         session.run({"x": X.astype(np.int64)})
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_threads_of_onnxruntime_do_not_spin_between_runs(light: bool) -> None:
+    options = Session(PROTO, light=light)._session.get_session_options()
+    assert options.get_session_config_entry(STOP_SPINNING) == "1"

@@ -137,6 +137,13 @@ def test_a_reference_is_taken_where_the_mean_is_large(mean: float, is_taken: boo
     assert (reference.value != 0).any() == is_taken
 
 
+def test_large_numbers_that_hardly_differ_are_summed_exactly() -> None:
+    x = np.full((1, 300, 2), 1e30, np.float32)  # whose squares float32 does not hold
+    gram = Gram(1, 2)
+    gram.update(x)
+    np.testing.assert_allclose(gram.matrix, 300 * 1e60, rtol=SINGLE)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, EXACT), (np.float32, SINGLE)])
 def test_target_sums_equal_those_of_all_data(dtype: Any, tolerance: float) -> None:
     x, y = normal(1, 2, 80, 6, dtype=dtype) + 5, normal(2, 2, 80, 3, dtype=dtype) - 7

@@ -39,8 +39,8 @@ def windows(x: np.ndarray, geometry: Unfold) -> np.ndarray:
                     at = [
                         p * s + t * d - pad
                         for p, s, t, d, pad in zip(
-                            place, geometry.strides, tap, geometry.dilations, geometry.pads,
-                            strict=False,
+                            place, geometry.strides, tap, geometry.dilations,
+                            geometry.pads[: len(tap)], strict=True,
                         )
                     ]  # fmt: skip
                     is_in = all(0 <= a < n for a, n in zip(at, channel.shape, strict=True))
