@@ -108,7 +108,8 @@ class PruneConfig:
         cost is.
     batch_size
         Samples per onnxruntime call; a fixed batch axis in the model wins. None: BATCH_SIZE, or as
-        many as show 256 MiB of the layers' inputs, or as `memory` lets.
+        many as show 256 MiB of the layers' inputs (if NumPy multiplies what the CPU provider
+        computed), or as `memory` lets.
     seed
         Seeds synthetic data and every random choice. Same seed, same bytes.
     score

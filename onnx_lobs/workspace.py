@@ -25,7 +25,7 @@ from onnx_lobs.graph.external import copy_data, external_bytes
 from onnx_lobs.graph.load import PROTOBUF_LIMIT, LoadedModel, load_model
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
-from onnx_lobs.graph.session import find_provider
+from onnx_lobs.graph.session import PROVIDER_NAMES, find_provider
 from onnx_lobs.graph.tensors import is_external, raw_size
 from onnx_lobs.layers.find import Selection, find_layers
 from onnx_lobs.layers.layer import Layer, Skip
@@ -114,7 +114,11 @@ def open_workspace(
     if config.batch_size is None:
         size = BATCH_SIZE
         if not is_large:  # such a model runs in stages anyway
-            batches, size = fit_batches(batches, index, layers, provider, config.memory)
+            # Grams that the graph computes are dearer the more batches there are
+            in_caches = provider == PROVIDER_NAMES["cpu"] and config.gram != "graph"
+            batches, size = fit_batches(
+                batches, index, layers, provider, config.memory, in_caches=in_caches
+            )
         config = replace(config, batch_size=size)
     scoring, test_notes = open_scoring(loaded, test, config)
     folder = None if scratch is None else _copy_data(loaded, layers, scratch, embed)

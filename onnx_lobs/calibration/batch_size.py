@@ -16,23 +16,31 @@ MOST_SHOWN = 1 << 28  # bytes of them: more leave the caches before they are rea
 
 
 def fit_batches(
-    batches: Batches, model: Model, layers: Sequence[Layer], provider: str, memory: int | None
+    batches: Batches,
+    model: Model,
+    layers: Sequence[Layer],
+    provider: str,
+    memory: int | None,
+    *,
+    in_caches: bool,
 ) -> tuple[Batches, int]:
     """Return batches of BATCH_SIZE samples, or of fewer if they show too much, and the size.
 
-    The inputs of all layers together, of one batch, are to fit MOST_SHOWN bytes, and 1 / SHOWN_PART
-    of `memory` bytes if that is given. Batches that cannot be cut otherwise stay as they are.
+    The inputs of all layers together, of one batch, are to fit MOST_SHOWN bytes if they are to be
+    read from the processor's caches, and 1 / SHOWN_PART of `memory` bytes if that is given. Batches
+    that cannot be cut otherwise stay as they are.
 
     Notes
     -----
     Cost: the network on one sample.
     """
-    if batches.recut is None:
+    rooms = [MOST_SHOWN] * in_caches
+    rooms += [] if memory is None else [memory // SHOWN_PART]
+    if not rooms or batches.recut is None:
         return batches, BATCH_SIZE
     groups = make_groups(layers)
     found = tap_values(model, groups, next(iter(batches.recut(1))), provider)
     shown = {use.tap: found(use).nbytes for group in groups for use in group.uses}
-    room = MOST_SHOWN if memory is None else min(memory // SHOWN_PART, MOST_SHOWN)
-    most = room // max(sum(shown.values()), 1)
+    most = min(rooms) // max(sum(shown.values()), 1)
     size = min(max(most, 1), BATCH_SIZE)
     return (batches if size == BATCH_SIZE else batches.recut(size)), size

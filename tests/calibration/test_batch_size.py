@@ -55,6 +55,8 @@ def test_a_batch_shows_no_more_than_the_caches_like(monkeypatch: pytest.MonkeyPa
     assert opened().config.batch_size == 5
     assert opened(memory=8 * MIB).config.batch_size == 5
     assert opened(memory=2 * MIB).config.batch_size == 1
+    assert opened(gram="graph", sequential=False).config.batch_size == BATCH_SIZE
+    assert opened(gram="graph", sequential=False, memory=2 * MIB).config.batch_size == 1
 
 
 def test_batches_that_are_given_and_fixed_ones_stay() -> None:
