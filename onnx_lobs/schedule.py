@@ -64,7 +64,8 @@ def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Pr
         progress.start("calibrating and solving", len(work.layers))
         yield from calibrate_sequential(
             work.dense, work.pruned, groups, work.batches,
-            store=store, is_known=resume.is_known, kept=work.kept, **_options(work),
+            store=store, is_known=resume.is_known, kept=work.kept,
+            most_weights=work.room.weights, most_noted=work.room.noted, **_options(work),
         )  # fmt: skip
     elif is_staged(work):
         progress.start("calibrating and solving", len(work.layers))

@@ -14,8 +14,8 @@ import onnx
 from onnx_lobs.allocation.choice import protects_by_measurement
 from onnx_lobs.budgets.slots import first_budgets
 from onnx_lobs.calibration.batch_size import fit_batches
-from onnx_lobs.calibration.collect import LEAST_COLUMNS
-from onnx_lobs.calibration.kept import KeptStages
+from onnx_lobs.calibration.kept import KeptColumns
+from onnx_lobs.calibration.reading import LEAST_COLUMNS
 from onnx_lobs.config import BATCH_SIZE, PruneConfig
 from onnx_lobs.data.files import find_beside
 from onnx_lobs.data.reader import Batches, InputSpec, input_specs, open_data
@@ -69,7 +69,7 @@ class Workspace:
     warnings: list[str]
     room: Room
     least_columns: int = LEAST_COLUMNS
-    kept: KeptStages | None = None
+    kept: KeptColumns | None = None
 
 
 def open_workspace(

@@ -268,7 +268,7 @@ def test_large_models_run_in_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     onnx.save(pruned, tmp_path / "small.onnx")
     whole = onnx_lobs.evaluate(path, tmp_path / "small.onnx", data)
     staged: list[bool] = []
-    monkeypatch.setattr(comparison, "share_out", lambda memory: Room(1000, 1 << 20, 10_000))
+    monkeypatch.setattr(comparison, "share_out", lambda memory: Room(1000, 1 << 20, 10_000, 1000))
     real = comparison.open_session
 
     def look(*args: Any, **options: Any) -> Any:

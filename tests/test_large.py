@@ -102,7 +102,7 @@ def test_a_model_beyond_its_share_of_memory_runs_in_stages(
     options = {**FAST, "sequential": sequential}
     plain = onnx_lobs.prune(large, data_of(large), **options)
     monkeypatch.setattr(
-        workspace, "share_out", lambda memory: workspace.Room(1000, 1 << 20, 10_000)
+        workspace, "share_out", lambda memory: workspace.Room(1000, 1 << 20, 10_000, 1000)
     )
     out = tmp_path / "out.onnx"
     report = prune_file(large, out, PruneConfig(**options), data=data_of(large))

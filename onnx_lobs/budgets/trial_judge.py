@@ -14,7 +14,7 @@ from onnx_lobs.graph.staged import Runnable, open_session
 from onnx_lobs.memory.store import bytes_of
 from onnx_lobs.workspace import Workspace
 
-KEPT_PART = 4  # of the activations' memory, for outputs and for stages that are kept
+KEPT_PART = 4  # of the activations' memory, for outputs and for columns of data that are kept
 
 
 class NothingToCompareError(LobsError):

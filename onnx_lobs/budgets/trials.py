@@ -17,7 +17,7 @@ import numpy as np
 from onnx_lobs.budgets.slots import layer_key, wanted_sparsity
 from onnx_lobs.budgets.trial_judge import KEPT_PART, Judge
 from onnx_lobs.budgets.trial_samples import split, split_finally
-from onnx_lobs.calibration.kept import KeptStages
+from onnx_lobs.calibration.kept import KeptColumns
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.evaluation.loss import OutputLoss
 from onnx_lobs.graph.model import Model
@@ -71,7 +71,7 @@ class Runs:
             work,
             config=dataclasses.replace(work.config, cache=None),
             result=work.dense,
-            kept=KeptStages(work.room.activations // KEPT_PART),
+            kept=KeptColumns(work.room.activations // KEPT_PART),
         )
         self.n_run = 0
         self._held = Judge(work, held)

@@ -14,9 +14,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from onnx_lobs.calibration.collect import LEAST_COLUMNS, Collector, Lookup
+from onnx_lobs.calibration.collect import Collector, Lookup
 from onnx_lobs.calibration.groups import Group
 from onnx_lobs.calibration.in_graph import Shown, show
+from onnx_lobs.calibration.reading import LEAST_COLUMNS, Reading
 from onnx_lobs.graph.arena import release_memory
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.taps import tap_name
@@ -59,18 +60,11 @@ def calibrate_independent(
     session = show(
         model, _wanted(shown), tap_types(model, shown), provider, in_graph=in_graph, note=note
     )
-    collectors = [
-        Collector(
-            model,
-            group,
-            n_batches,
-            seed,
-            towards=False,
-            positions=positions,
-            least_columns=least_columns,
-        )
+    readings = [
+        Reading(group, n_batches, seed, positions=positions, least_columns=least_columns)
         for group in groups
     ]
+    collectors = [Collector(model, reading, towards=False) for reading in readings]
     seconds = [0.0] * len(collectors)
     for index, feeds in enumerate(batches):
         seconds = _add_all(collectors, index, session, session.run(feeds), seconds)

@@ -1,20 +1,16 @@
-"""What the dense network gives in its stages, kept for runs that read the same batches again."""
+"""What the dense network gave, kept for runs that read the same batches again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
-from onnx_lobs.memory.store import bytes_of
-
 Array = NDArray[Any]
-Made = dict[str, Array]
 
 
-class KeptStages:
-    """The values that stages of the dense network gave, as far as they fit a budget.
+class KeptColumns:
+    """Columns of data of the dense network, as far as they fit a budget.
 
     Parameters
     ----------
@@ -23,38 +19,32 @@ class KeptStages:
 
     Notes
     -----
-    Only for runs of one dense network, over the same batches in the same order, whose stages end
-    at the same nodes. Every second run of a network is then the pruned one's.
+    Only for runs of one dense network, over the same batches in the same order, that read the same
+    columns of them. The dense network then runs once for all of them.
     """
 
     def __init__(self, budget: int) -> None:
         self.budget = self._left = budget
-        self._kept: dict[tuple[int, int], Made] = {}
+        self._kept: dict[tuple[str, int], Array] = {}
 
     @property
     def n_kept(self) -> int:
-        """How many pairs of stage and batch are kept."""
+        """How many arrays are kept."""
         return len(self._kept)
 
-    def outputs(self, top: int, batch: int, make: Callable[[], Made]) -> Made:
-        """Return what the stage that ends before node `top` gives on batch `batch`, not to change.
+    def find(self, name: str, batch: int) -> Array | None:
+        """Return what is kept of a batch under a name, not to change, or None."""
+        return self._kept.get((name, batch))
 
-        Parameters
-        ----------
-        make
-            Runs the stage.
-        """
-        key = top, batch
-        if key in self._kept:
-            return self._kept[key]
-        made = make()
-        size = sum(map(bytes_of, made.values()))
-        if 0 < size <= self._left:
-            self._left -= size
-            self._kept[key] = made
-        return made
+    def keep(self, name: str, batch: int, data: Array) -> bool:
+        """Keep an array, which nobody may change any more, and say whether it fits."""
+        fits = data.nbytes <= self._left
+        if fits:
+            self._left -= data.nbytes
+            self._kept[name, batch] = data
+        return fits
 
     def clear(self) -> None:
-        """Forget all values."""
+        """Forget everything."""
         self._kept.clear()
         self._left = self.budget

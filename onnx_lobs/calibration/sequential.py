@@ -1,35 +1,41 @@
 """Calibrate layer by layer while the network is pruned, towards what the dense network does.
 
-The graph is cut into stages at the layers; every stage runs once for the dense network and,
-where that can differ, once for the pruned one, so that each layer is solved on the inputs
-that the pruned network gives it, towards the pre-activations that the dense network has.
+The dense network runs once, ahead, and leaves the columns of data that the layers aim at. The
+pruned one is cut into stages at the layers, each of which runs once, so that a layer is solved on
+the inputs that the layers before it leave, towards the pre-activations that the dense network has.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
-from onnx_lobs.calibration.collect import LEAST_COLUMNS, Collector, Lookup
+from numpy.typing import NDArray
+
+from onnx_lobs.calibration.collect import Collector, Lookup
+from onnx_lobs.calibration.dense_pass import DensePass
 from onnx_lobs.calibration.groups import Group
-from onnx_lobs.calibration.independent import (
-    Array,
-    Feeds,
-    Progress,
-    calibrate_independent,
-    lookup,
-    tap_types,
-)
-from onnx_lobs.calibration.kept import KeptStages
+from onnx_lobs.calibration.independent import calibrate_independent, lookup, tap_types
+from onnx_lobs.calibration.kept import KeptColumns
+from onnx_lobs.calibration.reading import LEAST_COLUMNS, Reading
+from onnx_lobs.calibration.runner import Runner
 from onnx_lobs.graph.model import Model, outer_names
 from onnx_lobs.graph.session import Session
-from onnx_lobs.graph.stages import Stage, cut, is_touched, stage_of, stage_session
+from onnx_lobs.graph.stages import stage_of, stage_session
 from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.linalg.workers import map_batches
 from onnx_lobs.memory.scratch import Scratch
-from onnx_lobs.memory.store import Overlay, Store, Values
+from onnx_lobs.memory.store import Overlay, Store
+
+Array = NDArray[Any]
+Feeds = Mapping[str, Array]
+Progress = Callable[[int], None]
+Found = Iterator[tuple[Group, Calibration | None]]
+
+NOTED_PART = 2  # of the values' memory, for what is noted of the dense network
 
 
 def calibrate_sequential(
@@ -46,8 +52,10 @@ def calibrate_sequential(
     tick: Progress = lambda n: None,
     store: Store | None = None,
     is_known: Callable[[Group], bool] = lambda group: False,
-    kept: KeptStages | None = None,
-) -> Iterator[tuple[Group, Calibration | None]]:
+    kept: KeptColumns | None = None,
+    most_weights: int = sys.maxsize,
+    most_noted: int = sys.maxsize,
+) -> Found:
     """Yield each group with its moments; its weights in `pruned` change before the next.
 
     Parameters
@@ -67,8 +75,14 @@ def calibrate_sequential(
         Asked just before a group is calibrated; one whose new weights are known already is
         yielded without moments.
     kept
-        What the dense network's stages gave in an earlier run over these batches, or will give
-        in this one.
+        What the dense network gave in an earlier run over these batches, or will give in this one.
+    most_weights, most_noted
+        As for :class:`~onnx_lobs.calibration.dense_pass.DensePass`.
+
+    Raises
+    ------
+    DataError, ModelError
+        As :class:`~onnx_lobs.calibration.collect.Collector`.
 
     Notes
     -----
@@ -76,9 +90,10 @@ def calibrate_sequential(
     A tied layer is calibrated on the dense network, since its later uses cannot be reached
     before it is solved; layers inside one If node see the pruned network's values from
     outside the node, but each other's dense ones. Cost: two forward passes in all, and the
-    Grams; memory: the values that are live at one cut, for all batches and both networks,
-    as far as `store` lets them.
+    Grams; memory: the values of the pruned network that are live at one cut, for all batches, and
+    the columns of data that the dense one left, as far as `store` lets them.
     """
+    store = Store(sys.maxsize, Scratch()) if store is None else store
     tied = [group for group in groups if group.is_tied]
     ready: list[Calibration] = []
     if tied:
@@ -86,206 +101,149 @@ def calibrate_sequential(
             dense, tied, batches, n_batches=n_batches, provider=provider, seed=seed,
             positions=positions, least_columns=least_columns,
         )  # fmt: skip
-    store = Store(sys.maxsize, Scratch()) if store is None else store
-    by_top: dict[int, list[Group]] = {}
-    for group in groups:
-        if not group.is_tied:
-            by_top.setdefault(group.top, []).append(group)
-    stops = {top: _needs(dense, members, top) for top, members in by_top.items()}
-    runner = Runner(dense, pruned, stops, batches, provider, store, kept)
-    for top in sorted({group.top for group in groups}):
-        found: list[tuple[Group, Calibration | None]] = [
-            pair for pair in zip(tied, ready, strict=True) if pair[0].top == top
-        ]
-        if top in by_top:
-            runner.advance(top)
-            unknown = [group for group in by_top[top] if not is_known(group)]
-            towards = pruned is not None
-            makers = [
-                partial(
-                    Collector,
-                    dense,
-                    group,
-                    n_batches,
-                    seed,
-                    towards=towards,
-                    positions=positions,
-                    least_columns=least_columns,
-                )
-                for group in unknown
-            ]
-            found += _collect(runner, top, by_top[top], makers)
-            found += [(group, None) for group in by_top[top] if group not in unknown]
+    readings = [
+        Reading(group, n_batches, seed, positions=positions, least_columns=least_columns)
+        for group in groups
+    ]
+    run = _Run(dense, pruned, readings, batches, provider, store)
+    if pruned is not None:
+        run.look_ahead(batches, kept, most_weights, most_noted)
+    for top, members in _by_top(groups).items():
+        pairs = zip(tied, ready, strict=True)
+        found: list[tuple[Group, Calibration | None]] = [p for p in pairs if p[0].top == top]
+        free = [group for group in members if not group.is_tied]
+        if free:
+            run.runner.advance(top)
+            unknown = [group for group in free if not is_known(group)]
+            found += run.collect(top, free, unknown)
+            found += [(group, None) for group in free if group not in unknown]
         while found:
-            runner.note_change((layer.scope, layer.weight) for layer in found[0][0].layers)
             yield found.pop(0)
+        run.forget(free)
         tick(1)
-    runner.close()
+    run.close()
 
 
-def _collect(
-    runner: Runner,
-    top: int,
-    members: Sequence[Group],
-    makers: Sequence[Callable[[], Collector]],
-) -> Iterator[tuple[Group, Calibration]]:
-    """Yield the moments of some of the groups, `members`, that begin at top-level node `top`.
-
-    The batches are dealt out to collectors that work at the same time. How many there are does
-    not depend on the machine, so neither do the sums.
-    """
-    if not makers:
-        return
-    towards = runner.pruned is not None
-    first = [make() for make in makers]
-    count = 1 if runner.shows_branches(members) else min(c.most_parts for c in first)
-    parts = [first, *([make() for make in makers] for _ in range(1, count))]
-
-    def add(part: int) -> None:
-        for index, (clean, own) in enumerate(runner.taps(top, members)):
-            if index % count == part:
-                for collector in parts[part]:
-                    collector.add(index, own, clean if towards else None)
-
-    map_batches(add, range(count))
-    for collectors in zip(*parts, strict=True):
-        merged, *rest = (collector.result() for collector in collectors)
-        for other in rest:
-            merged.merge(other)
-        yield collectors[0].group, merged
+def _by_top(groups: Sequence[Group]) -> dict[int, list[Group]]:
+    """Return the groups by the top-level node that they begin at, in graph order."""
+    found: dict[int, list[Group]] = {}
+    for group in sorted(groups, key=lambda group: group.top):
+        found.setdefault(group.top, []).append(group)
+    return found
 
 
-def _needs(dense: Model, groups: Sequence[Group], top: int) -> set[str]:
-    """Return the values that must be there before the groups at top-level node `top` are solved."""
-    outer = outer_names(dense.main.graph.node[top])
-    return {
-        name for g in groups for use in g.uses for name in (outer if use.scope else {use.input})
-    }
-
-
-class Runner:
-    """Runs the stages of the dense and of the pruned network over all batches.
-
-    ``clean`` holds the dense network's live values of every batch, ``own`` those of the pruned
-    network that may differ, whose names are ``differing``.
-
-    Parameters
-    ----------
-    dense, pruned
-        Execution copies of one model; without `pruned` only the dense one runs.
-    stops
-        ``{index of a top-level node: names that must be live just before it runs}``, the only
-        places that :meth:`advance` can go to, each once and in their order.
-    batches
-        Read once.
-    provider
-        Full name of an execution provider.
-    store
-        Where the values are kept.
-    kept
-        The dense network's, for other runs too.
-    """
+class _Run:
+    """One pass of calibration: the network that runs in stages, and the dense one ahead of it."""
 
     def __init__(
         self,
         dense: Model,
         pruned: Model | None,
-        stops: Mapping[int, Collection[str]],
+        readings: Sequence[Reading],
         batches: Iterable[Feeds],
         provider: str,
         store: Store,
-        kept: KeptStages | None = None,
     ) -> None:
-        self.dense, self.pruned, self.provider = dense, pruned, provider
-        self.kept = KeptStages(0) if kept is None else kept
-        self.batches = batches
-        self.store = store
-        self.stages = dict(zip(sorted(stops), cut(dense, stops) if stops else (), strict=True))
-        self.changed: set[tuple[int, str]] = set()
-        self.differing: set[str] = set()
-        self.clean: list[Values] = []
-        self.own: list[Values] = []
+        self.dense, self.provider, self.store = dense, provider, store
+        self.own = dense if pruned is None else pruned
+        self.readings = readings
+        by_top = _by_top([r.group for r in readings if not r.group.is_tied])
+        stops = {top: _needs(dense, members, top) for top, members in by_top.items()}
+        self.runner = Runner(self.own, None, stops, batches, provider, store)
+        self.ahead: DensePass | None = None
 
-    def note_change(self, tensors: Iterable[tuple[int, str]]) -> None:
-        """Remember that the tensors (scope, name) of the pruned network change now."""
-        self.changed |= set(tensors)
+    def look_ahead(
+        self,
+        batches: Iterable[Feeds],
+        kept: KeptColumns | None,
+        most_weights: int,
+        most_noted: int,
+    ) -> None:
+        """Read the batches, and let the dense network say what the layers aim at."""
+        groups = [reading.group for reading in self.readings]
+        self.ahead = DensePass(
+            self.dense, self.readings, tap_types(self.dense, groups), provider=self.provider,
+            store=self.store.part(NOTED_PART), kept=kept, most_weights=most_weights,
+            most_noted=most_noted,
+        )  # fmt: skip
+        for feeds in batches:
+            self.runner.take(feeds)
+            self.ahead.take(feeds)
 
-    def advance(self, top: int) -> None:
-        """Run the stage that ends just before top-level node `top`, for both networks."""
-        stage = self.stages[top]
-        run_dense = _Lazy(self.dense, stage, self.provider)
-        run_pruned = None
-        if self.pruned is not None and self._differs(stage):
-            run_pruned = _Lazy(self.pruned, stage, self.provider)
-        for index, (clean, own) in enumerate(self._values(stage)):
-            mine = {} if run_pruned is None else run_pruned(Overlay(own, clean))
-            made = self.kept.outputs(top, index, partial(run_dense, clean))
-            for values, new in ((clean, made), (own, mine)):
-                values.keep(stage.live)
-                values.add({name: new[name] for name in new if name in stage.live})
-        if run_pruned is not None:
-            self.differing |= set(stage.outputs)
-        self.differing &= stage.live
+    def collect(
+        self, top: int, members: Sequence[Group], wanted: Sequence[Group]
+    ) -> Iterator[tuple[Group, Calibration]]:
+        """Yield the moments of the `wanted` groups of those, `members`, that begin at node `top`.
 
-    def _differs(self, stage: Stage) -> bool:
-        """Whether a stage reads values or weights that the pruned network may have otherwise."""
-        reads = bool(set(stage.inputs) & self.differing)
-        return reads or is_touched(self.dense, stage, self.changed)
-
-    def _values(self, stage: Stage) -> Iterator[tuple[Values, Values]]:
-        """Yield the values of every batch: at first those that the batches themselves hold."""
-        if self.clean:
-            yield from zip(self.clean, self.own, strict=True)
+        The batches are dealt out to collectors that work at the same time. How many there are does
+        not depend on the machine, so neither do the sums.
+        """
+        if not wanted:
             return
-        wanted = {*stage.inputs, *stage.live}
-        for feeds in self.batches:
-            first = self.store.new()
-            first.add({name: feeds[name] for name in feeds if name in wanted})
-            self.clean.append(first)
-            self.own.append(self.store.new())
-            yield first, self.own[-1]
+        ahead = self.ahead
+        if ahead is not None:
+            ahead.reach(wanted)
+        readings = [reading for reading in self.readings if reading.group in wanted]
+        first = self._collectors(readings)
+        count = 1 if _shows_branches(members) else min(c.most_parts for c in first)
+        parts = [first, *(self._collectors(readings) for _ in range(1, count))]
 
-    def taps(self, top: int, groups: Sequence[Group]) -> Iterator[tuple[Lookup, Lookup]]:
-        """Yield, per batch, how to look up a use's input: the dense and the pruned network's."""
-        uses = [use for group in groups for use in group.uses if use.scope]
-        inner = self._inner_session(top, groups, uses) if self.shows_branches(groups) else None
-        for clean, own in zip(self.clean, self.own, strict=True):
-            mine: Feeds = Overlay(own, clean)
-            shown: Feeds = clean
-            if inner is not None:
-                same = not self.differing
-                shown = Overlay(inner.run(clean), clean)
-                mine = shown if same else Overlay(inner.run(mine), mine)
-            yield lookup(shown), lookup(mine)
+        def add(part: int) -> None:
+            for index, own in enumerate(self._taps(top, members)):
+                if index % count == part:
+                    goal = _no_goal if ahead is None else partial(ahead.seen, batch=index)
+                    for collector in parts[part]:
+                        collector.add(index, own, goal)
 
-    @staticmethod
-    def shows_branches(groups: Sequence[Group]) -> bool:
-        """Whether the taps of these groups are inside a node, which must be run to see them."""
-        return any(use.scope for group in groups for use in group.uses)
+        map_batches(add, range(count))
+        for collectors in zip(*parts, strict=True):
+            whole, *rest = collectors
+            for other in rest:
+                whole.merge(other)
+            yield whole.group, whole.result()
+
+    def _collectors(self, readings: Sequence[Reading]) -> list[Collector]:
+        towards = self.ahead is not None
+        return [Collector(self.dense, reading, towards=towards) for reading in readings]
+
+    def _taps(self, top: int, groups: Sequence[Group]) -> Iterator[Lookup]:
+        """Yield, per batch, how to look up a use's input."""
+        inner = self._inner_session(top, groups) if _shows_branches(groups) else None
+        for values in self.runner.clean:
+            yield lookup(values if inner is None else Overlay(inner.run(values), values))
+
+    def _inner_session(self, top: int, groups: Sequence[Group]) -> Session:
+        """Return a session on one node with branches that shows the taps inside them."""
+        types = tap_types(self.dense, groups)
+        taps = [(use.scope, use.input) for group in groups for use in group.uses if use.scope]
+        stage = stage_of(self.own, top)
+        return stage_session(self.own, stage, self.runner.clean[0], self.provider, taps, types)
+
+    def forget(self, groups: Sequence[Group]) -> None:
+        """Free what the dense network left for these groups."""
+        if self.ahead is not None:
+            self.ahead.forget(groups)
 
     def close(self) -> None:
         """Free all values."""
-        for values in (*self.clean, *self.own):
-            values.keep(())
-
-    def _inner_session(self, top: int, groups: Sequence[Group], uses: Sequence[Use]) -> Session:
-        """Return a session on one node with branches that shows the taps inside them."""
-        types = tap_types(self.dense, groups)
-        taps = [(use.scope, use.input) for use in uses]
-        stage = stage_of(self.dense, top)
-        return stage_session(self.dense, stage, self.clean[0], self.provider, taps, types)
+        self.runner.close()
+        if self.ahead is not None:
+            self.ahead.close()
 
 
-class _Lazy:
-    """A stage's session, made when its first batch shows the types of its inputs."""
+def _no_goal(use: Use) -> None:
+    """Say that the layer's own output is what it aims at."""
 
-    def __init__(self, model: Model, stage: Stage, provider: str) -> None:
-        self.model, self.stage, self.provider = model, stage, provider
-        self.session: Session | None = None
 
-    def __call__(self, feeds: Feeds) -> dict[str, Array]:
-        if not self.stage.nodes:
-            return {}
-        if self.session is None:
-            self.session = stage_session(self.model, self.stage, feeds, self.provider)
-        return self.session.run(feeds)
+def _shows_branches(groups: Sequence[Group]) -> bool:
+    """Whether taps of these groups are inside a node, which must be run to see them."""
+    return any(use.scope for group in groups for use in group.uses)
+
+
+def _needs(dense: Model, groups: Sequence[Group], top: int) -> set[str]:
+    """Return the values that must be there before the groups at top-level node `top` are solved."""
+    outer = outer_names(dense.main.graph.node[top])
+    names: set[str] = set()
+    for use in (use for group in groups for use in group.uses):
+        names |= set[str](outer) if use.scope else {use.input}
+    return names

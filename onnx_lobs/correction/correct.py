@@ -17,7 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from onnx_lobs.calibration.collect import is_held_out
-from onnx_lobs.calibration.sequential import Runner
+from onnx_lobs.calibration.runner import Runner
 from onnx_lobs.correction.moments import Affine, Pair
 from onnx_lobs.correction.sites import LayerSite, NormSite, Site, find_sites
 from onnx_lobs.correction.write import Written, plan, tensors, undo, write

@@ -54,7 +54,7 @@ class StagedSession:
     def __init__(self, model: Model, *, provider: str, limit: int) -> None:
         self.model, self.provider = model, provider
         self.outputs = [output.name for output in model.main.graph.output]
-        stops: dict[int, set[str]] = {index: set() for index in _cuts(model, limit)}
+        stops: dict[int, set[str]] = {index: set() for index in cuts(model, limit)}
         stops[len(model.main.graph.node)] = set(self.outputs)
         self.stages = cut(model, stops)
 
@@ -72,8 +72,8 @@ class StagedSession:
         return {name: values[name] for name in (self.outputs if outputs is None else outputs)}
 
 
-def _cuts(model: Model, limit: int) -> Iterator[int]:
-    """Yield the nodes before which a new stage begins."""
+def cuts(model: Model, limit: int) -> Iterator[int]:
+    """Yield the nodes before which a new stage begins, of at most `limit` bytes of weights."""
     sizes = {name: stored_bytes(t) for name, t in model.main.initializers.items()}
     used = 0
     for index, node in enumerate(model.main.graph.node):

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.layers.chain import Chain
-from onnx_lobs.linalg.unfold import Chosen, Unfold, n_positions, unfold
+from onnx_lobs.linalg.unfold import (
+    Chosen,
+    Unfold,
+    n_positions,
+    output_sizes,
+    pixels_as_columns,
+    resolve,
+    unfold,
+)
 
 Array = NDArray[Any]
 
@@ -176,6 +184,25 @@ class Use:
             return 1
         lead = np.broadcast_shapes(shape[:-2], self.batch)
         return math.prod(lead) // self.groups * shape[-1 if self.transposed else -2]
+
+    def output_sizes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return a convolution's output along its spatial axes, for an activation of `shape`.
+
+        () for a product.
+        """
+        if self.unfold is None:
+            return ()
+        return output_sizes(shape[2:], resolve(self.unfold, shape[2:]))
+
+    def outputs(self, y: Array, chosen: Chosen = None) -> Array:
+        """Return the use's own output as columns of data (groups, n, rows).
+
+        Of a convolution, at the `chosen` positions that :meth:`columns` takes; it is a copy. Of a
+        product with a matrix, all.
+        """
+        if self.unfold is None:
+            return y.reshape(1, -1, y.shape[-1])
+        return pixels_as_columns(y, self.groups, chosen)
 
     def columns(self, x: Array, chosen: Chosen = None) -> Array:
         """Return the activation as columns of data (groups, n, columns).

@@ -1,9 +1,9 @@
 """The moments of a target y = W z, where z are the dense network's inputs, by the cheapest way.
 
-With n columns of data, m rows and d inputs, multiplying W and z, then y and x, takes 4 n m d flops.
-The sums of z x^T and of z z^T take 3 n d^2, and W is multiplied with them once, so that wide
-layers, or several that share their inputs, cost as much as narrow ones. Where z is x nothing else
-is left to do.
+With n columns of data, m rows and d inputs, multiplying W and z, then y and x, takes 4 n m d flops,
+and half as many where y is known. The sums of z x^T and of z z^T take 3 n d^2, and W is multiplied
+with them once, so that wide layers, or several that share their inputs, cost as much as narrow
+ones. Where z is x nothing else is left to do.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Towards:
         self._dense = Gram(groups, columns) if is_wide else None
         self._cross = np.zeros((groups, columns, columns)) if is_wide else None
 
-    def add(self, x: Data, z: Data | None) -> None:
+    def add(self, x: Data, z: Data | None = None) -> None:
         """Add columns of data (groups, n, columns); z None: those of x. Not modified."""
         if self._is_own:
             if z is None:
@@ -58,14 +58,40 @@ class Towards:
             weight = self.weight.astype(np.result_type(z.dtype, np.float32))
             self.targets.update(z @ weight.swapaxes(1, 2), centred)
 
+    def add_towards_outputs(self, x: Data, y: Data) -> None:
+        """Add columns of data together with W z itself, y (groups, n, rows). Not modified."""
+        if self._is_own:
+            self._add_own()
+        self.targets.update(y, self.inputs.update(x))
+
+    def merge(self, other: Towards) -> None:
+        """Add what `other`, of the same weight, has added up; it is not to be used any more."""
+        if self._is_own != other._is_own:
+            for one in (self, other):
+                if one._is_own:
+                    one._add_own()
+        if self._dense is not None and other._dense is not None and other._dense.count:
+            self._dense.merge(other._dense)
+        if self._cross is not None and other._cross is not None:
+            self._cross += other._cross
+        if other.inputs.count:
+            self.inputs.merge(other.inputs)
+        self.targets.merge(other.targets)
+
+    def add_sums(self, matrix: Array, total: Array, count: int) -> None:
+        """Add sums over columns of data, which are their own targets: x x^T, x, their number."""
+        self.inputs.add(matrix, total, count)
+        if not self._is_own:
+            self.targets.add_linear(self.weight, matrix, total)
+
     def finish(self) -> None:
         """Add what is still to be multiplied with the weight."""
         if self._is_own:
             self._add_own()
-        elif self._dense is not None and self._cross is not None:
-            dense = self._dense
-            self.targets.add_linear(self.weight, dense.matrix, dense.total, self._cross)
-            self._dense = self._cross = None
+        dense, cross = self._dense, self._cross
+        if dense is not None and cross is not None and dense.count:
+            self.targets.add_linear(self.weight, dense.matrix, dense.total, cross)
+        self._dense = self._cross = None
 
     def _add_own(self) -> None:
         """Add the targets of all columns so far, which were those of x."""

@@ -175,6 +175,16 @@ def unfold(x: Array, geometry: Unfold, groups: int, chosen: Chosen = None) -> Ar
     return result
 
 
+def pixels_as_columns(y: Array, groups: int, chosen: Chosen = None) -> Array:
+    """Return the `chosen` pixels of images (samples, channels, *spatial) as columns of data.
+
+    They are (groups, pixels, channels / groups), in the order of :func:`unfold`, whose choices
+    these are.
+    """
+    ones = (1,) * (y.ndim - 2)
+    return unfold(y, Unfold(ones, ones, ones, (0,) * 2 * len(ones), ones), groups, chosen)
+
+
 def _grid_windows(x: Array, geometry: Unfold, grid: Grid | None) -> Array:
     """Return (channels, taps, positions), tap by tap: no padding, no inserted zeros are made."""
     nd = len(geometry.kernel)

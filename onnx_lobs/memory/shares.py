@@ -8,6 +8,7 @@ from pathlib import Path
 
 GRAM_BYTES = 2 << 30
 WEIGHT_BYTES = 1 << 30
+NOTED_BYTES = 4 << 30
 UNKNOWN = 4 << 30  # bytes taken as available where the system does not say
 
 
@@ -23,11 +24,15 @@ class Room:
         Grams of one pass in independent mode; more of them take more passes.
     weights
         Weights in one session; a model with more runs in stages.
+    noted
+        What one stage of the dense network leaves for the layers to aim at; with more it runs in
+        more stages.
     """
 
     activations: int
     grams: int
     weights: int
+    noted: int
 
 
 def share_out(memory: int | None) -> Room:
@@ -37,13 +42,13 @@ def share_out(memory: int | None) -> Room:
     ----------
     memory
         None: half of the available memory for activations, 2 GiB of Grams, 1 GiB of
-        weights. The first changes only where values are kept; a limit on weights may change
-        how sums are rounded, which is why it does not depend on the machine.
+        weights, 4 GiB noted. The first changes only where values are kept; the limits of stages may
+        change how sums are rounded, which is why they do not depend on the machine.
     """
     if memory is None:
-        return Room(available_memory() // 2, GRAM_BYTES, WEIGHT_BYTES)
+        return Room(available_memory() // 2, GRAM_BYTES, WEIGHT_BYTES, NOTED_BYTES)
     # what is left is for the stage that runs and for the layer that is solved
-    return Room(memory // 4, memory // 4, memory // 4)
+    return Room(memory // 4, memory // 4, memory // 4, memory // 4)
 
 
 def available_memory() -> int:

@@ -30,13 +30,32 @@ class Store:
         Bytes of arrays to be kept in memory; the rest goes to files.
     scratch
         Where the files are made.
+    within
+        A store whose budget holds for this one's arrays too.
     """
 
-    def __init__(self, budget: int, scratch: Scratch) -> None:
+    def __init__(self, budget: int, scratch: Scratch, within: Store | None = None) -> None:
         self.budget = budget
         self.scratch = scratch
         self.in_memory = 0
         self.in_files = 0
+        self._within = within
+
+    def part(self, share: int) -> Store:
+        """Return a store that may fill one part in `share` of this one."""
+        return Store(self.budget // share, self.scratch, self)
+
+    def count(self, in_memory: int = 0, in_files: int = 0) -> None:
+        """Note bytes that are kept now, or, if negative, no longer."""
+        self.in_memory += in_memory
+        self.in_files += in_files
+        if self._within is not None:
+            self._within.count(in_memory, in_files)
+
+    def has_room(self, size: int) -> bool:
+        """Whether an array of `size` bytes may stay in memory."""
+        fits = self.in_memory + size <= self.budget
+        return fits and (self._within is None or self._within.has_room(size))
 
     def new(self) -> Values:
         """Return the values of one batch, none yet."""
@@ -46,7 +65,7 @@ class Store:
         """Keep an array, which the caller must not change any more."""
         # a value may also be a sequence, which only stays in memory
         size = int(getattr(value, "nbytes", 0))
-        fits = size <= SMALL or self.in_memory + size <= self.budget
+        fits = size <= SMALL or self.has_room(size)
         return _Held(self, value, size) if fits or _has_objects(value) else _Filed(self, value)
 
 
@@ -106,13 +125,13 @@ class _Held:
 
     def __init__(self, store: Store, value: Array, size: int) -> None:
         self._store, self._value, self._size = store, value, size
-        store.in_memory += size
+        store.count(in_memory=size)
 
     def load(self) -> Array:
         return self._value
 
     def free(self) -> None:
-        self._store.in_memory -= self._size
+        self._store.count(in_memory=-self._size)
 
 
 class _Filed:
@@ -124,7 +143,7 @@ class _Filed:
         self._mapped: weakref.ref[Array] | None = None
         with writing(store.scratch.base), self._path.open("xb") as file:
             np.save(file, value, allow_pickle=False)
-        store.in_files += self._size
+        store.count(in_files=self._size)
 
     def load(self) -> Array:
         """Return the array; the same object as long as anybody holds it."""
@@ -138,7 +157,7 @@ class _Filed:
     def free(self) -> None:
         with suppress(PermissionError):  # Windows keeps what is still mapped; it goes at the end
             self._path.unlink(missing_ok=True)
-        self._store.in_files -= self._size
+        self._store.count(in_files=-self._size)
 
 
 def bytes_of(value: Any) -> int:

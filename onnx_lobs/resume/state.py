@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.budgets.slots import layer_key
-from onnx_lobs.calibration import collect
+from onnx_lobs.calibration import reading
 from onnx_lobs.calibration.groups import Group
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.gram import Gram
@@ -65,7 +65,7 @@ class Resume:
         self._pending: list[str] = []
         if self.cache is None:
             return
-        positions = collect.CHUNK_BYTES, collect.LEAST_COLUMNS
+        positions = reading.CHUNK_BYTES, reading.LEAST_COLUMNS
         hashes = program_hash(), model_hash(work.loaded), data_hash(work.batches)
         run = (*hashes, staged, positions)
         self._solve_base = digest(run, options_hash(work.config, _WORKING))

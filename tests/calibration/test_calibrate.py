@@ -10,12 +10,12 @@ import pytest
 from build_onnx import Array, branch, model, normal, run, value
 from onnx import ModelProto, TensorProto, helper
 
-from onnx_lobs.calibration import collect
+from onnx_lobs.calibration import collect, reading
 from onnx_lobs.calibration.collect import Collector, is_held_out
 from onnx_lobs.calibration.groups import Group, make_groups
 from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.sequential import calibrate_sequential
-from onnx_lobs.errors import DataError
+from onnx_lobs.errors import DataError, ModelError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.tensors import write_tensor
 from onnx_lobs.layers.find import Selection, find_layers
@@ -309,7 +309,7 @@ def test_convolutions_in_groups_read_their_part_of_the_least_columns(
 def test_chunks_of_samples_add_up_to_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     proto, batches = network(), batches_of()
     whole = independent(proto, batches)["four"].total(0).inputs
-    monkeypatch.setattr(collect, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 1)
     parts = independent(proto, batches)["four"].total(0).inputs
     assert_close(parts.matrix, whole.matrix)
     assert parts.count == whole.count
@@ -383,3 +383,25 @@ def test_sums_of_whole_images_give_the_moments_that_unfolding_gives(
         assert unfolded.targets is not None
         for name in ("cross", "total", "energy"):
             assert_close(getattr(whole.targets, name), getattr(unfolded.targets, name))
+
+
+def test_networks_whose_activations_differ_in_size_are_a_model_error() -> None:
+    """What NonZero finds depends on the weights before it."""
+    nodes = [
+        NODE("MatMul", ["x", "w"], ["a"], name="one"),
+        NODE("Relu", ["a"], ["r"]),
+        NODE("NonZero", ["r"], ["n"]),
+        NODE("Cast", ["n"], ["f"], to=TensorProto.FLOAT),
+        NODE("Transpose", ["f"], ["t"], perm=[1, 0]),
+        NODE("MatMul", ["t", "v"], ["y"], name="two"),
+    ]
+    weights = {"w": normal(1, 6, 5), "v": normal(2, 2, 3)}
+    dense = Model(model(nodes, [value("x", [None, 6])], ["y"], weights), None)
+    pruned = dense.copied()
+    found = calibrate_sequential(
+        dense, pruned, groups_of(dense), batches_of(3), n_batches=3, provider=CPU
+    )
+    next(found)
+    write_tensor(pruned.scopes[0].initializers["w"], weights["w"] * (np.arange(5) > 2))
+    with pytest.raises(ModelError, match=r"'two' has another size .* use --independent"):
+        list(found)

@@ -1,4 +1,4 @@
-"""What the dense network gives in its stages is made once for several runs, as far as it fits."""
+"""What the dense network gives is noted once for several runs, as far as it fits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from build_onnx import Array, model, normal, value
 from onnx import ModelProto, helper
 
-from onnx_lobs.calibration import sequential
+from onnx_lobs.calibration import dense_pass, sequential
 from onnx_lobs.calibration.groups import make_groups
-from onnx_lobs.calibration.kept import KeptStages
+from onnx_lobs.calibration.kept import KeptColumns
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.tensors import write_tensor
 from onnx_lobs.layers.find import find_layers
@@ -19,6 +19,8 @@ from onnx_lobs.layers.find import find_layers
 NODE = helper.make_node
 CPU = "CPUExecutionProvider"
 BATCHES = 3
+NOTED = 2 * BATCHES  # what the second and the third layer have in each batch
+NOTE = 8 * 7 * 4  # bytes of one
 
 
 def network() -> ModelProto:
@@ -37,7 +39,7 @@ def batches() -> list[dict[str, Array]]:
     return [{"x": normal(10 + i, 7, 8)} for i in range(BATCHES)]
 
 
-def calibrated(kept: KeptStages | None, scale: float) -> Iterator[tuple[Array, Array]]:
+def calibrated(kept: KeptColumns | None, scale: float) -> Iterator[tuple[Array, Array]]:
     """Yield the sums of each layer, whose weights become `scale` times as large."""
     dense, pruned = Model(network(), None), Model(network(), None)
     groups = make_groups(find_layers(dense)[0])
@@ -55,34 +57,35 @@ def calibrated(kept: KeptStages | None, scale: float) -> Iterator[tuple[Array, A
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """An entry for each run of a stage that has nodes, of either network."""
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """An entry for each session that is made on the dense network."""
     seen: list[str] = []
-    call = sequential._Lazy.__call__
+    make = dense_pass.stage_session
 
-    def counted(self: sequential._Lazy, feeds: sequential.Feeds) -> dict[str, Array]:
-        if self.stage.nodes:
-            seen.append("run")
-        return call(self, feeds)
+    def counted(*args: object) -> object:
+        seen.append("session")
+        return make(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sequential._Lazy, "__call__", counted)
+    monkeypatch.setattr(dense_pass, "stage_session", counted)
     return seen
 
 
-@pytest.mark.parametrize(("budget", "spared"), [(1 << 30, 2 * BATCHES), (8 * 7 * 4, 1), (0, 0)])
-def test_a_second_run_makes_only_what_did_not_fit(
-    runs: list[str], budget: int, spared: int
+@pytest.mark.parametrize(
+    ("budget", "n_kept"), [(1 << 30, NOTED), (NOTED * NOTE - 1, NOTED - 1), (0, 0)]
+)
+def test_the_dense_network_runs_again_only_if_something_did_not_fit(
+    sessions: list[str], budget: int, n_kept: int
 ) -> None:
-    kept = KeptStages(budget)
-    list(calibrated(kept, 0.5))
-    first = len(runs)
-    runs.clear()
-    list(calibrated(kept, 0.25))
-    assert first - len(runs) == spared == kept.n_kept
+    kept = KeptColumns(budget)
+    for _ in range(3):
+        list(calibrated(kept, 0.5))
+        assert kept.n_kept == n_kept
+    assert len(sessions) == (1 if n_kept == NOTED else 3)
 
 
-def test_sums_are_the_same_to_the_last_bit() -> None:
-    kept = KeptStages(1 << 30)
+@pytest.mark.parametrize("budget", [1 << 30, 3 * NOTE])
+def test_sums_are_the_same_to_the_last_bit(budget: int) -> None:
+    kept = KeptColumns(budget)
     list(calibrated(kept, 0.5))
     for again, alone in zip(calibrated(kept, 0.25), calibrated(None, 0.25), strict=True):
         for one, other in zip(again, alone, strict=True):
@@ -90,18 +93,13 @@ def test_sums_are_the_same_to_the_last_bit() -> None:
 
 
 def test_what_is_cleared_is_made_again_within_the_same_budget() -> None:
-    kept = KeptStages(8)
-    made = iter([np.ones(1), np.zeros(1), np.zeros(1)])
+    kept = KeptColumns(8)
     for _ in range(2):
-        assert kept.outputs(3, 0, lambda: {"a": next(made)})["a"] == 1
-    kept.clear()
-    assert kept.n_kept == 0
-    assert kept.outputs(3, 0, lambda: {"a": next(made)})["a"] == 0
-    assert kept.n_kept == 1
-
-
-def test_sequences_of_arrays_count_by_their_parts() -> None:
-    kept = KeptStages(40)
-    for batch, n in enumerate((3, 2)):
-        kept.outputs(0, batch, lambda n=n: {"s": [np.ones(n), np.ones(1)]})
-    assert kept.n_kept == 1  # 32 bytes, and then 24 more
+        assert kept.keep("a", 0, np.ones(1))
+        assert not kept.keep("a", 1, np.ones(1))
+        found = kept.find("a", 0)
+        assert found is not None
+        assert found == 1
+        kept.clear()
+        assert kept.n_kept == 0
+        assert kept.find("a", 0) is None

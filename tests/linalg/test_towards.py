@@ -63,6 +63,49 @@ def test_sums_are_those_of_the_targets(
         assert np.array_equal(array, before)
 
 
+@pytest.mark.parametrize("rows", [4, 20], ids=["few", "wide"])
+@pytest.mark.parametrize("own", [(), (0,), (2,), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("by_outputs", [(), (0, 2), (2,)])
+def test_what_several_add_up_merges_into_the_sums_of_all(
+    rows: int, own: tuple[int, ...], by_outputs: tuple[int, ...]
+) -> None:
+    weight = normal(1, GROUPS, rows, COLUMNS).astype(np.float64)
+    x = 2 + normal(2, GROUPS, 90, COLUMNS, dtype=np.float64)
+    z = x + normal(3, GROUPS, 90, COLUMNS, dtype=np.float64)
+    several = []
+    for i, part in enumerate(PARTS):
+        z[:, part] = x[:, part] if i in own else z[:, part]
+        towards = Towards(weight, empty(rows))
+        if i in own:
+            towards.add(x[:, part])
+        elif i in by_outputs:
+            towards.add_towards_outputs(x[:, part], z[:, part] @ weight.swapaxes(1, 2))
+        else:
+            towards.add(x[:, part], z[:, part])
+        several.append(towards)
+    whole, *rest = several
+    for other in rest:
+        whole.merge(other)
+    whole.finish()
+    assert whole.inputs.count == 90
+    inputs = x.swapaxes(1, 2) @ x
+    assert np.abs(whole.inputs.matrix - inputs).max() <= DOUBLE * np.abs(inputs).max()
+    check(whole.targets, weight, x, z, DOUBLE)
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_sums_of_inputs_have_the_target_that_the_weight_gives_them(is_own: bool) -> None:
+    weight = normal(1, GROUPS, 4, COLUMNS).astype(np.float64)
+    x = normal(2, GROUPS, 90, COLUMNS, dtype=np.float64)
+    towards = Towards(weight, empty(4))
+    first, rest = x[:, :30], x[:, 30:]
+    towards.add(first, None if is_own else first)
+    towards.add_sums(rest.swapaxes(1, 2) @ rest, rest.sum(axis=1), 60)
+    towards.finish()
+    assert towards.inputs.count == 90
+    check(towards.targets, weight, x, x, DOUBLE)
+
+
 def test_wide_layers_multiply_no_weight_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     x, z = normal(1, GROUPS, 90, COLUMNS), normal(2, GROUPS, 90, COLUMNS)
     seen: list[int] = []

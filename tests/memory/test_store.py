@@ -47,6 +47,25 @@ def test_arrays_beyond_the_budget_go_to_files(scratch: Scratch) -> None:
         assert np.array_equal(values[name], array)
 
 
+def test_a_part_of_a_store_fills_its_share_and_no_more_than_the_whole_has_left(
+    scratch: Scratch,
+) -> None:
+    store = Store(4 * BIG, scratch)
+    part = store.part(2)
+    mine, theirs = store.new(), part.new()
+    one = np.zeros(BIG, np.uint8)
+    theirs.add({"a": one, "b": one, "c": one})
+    assert (part.in_memory, part.in_files) == (2 * BIG, BIG)
+    assert (store.in_memory, store.in_files) == (2 * BIG, BIG)
+    theirs.keep(["c"])
+    mine.add(dict.fromkeys("abc", one))
+    theirs.add({"a": one, "b": one})
+    assert (part.in_memory, store.in_memory) == (BIG, 4 * BIG)
+    mine.keep([])
+    theirs.keep([])
+    assert (part.in_memory, part.in_files, store.in_memory, store.in_files) == (0, 0, 0, 0)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "int64", "bool", "bfloat16"])
 @pytest.mark.parametrize("shape", [(BIG,), (10, BIG // 10), (BIG, 1, 1)])
 def test_files_keep_every_bit(scratch: Scratch, dtype: str, shape: tuple[int, ...]) -> None:
