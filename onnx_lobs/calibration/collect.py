@@ -19,7 +19,7 @@ from onnx_lobs.linalg.conv_costs import WholeSums, cheapest
 from onnx_lobs.linalg.conv_gram import ConvSums
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
-from onnx_lobs.linalg.pixel_gram import PixelSums
+from onnx_lobs.linalg.pixel_gram import PixelSums, PixelTargets
 from onnx_lobs.linalg.towards import Towards
 
 MOST_PARTS = 4
@@ -68,6 +68,7 @@ class Collector:
             for place in range(len(uses)):
                 self.towards[False, place] = Towards(self.weight, self.fit[place])
                 self.towards[True, place] = Towards(self.weight, self.held[place])
+        self.pixels: dict[tuple[int, bool, tuple[int, ...]], PixelTargets] = {}
         self.whole: dict[tuple[WholeSums, int, bool, tuple[int, ...]], ConvSums | PixelSums] = {}
 
     def _empty(self, groups: int, rows: int, columns: int) -> Moments:
@@ -112,12 +113,26 @@ class Collector:
                 seen = None  # a branch that the dense network did not take has no other target
             # what overflows here is found, and named, in result()
             with np.errstate(over="ignore", invalid="ignore"):
-                if seen is None and (kind := self._whole_sums(use, x)) is not None:
+                kind = self._whole_sums(use, x)
+                if seen is None and kind is not None:
                     self._sums(kind, place, is_held, use, x).add(x)
+                elif seen is not None and kind is PixelSums and _has_all(use, x, seen):
+                    self._pixel_targets(place, is_held, use, x).add(x, seen.data)
                 else:
                     self._add(
                         use, moments.inputs, self.towards.get((is_held, place)), index, x, seen
                     )
+
+    def _pixel_targets(self, place: int, is_held: bool, use: Use, x: Array) -> PixelTargets:
+        """Return what adds up images of one size, and the target at all their outputs."""
+        assert use.unfold is not None
+        assert self.weight is not None
+        key = place, is_held, x.shape[1:]
+        if key not in self.pixels:
+            self.pixels[key] = PixelTargets(
+                use.unfold, use.groups, x.shape[2:], x.shape[1], self.weight.shape[1]
+            )
+        return self.pixels[key]
 
     def _add(
         self,
@@ -204,11 +219,19 @@ class Collector:
 
     def _add_whole(self) -> None:
         """Add every position of the batches whose target is the weight's own output."""
-        for (_, place, is_held, _), sums in self.whole.items():
+        for (_, place, is_held, _), whole in self.whole.items():
             towards = self.towards.get((is_held, place))
             inputs = (self.held if is_held else self.fit)[place].inputs
-            (inputs.add if towards is None else towards.add_sums)(*sums.result())
+            (inputs.add if towards is None else towards.add_sums)(*whole.result())
         self.whole.clear()
+        for (place, is_held, _), sums in self.pixels.items():
+            self.towards[is_held, place].add_target_sums(*sums.inputs.result(), sums.result())
+        self.pixels.clear()
+
+
+def _has_all(use: Use, x: Array, seen: Seen) -> bool:
+    """Whether a target is known at every output of a convolution."""
+    return seen.is_output and seen.count == len(x) * math.prod(use.output_sizes(x.shape))
 
 
 def is_held_out(index: int, n_batches: int) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.linalg.gram import Gram
-from onnx_lobs.linalg.moments import Moments, add_cross
+from onnx_lobs.linalg.moments import Moments, TargetMoments, add_cross
 
 Array = NDArray[np.float64]
 Data = NDArray[Any]
@@ -83,6 +83,15 @@ class Towards:
         self.inputs.add(matrix, total, count)
         if not self._is_own:
             self.targets.add_linear(self.weight, matrix, total)
+
+    def add_target_sums(
+        self, matrix: Array, total: Array, count: int, targets: TargetMoments
+    ) -> None:
+        """Add sums over columns of data, and those of their targets."""
+        if self._is_own:
+            self._add_own()
+        self.inputs.add(matrix, total, count)
+        self.targets.merge(targets)
 
     def finish(self) -> None:
         """Add what is still to be multiplied with the weight."""

@@ -22,7 +22,7 @@ from onnx_lobs.layers.find import Selection, find_layers
 from onnx_lobs.linalg.conv_costs import WholeSums
 from onnx_lobs.linalg.conv_gram import ConvSums
 from onnx_lobs.linalg.moments import Calibration, Moments
-from onnx_lobs.linalg.pixel_gram import PixelSums
+from onnx_lobs.linalg.pixel_gram import PixelSums, PixelTargets
 
 NODE = helper.make_node
 CPU = "CPUExecutionProvider"
@@ -119,7 +119,7 @@ def test_held_out_batches(n: int, held: list[int]) -> None:
 
 
 def sequential(
-    proto: ModelProto, batches: Any, n: int, halve: bool = False
+    proto: ModelProto, batches: Any, n: int, halve: bool = False, **options: Any
 ) -> dict[str, Calibration]:
     """Run the sequential mode; with `halve`, each layer's weights are halved as it is solved."""
     dense, copy = Model(proto, None), ModelProto()
@@ -128,7 +128,7 @@ def sequential(
     result = {}
     groups = groups_of(dense)
     for group, found in calibrate_sequential(
-        dense, pruned, groups, batches, n_batches=n, provider=CPU
+        dense, pruned, groups, batches, n_batches=n, provider=CPU, **options
     ):
         result[group.layers[0].name] = found
         for layer in group.layers if halve else ():
@@ -383,6 +383,41 @@ def test_sums_of_whole_images_give_the_moments_that_unfolding_gives(
         assert unfolded.targets is not None
         for name in ("cross", "total", "energy"):
             assert_close(getattr(whole.targets, name), getattr(unfolded.targets, name))
+
+
+@pytest.mark.parametrize("positions", [None, 5])
+def test_targets_of_small_images_are_those_of_unfolded_ones(
+    positions: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [
+        NODE("Conv", ["x", "v"], ["h"], name="one"),
+        NODE("Conv", ["h", "w"], ["y"], name="node", pads=[1, 0, 1, 1], group=4),
+    ]
+    weights = {"v": normal(1, 4, 4, 1, 1), "w": normal(2, 8, 1, 3, 3)}
+    proto = model(nodes, [value("x", [None, 4, 6, 5])], ["y"], weights)
+    batches = [{"x": 3 + normal(i, 5, 4, 6, 5)} for i in range(4)]
+    made: list[PixelTargets] = []
+
+    def noted(*args: Any) -> PixelTargets:
+        made.append(PixelTargets(*args))
+        return made[-1]
+
+    monkeypatch.setattr(collect, "PixelTargets", noted)
+    found = []
+    for way in (PixelSums, None):
+        monkeypatch.setattr(
+            collect, "cheapest", lambda *of, way=way: way if of[2] == of[0][1] else None
+        )
+        limits = {"positions": positions, "least_columns": 0}
+        found.append(sequential(proto, batches, 4, halve=True, **limits)["node"].total(0))
+    assert bool(made) == (positions is None)  # with fewer no target is known at all outputs
+    whole, unfolded = found
+    assert whole.inputs.count == unfolded.inputs.count
+    assert whole.targets is not None
+    assert unfolded.targets is not None
+    assert_close(whole.inputs.matrix, unfolded.inputs.matrix)
+    for name in ("cross", "total", "energy"):
+        assert_close(getattr(whole.targets, name), getattr(unfolded.targets, name))
 
 
 def test_networks_whose_activations_differ_in_size_are_a_model_error() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from build_onnx import normal
 
-from onnx_lobs.linalg.pixel_gram import PixelSums
+from onnx_lobs.linalg.pixel_gram import PixelSums, PixelTargets
 from onnx_lobs.linalg.unfold import Unfold, n_positions, unfold
 
 ROUNDING = 2e-6  # of the largest entry: float32 products of means of 3, taken off, of 5 samples
@@ -37,6 +37,36 @@ def test_it_equals_the_product_of_all_windows(
     assert count == n_positions(x.shape, geometry) == columns.shape[1]
     assert np.abs(matrix - expected).max() <= ROUNDING * np.abs(expected).max()
     np.testing.assert_allclose(total, columns.sum(axis=1), rtol=0, atol=ROUNDING * total.max())
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize(("nd", "stride", "dilation", "pad", "is_transposed"), CASES)
+def test_targets_at_all_outputs_add_up_to_their_products_with_all_windows(
+    nd: int, stride: int, dilation: int, pad: int, is_transposed: bool, rows: int
+) -> None:
+    kernel, ones = (3, 2, 2)[:nd], (1,) * nd
+    steps = (stride,) * nd
+    geometry = Unfold(
+        kernel, ones if is_transposed else steps, (dilation,) * nd, (pad,) * (2 * nd),
+        steps if is_transposed else ones, flip=is_transposed,
+    )  # fmt: skip
+    channels = 6
+    x = 3 + normal(nd, 5, channels, *SPATIAL[nd])
+    each = n_positions((1, *x.shape[1:]), geometry)
+    y = 2 + normal(9, channels, 5 * each, rows)
+    sums = PixelTargets(geometry, channels, SPATIAL[nd], channels, rows)
+    sums.add(x[:2], y[:, : 2 * each])
+    sums.add(x[2:], y[:, 2 * each :])
+    found = sums.result()
+    wide = y.astype(np.float64)
+    cross = wide.swapaxes(1, 2) @ unfold(x.astype(np.float64), geometry, channels)
+    for got, expected in (
+        (found.cross, cross),
+        (found.total, wide.sum(axis=1)),
+        (found.energy, np.square(wide).sum(axis=1)),
+    ):
+        assert got.shape == expected.shape
+        assert np.abs(got - expected).max() <= ROUNDING * np.abs(expected).max()
 
 
 def test_channels_that_share_a_group_are_refused() -> None:
