@@ -187,6 +187,12 @@ class Collector:
         """Add what another collector of the same group read; it is not to be used any more."""
         sides = (False, self.fit, other.fit), (True, self.held, other.held)
         with np.errstate(over="ignore", invalid="ignore"):
+            for key, sums in other.pixels.items():
+                if key in self.pixels:
+                    self.pixels[key].merge(sums)
+                else:
+                    self.pixels[key] = sums
+            other.pixels.clear()
             for collector in (self, other):
                 collector._add_whole()
             for is_held, mine, theirs in sides:
@@ -206,6 +212,9 @@ class Collector:
         """
         with np.errstate(over="ignore", invalid="ignore"):
             self._add_whole()
+            for (place, is_held, _), sums in self.pixels.items():
+                self.towards[is_held, place].add_target_sums(*sums.result())
+            self.pixels.clear()
             for towards in self.towards.values():
                 towards.finish()
         self.towards.clear()
@@ -224,9 +233,6 @@ class Collector:
             inputs = (self.held if is_held else self.fit)[place].inputs
             (inputs.add if towards is None else towards.add_sums)(*whole.result())
         self.whole.clear()
-        for (place, is_held, _), sums in self.pixels.items():
-            self.towards[is_held, place].add_target_sums(*sums.inputs.result(), sums.result())
-        self.pixels.clear()
 
 
 def _has_all(use: Use, x: Array, seen: Seen) -> bool:
