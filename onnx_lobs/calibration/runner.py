@@ -12,11 +12,25 @@ from numpy.typing import NDArray
 
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.session import Session
-from onnx_lobs.graph.stages import Stage, cut, is_touched, stage_session
-from onnx_lobs.memory.store import Overlay, Store, Values
+from onnx_lobs.graph.stages import (
+    Stage,
+    cut,
+    inputs_per_output,
+    is_touched,
+    join,
+    stage_session,
+)
+from onnx_lobs.memory.store import Overlay, Store, Values, bytes_of
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
+
+
+# A stage whose outputs are large and quickly made runs again whenever they are asked for, and
+# with the stage behind it, rather than that they are stored: the expanding convolutions of
+# MobileNets at high resolution, by far the largest values there are between two stages.
+CHEAP = 64  # products per output, which take about as long as storing it and reading it again
+LARGE = 4  # times the bytes that storing the outputs would free
 
 
 class Runner:
@@ -38,6 +52,9 @@ class Runner:
         Full name of an execution provider.
     store
         Where the values are kept.
+    stores_all
+        Whether ``clean`` and ``own`` hold all values that are live; else :meth:`shown` has those
+        of the dense network too that are made anew whenever they are looked at.
     """
 
     def __init__(
@@ -48,6 +65,8 @@ class Runner:
         batches: Iterable[Feeds],
         provider: str,
         store: Store,
+        *,
+        stores_all: bool = True,
     ) -> None:
         self.dense, self.pruned, self.provider = dense, pruned, provider
         self.batches = batches
@@ -57,6 +76,8 @@ class Runner:
         self._wanted = {name for stage in first for name in (*stage.inputs, *stage.live)}
         self.changed: set[tuple[int, str]] = set()
         self.differing: set[str] = set()
+        self.stores_all = stores_all
+        self._apart: _Lazy | None = None
         self.clean: list[Values] = []
         self.own: list[Values] = []
 
@@ -67,19 +88,44 @@ class Runner:
     def advance(self, top: int) -> None:
         """Run the stage that ends just before top-level node `top`, for both networks."""
         stage = self.stages[top]
+        was_apart, self._apart = self._apart, None
+        if was_apart is not None:
+            stage = join(self.dense, was_apart.stage, stage)
         run_dense = _Lazy(self.dense, stage, self.provider)
         run_pruned = None
         if self.pruned is not None and self._differs(stage):
             run_pruned = _Lazy(self.pruned, stage, self.provider)
         for clean, own in self._values():
+            if self._apart is not None:
+                clean.keep({*stage.live, *stage.inputs})
+                continue
             mine = {} if run_pruned is None else run_pruned(Overlay(own, clean))
             made = run_dense(clean)
+            if (
+                was_apart is None
+                and not self.stores_all
+                and self._is_better_apart(stage, clean, made)
+            ):
+                self._apart = run_dense
+                clean.keep({*stage.live, *stage.inputs})
+                continue
             for values, new in ((clean, made), (own, mine)):
                 values.keep(stage.live)
                 values.add({name: new[name] for name in new if name in stage.live})
         if run_pruned is not None:
             self.differing |= set(stage.outputs)
         self.differing &= stage.live
+
+    def _is_better_apart(self, stage: Stage, before: Feeds, made: Feeds) -> bool:
+        """Whether a stage had better run again than its outputs be stored."""
+        freed = sum(bytes_of(before[name]) for name in stage.inputs if name not in stage.live)
+        added = sum(bytes_of(made[name]) for name in stage.outputs)
+        return added > LARGE * freed and inputs_per_output(self.dense, stage) <= CHEAP
+
+    def shown(self, batch: int) -> Feeds:
+        """Return the dense network's live values of a batch; some may be made when asked for."""
+        values = self.clean[batch]
+        return values if self._apart is None else Overlay(_Made(self._apart, values), values)
 
     def _differs(self, stage: Stage) -> bool:
         """Whether a stage reads values or weights that the pruned network may have otherwise."""
@@ -120,3 +166,25 @@ class _Lazy:
         if self.session is None:
             self.session = stage_session(self.model, self.stage, feeds, self.provider)
         return self.session.run(feeds)
+
+
+class _Made(Mapping[str, Array]):
+    """A stage's outputs on one batch, made when the first of them is asked for."""
+
+    def __init__(self, run: _Lazy, feeds: Feeds) -> None:
+        self._run, self._feeds = run, feeds
+        self._values: Feeds | None = None
+
+    def __getitem__(self, name: str) -> Array:
+        if self._values is None:
+            self._values = self._run(self._feeds)
+        return self._values[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._run.stage.outputs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._run.stage.outputs)
+
+    def __len__(self) -> int:
+        return len(self._run.stage.outputs)

@@ -149,7 +149,7 @@ class _Run:
         self.readings = readings
         by_top = _by_top([r.group for r in readings if not r.group.is_tied])
         stops = {top: _needs(dense, members, top) for top, members in by_top.items()}
-        self.runner = Runner(self.own, None, stops, batches, provider, store)
+        self.runner = Runner(self.own, None, stops, batches, provider, store, stores_all=False)
         self.ahead: DensePass | None = None
 
     def look_ahead(
@@ -209,7 +209,8 @@ class _Run:
     def _taps(self, top: int, groups: Sequence[Group]) -> Iterator[Lookup]:
         """Yield, per batch, how to look up a use's input."""
         inner = self._inner_session(top, groups) if _shows_branches(groups) else None
-        for values in self.runner.clean:
+        for batch in range(len(self.runner.clean)):
+            values = self.runner.shown(batch)
             yield lookup(values if inner is None else Overlay(inner.run(values), values))
 
     def _inner_session(self, top: int, groups: Sequence[Group]) -> Session:
@@ -217,7 +218,7 @@ class _Run:
         types = tap_types(self.dense, groups)
         taps = [(use.scope, use.input) for group in groups for use in group.uses if use.scope]
         stage = stage_of(self.own, top)
-        return stage_session(self.own, stage, self.runner.clean[0], self.provider, taps, types)
+        return stage_session(self.own, stage, self.runner.shown(0), self.provider, taps, types)
 
     def forget(self, groups: Sequence[Group]) -> None:
         """Free what the dense network left for these groups."""

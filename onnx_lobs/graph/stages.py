@@ -8,6 +8,7 @@ pieces, at the cost of one forward pass over all stages.
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,12 @@ from onnx_lobs.graph.taps import expose
 RANDOM = (
     "Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
     "RandomUniformLike",
+)  # fmt: skip
+
+PRODUCTS = "Conv", "ConvTranspose", "Gemm", "MatMul"
+ELEMENTWISE = (
+    "Add", "BatchNormalization", "Clip", "Div", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu",
+    "Max", "Min", "Mul", "Neg", "PRelu", "Relu", "Sigmoid", "Sub", "Tanh",
 )  # fmt: skip
 
 
@@ -96,6 +103,29 @@ def _stage(
     read = {name for i in chosen for name in outer_names(nodes[i])}
     inputs = read - made - set(model.main.initializers)
     return Stage(tuple(sorted(chosen)), tuple(sorted(inputs)), tuple(sorted(live & made)), live)
+
+
+def join(model: Model, first: Stage, second: Stage) -> Stage:
+    """Return one stage that does what two successive ones do."""
+    return _stage(model, (*first.nodes, *second.nodes), constant_makers(model), second.live)
+
+
+def inputs_per_output(model: Model, stage: Stage) -> float:
+    """Return how many inputs the products of a stage sum up for an output, at the most.
+
+    Infinite where the stage does more than multiply by weights and work element by element.
+    """
+    most = 0.0
+    for index in stage.nodes:
+        node = model.main.graph.node[index]
+        if node.op_type in ELEMENTWISE and node.domain in DEFAULT_DOMAINS:
+            continue
+        weights = [model.main.initializers.get(name) for name in node.input[:2]]
+        shapes = [list(weight.dims) for weight in weights if weight is not None]
+        if node.op_type not in PRODUCTS or not shapes or len(shapes[0]) < 2:
+            return math.inf
+        most = max(most, math.prod(shapes[0]) / max(shapes[0][0], shapes[0][-1]))
+    return most
 
 
 def constant_makers(model: Model) -> dict[str, int]:

@@ -1,0 +1,123 @@
+"""Stages give the values of the whole network, also those that are made again, not stored."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from build_onnx import Array, model, normal, run, value
+from onnx import ModelProto, TensorProto, helper
+
+from onnx_lobs.calibration import runner as module
+from onnx_lobs.calibration.runner import Runner
+from onnx_lobs.graph.model import Model
+from onnx_lobs.graph.stages import Stage, inputs_per_output, stage_of
+from onnx_lobs.graph.tensors import write_tensor
+from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.memory.store import Store
+
+NODE = helper.make_node
+CPU = "CPUExecutionProvider"
+BATCHES = 3
+ROUNDING = 2e-6  # of the largest value: a stage may sum in another order than the network
+
+
+def expanding(times: int = 6) -> ModelProto:
+    """An inverted residual block, with `times` as many channels inside, and a layer behind it."""
+    wide = 4 * times
+    nodes = [
+        NODE("Conv", ["x", "w0"], ["a"], name="before"),
+        NODE("Conv", ["a", "w1"], ["b"], name="expand"),
+        NODE("Relu", ["b"], ["c"]),
+        NODE("Conv", ["c", "w2"], ["d"], name="depthwise", group=wide, pads=[1, 1, 1, 1]),
+        NODE("Relu", ["d"], ["e"]),
+        NODE("Conv", ["e", "w3"], ["f"], name="project"),
+        NODE("Add", ["f", "a"], ["g"]),
+        NODE("Conv", ["g", "w4"], ["y"], name="behind"),
+    ]
+    shapes = (4, 3, 1, 1), (wide, 4, 1, 1), (wide, 1, 3, 3), (4, wide, 1, 1), (5, 4, 3, 3)
+    weights = {f"w{i}": normal(i, *shape) for i, shape in enumerate(shapes)}
+    return model(nodes, [value("x", [None, 3, 9, 8])], ["y", "a", "c", "e", "g"], weights)
+
+
+STOPS = {1: {"a"}, 3: {"c"}, 5: {"e"}, 7: {"g"}}
+
+
+def images() -> list[dict[str, Array]]:
+    return [{"x": normal(10 + i, 2, 3, 9, 8)} for i in range(BATCHES)]
+
+
+@pytest.mark.parametrize("stores_all", [True, False])
+@pytest.mark.parametrize("times", [1, 6])
+def test_what_is_shown_is_what_the_network_has(times: int, stores_all: bool) -> None:
+    proto, batches = expanding(times), images()
+    store = Store(sys.maxsize, Scratch())
+    made = Runner(Model(proto, None), None, STOPS, batches, CPU, store, stores_all=stores_all)
+    for top, (name,) in STOPS.items():
+        made.advance(top)
+        for index, feeds in enumerate(batches):
+            expected = run(proto, **feeds)[name]
+            room = ROUNDING * np.abs(expected).max()
+            np.testing.assert_allclose(made.shown(index)[name], expected, rtol=0, atol=room)
+        is_apart = name not in made.clean[0]
+        assert is_apart == (name == "c" and not stores_all)
+        live = {"c": {"a", "c"}, "e": {"a", "e"}}.get(name, {name}) - (
+            {name} if is_apart else set()
+        )
+        assert set(made.clean[0]) == live
+        assert {*made.shown(1)} == live | {name}
+    made.close()
+    assert store.in_memory == 0
+
+
+def test_a_stage_that_is_not_stored_runs_with_the_weights_of_its_time() -> None:
+    proto = expanding()
+    network = Model(proto, None)
+    made = Runner(
+        network, None, STOPS, images(), CPU, Store(sys.maxsize, Scratch()), stores_all=False
+    )
+    before = run(proto, **images()[1])
+    made.advance(1)
+    tensor = network.scopes[0].initializers["w1"]
+    write_tensor(tensor, np.zeros((24, 4, 1, 1), np.float32))
+    made.advance(3)
+    assert not made.shown(1)["c"].any()
+    made.advance(5)
+    assert not made.shown(1)["e"].any()
+    assert before["e"].any()
+
+
+@pytest.mark.parametrize(("name", "limit"), [("CHEAP", 3), ("LARGE", 7)])
+def test_stages_that_cost_much_or_give_little_are_stored(
+    name: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proto = expanding()
+    proto.graph.node[6].input[1] = "f"  # no residual: the stage's input is freed
+    for is_stored in (False, True):
+        if is_stored:
+            monkeypatch.setattr(module, name, limit)
+        store = Store(sys.maxsize, Scratch())
+        made = Runner(Model(proto, None), None, STOPS, images(), CPU, store, stores_all=False)
+        made.advance(1)
+        made.advance(3)
+        assert ("c" in made.clean[0]) == is_stored
+
+
+PRODUCTS: dict[str, tuple[Any, list[int], dict[str, Array], float]] = {
+    "pointwise": (NODE("Conv", ["x", "w"], ["y"]), [2, 4, 5, 5], {"w": normal(1, 8, 4, 1, 1)}, 4),
+    "3x3": (NODE("Conv", ["x", "w"], ["y"]), [2, 4, 5, 5], {"w": normal(1, 8, 4, 3, 3)}, 36),
+    "MatMul": (NODE("MatMul", ["x", "w"], ["y"]), [2, 4], {"w": normal(1, 4, 9)}, 4),
+    "both dynamic": (NODE("MatMul", ["x", "x"], ["y"]), [4, 4], {}, np.inf),
+    "Softmax": (NODE("Softmax", ["x"], ["y"]), [4, 4], {}, np.inf),
+    "Clip": (NODE("Clip", ["x"], ["y"]), [4, 4], {}, 0),
+}
+
+
+@pytest.mark.parametrize("kind", PRODUCTS)
+def test_inputs_per_output(kind: str) -> None:
+    node, shape, weights, expected = PRODUCTS[kind]
+    proto = model([node], [value("x", shape, TensorProto.FLOAT)], ["y"], weights)
+    stage: Stage = stage_of(Model(proto, None), 0)
+    assert inputs_per_output(Model(proto, None), stage) == expected
