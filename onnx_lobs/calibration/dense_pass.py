@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,8 @@ WIDE_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)  # others round s
 class Seen:
     """Columns of data of the dense network: what a use read there, or what it gave.
 
-    ``data`` is (groups, n, columns), or (groups, n, rows of all layers) if it ``is_output``: the
-    pre-activations without the bias.
+    ``data`` is (groups, n, columns), or (groups, n, rows) if it ``is_output``: the pre-activations
+    without the bias.
     """
 
     data: Array
@@ -189,17 +190,19 @@ class DensePass:
         """Cut the next stage into several that each note no more than they may."""
         done = len(self._ends) - len(self._parts)
         end, notes = self._ends[done]
-        ends: list[tuple[int, list[_Note]]] = []
+        sizes = dict(zip(notes, self._sizes, strict=True))
+        parts: list[list[_Note]] = []
         used = 0
-        for note, size in zip(notes, self._sizes, strict=True):
-            top = note.use.top
-            if not ends or (used + size > self.most_noted and top > ends[-1][1][-1].use.top):
-                ends[-1:] = [(top, ends[-1][1])] if ends else []
-                ends.append((end, []))
+        for _, some in groupby(notes, key=lambda note: note.use.top):  # of one node, not to be cut
+            members = list(some)
+            size = sum(sizes[note] for note in members)
+            if not parts or used + size > self.most_noted:
+                parts.append([])
                 used = 0
-            ends[-1][1].append(note)
+            parts[-1] += members
             used += size
-        self._ends[done : done + 1] = ends
+        ends = [*(part[0].use.top for part in parts[1:]), end]
+        self._ends[done : done + 1] = list(zip(ends, parts, strict=True))
         self._parts = _cut(self.dense, self._ends)[done:]
 
 
@@ -211,34 +214,30 @@ class _Note:
     ) -> None:
         self.reading = reading
         self.use = reading.group.uses[0]
-        self.layers = reading.group.layers
         self.key = _key(self.use)
-        self.is_output = _gives_outputs(dense, reading.group, types)
+        self.is_output = _gives_outputs(reading.group, types)
         self.is_conv = self.use.unfold is not None
-        self._bias = [_bias(dense, layer) for layer in self.layers] if self.is_output else []
+        self._bias = _bias(dense, reading.group.layers[0]) if self.is_output else None
 
     @property
-    def names(self) -> list[tuple[int, str]]:
-        """The values to be shown, by scope and name."""
-        if self.is_output:
-            return [(0, layer.uses[0].output) for layer in self.layers]
-        return [(self.use.scope, self.use.input)]
+    def name(self) -> tuple[int, str]:
+        """The value to be shown, by scope and name."""
+        return (0, self.use.output) if self.is_output else (self.use.scope, self.use.input)
 
     def read(self, batch: int, shown: Feeds) -> Array:
         """Return the columns of data as they are stored: of convolutions, each in one run."""
+        values = shown[tap_name(*self.name)]
+        if values.size == 0:  # of a branch that is not taken
+            return np.empty((self.use.groups, 0, 0), values.dtype)
         if not self.is_output:
-            x = shown[tap_name(self.use.scope, self.use.input)]
-            if x.size == 0:  # of a branch that is not taken
-                return np.empty((self.use.groups, 0, 0), x.dtype)
-            return self._columns(batch, x, self.use.output_sizes(x.shape), self.use.columns)
-        parts = []
-        for layer, bias in zip(self.layers, self._bias, strict=True):
-            y = shown[layer.uses[0].output]
-            part = self._columns(batch, y, y.shape[2:] if self.is_conv else (), self.use.outputs)
-            if bias is not None:
-                part -= bias
-            parts.append(part)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1 if self.is_conv else 2)
+            return self._columns(
+                batch, values, self.use.output_sizes(values.shape), self.use.columns
+            )
+        sizes = values.shape[2:] if self.is_conv else ()
+        outputs = self._columns(batch, values, sizes, self.use.outputs)
+        if self._bias is not None:
+            outputs -= self._bias
+        return outputs
 
     def _columns(
         self,
@@ -269,7 +268,7 @@ class _Part:
     @property
     def taps(self) -> list[tuple[int, str]]:
         """The values inside branches that are noted, by scope and name."""
-        return sorted({tap for note in self.notes for tap in note.names if tap[0]})
+        return sorted({note.name for note in self.notes if note.name[0]})
 
     @property
     def is_divisible(self) -> bool:
@@ -279,7 +278,7 @@ class _Part:
     @property
     def reads(self) -> set[str]:
         """The values that must be there before it runs."""
-        shown = {name for note in self.notes for scope, name in note.names if scope == 0}
+        shown = {name for scope, name in (note.name for note in self.notes) if scope == 0}
         return {*self.stage.inputs, *(shown - set(self.stage.outputs))}
 
 
@@ -296,18 +295,17 @@ def _by_weights(
 
 def _cut(dense: Model, ends: Sequence[tuple[int, Sequence[_Note]]]) -> list[_Part]:
     """Return the stages that end before some nodes, in their order."""
-    stops = {
-        end: {name for note in notes for name in _names_outside(dense, note)} for end, notes in ends
-    }
+    stops = {end: {_name_outside(dense, note) for note in notes} for end, notes in ends}
     stages = cut(dense, stops) if stops else ()
     return [_Part(stage, tuple(notes)) for stage, (_, notes) in zip(stages, ends, strict=True)]
 
 
-def _names_outside(dense: Model, note: _Note) -> list[str]:
-    """Return the top-level values that must be there for a note: of a branch, its node's."""
-    if note.use.scope:
-        return [next(name for name in dense.main.graph.node[note.use.top].output if name)]
-    return [name for _, name in note.names]
+def _name_outside(dense: Model, note: _Note) -> str:
+    """Return the top-level value that must be there for a note: of a branch, its node's."""
+    scope, name = note.name
+    if scope:
+        name = next(filter(None, dense.main.graph.node[note.use.top].output))
+    return name
 
 
 def _changing(dense: Model, groups: Sequence[Group]) -> set[str]:
@@ -330,18 +328,18 @@ def _key(use: Use) -> str:
     return f"{use.scope}:{use.output}"
 
 
-def _gives_outputs(dense: Model, group: Group, types: Mapping[tuple[int, str], int]) -> bool:
-    """Whether a group's own outputs are noted: they are W z in full precision, and no more."""
+def _gives_outputs(group: Group, types: Mapping[tuple[int, str], int]) -> bool:
+    """Whether a layer's own outputs are noted: they are W z in full precision, and no more."""
     use, layout = group.uses[0], group.layers[0].layout
-    rows = sum(layer.layout.rows for layer in group.layers)
-    if use.scope or rows > MOST_ROWS * layout.columns:
+    if use.scope or len(group.layers) > 1 or layout.rows > MOST_ROWS * layout.columns:
         return False
     if types[use.scope, use.input] not in WIDE_TYPES:
         return False
     if use.op in ("Conv", "ConvTranspose"):
-        return all(layer.uses[0].bias is not None for layer in group.layers)
-    is_plain = use.op == "MatMul" and not use.transposed and layout.groups == 1
-    return is_plain and all(len(layer.layout.shape) == 2 for layer in group.layers)
+        return use.bias is not None
+    return (
+        use.op == "MatMul" and not use.transposed and layout.groups == 1 and len(layout.shape) == 2
+    )
 
 
 def _bias(dense: Model, layer: Layer) -> Array | None:

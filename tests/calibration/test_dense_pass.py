@@ -119,7 +119,9 @@ def products(rows: Sequence[int]) -> ModelProto:
 
 
 @pytest.mark.parametrize("rows", [(9,), (4, 5), (10,), (5, 5)])
-def test_products_leave_the_fewer_of_inputs_and_outputs(rows: tuple[int, ...]) -> None:
+def test_products_leave_outputs_unless_these_are_more_or_of_several_layers(
+    rows: tuple[int, ...],
+) -> None:
     proto = products(rows)
     batches = [{"x": normal(10 + i, 4, 3, 6)} for i in range(BATCHES)]
     made, (_, second) = open_pass(proto, batches)
@@ -127,10 +129,8 @@ def test_products_leave_the_fewer_of_inputs_and_outputs(rows: tuple[int, ...]) -
     for index, feeds in enumerate(batches):
         seen = made.seen(second.group.uses[0], index)
         assert seen is not None
-        assert seen.is_output == (sum(rows) == 9)
-        values = run(proto, **feeds)
-        parts = [values[f"y{i}"] for i in range(len(rows))] if seen.is_output else [values["h"]]
-        expected = np.concatenate([part.reshape(1, 12, -1) for part in parts], axis=2)
+        assert seen.is_output == (rows == (9,))
+        expected = run(proto, **feeds)["y0" if seen.is_output else "h"].reshape(1, 12, -1)
         np.testing.assert_allclose(seen.data, expected, rtol=0, atol=FLOAT * abs(expected).max())
 
 
@@ -256,6 +256,30 @@ def test_a_stage_runs_when_it_is_needed_and_what_is_past_is_not_noted(scratch: S
     assert store.in_memory == boundary + BATCHES * NOTE
     made.close()
     assert store.in_memory == 0
+
+
+@pytest.mark.parametrize("most", [1, BATCHES * NOTE, 2 * BATCHES * NOTE])
+def test_what_one_node_needs_is_not_cut(most: int) -> None:
+    """Two layers inside an If, behind a small one: together they are too many, and stay so."""
+    two = [NODE("MatMul", ["h", "w"], ["t0"], name="one"), NODE("MatMul", ["t0", "u"], ["t"])]
+    then = branch(two, "t", w=normal(1, 8, 8), u=normal(2, 8, 8))
+    other = branch([NODE("Identity", ["h"], ["e"])], "e")
+    nodes = [
+        NODE("MatMul", ["x", "v"], ["h"], name="first"),
+        NODE("MatMul", ["h", "small"], ["s"], name="second"),
+        NODE("If", ["c"], ["y"], then_branch=then, else_branch=other),
+    ]
+    inputs = [value("x", [None, 8]), value("c", [], TensorProto.BOOL)]
+    weights = {"v": normal(3, 8, 8), "small": normal(4, 8, 1)}
+    proto = model(nodes, inputs, [value("y", [None, None]), "s"], weights)
+    batches = [{"x": normal(20 + i, 7, 8), "c": np.array(True)} for i in range(BATCHES)]
+    made, readings = open_pass(proto, batches, most_noted=most)
+    assert len(readings) == 4
+    for of in readings[1:]:
+        made.reach([of.group])
+        seen = made.seen(of.group.uses[0], 0)
+        assert seen is not None
+        assert seen.count == 7
 
 
 @pytest.mark.parametrize("taken", [True, False])

@@ -16,16 +16,20 @@ SPATIAL = {1: (9,), 2: (6, 5), 3: (5, 4, 5)}
 CASES = list(itertools.product([1, 2, 3], [1, 2], [1, 2], [0, 1, 2], [False, True]))
 
 
+def geometry_of(nd: int, stride: int, dilation: int, pad: int, *, is_transposed: bool) -> Unfold:
+    kernel, ones = (3, 2, 2)[:nd], (1,) * nd
+    steps = (stride,) * nd
+    return Unfold(
+        kernel, ones if is_transposed else steps, (dilation,) * nd, (pad,) * (2 * nd),
+        steps if is_transposed else ones, flip=is_transposed,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("nd", "stride", "dilation", "pad", "is_transposed"), CASES)
 def test_it_equals_the_product_of_all_windows(
     nd: int, stride: int, dilation: int, pad: int, is_transposed: bool
 ) -> None:
-    kernel, ones = (3, 2, 2)[:nd], (1,) * nd
-    steps = (stride,) * nd
-    geometry = Unfold(
-        kernel, ones if is_transposed else steps, (dilation,) * nd, (pad,) * (2 * nd),
-        steps if is_transposed else ones, flip=is_transposed,
-    )  # fmt: skip
+    geometry = geometry_of(nd, stride, dilation, pad, is_transposed=is_transposed)
     channels = 6
     x = 3 + normal(nd, 5, channels, *SPATIAL[nd])
     sums = PixelSums(geometry, channels, SPATIAL[nd], channels)
@@ -44,12 +48,7 @@ def test_it_equals_the_product_of_all_windows(
 def test_targets_at_all_outputs_add_up_to_their_products_with_all_windows(
     nd: int, stride: int, dilation: int, pad: int, is_transposed: bool, rows: int
 ) -> None:
-    kernel, ones = (3, 2, 2)[:nd], (1,) * nd
-    steps = (stride,) * nd
-    geometry = Unfold(
-        kernel, ones if is_transposed else steps, (dilation,) * nd, (pad,) * (2 * nd),
-        steps if is_transposed else ones, flip=is_transposed,
-    )  # fmt: skip
+    geometry = geometry_of(nd, stride, dilation, pad, is_transposed=is_transposed)
     channels = 6
     x = 3 + normal(nd, 5, channels, *SPATIAL[nd])
     each = n_positions((1, *x.shape[1:]), geometry)
