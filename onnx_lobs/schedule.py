@@ -65,7 +65,8 @@ def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Pr
         yield from calibrate_sequential(
             work.dense, work.pruned, groups, work.batches,
             store=store, is_known=resume.is_known, kept=work.kept,
-            most_weights=work.room.weights, most_noted=work.room.noted, **_options(work),
+            most_weights=work.room.weights, most_noted=work.room.noted,
+            is_tight=work.config.memory is not None, **_options(work),
         )  # fmt: skip
     elif is_staged(work):
         progress.start("calibrating and solving", len(work.layers))
@@ -119,7 +120,14 @@ def _staged(work: Workspace, groups: Sequence[Group], resume: Resume, store: Sto
         return resume.is_known(group) or resume.has_moments(group, groups)
 
     found = calibrate_sequential(
-        work.dense, None, groups, work.batches, store=store, is_known=is_known, **_options(work)
+        work.dense,
+        None,
+        groups,
+        work.batches,
+        store=store,
+        is_known=is_known,
+        is_tight=work.config.memory is not None,
+        **_options(work),
     )
     for group, calibration in found:
         if calibration is not None:

@@ -21,6 +21,7 @@ from onnx_lobs.calibration.independent import calibrate_independent, lookup, tap
 from onnx_lobs.calibration.kept import KeptColumns
 from onnx_lobs.calibration.reading import LEAST_COLUMNS, Reading
 from onnx_lobs.calibration.runner import Runner
+from onnx_lobs.graph.arena import release_memory
 from onnx_lobs.graph.model import Model, outer_names
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.stages import stage_of, stage_session
@@ -55,6 +56,7 @@ def calibrate_sequential(
     kept: KeptColumns | None = None,
     most_weights: int = sys.maxsize,
     most_noted: int = sys.maxsize,
+    is_tight: bool = False,
 ) -> Found:
     """Yield each group with its moments; its weights in `pruned` change before the next.
 
@@ -78,6 +80,8 @@ def calibrate_sequential(
         What the dense network gave in an earlier run over these batches, or will give in this one.
     most_weights, most_noted
         As for :class:`~onnx_lobs.calibration.dense_pass.DensePass`.
+    is_tight
+        Whether memory that calibration leaves free is given back before a group is yielded.
 
     Raises
     ------
@@ -117,6 +121,8 @@ def calibrate_sequential(
             unknown = [group for group in free if not is_known(group)]
             found += run.collect(top, free, unknown)
             found += [(group, None) for group in free if group not in unknown]
+        if is_tight and found:
+            release_memory()
         while found:
             yield found.pop(0)
         run.forget(free)
