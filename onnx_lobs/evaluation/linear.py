@@ -16,7 +16,10 @@ from onnx_lobs.graph.session import Session
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
 
-STEP = 0.1  # of the way from dense to pruned: far above float32's rounding, nearly still linear
+# Of the way from dense to pruned. A Softmax that is sure of one class hardly moves at first: with
+# 0.1 a text recogniser's error was foreseen 2.1 times too low, with 0.3 within 10 %; four other
+# networks are nearer with 0.3 too.
+STEP = 0.3
 
 
 @dataclass(frozen=True)

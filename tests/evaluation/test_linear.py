@@ -45,6 +45,7 @@ ALL = ("w1", "b1", "w2")
 
 
 def predict(dense: onnx.ModelProto, pruned: onnx.ModelProto, **options: Any) -> Any:
+    options = {"step": 0.1, **options}  # CURVATURE is that of a small step
     return predict_linearly(
         Model(dense, None), Model(pruned, None), BATCHES, provider=CPU, **options
     )
