@@ -22,6 +22,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 SMALL_LAYER = 1500  # columns: below, one BLAS thread factors as fast as several
 ROWS_AT_ONCE = 32  # of a gathered matrix: they stay in the cache between both takes
+ROWS_APART = 64  # of an upper triangle: more read more that is below the diagonal
+FEW = 768  # columns, whose places are quickly looked up one by one
 WORTH_SHARING = 5e7  # flops: below, starting a thread costs more than it gives
 
 
@@ -106,6 +108,22 @@ class ThreadBuffers(threading.local):
             rows = self.array("rows", (some.size, matrix.shape[1]), matrix.dtype)
             matrix.take(some, axis=0, out=rows, mode="clip")
             rows.take(columns, axis=1, out=out[start : start + some.size], mode="clip")
+        return out
+
+    def upper(self, matrix: NDArray[Any], columns: NDArray[np.int64]) -> NDArray[Any]:
+        """Return ``matrix[columns][:, columns]`` (c, c) in reused memory, for its upper triangle.
+
+        What is below the diagonal is anything. Of up to FEW columns, and a matrix in C's order,
+        that takes two thirds of the time of :meth:`principal`.
+        """
+        size = columns.size
+        if size > FEW or not matrix.flags.c_contiguous:
+            return self.principal(matrix, columns)
+        out = self.array("square", (size, size), matrix.dtype)
+        flat, starts = matrix.reshape(-1), columns * matrix.shape[1]
+        for start in range(0, size, ROWS_APART):
+            rows = slice(start, start + ROWS_APART)
+            out[rows, start:] = flat.take(starts[rows, None] + columns[start:])
         return out
 
 

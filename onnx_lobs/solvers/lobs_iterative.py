@@ -60,7 +60,7 @@ def sensitivities(problem: Problem, mask: BoolArray, values: FloatArray) -> Floa
         if kept.size == columns:
             diagonal[row] = full[row // rows]
         elif kept.size:
-            system = scratch.principal(problem.damped.matrix[row // rows], kept)
+            system = scratch.upper(problem.damped.matrix[row // rows], kept)
             diagonal[row, kept] = _inverse_diagonal(system)
 
     map_batches(one, range(len(flat)), problem.room.workers)

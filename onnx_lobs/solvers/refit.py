@@ -178,7 +178,7 @@ def _solve_one(
     """Solve one large support for all its rows by Cholesky."""
     columns = np.flatnonzero(supports.chosen[index])
     rows = supports.rows[supports.starts[index] : supports.starts[index + 1]]
-    system = scratch.principal(matrix[supports.group[index]], columns)
+    system = scratch.upper(matrix[supports.group[index]], columns)
     status = lapack.potrf(system)
     if status:
         raise NotPositiveDefiniteError(
