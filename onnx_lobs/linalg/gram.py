@@ -20,6 +20,7 @@ LARGE_MEAN = 4.0  # mean² over variance: below, the reference costs more than i
 # columns from which products go to float64 at once, band by band: that costs up to a tenth of
 # the product, and saves a third of the memory
 LARGE = 1024
+ENOUGH = 1024  # rows that are multiplied at once then: sums of fewer cost as much as their products
 BATCHED = 64  # columns up to which many groups are faster as one batched product than apart
 
 
@@ -61,6 +62,7 @@ class Gram:
         self._part: Data | None = None
         self._left: Array = np.zeros((groups, columns))
         self._rows = 0
+        self._waiting: list[Data] = []
 
     @classmethod
     def joined(cls, one: Gram, two: Gram) -> Gram:
@@ -103,7 +105,7 @@ class Gram:
         self._total = value
 
     def update(self, x: Data, *, overwrite: bool = False) -> Centred:
-        """Add the rows of `x` (groups, n, columns), in either memory order.
+        """Add the rows of `x` (groups, n, columns), in either memory order, which must not change.
 
         Not modified, unless the caller lets it `overwrite` them, which saves a copy.
 
@@ -138,17 +140,28 @@ class Gram:
         self._rows += n
 
     def _add_at_once(self, rest: Data, left: Array) -> None:
-        """Add products in float64, a few rows of the matrices at a time."""
+        """Add products in float64, once there are enough rows."""
+        if self._waiting and self._waiting[0].dtype != rest.dtype:
+            self._multiply()
+        self._waiting.append(rest)
+        self._left += left
+        self._rows += rest.shape[1]
+        if sum(some.shape[1] for some in self._waiting) >= ENOUGH:
+            self._multiply()
+
+    def _multiply(self) -> None:
+        """Add the products of the rows that are waiting, a few rows of the matrices at a time."""
         if self._matrix is None:
             self._matrix = np.zeros((self.groups, self.columns, self.columns))
-        buffer = np.empty(BAND * self.columns, rest.dtype)
-        for total, one in zip(self._matrix, rest, strict=True):
-            x = _in_order(one)
+        waiting, self._waiting = self._waiting, []
+        buffer = np.empty(BAND * self.columns, waiting[0].dtype)
+        for group, total in enumerate(self._matrix):
+            x = _in_order(_joined([some[group] for some in waiting]))
             for rows in bands(self.columns):
                 shape = rows.stop - rows.start, rows.stop
                 part = buffer[: shape[0] * shape[1]].reshape(shape)
                 total[rows, : rows.stop] += np.matmul(x[:, rows].T, x[:, : rows.stop], out=part)
-        self._note(left, rest.shape[1])
+        self._mirrored = False
 
     def merge(self, other: Gram) -> None:
         """Add another Gram of the same shape."""
@@ -166,14 +179,17 @@ class Gram:
 
     def _settle(self) -> None:
         """Add to the float64 sums what has added up since, and the reference's share of it."""
-        if self._part is None:
+        if self._waiting:
+            self._multiply()
+        if self._rows == 0:
             return
         part, n, left = self._part, self._rows, self._left
         self._part, self._rows, self._left = None, 0, np.zeros_like(self._left)
-        is_first = self._matrix is None
-        if self._matrix is None:
-            self._matrix = np.empty((self.groups, self.columns, self.columns))
-        add_lower(self._matrix, part, is_first=is_first)
+        if part is not None:
+            is_first = self._matrix is None
+            if self._matrix is None:
+                self._matrix = np.empty((self.groups, self.columns, self.columns))
+            add_lower(self._matrix, part, is_first=is_first)
         self._note(left, n)
 
     def _note(self, left: Array, n: int) -> None:
@@ -278,6 +294,15 @@ def _add_self_product(sums: Data, x: Data) -> None:
         return
     for total, one in zip(sums, x, strict=True):
         syrk(total, _in_order(one))
+
+
+def _joined(parts: list[Data]) -> Data:
+    """Return matrices (n, columns) as one, in the memory order of the first."""
+    if len(parts) == 1:
+        return parts[0]
+    is_turned = parts[0].flags.f_contiguous
+    whole = np.concatenate([part.T if is_turned else part for part in parts], axis=int(is_turned))
+    return whole.T if is_turned else whole
 
 
 def _in_order(x: Data) -> Data:

@@ -127,6 +127,39 @@ def test_data_that_may_be_overwritten_are_multiplied_in_place() -> None:
     assert np.array_equal(kept.total, lent.total)
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("sizes", [(1, 2, 3), (4, 3, 9, 1), (20,), (3, 3, 3)])
+def test_rows_of_large_grams_wait_until_there_are_enough(
+    sizes: tuple[int, ...], order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gram_module, "LARGE", 4)
+    monkeypatch.setattr(gram_module, "ENOUGH", 7)
+    parts = [50 + normal(i, 2, n, 4) for i, n in enumerate(sizes)]
+    parts[-1] = parts[-1].astype(np.float64)
+    gram = Gram(2, 4)
+    multiplied: list[int] = []
+    multiply = Gram._multiply
+
+    def counted(self: Gram) -> None:
+        multiplied.append(sum(part.shape[1] for part in self._waiting))
+        multiply(self)
+
+    monkeypatch.setattr(Gram, "_multiply", counted)
+    for part in parts:
+        turned = part if order == "C" else np.ascontiguousarray(part.swapaxes(1, 2)).swapaxes(1, 2)
+        gram.update(turned)
+    x = np.concatenate(parts, axis=1).astype(np.float64)
+    exact = x.swapaxes(1, 2) @ x
+    assert gram.count == sum(sizes) == sum(multiplied) + sum(p.shape[1] for p in gram._waiting)
+    np.testing.assert_allclose(gram.matrix, exact, rtol=1e-6)
+    np.testing.assert_allclose(gram.total, x.sum(axis=1), rtol=1e-6)
+    assert sum(multiplied) == sum(sizes)
+    centred = x - x.mean(axis=1, keepdims=True)
+    scatter = centred.swapaxes(1, 2) @ centred
+    room = 1e-5 * np.abs(scatter).max()  # of numbers 50 times as large as they differ
+    np.testing.assert_allclose(gram.scatter(True), scatter, rtol=0, atol=room)
+
+
 @pytest.mark.parametrize(
     ("mean", "is_taken"), [(0.0, False), (1.0, False), (3.0, True), (1e4, True), (1e15, True)]
 )
