@@ -11,7 +11,8 @@ largest resident memory is its peak; the fastest of all repeats and their larges
 * sequential: all Grams and targets, every layer counting as changed; nothing is solved.
 
 The Gram's share is n d² flops for the n columns that a phase read, at the rate of SYRK on one
-matrix of float32 with 1,024 columns. Writes ``tools/results/calibration.md``.
+matrix of float32 with 1,024 columns: the median of products made between the models. Writes
+``tools/results/calibration.md``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import json
 import os
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 # the parent imports nothing large: a child's peak begins with what its parent holds
 KIB = 1024
 SYRK_SHAPE = 8192, 1024
+REPEATS = 12  # before each model, and after the last
 PHASES = "forward", "numpy", "graph", "sequential"
 TITLES = {
     "forward": "forward", "numpy": "independent, NumPy", "graph": "independent, graph",
@@ -135,18 +138,18 @@ def run_calibration(work: Workspace) -> tuple[float, float, float]:
         scratch.close()
 
 
-def syrk_rate() -> float:
-    """Return n d² flops per second of the Gram of one float32 matrix, the best of five."""
+def syrk_rates() -> list[float]:
+    """Return n d² flops per second of the Gram of one float32 matrix, a few times."""
     import numpy as np
 
     n, d = SYRK_SHAPE
     x = np.random.default_rng(0).standard_normal((n, d), np.float32)
     times = []
-    for _ in range(5):
+    for _ in range(REPEATS):
         started = time.perf_counter()
         x.T @ x
         times.append(time.perf_counter() - started)
-    return n * d**2 / min(times)
+    return [n * d**2 / seconds for seconds in times]
 
 
 def in_child(job: Job, phase: str, repeats: int) -> Measured:
@@ -260,12 +263,13 @@ def main(args: Sequence[str] | None = None, echo: Callable[[str], None] = print)
     if not names and given.zoo is not None:
         names = sorted(path.stem for path in given.zoo.glob("*.onnx"))
     phases = ["forward", *(p for p in given.phases.split(",") if p != "forward")]
-    found = {}
+    found, rates = {}, syrk_rates()
     for name in names:
         job = find_job(name, given.zoo, given.samples, given.batch_size)
         runs = {phase: in_child(job, phase, given.repeats) for phase in phases}
         found[job.model.stem] = runs
-    text = report(found, syrk_rate())
+        rates += syrk_rates()
+    text = report(found, statistics.median(rates))
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(text, encoding="utf-8")
     echo(text)

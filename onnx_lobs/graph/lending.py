@@ -35,23 +35,28 @@ def lend_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Arr
         In the copy each lent weight is described as external data, as
         ``SessionOptions.add_external_initializers`` wants it.
     """
-    lent: dict[str, Array] = {}
     copy = onnx.ModelProto()
     _copy_fields(model, copy, without="graph")
     _copy_fields(model.graph, copy.graph, without="initializer")
-    for tensor in model.graph.initializer:
+    return copy, lend(model.graph.initializer, copy.graph)
+
+
+def lend(tensors: Iterable[TensorProto], graph: onnx.GraphProto) -> dict[str, Array]:
+    """Add weights to the initializers of `graph`, and return by name those that are only lent."""
+    lent: dict[str, Array] = {}
+    for tensor in tensors:
         values = _stored(tensor)
         if values is None:
-            copy.graph.initializer.append(tensor)
+            graph.initializer.append(tensor)
             continue
         lent[tensor.name] = values
-        placeholder = copy.graph.initializer.add(
+        placeholder = graph.initializer.add(
             name=tensor.name, data_type=tensor.data_type, data_location=TensorProto.EXTERNAL
         )
         placeholder.dims.extend(tensor.dims)
         placeholder.external_data.add(key="location", value=NOWHERE)
         placeholder.external_data.add(key="length", value=str(values.nbytes))
-    return copy, lent
+    return lent
 
 
 def _stored(tensor: TensorProto) -> Array | None:

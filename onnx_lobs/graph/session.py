@@ -61,6 +61,8 @@ class Session:
         Folder of the external data of a ModelProto.
     provider
         Full name from :func:`find_provider`.
+    lent
+        Weights that a ModelProto only describes (:mod:`onnx_lobs.graph.lending`).
     light
         Whether to load without optimising: quick, and external weights are only mapped.
     exact
@@ -81,6 +83,7 @@ class Session:
         *,
         folder: Path | None = None,
         provider: str = "CPUExecutionProvider",
+        lent: Mapping[str, Array] | None = None,
         light: bool = False,
         exact: bool = False,
     ) -> None:
@@ -103,6 +106,7 @@ class Session:
             source = str(model)
         else:
             rest, self._lent = lend_weights(model)
+            self._lent |= lent or {}
             source = _serialize(rest)
             del rest
             values = [ort.OrtValue.ortvalue_from_numpy(value) for value in self._lent.values()]

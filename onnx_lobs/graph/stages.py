@@ -18,6 +18,7 @@ import onnx
 from numpy.typing import NDArray
 
 from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.lending import lend
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, outer_names, subgraphs
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.taps import expose
@@ -164,9 +165,7 @@ def stage_session(
     graph = onnx.GraphProto(name=source.name or "stage")
     graph.node.extend(source.node[i] for i in stage.nodes)
     read = {name for node in graph.node for name in outer_names(node)}
-    graph.initializer.extend(
-        tensor for name, tensor in model.main.initializers.items() if name in read
-    )
+    lent = lend((tensor for name, tensor in model.main.initializers.items() if name in read), graph)
     declared = {info.name: info.type.tensor_type.elem_type for info in source.input}
     for name in stage.inputs:
         graph.input.append(_describe(name, example[name], declared.get(name)))
@@ -176,7 +175,7 @@ def stage_session(
     proto = onnx.ModelProto(ir_version=model.proto.ir_version, graph=graph)
     proto.opset_import.extend(model.proto.opset_import)
     proto.functions.extend(model.proto.functions)
-    return Session(proto, folder=model.folder, provider=provider)
+    return Session(proto, folder=model.folder, provider=provider, lent=lent)
 
 
 def _describe(name: str, value: object, elem_type: int | None) -> onnx.ValueInfoProto:

@@ -146,3 +146,17 @@ def test_stage_that_begins_with_a_sequence_is_refused_with_the_remedy() -> None:
     values = stage_session(index, first, {"x": normal(1, 5, 4)}, CPU).run({"x": normal(1, 5, 4)})
     with pytest.raises(ModelError, match=r"'s' is a list, not a tensor.*--independent"):
         stage_session(index, second, values, CPU)
+
+
+def test_large_weights_of_a_stage_are_lent_not_copied() -> None:
+    weights = {"w": normal(1, 200, 200), "b": normal(2, 200)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Add", ["h", "b"], ["y"]),
+    ]
+    proto = model(nodes, [value("x", [None, 200])], ["y"], weights)
+    index, feeds = Model(proto, None), {"x": normal(3, 5, 200)}
+    (stage,) = cut(index, {2: {"y"}})
+    session = stage_session(index, stage, feeds, CPU)
+    assert list(session._lent) == ["w"]
+    assert np.array_equal(session.run(feeds)["y"], run(proto, **feeds)["y"])
