@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_lobs.calibration.dense_pass import Seen
 from onnx_lobs.calibration.in_graph import Made, not_made
+from onnx_lobs.calibration.notes import Seen
 from onnx_lobs.calibration.reading import Reading
 from onnx_lobs.errors import DataError, ModelError
 from onnx_lobs.graph.model import Model

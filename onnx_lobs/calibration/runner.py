@@ -54,7 +54,12 @@ class Runner:
         Where the values are kept.
     stores_all
         Whether ``clean`` and ``own`` hold all values that are live; else :meth:`shown` has those
-        of the dense network too that are made anew whenever they are looked at.
+        too that are made anew whenever they are looked at. Only of one network.
+
+    Raises
+    ------
+    ValueError
+        When two networks are not to be stored.
     """
 
     def __init__(
@@ -68,6 +73,8 @@ class Runner:
         *,
         stores_all: bool = True,
     ) -> None:
+        if pruned is not None and not stores_all:
+            raise ValueError("the values of two networks are all stored")
         self.dense, self.pruned, self.provider = dense, pruned, provider
         self.batches = batches
         self.store = store

@@ -56,7 +56,7 @@ def predict_linearly(
 ) -> LinearPrediction:
     """Return the output error that first-order theory foresees.
 
-    The outputs f change by f(W + t (W' - W)) - f(W) when the weights W go a small part t of the
+    The outputs f change by f(W + t (W' - W)) - f(W) when the weights W go a part t of the
     way to W'; divided by t, that is the sum over the layers of each layer's error times the
     derivative of the outputs by it.
 

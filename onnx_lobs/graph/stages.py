@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.lending import lend
-from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, outer_names, subgraphs
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, attributes, outer_names, subgraphs
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.taps import expose
 
@@ -121,12 +121,24 @@ def inputs_per_output(model: Model, stage: Stage) -> float:
         node = model.main.graph.node[index]
         if node.op_type in ELEMENTWISE and node.domain in DEFAULT_DOMAINS:
             continue
-        weights = [model.main.initializers.get(name) for name in node.input[:2]]
-        shapes = [list(weight.dims) for weight in weights if weight is not None]
-        if node.op_type not in PRODUCTS or not shapes or len(shapes[0]) < 2:
+        places = [p for p, name in enumerate(node.input[:2]) if name in model.main.initializers]
+        if node.op_type not in PRODUCTS or not places:
             return math.inf
-        most = max(most, math.prod(shapes[0]) / max(shapes[0][0], shapes[0][-1]))
+        shape = list(model.main.initializers[node.input[places[0]]].dims)
+        most = max(most, _inputs_of(node, places[0], shape))
     return most
+
+
+def _inputs_of(node: onnx.NodeProto, place: int, shape: Sequence[int]) -> float:
+    """Return how many inputs a product sums up, whose weight is its input number `place`."""
+    if node.op_type == "Conv":
+        return math.prod(shape[1:])
+    if node.op_type == "ConvTranspose":
+        return shape[0] * math.prod(shape[2:])  # of which strides and groups leave fewer
+    if len(shape) < 2:
+        return math.inf
+    is_turned = bool(attributes(node).get("transA" if place == 0 else "transB", 0))
+    return shape[-1] if (place == 0) != is_turned else shape[-2]
 
 
 def constant_makers(model: Model) -> dict[str, int]:

@@ -440,3 +440,49 @@ def test_networks_whose_activations_differ_in_size_are_a_model_error() -> None:
     write_tensor(pruned.scopes[0].initializers["w"], weights["w"] * (np.arange(5) > 2))
     with pytest.raises(ModelError, match=r"'two' has another size .* use --independent"):
         list(found)
+
+
+def test_a_branch_that_only_the_pruned_network_takes_aims_at_its_own_outputs() -> None:
+    then = branch([NODE("MatMul", ["h", "u"], ["t"], name="inner")], "t", u=normal(2, 6, 6))
+    other = branch([NODE("Identity", ["h"], ["e"])], "e")
+    nodes = [
+        NODE("MatMul", ["x", "w"], ["h"], name="one"),
+        NODE("ReduceSum", ["h"], ["s"], keepdims=0),
+        NODE("Less", ["s", "zero"], ["c"]),
+        NODE("If", ["c"], ["y"], then_branch=then, else_branch=other),
+    ]
+    weights = {"w": np.eye(6, dtype=np.float32), "zero": np.float32(0).reshape(())}
+    inputs, outputs = [value("x", [None, 6])], [value("y", [None, 6])]
+    dense = Model(model(nodes, inputs, outputs, weights), None)
+    pruned = dense.copied()
+    batches = [{"x": np.abs(feeds["x"])} for feeds in batches_of(3)]
+    found = calibrate_sequential(
+        dense, pruned, groups_of(dense), batches, n_batches=3, provider=CPU
+    )
+    next(found)
+    write_tensor(pruned.scopes[0].initializers["w"], -weights["w"])
+    ((_, inner),) = found
+    assert inner is not None
+    x = -np.concatenate([feeds["x"] for feeds in batches]).astype(np.float64)
+    moments = inner.total(0)
+    assert moments.targets is not None
+    assert moments.inputs.count == len(x)
+    assert_close(moments.inputs.matrix[0], x.T @ x)
+    assert_close(moments.targets.cross[0], normal(2, 6, 6).T @ x.T @ x)
+
+
+@pytest.mark.parametrize("is_tight", [True, False])
+def test_what_is_free_is_given_back_before_each_group_only_if_memory_is_tight(
+    is_tight: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[str] = []
+    monkeypatch.setattr(
+        "onnx_lobs.calibration.sequential.release_memory", lambda: released.append("")
+    )
+    dense = Model(network(), None)
+    found = calibrate_sequential(
+        dense, dense.copied(), groups_of(dense), batches_of(), n_batches=4, provider=CPU,
+        is_tight=is_tight,
+    )  # fmt: skip
+    for count, _ in enumerate(found, 1):
+        assert len(released) == count * is_tight

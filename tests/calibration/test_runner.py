@@ -109,6 +109,16 @@ PRODUCTS: dict[str, tuple[Any, list[int], dict[str, Array], float]] = {
     "pointwise": (NODE("Conv", ["x", "w"], ["y"]), [2, 4, 5, 5], {"w": normal(1, 8, 4, 1, 1)}, 4),
     "3x3": (NODE("Conv", ["x", "w"], ["y"]), [2, 4, 5, 5], {"w": normal(1, 8, 4, 3, 3)}, 36),
     "MatMul": (NODE("MatMul", ["x", "w"], ["y"]), [2, 4], {"w": normal(1, 4, 9)}, 4),
+    "narrowing": (NODE("MatMul", ["x", "w"], ["y"]), [2, 9], {"w": normal(1, 9, 4)}, 9),
+    "left": (NODE("MatMul", ["w", "x"], ["y"]), [9, 2], {"w": normal(1, 4, 9)}, 9),
+    "Gemm": (NODE("Gemm", ["x", "w"], ["y"], transB=1), [2, 9], {"w": normal(1, 4, 9)}, 9),
+    "left Gemm": (NODE("Gemm", ["w", "x"], ["y"], transA=1), [9, 2], {"w": normal(1, 9, 4)}, 9),
+    "transposed": (
+        NODE("ConvTranspose", ["x", "w"], ["y"]),
+        [2, 4, 5, 5],
+        {"w": normal(1, 4, 8, 3, 3)},
+        36,
+    ),
     "both dynamic": (NODE("MatMul", ["x", "x"], ["y"]), [4, 4], {}, np.inf),
     "Softmax": (NODE("Softmax", ["x"], ["y"]), [4, 4], {}, np.inf),
     "Clip": (NODE("Clip", ["x"], ["y"]), [4, 4], {}, 0),
@@ -121,3 +131,10 @@ def test_inputs_per_output(kind: str) -> None:
     proto = model([node], [value("x", shape, TensorProto.FLOAT)], ["y"], weights)
     stage: Stage = stage_of(Model(proto, None), 0)
     assert inputs_per_output(Model(proto, None), stage) == expected
+
+
+def test_two_networks_are_stored() -> None:
+    network = Model(expanding(), None)
+    store = Store(sys.maxsize, Scratch())
+    with pytest.raises(ValueError, match="two networks are all stored"):
+        Runner(network, network, STOPS, images(), CPU, store, stores_all=False)
