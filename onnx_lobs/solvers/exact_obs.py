@@ -11,21 +11,21 @@ one, with ``w_b (G_bb)⁻¹ w_bᵀ / 2`` summed over its rows, which share one s
 
 Paper: Frantar, Alistarh, Optimal Brain Compression, NeurIPS 2022 (arXiv 2208.11580).
 Cost: n³/3 flops a row in SYRK (2/3 n³ as GEMM), see :mod:`onnx_lobs.solvers.elimination`.
-Memory: 6 bytes per weight for the traces, and 96 MB of work per thread.
+Memory: 6 bytes per weight for the traces, and 256 MB of work per thread.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from onnx_lobs.linalg.workers import map_batches
+from onnx_lobs.linalg.workers import ThreadBuffers, map_batches
 from onnx_lobs.pattern import NM, Block, FloatArray, IntArray
 from onnx_lobs.solvers.block_elimination import block_costs
 from onnx_lobs.solvers.elimination import Trace, eliminate
 from onnx_lobs.solvers.problem import Problem, Selection
 from onnx_lobs.solvers.scaled import Scaled
 
-BATCH_BYTES = 96 << 20  # of the inverses of one batch: some 16 rows of 1152 share each step
+BATCH_BYTES = 256 << 20  # of the inverses of one batch: some 48 rows of 1152 share each step
 MOST_ROWS = 64
 TIE = 1e-12  # relative: keeps equal costs of one row in the order of their removal
 
@@ -70,9 +70,14 @@ def trace_rows(scaled: Scaled, steps: int, quota: tuple[IntArray, IntArray] | No
     starts = range(0, rows, size)
     inverse, free, group = scaled.inverse, scaled.free, scaled.group
 
+    buffers = ThreadBuffers()
+
     def one(start: int) -> Trace:
         part = slice(start, start + size)
-        return eliminate(inverse[group[part]], free[part, None].copy(), steps, quota=quota)
+        copies = buffers.array("inverse", (len(group[part]), columns, columns), inverse.dtype)
+        for copy, number in zip(copies, group[part], strict=True):
+            copy[:] = inverse[number]
+        return eliminate(copies, free[part, None].copy(), steps, quota=quota)
 
     traces = map_batches(one, starts, room.workers)
     if not traces:
