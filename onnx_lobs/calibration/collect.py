@@ -17,9 +17,10 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer, Use
 from onnx_lobs.linalg.conv_costs import WholeSums, cheapest
 from onnx_lobs.linalg.conv_gram import ConvSums
-from onnx_lobs.linalg.gram import Gram
+from onnx_lobs.linalg.gram import Gram, gram_bytes
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
-from onnx_lobs.linalg.pixel_gram import PixelSums, PixelTargets
+from onnx_lobs.linalg.pixel_gram import PixelSums
+from onnx_lobs.linalg.pixel_targets import PixelTargets
 from onnx_lobs.linalg.towards import Towards
 
 MOST_PARTS = 4
@@ -70,6 +71,12 @@ class Collector:
                 self.towards[True, place] = Towards(self.weight, self.held[place])
         self.pixels: dict[tuple[int, bool, tuple[int, ...]], PixelTargets] = {}
         self.whole: dict[tuple[WholeSums, int, bool, tuple[int, ...]], ConvSums | PixelSums] = {}
+
+    @property
+    def gram_bytes(self) -> int:
+        """What the Grams of one use take, as :func:`onnx_lobs.linalg.gram.gram_bytes` counts."""
+        layout = self.group.layers[0].layout
+        return gram_bytes(layout.groups, layout.columns)
 
     def _empty(self, groups: int, rows: int, columns: int) -> Moments:
         targets = None if self.weight is None else TargetMoments.zeros(groups, rows, columns)

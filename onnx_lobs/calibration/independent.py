@@ -25,6 +25,8 @@ from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.linalg.workers import map_batches
 
+AT_ONCE_BYTES = 32 << 20  # of the Grams of a layer, up to which several are put together at once
+
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
 Progress = Callable[[int], None]
@@ -71,7 +73,21 @@ def calibrate_independent(
         tick(1)
     del session
     release_memory()  # a batch of taps, and results take memory of their own
-    return [collector.result() for collector in collectors]
+    return _results(collectors)
+
+
+def _results(collectors: Sequence[Collector]) -> list[Calibration]:
+    """Return all moments: large Grams one by one, for what putting one together takes besides."""
+    found: dict[int, Calibration] = {}
+
+    def put_together(place: int) -> None:
+        found[place] = collectors[place].result()
+
+    is_large = [collector.gram_bytes > AT_ONCE_BYTES for collector in collectors]
+    map_batches(put_together, [place for place, large in enumerate(is_large) if not large])
+    for place in np.flatnonzero(is_large).tolist():
+        put_together(place)
+    return [found[place] for place in range(len(collectors))]
 
 
 def _add_all(

@@ -7,7 +7,7 @@ import math
 
 from onnx_lobs.linalg.conv_gram import ConvSums, is_supported, samples_at_once
 from onnx_lobs.linalg.conv_plan import make_plan
-from onnx_lobs.linalg.pixel_gram import PixelSums
+from onnx_lobs.linalg.pixel_gram import TOGETHER, PixelSums
 from onnx_lobs.linalg.positions import grid_step, is_narrow, wants_grid
 from onnx_lobs.linalg.unfold import Unfold, n_positions, output_sizes, resolve
 
@@ -23,8 +23,10 @@ FILL_SECONDS = 3e-9  # per entry of the image: mean, centred copy, sum
 BOX_SECONDS = 4e-9  # per entry of the boxes at the borders: copied from short rows
 CALL_SECONDS = 1.2e-5  # per product
 START_SECONDS = 5e-4  # whatever the size
-PIXEL_SECONDS = 2e-9  # per entry of the pixels' Grams: products added to those of earlier batches
-MOST_PIXELS = 1 << 22  # entries of them
+PIXEL_FLOPS = 3e10  # of the pixels' Grams: SYRK, half of it copied to the other side
+PIXEL_SECONDS = 2e-9  # per pixel: copied, mean, sum
+PAIR_SECONDS = 3e-9  # per entry of them that is added up, with those of other samples
+MOST_PAIRS = 1 << 22  # sums of them
 
 WholeSums = type[ConvSums] | type[PixelSums]
 
@@ -50,7 +52,7 @@ def cheapest(
     """
     unfolding = _seconds_unfolded(shape, geometry, groups, n_columns)
     offsets = _seconds_offsets(shape, geometry, groups)
-    pixels = _seconds_pixels(shape, groups)
+    pixels = _seconds_pixels(shape, geometry, groups)
     if unfolding <= min(offsets, pixels):
         return None
     return ConvSums if offsets <= pixels else PixelSums
@@ -86,8 +88,16 @@ def _seconds_offsets(shape: tuple[int, ...], geometry: Unfold, groups: int) -> f
     return seconds + BOX_SECONDS * shape[0] * shape[1] * plan.boxes
 
 
-def _seconds_pixels(shape: tuple[int, ...], groups: int) -> float:
-    entries = shape[1] * math.prod(shape[2:]) ** 2
-    if groups != shape[1] or entries > MOST_PIXELS:
+def _seconds_pixels(shape: tuple[int, ...], geometry: Unfold, groups: int) -> float:
+    samples, channels, *leading, last = shape
+    lengths, taps = (
+        (math.prod(leading), last),
+        (math.prod(geometry.kernel[:-1]), geometry.kernel[-1]),
+    )
+    (short, _), (long, tap) = sorted(zip(lengths, taps, strict=True))
+    pixels = short * long
+    if groups != channels or channels * tap**2 * short**2 > MOST_PAIRS:
         return math.inf
-    return entries * (shape[0] / NARROW_FLOPS + PIXEL_SECONDS) + START_SECONDS
+    per_sample = pixels * (pixels / PIXEL_FLOPS + PIXEL_SECONDS)
+    per_sample += tap * pixels * short * PAIR_SECONDS / TOGETHER
+    return samples * channels * per_sample + START_SECONDS

@@ -1,68 +1,108 @@
 """The Gram of a depthwise convolution's windows from that of its pixels.
 
-An image of 7x7 has 49 pixels, in which 49 windows of 25 taps overlap. Each entry of the windows'
-Gram is a sum of entries of the pixels' Gram, which is added up over the samples, without any
-window, and read off once. So are its products with a target, of which every output is known.
+An image of 14x14 has 196 pixels, in which 196 windows of 25 taps overlap. Each entry of the
+windows' Gram is a sum of entries of the pixels' Gram, which one product per channel gives, without
+any window. The pixels' Gram is large, so it is never kept: of some samples and channels at a time
+it is made in a small buffer, and at once added up along the longer axis of the image, over the
+places that a pair of taps of that axis meets; what stays is a matrix of the shorter axis, (size,
+size), for each of these pairs. They are added up along it once, at the end. So are the products
+with a target, of which every output is known.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from onnx_lobs.linalg.gram import Gram
-from onnx_lobs.linalg.moments import TargetMoments
-from onnx_lobs.linalg.unfold import Unfold, output_sizes, pixels_read, resolve
+from onnx_lobs.linalg.pixel_axes import Axes, Pairs, in_rows
+from onnx_lobs.linalg.unfold import Unfold, resolve
 
 Array = NDArray[Any]
 Wide = NDArray[np.float64]
-Indices = NDArray[np.int64]
-
 
 TOGETHER = 64  # samples that are multiplied at once: the sums of few cost more than the products
+BUFFER_BYTES = 2 << 20  # of the products of some channels
 
 
-class _Waiting:
-    """Batches (channels, samples, ...) that are to be multiplied together."""
+class Waiting:
+    """Samples (channels, samples, columns) that wait until they are enough to be multiplied.
+
+    They are copied into memory that is used again and again: batches that are kept make those
+    who compute the next ones take fresh memory, which costs more than the copy.
+    """
 
     def __init__(self) -> None:
-        self._batches: list[tuple[Array, ...]] = []
+        self._memory: Array | None = None
+        self._count = 0
 
-    @property
-    def is_enough(self) -> bool:
-        """Whether there are as many samples as are multiplied at once."""
-        return sum(int(batch[0].shape[1]) for batch in self._batches) >= TOGETHER
+    def put(self, batch: Array) -> Iterator[Array]:
+        """Take a batch over, and yield what waits each time that it is enough.
 
-    def put(self, *batch: Array) -> None:
-        """Remember a batch."""
-        self._batches.append(batch)
+        What is yielded, float32 or float64, may be changed; it is overwritten by what comes next.
+        """
+        kind = np.result_type(np.float32, batch.dtype)
+        if self._memory is None or self._memory.dtype != kind:
+            yield from self.rest()
+            self._memory = np.empty((len(batch), TOGETHER, batch.shape[2]), kind)
+        done = 0
+        while done < batch.shape[1]:
+            part = batch[:, done : done + TOGETHER - self._count]
+            self._memory[:, self._count : self._count + part.shape[1]] = part
+            self._count, done = self._count + part.shape[1], done + part.shape[1]
+            if self._count == TOGETHER:
+                yield from self.rest()
 
-    def take_over(self, other: _Waiting) -> None:
-        """Remember what waits elsewhere."""
-        self._batches += other._batches
-        other._batches = []
-
-    def take(self) -> Iterator[tuple[Array, ...]]:
-        """Yield all that are waiting, in batches that are enough, but for the last."""
-        waiting = _Waiting()
-        while self._batches:
-            waiting.put(*self._batches.pop(0))
-            if waiting.is_enough or not self._batches:
-                parts = zip(*waiting._batches, strict=True)
-                yield tuple(np.concatenate(each, axis=1) for each in parts)
-                waiting = _Waiting()
+    def rest(self) -> Iterator[Array]:
+        """Yield what still waits, if anything does."""
+        if self._memory is not None and self._count:
+            count, self._count = self._count, 0
+            yield self._memory[:, :count]
 
 
-def _by_channel(x: Array) -> Array:
-    """Return images (samples, channels, *spatial) as (channels, samples, pixels)."""
-    turned: Array = x.reshape(*x.shape[:2], -1).swapaxes(0, 1)
-    return turned
+class PairSums:
+    """Products (channels, place, place, ...) of two images, added up over pairs of places.
+
+    Several lists of pairs are added up, each for itself. Those a distance apart have most of
+    their pairs in common, which are added up once; what a list lacks is taken off again.
+
+    Attributes
+    ----------
+    sums
+        (lists, channels, ...) float64.
+    """
+
+    def __init__(self, lists: list[Pairs], channels: int, shape: tuple[int, ...]) -> None:
+        self.sums = np.zeros((len(lists), channels, *shape))
+        together: dict[int, list[int]] = {}
+        for place, pairs in enumerate(lists):
+            if pairs:
+                together.setdefault(pairs[0][1] - pairs[0][0], []).append(place)
+        self._plans: list[tuple[Pairs, list[tuple[int, Pairs]]]] = []
+        for places in together.values():
+            every = sorted({pair for place in places for pair in lists[place]})
+            lacking = [(place, sorted(set(every) - set(lists[place]))) for place in places]
+            near = [(place, lacks) for place, lacks in lacking if 2 * len(lacks) < len(every)]
+            self._plans += [(lists[p], [(p, [])]) for p, lacks in lacking if (p, lacks) not in near]
+            if near:
+                self._plans.append((every, near))
+
+    def add(self, channels: slice, products: Array) -> None:
+        """Add the products of some channels."""
+        shape = self.sums[0, channels].shape
+        for every, lists in self._plans:
+            whole = np.zeros(shape)
+            for one, two in every:
+                whole += products[:, one, two]
+            for place, lacks in lists:
+                total = self.sums[place, channels]
+                total += whole
+                for one, two in lacks:
+                    total -= products[:, one, two]
 
 
 class PixelSums:
@@ -79,8 +119,10 @@ class PixelSums:
 
     Notes
     -----
-    Cost: P² flops per sample and channel, and once, for T taps, 2 T² per output and channel;
-    memory :func:`onnx_lobs.linalg.gram.gram_bytes` of P columns.
+    The mean of each channel, over the first samples, is taken off first and put back in float64,
+    so that rounding is relative to the variances. Cost: P² flops per sample and channel; memory
+    8 s² bytes for each channel and pair of taps of the longer axis, where s is the size of the
+    shorter one, :data:`TOGETHER` samples, and 2 MiB.
     """
 
     def __init__(
@@ -88,138 +130,111 @@ class PixelSums:
     ) -> None:
         if groups != channels:
             raise ValueError(f"{channels} channels in {groups} groups: not depthwise")
-        self.geometry, self.spatial = resolve(geometry, spatial), spatial
-        self.gram = Gram(channels, math.prod(spatial))
-        self._waiting = _Waiting()
+        geometry, spatial = in_rows(resolve(geometry, spatial), spatial)
+        self.axes = Axes.of(geometry, spatial)
+        self.image = np.zeros((channels, *self.axes.size))
+        self.mean: Array | None = None
+        self.samples = 0
+        pairs = [self.axes.first.shared(*pair) for pair in self._pairs]
+        self._sums = PairSums(pairs, channels, (self.axes.size[1],) * 2)
+        self._waiting = Waiting()
+        self._others: list[PixelSums] = []
+
+    @property
+    def _pairs(self) -> Pairs:
+        """The pairs of taps of the first axis: the Gram is symmetric."""
+        taps = range(self.axes.first.taps)
+        return list(itertools.combinations_with_replacement(taps, 2))
 
     def add(self, x: Array) -> None:
-        """Add a batch (samples, channels, *spatial), which must not change any more."""
-        self._waiting.put(_by_channel(x))
-        if self._waiting.is_enough:
-            self._settle()
+        """Add a batch (samples, channels, *spatial). Not modified."""
+        for images in self._waiting.put(by_channel(x)):
+            self.multiply(images)
 
     def merge(self, other: PixelSums) -> None:
         """Add what `other`, for images of the same size, has added up."""
-        self._waiting.take_over(other._waiting)
-        if other.gram.count:
-            self.gram.merge(other.gram)
+        self._others.append(other)
 
-    def _settle(self) -> None:
-        for (x,) in self._waiting.take():
-            self.gram.update(x)
+    def multiply(self, x: Array) -> None:
+        """Add images (channels, samples, pixels) of the working type, and take off their mean."""
+        if self.mean is None:
+            self.mean = x.mean(axis=2).mean(axis=1)
+        x -= self.mean[:, None, None]
+        shape = self.axes.shape
+        self.image += self.axes.turn(x.sum(axis=1).reshape(-1, *shape))
+        self.samples += x.shape[1]
+        for channels, products in pixel_products(x, x):
+            both = self.axes.turn(products.reshape(-1, *shape, *shape), 1, 3)
+            self._sums.add(channels, both.swapaxes(2, 3))
 
     def result(self) -> tuple[Wide, Wide, int]:
         """Return matrix, total and count, as :func:`onnx_lobs.linalg.conv_gram.conv_gram`."""
-        self._settle()
-        reads, pixels = Reads.of(self.geometry, self.spatial), self.gram.columns
-        matrix = reads.pairs(pixels) @ self.gram.matrix.reshape(-1, pixels**2).T
-        total = reads.singles(pixels) @ self.gram.total.T
-        shape = self.gram.groups, reads.taps, reads.taps
-        return matrix.T.reshape(shape), total.T, self.gram.count * reads.outputs
+        for images in self._waiting.rest():
+            self.multiply(images)
+        axes, channels = self.axes, len(self.image)
+        one, two = axes.first.taps, axes.second.taps
+        matrix: Wide = np.zeros((channels, one, two, one, two))
+        total: Wide = np.zeros((channels, one, two))
+        if self.mean is not None:
+            along = self._sums.sums.reshape(-1, axes.size[1] ** 2) @ self._second_pairs()
+            along = along.reshape(-1, channels, two, two)
+            for (p, q), sums in zip(self._pairs, along, strict=True):
+                matrix[:, q, :, p] = sums.swapaxes(1, 2)
+                matrix[:, p, :, q] = sums
+            mean = self.mean.astype(np.float64).reshape(-1, 1, 1, 1, 1)
+            local, counts = self.local()
+            half = (local + 0.5 * counts * mean) * mean
+            matrix += half
+            matrix += half.transpose(0, 3, 4, 1, 2)
+            total = np.einsum("cabab->cab", local + counts * mean)
+        shape = channels, one * two
+        matrix, total = axes.turn(matrix, 1, 3), axes.turn(total)
+        matrix, total = matrix.reshape(*shape, shape[1]), total.reshape(shape)
+        count = self.samples * axes.first.outputs * axes.second.outputs
+        for other in self._others:
+            more = other.result()
+            matrix, total, count = matrix + more[0], total + more[1], count + more[2]
+        return matrix, total, count
 
+    def _second_pairs(self) -> Wide:
+        """Return how often two taps of the second axis read two places at once, (size², taps²)."""
+        taps, size = self.axes.second.taps, self.axes.size[1]
+        counts = np.zeros((size, size, taps, taps))
+        for pair in itertools.product(range(taps), repeat=2):
+            for places in self.axes.second.shared(*pair):
+                counts[places + pair] += 1
+        return counts.reshape(size**2, taps**2)
 
-@dataclass(frozen=True)
-class Reads:
-    """Which pixel each tap reads at each output: (taps, outputs), and where it reads one."""
+    def local(self) -> tuple[Wide, Wide]:
+        """Return what a tap reads, less the mean, where another reads too, and how often it does.
 
-    places: Indices
-    is_inside: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, geometry: Unfold, spatial: tuple[int, ...]) -> Reads:
-        """Return what a resolved geometry reads of images of a size."""
-        sizes = output_sizes(spatial, geometry)
-        corners = np.unravel_index(np.arange(math.prod(sizes)), sizes)
-        places, is_outside = pixels_read(geometry, corners, spatial)
-        return cls(places, ~is_outside)
-
-    @property
-    def taps(self) -> int:
-        """Number of taps."""
-        return len(self.places)
-
-    @property
-    def outputs(self) -> int:
-        """Number of outputs of an image."""
-        return int(self.places.shape[1])
-
-    def singles(self, pixels: int) -> csr_array:
-        """Return how often each tap reads each pixel, (taps, pixels)."""
-        tap, output = np.nonzero(self.is_inside)
-        return _counts(tap, self.places[tap, output], (self.taps, pixels))
-
-    def at_outputs(self, pixels: int) -> csr_array:
-        """Return whether a tap reads a pixel at an output, (taps, outputs * pixels)."""
-        tap, output = np.nonzero(self.is_inside)
-        places = output * pixels + self.places[tap, output]
-        return _counts(tap, places, (self.taps, self.outputs * pixels))
-
-    def pairs(self, pixels: int) -> csr_array:
-        """Return how often two taps read two pixels at once, (taps², pixels²)."""
-        one, two, output = np.nonzero(self.is_inside[:, None] & self.is_inside)
-        places = self.places[one, output] * pixels + self.places[two, output]
-        return _counts(one * self.taps + two, places, (self.taps**2, pixels**2))
-
-
-def _counts(rows: Indices, columns: Indices, shape: tuple[int, int]) -> csr_array:
-    return csr_array((np.ones(rows.size), (rows, columns)), shape=shape)
-
-
-class PixelTargets:
-    """The same sums together with those of a target at all outputs.
-
-    Parameters
-    ----------
-    geometry, groups, spatial, channels
-        As for :class:`PixelSums`.
-    rows
-        Of the target, per group.
-
-    Notes
-    -----
-    Cost: 2 rows O P flops more per sample and channel, for O outputs, and once as many additions
-    as there are weights times outputs; memory 8 rows O P bytes more per channel.
-    """
-
-    def __init__(
-        self, geometry: Unfold, groups: int, spatial: tuple[int, ...], channels: int, rows: int
-    ) -> None:
-        self.inputs = PixelSums(geometry, groups, spatial, channels)
-        self.reads = Reads.of(self.inputs.geometry, spatial)
-        self.rows, self.outputs = rows, self.reads.outputs
-        self.products = TargetMoments.zeros(groups, self.outputs * rows, math.prod(spatial))
-        self._waiting = _Waiting()
-
-    def add(self, x: Array, y: Array) -> None:
-        """Add a batch, and the target (groups, samples * outputs, rows), sample by sample.
-
-        Neither must change any more.
+        (channels, taps of the first axis, of the second, and the same of the other tap), and
+        without channels.
         """
-        flat = y.reshape(y.shape[0], len(x), self.outputs * self.rows)
-        self._waiting.put(_by_channel(x), flat)
-        if self._waiting.is_enough:
-            self._settle()
+        first, second = self.axes.first, self.axes.second
+        one, two = first.counts(self.axes.size[0]), second.counts(self.axes.size[1])
+        part = np.tensordot(self.image, one, axes=(1, 2))  # channels, second, tap, other tap
+        local = np.tensordot(part, two, axes=(1, 2)).transpose(0, 1, 3, 2, 4)
+        counts = np.multiply.outer(one.sum(axis=2), two.sum(axis=2)).transpose(0, 2, 1, 3)
+        return local, self.samples * counts
 
-    def merge(self, other: PixelTargets) -> None:
-        """Add what `other`, for images of the same size, has added up."""
-        self._waiting.take_over(other._waiting)
-        if other.inputs.gram.count:
-            self.inputs.merge(other.inputs)
-            self.products.merge(other.products)
 
-    def _settle(self) -> None:
-        for x, y in self._waiting.take():
-            self.products.update(y, self.inputs.gram.update(x))
+def by_channel(x: Array) -> Array:
+    """Return images (samples, channels, *spatial) as (channels, samples, pixels)."""
+    turned: Array = x.reshape(*x.shape[:2], -1).swapaxes(0, 1)
+    return turned
 
-    def result(self) -> tuple[Wide, Wide, int, TargetMoments]:
-        """Return :meth:`PixelSums.result`, and the sums of the target against the windows."""
-        self._settle()
-        groups, _, pixels = self.products.cross.shape
-        shape = groups, self.outputs, self.rows
-        of_pixels = self.products.cross.reshape(*shape, pixels).transpose(1, 3, 0, 2)
-        cross = self.reads.at_outputs(pixels) @ of_pixels.reshape(self.outputs * pixels, -1)
-        total, energy = (
-            sums.reshape(shape).sum(axis=1) for sums in (self.products.total, self.products.energy)
-        )
-        by_row = cross.reshape(-1, groups, self.rows).transpose(1, 2, 0)
-        return *self.inputs.result(), TargetMoments(by_row, total, energy)
+
+def pixel_products(y: Array, x: Array) -> Iterator[tuple[slice, Array]]:
+    """Yield yᵀx (channels, columns of y, columns of x) of some channels at a time.
+
+    What is yielded is overwritten by the next. Of one array with itself that is a SYRK.
+    """
+    shape = y.shape[2], x.shape[2]
+    some = max(1, BUFFER_BYTES // (x.itemsize * math.prod(shape)))
+    buffer = np.empty((min(some, len(x)), *shape), dtype=np.result_type(x, y))
+    for start in range(0, len(x), some):
+        channels = slice(start, min(start + some, len(x)))
+        out = buffer[: channels.stop - start]
+        np.matmul(y[channels].swapaxes(1, 2), x[channels], out=out)
+        yield channels, out

@@ -22,7 +22,8 @@ from onnx_lobs.layers.find import Selection, find_layers
 from onnx_lobs.linalg.conv_costs import WholeSums
 from onnx_lobs.linalg.conv_gram import ConvSums
 from onnx_lobs.linalg.moments import Calibration, Moments
-from onnx_lobs.linalg.pixel_gram import PixelSums, PixelTargets
+from onnx_lobs.linalg.pixel_gram import PixelSums
+from onnx_lobs.linalg.pixel_targets import PixelTargets
 
 NODE = helper.make_node
 CPU = "CPUExecutionProvider"
