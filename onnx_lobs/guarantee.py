@@ -34,7 +34,7 @@ def with_bounds(
         progress.start("predicting", len(work.batches))
         linear = predict_linearly(
             work.dense, work.pruned, work.batches, provider=work.provider, tick=progress.advance
-        ).error
+        )
     bounds = tuple(
         BoundRecord(each.output, each.bound, each.measured, dict(each.layers), each.missing)
         for each in found

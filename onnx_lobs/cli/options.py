@@ -209,7 +209,7 @@ Bound = Annotated[
         OUTPUT_PANEL,
         "--bound",
         help="Also bound the output error by the layers' errors and the norms behind them, and say "
-        "what first order foresees. Takes some 6 forward passes, and the norms.",
+        "what first order foresees. Takes some 9 forward passes, and the norms.",
     ),
 ]
 Storage = Annotated[

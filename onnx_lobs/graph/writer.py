@@ -38,6 +38,10 @@ class Writer:
         self.graph.node.append(helper.make_node(op, inputs, [name], name=name, **attributes))
         return name
 
+    def names(self, count: int) -> list[str]:
+        """Return some names that nothing has."""
+        return list(itertools.islice(self._fresh, count))
+
     def constant(self, array: Array) -> str:
         """Add an initializer; before opset 9, Constant nodes hold no integers."""
         name = next(self._fresh)
