@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from onnx_lobs.bound.linear import predict_linearly
 from onnx_lobs.bound.propagate import bound_outputs
-from onnx_lobs.evaluation.linear import predict_linearly
 from onnx_lobs.phases import Progress
 from onnx_lobs.report.record import BoundRecord, OutputRecord
 from onnx_lobs.workspace import Workspace

@@ -11,7 +11,6 @@ from onnx_lobs.calibration.sequential import calibrate_sequential
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.arena import release_memory
 from onnx_lobs.graph.session import PROVIDER_NAMES
-from onnx_lobs.linalg.gram import gram_bytes
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
@@ -89,7 +88,7 @@ def _note_memory(work: Workspace, groups: Sequence[Group]) -> None:
             )
     passes = len(list(within(groups, share)))
     if passes > 1 and not (is_sequential(work) or is_staged(work)):
-        over = [group.layers[0].name for group in groups if group_bytes(group) > share]
+        over = [group.layers[0].name for group in groups if group.gram_bytes > share]
         alone = f" (that of {_some(over)} alone does)" if over else ""
         work.warnings.append(
             f"calibration took {passes} passes over the data: the Grams exceed their share of "
@@ -169,18 +168,12 @@ def _options(work: Workspace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def group_bytes(group: Group) -> int:
-    """Return the bytes of a group's Grams, while they add up: two per use."""
-    layout = group.layers[0].layout
-    return 2 * gram_bytes(layout.groups, layout.columns) * len(group.uses)
-
-
 def within(groups: Sequence[Group], budget: int) -> Iterator[list[Group]]:
     """Split groups into runs whose Grams fit a budget of bytes; each run is one pass."""
     part: list[Group] = []
     used = 0
     for group in groups:
-        size = group_bytes(group)
+        size = group.gram_bytes
         if part and used + size > budget:
             yield part
             part, used = [], 0

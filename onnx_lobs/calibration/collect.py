@@ -17,7 +17,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer, Use
 from onnx_lobs.linalg.conv_costs import WholeSums, cheapest
 from onnx_lobs.linalg.conv_gram import ConvSums
-from onnx_lobs.linalg.gram import Gram, gram_bytes
+from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 from onnx_lobs.linalg.pixel_gram import PixelSums
 from onnx_lobs.linalg.pixel_targets import PixelTargets
@@ -71,12 +71,6 @@ class Collector:
                 self.towards[True, place] = Towards(self.weight, self.held[place])
         self.pixels: dict[tuple[int, bool, tuple[int, ...]], PixelTargets] = {}
         self.whole: dict[tuple[WholeSums, int, bool, tuple[int, ...]], ConvSums | PixelSums] = {}
-
-    @property
-    def gram_bytes(self) -> int:
-        """What the Grams of one use take, as :func:`onnx_lobs.linalg.gram.gram_bytes` counts."""
-        layout = self.group.layers[0].layout
-        return gram_bytes(layout.groups, layout.columns)
 
     def _empty(self, groups: int, rows: int, columns: int) -> Moments:
         targets = None if self.weight is None else TargetMoments.zeros(groups, rows, columns)
@@ -194,12 +188,6 @@ class Collector:
         """Add what another collector of the same group read; it is not to be used any more."""
         sides = (False, self.fit, other.fit), (True, self.held, other.held)
         with np.errstate(over="ignore", invalid="ignore"):
-            for key, sums in other.pixels.items():
-                if key in self.pixels:
-                    self.pixels[key].merge(sums)
-                else:
-                    self.pixels[key] = sums
-            other.pixels.clear()
             for collector in (self, other):
                 collector._add_whole()
             for is_held, mine, theirs in sides:
@@ -219,9 +207,6 @@ class Collector:
         """
         with np.errstate(over="ignore", invalid="ignore"):
             self._add_whole()
-            for (place, is_held, _), sums in self.pixels.items():
-                self.towards[is_held, place].add_target_sums(*sums.result())
-            self.pixels.clear()
             for towards in self.towards.values():
                 towards.finish()
         self.towards.clear()
@@ -234,12 +219,15 @@ class Collector:
         return Calibration(tuple(self.fit), tuple(self.held))
 
     def _add_whole(self) -> None:
-        """Add every position of the batches whose target is the weight's own output."""
+        """Add the sums of whole images, at every position."""
         for (_, place, is_held, _), whole in self.whole.items():
             towards = self.towards.get((is_held, place))
             inputs = (self.held if is_held else self.fit)[place].inputs
             (inputs.add if towards is None else towards.add_sums)(*whole.result())
         self.whole.clear()
+        for (place, is_held, _), sums in self.pixels.items():
+            self.towards[is_held, place].add_target_sums(*sums.result())
+        self.pixels.clear()
 
 
 def _has_all(use: Use, x: Array, seen: Seen) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from onnx_lobs.layers.layer import Layer, Use
+from onnx_lobs.linalg.gram import gram_bytes
 from onnx_lobs.linalg.moments import Calibration
 
 
@@ -29,6 +30,12 @@ class Group:
     def is_tied(self) -> bool:
         """Whether one weight has several uses."""
         return len(self.uses) > 1
+
+    @property
+    def gram_bytes(self) -> int:
+        """Bytes of the Grams, while they add up: two per use."""
+        layout = self.layers[0].layout
+        return 2 * gram_bytes(layout.groups, layout.columns) * len(self.uses)
 
     def parts(self, calibration: Calibration | None) -> Iterator[tuple[Layer, Calibration | None]]:
         """Yield each layer with its own part of the group's moments."""

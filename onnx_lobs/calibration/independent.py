@@ -25,7 +25,7 @@ from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.linalg.workers import map_batches
 
-AT_ONCE_BYTES = 32 << 20  # of the Grams of a layer, up to which several are put together at once
+AT_ONCE_BYTES = 64 << 20  # of the Grams of a group, up to which several are put together at once
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -78,16 +78,9 @@ def calibrate_independent(
 
 def _results(collectors: Sequence[Collector]) -> list[Calibration]:
     """Return all moments: large Grams one by one, for what putting one together takes besides."""
-    found: dict[int, Calibration] = {}
-
-    def put_together(place: int) -> None:
-        found[place] = collectors[place].result()
-
-    is_large = [collector.gram_bytes > AT_ONCE_BYTES for collector in collectors]
-    map_batches(put_together, [place for place, large in enumerate(is_large) if not large])
-    for place in np.flatnonzero(is_large).tolist():
-        put_together(place)
-    return [found[place] for place in range(len(collectors))]
+    small = [each for each in collectors if each.group.gram_bytes <= AT_ONCE_BYTES]
+    found = dict(zip(map(id, small), map_batches(Collector.result, small), strict=True))
+    return [found.get(id(each)) or each.result() for each in collectors]
 
 
 def _add_all(

@@ -85,9 +85,13 @@ class PairSums:
         self._plans: list[tuple[Pairs, list[tuple[int, Pairs]]]] = []
         for places in together.values():
             every = sorted({pair for place in places for pair in lists[place]})
-            lacking = [(place, sorted(set(every) - set(lists[place]))) for place in places]
-            near = [(place, lacks) for place, lacks in lacking if 2 * len(lacks) < len(every)]
-            self._plans += [(lists[p], [(p, [])]) for p, lacks in lacking if (p, lacks) not in near]
+            near = []
+            for place in places:
+                lacks = sorted(set(every).difference(lists[place]))
+                if 2 * len(lacks) < len(every):
+                    near.append((place, lacks))
+                else:
+                    self._plans.append((lists[place], [(place, [])]))
             if near:
                 self._plans.append((every, near))
 
@@ -138,7 +142,6 @@ class PixelSums:
         pairs = [self.axes.first.shared(*pair) for pair in self._pairs]
         self._sums = PairSums(pairs, channels, (self.axes.size[1],) * 2)
         self._waiting = Waiting()
-        self._others: list[PixelSums] = []
 
     @property
     def _pairs(self) -> Pairs:
@@ -150,10 +153,6 @@ class PixelSums:
         """Add a batch (samples, channels, *spatial). Not modified."""
         for images in self._waiting.put(by_channel(x)):
             self.multiply(images)
-
-    def merge(self, other: PixelSums) -> None:
-        """Add what `other`, for images of the same size, has added up."""
-        self._others.append(other)
 
     def multiply(self, x: Array) -> None:
         """Add images (channels, samples, pixels) of the working type, and take off their mean."""
@@ -191,9 +190,6 @@ class PixelSums:
         matrix, total = axes.turn(matrix, 1, 3), axes.turn(total)
         matrix, total = matrix.reshape(*shape, shape[1]), total.reshape(shape)
         count = self.samples * axes.first.outputs * axes.second.outputs
-        for other in self._others:
-            more = other.result()
-            matrix, total, count = matrix + more[0], total + more[1], count + more[2]
         return matrix, total, count
 
     def _second_pairs(self) -> Wide:

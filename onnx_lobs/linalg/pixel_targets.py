@@ -51,7 +51,6 @@ class PixelTargets:
         lists = [axes.first.alone(tap) for tap in range(axes.first.taps)]
         self._sums = PairSums(lists, channels, (self.outputs[1], rows, axes.size[1]))
         self._waiting = Waiting(), Waiting()
-        self._others: list[PixelTargets] = []
 
     def add(self, x: Array, y: Array) -> None:
         """Add a batch, and the target (groups, samples * outputs, rows), sample by sample.
@@ -62,10 +61,6 @@ class PixelTargets:
         flat = y.reshape(len(y), len(x), math.prod(self.outputs) * self.rows)
         for both in zip(images.put(by_channel(x)), target.put(flat), strict=True):
             self._multiply(*both)
-
-    def merge(self, other: PixelTargets) -> None:
-        """Add what `other`, for images of the same size, has added up."""
-        self._others.append(other)
 
     def _multiply(self, x: Array, y: Array) -> None:
         self.inputs.multiply(x)
@@ -87,8 +82,8 @@ class PixelTargets:
         images, target = self._waiting
         for both in zip(images.rest(), target.rest(), strict=True):
             self._multiply(*both)
-        matrix, total, count = self.inputs.result()
-        moments = TargetMoments.zeros(len(self.total), self.rows, matrix.shape[2])
+        inputs = self.inputs.result()
+        moments = TargetMoments.zeros(len(self.total), self.rows, inputs[0].shape[2])
         if self.mean is not None:
             mean, n = self.mean.astype(np.float64), self.inputs.samples * math.prod(self.outputs)
             rest = self.total.sum(axis=(1, 2))
@@ -96,11 +91,7 @@ class PixelTargets:
             moments.energy += self.energy + 2 * mean * rest + n * mean**2
             cross = self.inputs.axes.turn(self._cross(mean), 2)
             moments.cross += cross.reshape(moments.cross.shape)
-        for other in self._others:
-            more = other.result()
-            matrix, total, count = matrix + more[0], total + more[1], count + more[2]
-            moments.merge(more[3])
-        return matrix, total, count, moments
+        return *inputs, moments
 
     def _cross(self, mean: Wide) -> Wide:
         """Return sums of the target against what is read, (channels, rows, taps, taps)."""

@@ -31,7 +31,7 @@ from onnx_lobs.solvers.scaled import Scaled
 from onnx_lobs.solvers.units import Tiles
 
 Float = NDArray[np.floating[Any]]
-BATCH_BYTES = 96 << 20
+BATCH_BYTES = 96 << 20  # of the systems of one batch: a quarter faster than 24 MB on wide layers
 MOST_ROWS = 64
 LOOPED = 48  # from this size on a LAPACK call per matrix is faster than NumPy's batched one
 BORDER = 4.0  # of the row's energy: more than any yᵀy, so the bordered matrix stays positive

@@ -69,7 +69,6 @@ def trace_rows(scaled: Scaled, steps: int, quota: tuple[IntArray, IntArray] | No
     size = int(np.clip(size, 1, MOST_ROWS))
     starts = range(0, rows, size)
     inverse, free, group = scaled.inverse, scaled.free, scaled.group
-
     buffers = ThreadBuffers()
 
     def one(start: int) -> Trace:

@@ -10,6 +10,7 @@ import pytest
 from build_onnx import Array, branch, model, normal, run, value
 from onnx import ModelProto, TensorProto, helper
 
+import onnx_lobs.calibration.independent as independent_mode
 from onnx_lobs.calibration import collect, reading
 from onnx_lobs.calibration.collect import Collector, is_held_out
 from onnx_lobs.calibration.groups import Group, make_groups
@@ -136,6 +137,22 @@ def sequential(
             tensor = pruned.scopes[layer.scope].initializers[layer.weight]
             write_tensor(tensor, 0.5 * pruned.value(tensor))
     return result
+
+
+@pytest.mark.parametrize("most", [0, 600, 1 << 30])
+def test_large_grams_are_put_together_one_by_one_to_the_same_moments(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    sizes = {group.gram_bytes for group in groups_of(Model(network(), None))}
+    assert min(sizes) <= 600 < max(sizes)
+    expected = independent(network(), batches_of())
+    monkeypatch.setattr(independent_mode, "AT_ONCE_BYTES", most)
+    found = independent(network(), batches_of())
+    assert list(found) == list(expected)
+    for name, one in found.items():
+        np.testing.assert_array_equal(
+            one.total(0).inputs.matrix, expected[name].total(0).inputs.matrix
+        )
 
 
 def test_sequential_with_nothing_pruned_equals_independent() -> None:

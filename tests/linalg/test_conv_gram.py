@@ -175,6 +175,7 @@ def test_a_stride_over_inserted_zeros_is_refused() -> None:
         ((32, 96, 56, 56), 3, 96, None, ConvSums),
         ((32, 96, 56, 56), 3, 96, 1000, None),
         ((32, 64, 56, 56), 3, 1, 2000, None),
+        ((2, 128, 7, 7), 5, 128, None, PixelSums),
         ((9, 1152, 7, 7), 5, 1152, 293, PixelSums),
         ((7, 672, 14, 14), 5, 672, None, PixelSums),
         ((6, 240, 12, 80), 5, 240, None, ConvSums),
@@ -186,7 +187,8 @@ def test_the_forecast_agrees_with_measurements_on_the_extremes(
 ) -> None:
     """Measured: unfolding over it 6.7, 2.6, 15.9, 0.37, 0.25.
 
-    ConvSums over PixelSums: 10, 3, 0.4.
+    ConvSums over PixelSums: 10, 3, 0.4. Unfolding over PixelSums, the first of these: of one batch
+    0.75, of 4 1.3, of 32 5.
     """
     geometry = conv((kernel, kernel), (kernel // 2,) * 4)
     assert cheapest(shape, geometry, groups, n_columns) is way

@@ -74,25 +74,24 @@ def test_targets_at_all_outputs_add_up_to_their_products_with_all_windows(
 
 
 @pytest.mark.parametrize("spatial", [(5, 8), (8, 5)])
-def test_many_samples_in_batches_of_any_size_and_type_and_two_sums_of_them(
+def test_many_samples_in_batches_of_any_size_and_type(
     spatial: tuple[int, int],
 ) -> None:
     geometry = Unfold((3, 2), (1, 2), (1, 1), (1, 0, 1, 0), (1, 1))
     x = 3 + normal(4, 2 * TOGETHER + 9, 3, *spatial)
     each = n_positions((1, *x.shape[1:]), geometry)
     y = 2 + normal(9, 3, len(x) * each, 2)
-    one, two = (PixelTargets(geometry, 3, spatial, 3, 2) for _ in range(2))
+    sums = PixelTargets(geometry, 3, spatial, 3, 2)
     parts = (TOGETHER + 3, TOGETHER + 4, 2 * TOGETHER)
     kinds = (np.float32, np.float64, np.float16, np.float32)
     begin, wide_x, wide_y = 0, [], []
-    for sums, end, kind in zip((one, one, one, two), (*parts, len(x)), kinds, strict=True):
+    for end, kind in zip((*parts, len(x)), kinds, strict=True):
         batch, target = x[begin:end].astype(kind), y[:, begin * each : end * each].astype(kind)
         sums.add(batch, target)
         wide_x.append(batch.astype(np.float64))
         wide_y.append(target.astype(np.float64))
         begin = end
-    one.merge(two)
-    matrix, total, count, found = one.result()
+    matrix, total, count, found = sums.result()
     columns = unfold(np.concatenate(wide_x), geometry, 3)
     targets = np.concatenate(wide_y, axis=1)
     assert count == columns.shape[1]

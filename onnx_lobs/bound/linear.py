@@ -10,9 +10,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from onnx_lobs.graph.model import Model, is_float, outer_names, subgraphs
+from onnx_lobs.bound.pair import Pair, has_subgraphs
+from onnx_lobs.graph.model import Model, is_float, outer_names
 from onnx_lobs.graph.session import Session
-from onnx_lobs.graph.stages import constant_makers
 from onnx_lobs.graph.writer import Writer
 
 Array = NDArray[Any]
@@ -62,17 +62,18 @@ def predict_linearly(
     Raises
     ------
     ModelError, InferenceError
-        When onnxruntime cannot load or run a network.
+        When the models differ in more than constants, or onnxruntime cannot load or run one.
 
     Notes
     -----
     Cost: one forward pass of the pruned network and two of the dense one, whose changed layers run
     twice. Memory: both networks, and the changed layers' inputs and outputs for one batch.
     """
-    layers = _changed_nodes(dense, pruned)
+    pair = Pair(dense, pruned)
+    layers = _changed_nodes(pair)
     if layers is None:
         return None
-    shower = _show_layers(pruned, layers, provider)
+    shower = _show_layers(pair, layers, provider)
     mover: _Mover | None = None
     change = energy = 0.0
     for feeds in batches:
@@ -86,41 +87,29 @@ def predict_linearly(
     return change / (step * step * energy) if energy else None
 
 
-def _changed_nodes(dense: Model, pruned: Model) -> list[onnx.NodeProto] | None:
+def _changed_nodes(pair: Pair) -> list[onnx.NodeProto] | None:
     """Return the nodes that read changed constants; None where one is inside a branch."""
-    changed = {
-        name
-        for name, tensor in dense.main.initializers.items()
-        if not np.array_equal(
-            dense.value(tensor), pruned.value(pruned.main.initializers[name]), equal_nan=True
-        )
-    }
-    makers, found = constant_makers(dense), []
-    for node in dense.main.graph.node:
-        if not changed.intersection(outer_names(node)):
-            continue
-        if node.output and node.output[0] in makers:
-            changed.update(node.output)
-        elif any(True for _ in subgraphs(node)):
-            return None
-        else:
+    found = []
+    for node in pair.dense.main.graph.node:
+        if pair.perturbed.intersection(node.output) and pair.changed & outer_names(node):
+            if has_subgraphs(node):
+                return None
             found.append(node)
     return found
 
 
-def _show_layers(pruned: Model, layers: Iterable[onnx.NodeProto], provider: str) -> Session:
+def _show_layers(pair: Pair, layers: Iterable[onnx.NodeProto], provider: str) -> Session:
     """Return a session of the pruned network that shows what its layers read and make."""
     proto = onnx.ModelProto()
-    proto.CopyFrom(pruned.proto)
+    proto.CopyFrom(pair.pruned.proto)
     inputs = {value.name for value in proto.graph.input}
     shown = {value.name for value in proto.graph.output}
-    constants = set(pruned.main.initializers) | set(constant_makers(pruned))
     for layer in layers:
         for name in (*layer.input, *layer.output):
-            if name and name not in constants | shown | inputs:
+            if name and name not in pair.constants | shown | inputs:
                 proto.graph.output.append(onnx.ValueInfoProto(name=name))
                 shown.add(name)
-    return Session(proto, folder=pruned.folder, provider=provider)
+    return Session(proto, folder=pair.pruned.folder, provider=provider)
 
 
 class _Mover:
@@ -147,7 +136,7 @@ class _Mover:
 
     def run(self, feeds: Feeds, values: Feeds, part: float) -> dict[str, Array]:
         """Return the outputs of a float type, in float64, with a part of all errors added."""
-        pruned = {name: {**feeds, **values}[own] for own, name in self._fed.items()}
+        pruned = {name: values[own] for own, name in self._fed.items()}
         parts = {name: np.array(part, kind) for kind, name in self._parts.items()}
         outputs = self._session.run({**feeds, **pruned, **parts})
         return {

@@ -10,7 +10,7 @@ import pytest
 from build_onnx import Array, initializer, model, normal, run, value
 from onnx import helper
 
-from onnx_lobs.evaluation.linear import predict_linearly
+from onnx_lobs.bound.linear import predict_linearly
 from onnx_lobs.graph.model import Model
 
 CPU = "CPUExecutionProvider"
@@ -110,6 +110,7 @@ def test_layers_of_several_outputs_and_other_types() -> None:
         helper.make_node("Split", ["h"], ["a", "b"], axis=1),
         helper.make_node("Add", ["b", "bias"], ["c"]),
         helper.make_node("TopK", ["c", "k"], ["most", "places"], axis=1),
+        helper.make_node("LayerNormalization", ["a", "scale"], ["y", "mean"], axis=1),
     ]
     weights = {
         "w": normal(1, 6, 8).astype("f8"),
@@ -117,8 +118,9 @@ def test_layers_of_several_outputs_and_other_types() -> None:
         "k": np.array([4]),
     }
     kind = onnx.TensorProto.DOUBLE
-    outputs = [value("y", [None, 4], kind), value("most", [None, 4], kind)]
-    nodes.append(helper.make_node("Mul", ["a", "scale"], ["y"]))
+    shapes = {"y": [None, 4], "most": [None, 4], "mean": [None, 1]}
+    kinds = {"mean": onnx.TensorProto.FLOAT}
+    outputs = [value(n, shape, kinds.get(n, kind)) for n, shape in shapes.items()]
     weights["scale"] = normal(3, 4).astype("f8")
     dense = model(nodes, [value("x", [None, 6])], outputs, weights)
     pruned = onnx.ModelProto()
@@ -129,8 +131,7 @@ def test_layers_of_several_outputs_and_other_types() -> None:
             new = old + 1e-3 * normal(9, *old.shape)
             tensor.CopyFrom(onnx.numpy_helper.from_array(new, tensor.name))
     before, after = (
-        [np.concatenate([run(m, **f)[n] for f in BATCHES]) for n in ("y", "most")]
-        for m in (dense, pruned)
+        [np.concatenate([run(m, **f)[n] for f in BATCHES]) for n in shapes] for m in (dense, pruned)
     )
     expected = sum(np.square(b - a).sum() for a, b in zip(before, after, strict=True))
     expected /= sum(np.square(a).sum() for a in before)
