@@ -12,7 +12,7 @@ from onnx_lobs.linalg.pixel_gram import TOGETHER, PixelSums
 from onnx_lobs.linalg.pixel_targets import PixelTargets
 from onnx_lobs.linalg.unfold import Unfold, n_positions, unfold
 
-ROUNDING = 2e-6  # of the largest entry: float32 products of means of 3, taken off, of 5 samples
+ROUNDING = 2e-6  # of the largest entry: float32 products of means of 3, taken off
 SPATIAL = {1: (9,), 2: (6, 5), 3: (5, 4, 5)}
 CASES = list(itertools.product([1, 2, 3], [1, 2], [1, 2], [0, 1, 2], [False, True]))
 
