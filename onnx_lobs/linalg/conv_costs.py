@@ -27,6 +27,10 @@ PIXEL_FLOPS = 3e10  # of the pixels' Grams: SYRK, half of it copied to the other
 PIXEL_SECONDS = 2e-9  # per pixel: copied, mean, sum
 PAIR_SECONDS = 3e-9  # per entry of them that is added up, with those of other samples
 MOST_PAIRS = 1 << 22  # sums of them
+MOST_PIXELS = 1 << 10  # of an image: the products of one channel with itself are in memory at once
+# what planning takes grows with the square of the taps: a second for so many, minutes for the
+# windows of a Fourier transform, for which there is nothing to gain
+MOST_TAPS = 128
 
 WholeSums = type[ConvSums] | type[PixelSums]
 
@@ -76,7 +80,7 @@ def _seconds_unfolded(
 
 
 def _seconds_offsets(shape: tuple[int, ...], geometry: Unfold, groups: int) -> float:
-    if not is_supported(geometry):
+    if not is_supported(geometry) or geometry.taps > MOST_TAPS:
         return math.inf
     plan = make_plan(resolve(geometry, shape[2:]), shape[2:])
     inside = shape[1] // groups
@@ -96,7 +100,9 @@ def _seconds_pixels(shape: tuple[int, ...], geometry: Unfold, groups: int) -> fl
     )
     (short, _), (long, tap) = sorted(zip(lengths, taps, strict=True))
     pixels = short * long
-    if groups != channels or channels * tap**2 * short**2 > MOST_PAIRS:
+    if groups != channels or pixels > MOST_PIXELS or geometry.taps > MOST_TAPS:
+        return math.inf
+    if channels * tap**2 * short**2 > MOST_PAIRS:
         return math.inf
     per_sample = pixels * (pixels / PIXEL_FLOPS + PIXEL_SECONDS)
     per_sample += tap * pixels * short * PAIR_SECONDS / TOGETHER

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from build_onnx import Array, normal
 
-from onnx_lobs.linalg.conv_costs import WholeSums, cheapest
+from onnx_lobs.linalg.conv_costs import MOST_PIXELS, WholeSums, cheapest
 from onnx_lobs.linalg.conv_gram import ConvSums, conv_gram, is_supported
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.pixel_gram import PixelSums
@@ -165,6 +165,28 @@ def test_a_stride_over_inserted_zeros_is_refused() -> None:
     assert cheapest((8, 16, 30), geometry, 1) is None
     with pytest.raises(ValueError, match="not both; use unfold"):
         conv_gram(normal(1, 2, 2, 9), geometry, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "strides"),
+    [
+        ((4, 1, 43844), (256,), (1,)),
+        ((2, 1, 22050), (2048,), (512,)),
+        ((2, 3, 1, 9000), (1, 400), (1, 160)),
+    ],
+)
+def test_windows_of_a_fourier_transform_are_unfolded(
+    shape: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...]
+) -> None:
+    """The others would take minutes to plan, and the products of all pixels gigabytes."""
+    pads = (0,) * 2 * len(kernel)
+    assert cheapest(shape, conv(kernel, pads, strides), shape[1]) is None
+
+
+def test_the_products_of_an_images_pixels_fit_a_small_buffer() -> None:
+    small, large = conv((5, 5), (2, 2, 2, 2), (2, 2)), conv((1, 3), (0, 1, 0, 1))
+    assert cheapest((64, 8, 14, 14), small, 8) is PixelSums
+    assert cheapest((64, 8, 1, MOST_PIXELS + 1), large, 8) is not PixelSums
 
 
 @pytest.mark.parametrize(
