@@ -17,6 +17,7 @@ from onnx_lobs.budgets.targets import Run, check_target, search
 from onnx_lobs.calibration.groups import Group
 from onnx_lobs.config import PruneConfig, has_target
 from onnx_lobs.correction.correct import Networks, correct
+from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.deliver import sparse_names, stamp, write_model
 from onnx_lobs.encode import encoded_bytes
 from onnx_lobs.errors import ConfigError, layer_context
@@ -214,14 +215,15 @@ def _run(
 ) -> Run:
     """Choose the zeros, solve every layer, and evaluate the network."""
     resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
-    allocation = resume.plan(work)
-    if allocation is None:
-        allocation = planner.choose(work)
-        resume.keep_plan(work, allocation)
-    records, changed = _solve(work, resume, scratch, progress)
-    correction = _correct(work, changed, scratch, progress)
-    release_memory()  # before two networks are loaded
-    output = evaluate_run(work, before, progress)
+    with guesses(work.batches):
+        allocation = resume.plan(work)
+        if allocation is None:
+            allocation = planner.choose(work)
+            resume.keep_plan(work, allocation)
+        records, changed = _solve(work, resume, scratch, progress)
+        correction = _correct(work, changed, scratch, progress)
+        release_memory()  # before two networks are loaded
+        output = evaluate_run(work, before, progress)
     stamp(work.result.proto, work.config)
     size = None
     if work.config.max_bytes is not None:

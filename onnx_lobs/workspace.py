@@ -19,7 +19,7 @@ from onnx_lobs.calibration.reading import LEAST_COLUMNS
 from onnx_lobs.config import BATCH_SIZE, PruneConfig
 from onnx_lobs.data.files import find_beside
 from onnx_lobs.data.reader import Batches, InputSpec, input_specs, open_data
-from onnx_lobs.data.synthetic import synthetic_batches
+from onnx_lobs.data.synthetic import guesses, synthetic_batches
 from onnx_lobs.errors import LobsError
 from onnx_lobs.graph.external import copy_data, external_bytes
 from onnx_lobs.graph.load import PROTOBUF_LIMIT, LoadedModel, load_model
@@ -116,9 +116,10 @@ def open_workspace(
         if not is_large:  # such a model runs in stages anyway
             # Grams that the graph computes are dearer the more batches there are
             in_caches = provider == PROVIDER_NAMES["cpu"] and config.gram != "graph"
-            batches, size = fit_batches(
-                batches, index, layers, provider, config.memory, in_caches=in_caches
-            )
+            with guesses(batches):
+                batches, size = fit_batches(
+                    batches, index, layers, provider, config.memory, in_caches=in_caches
+                )
         config = replace(config, batch_size=size)
     scoring, test_notes = open_scoring(loaded, test, config)
     folder = None if scratch is None else _copy_data(loaded, layers, scratch, embed)

@@ -17,7 +17,7 @@ from onnx import ModelProto, TensorProto, helper
 import onnx_lobs
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.deliver import PROVENANCE
-from onnx_lobs.errors import ConfigError, DataError, LobsError
+from onnx_lobs.errors import ConfigError, DataError, InferenceError, LobsError
 from onnx_lobs.pipeline import prune_file
 from onnx_lobs.workspace import NothingToPruneError
 
@@ -123,8 +123,13 @@ def test_report_counts_what_the_model_holds() -> None:
     assert report["output"]["error"] == pytest.approx(measured, rel=1e-4)  # float32 outputs
 
 
-def if_model() -> ModelProto:
-    then = branch([NODE("MatMul", ["f", "w"], ["t"], name="then")], "t", w=normal(1, 16, 5))
+def if_model(*, deep: bool = False) -> ModelProto:
+    nodes, weights = [NODE("MatMul", ["f", "w"], ["t"], name="then")], {"w": normal(1, 16, 5)}
+    if deep:
+        nodes.insert(0, NODE("MatMul", ["g", "v"], ["f2"], name="first"))
+        nodes[:0], weights["v"] = [NODE("Identity", ["f"], ["g"])], normal(3, 16, 16)
+        nodes[-1].input[0] = "f2"
+    then = branch(nodes, "t", **weights)
     other = branch([NODE("Gemm", ["f", "o"], ["e"], name="else")], "e")
     nodes = [
         NODE("Flatten", ["x"], ["f"]),
@@ -344,6 +349,32 @@ def test_branch_that_no_batch_takes_is_skipped() -> None:
     assert [(skip.node, skip.reason) for skip in report.skipped] == [
         ("else", "never reached on the calibration data")
     ]
+
+
+def test_inputs_that_were_made_up_and_do_not_fit_are_named_as_such() -> None:
+    """The windows are longer than the length that is made up for an open axis."""
+    weights = {"w": normal(1, 4, 2, 40)}
+    nodes = [NODE("Conv", ["x", "w"], ["y"], name="conv")]
+    proto = model(nodes, [value("x", ["n", 2, "samples"])], [value("y", None)], weights)
+    short = {"x": normal(2, 24, 2, 32)}
+    for options in SMALL, {**SMALL, "batch_size": None}:
+        with pytest.raises(InferenceError, match=r"made up.* -d, or sizes .*--input-shape"):
+            onnx_lobs.prune(proto, **options)
+        with pytest.raises(InferenceError) as found:
+            onnx_lobs.prune(proto, short, **options)
+        assert "made up" not in str(found.value)
+    report = onnx_lobs.prune(proto, **SMALL, input_shapes={"x": (8, 2, 64)}).report
+    assert report.output.error is not None
+
+
+def test_measured_zeros_are_shared_among_the_layers_that_data_reach() -> None:
+    arrays = data()
+    arrays["x"] = np.abs(arrays["x"])
+    proto = if_model(deep=True)
+    report = onnx_lobs.prune(proto, arrays, **{**SMALL, "allocation": "global"}).report
+    assert report.allocation is not None
+    assert [record.name for record in report.layers] == ["first", "then"]
+    assert report.totals.zeros == report.totals.weights // 2
 
 
 @pytest.mark.parametrize(

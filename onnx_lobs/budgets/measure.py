@@ -92,9 +92,14 @@ def measure(
         own, whole = trials.error_of_one(layer, dataclasses.replace(task, n_prune=n_prune))
         sensitivity[key] = whole / own if own > 0 else 0.0
         progress.advance()
-    unseen = np.zeros(len(SHARES))  # no data reach it, so its zeros cost nothing
     keys = [layer_key(layer) for layer in work.layers]
     found = np.array([sensitivity.get(key, 0.0) for key in keys])
+    unseen = np.zeros(len(SHARES))
+    # what no data reach stays as it is, and the others have the zeros among themselves
+    slots = [
+        slot if key in losses else dataclasses.replace(slot, fixed=0.0)
+        for key, slot in zip(keys, slots, strict=True)
+    ]
     return Measured(
         tuple(slots), tuple(losses.get(key, unseen) for key in keys), _floor(found), columns
     )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.columns import integer_limits
 from onnx_lobs.data.inputs import Array, InputSpec, kind
-from onnx_lobs.errors import ConfigError, DataError
+from onnx_lobs.errors import ConfigError, DataError, InferenceError
 
 _IMAGE_SIZE = 224
 _CHANNELS = 3
 _LENGTH = 32  # of sequences, and of open axes that nothing is known about
+_SOUND = 16000  # samples of sound, which windows of a Fourier transform have to fit in
+_SOUND_NAMES = "audio|wave|speech|pcm|signal"
 _TOKENS = 100  # ids below this exist in every vocabulary
 _PIXELS = 256
 
@@ -30,14 +33,15 @@ def synthetic_batches(
     """Make up seeded inputs that a model can run on; ``synthetic`` is set on the result.
 
     Floats are standard normal, integers uniform in [0, 100) (bytes of images in [0, 256)),
-    booleans true. Inputs named ``*mask*`` are ones, token types and segments zeros.
+    booleans true. Inputs named ``*mask*`` are ones, token types and segments zeros, integers
+    named ``*len*`` the largest size of the others behind the first axis.
 
     Parameters
     ----------
     inputs
         The model's inputs. An open first axis counts the samples. Other open axes are 224
-        for the height and width of images and 3 for their channels, and 32 elsewhere; one
-        symbolic name has one size throughout.
+        for the height and width of images and 3 for their channels, 16000 for sound, which goes
+        by its name, and 32 elsewhere; one symbolic name has one size throughout.
     samples
         Number of samples. At least one batch is made, which may hold more where the
         model or `input_shapes` fixes the first axis.
@@ -71,7 +75,8 @@ def synthetic_batches(
     def load(i: int) -> dict[str, Array]:
         rng = np.random.default_rng([seed, i])
         shapes = _shapes(inputs, sizes[i], input_shapes, known)
-        return {spec.name: _values(spec, shapes[spec.name], rng) for spec in inputs}
+        length = max((size for shape in shapes.values() for size in shape[1:]), default=_LENGTH)
+        return {spec.name: _values(spec, shapes[spec.name], length, rng) for spec in inputs}
 
     def recut(size: int) -> Batches:
         return synthetic_batches(
@@ -80,6 +85,26 @@ def synthetic_batches(
 
     origin = f"synthetic inputs ({sum(sizes)} samples, seed {seed})"
     return Batches(load, sizes, origin, synthetic=True, recut=recut)
+
+
+@contextmanager
+def guesses(batches: Batches) -> Iterator[None]:
+    """Where the model fails inside, on inputs that were made up, say so and name the remedy.
+
+    Raises
+    ------
+    InferenceError
+        The one raised inside.
+    """
+    try:
+        yield
+    except InferenceError as error:
+        if not batches.synthetic:
+            raise
+        raise InferenceError(
+            f"{error}; these inputs were made up, sizes that the model leaves open too: give real "
+            "ones with -d, or sizes that it takes with --input-shape NAME:1x512"
+        ) from error
 
 
 def parse_input_shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -178,6 +203,8 @@ def _guess(spec: InputSpec, axis: int) -> int:
     shape = spec.shape or ()
     open_axes = [i for i, size in enumerate(shape) if not isinstance(size, int)]
     name = shape[axis]
+    if kind(spec.dtype) == "float" and re.search(_SOUND_NAMES, spec.name.lower()):
+        return _SOUND if axis == len(shape) - 1 else _LENGTH
     if isinstance(name, str) and re.search(r"seq|len|time|token", name.lower()):
         return _LENGTH
     if (
@@ -197,7 +224,9 @@ def _is_image(spec: InputSpec) -> bool:
     return len(spec.shape or ()) == 4 and (kind(spec.dtype) == "float" or spec.dtype == np.uint8)
 
 
-def _values(spec: InputSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+def _values(
+    spec: InputSpec, shape: tuple[int, ...], length: int, rng: np.random.Generator
+) -> Array:
     name, what = spec.name.lower(), kind(spec.dtype)
     if what == "bool" or "mask" in name:
         return np.ones(shape, spec.dtype)
@@ -206,6 +235,8 @@ def _values(spec: InputSpec, shape: tuple[int, ...], rng: np.random.Generator) -
         return np.asarray(rng.standard_normal(shape, dtype=wide), dtype=spec.dtype)
     if "token_type" in name or "segment" in name:
         return np.zeros(shape, spec.dtype)
+    if "len" in name:
+        return np.full(shape, length, spec.dtype)
     below = _PIXELS if _is_image(spec) else _TOKENS
     below = min(below, integer_limits(spec.dtype)[1] + 1)
     return np.asarray(rng.integers(0, below, shape), dtype=spec.dtype)

@@ -64,6 +64,15 @@ def test_open_axes_are_guessed(shape: Shape, expected: tuple[int, ...]) -> None:
     assert shape_of(shape) == expected
 
 
+def test_sound_is_long_and_known_by_its_name_and_lengths_are_those_of_the_inputs() -> None:
+    inputs = spec(("N", "T"), name="waveforms"), spec(("N",), "int64", "waveforms_lens")
+    batch = next(iter(made(*inputs)))
+    assert batch["waveforms"].shape == (2, 16000)
+    assert batch["waveforms_lens"].tolist() == [16000, 16000]
+    assert shape_of(("N", "channels", "T"), name="audio") == (2, 32, 16000)
+    assert shape_of(("N", "T"), "int64", "audio_codes") == (2, 32)
+
+
 def test_integers_of_rank_4_are_no_images_unless_bytes() -> None:
     assert shape_of(("N", 2, None, 64), "int64") == (2, 2, 32, 64)
     batch = next(iter(made(spec(("N", 1, None, None), "uint8"))))
