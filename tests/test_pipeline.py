@@ -367,6 +367,19 @@ def test_inputs_that_were_made_up_and_do_not_fit_are_named_as_such() -> None:
     assert report.output.error is not None
 
 
+def test_ids_that_are_made_up_choose_rows_that_a_table_has() -> None:
+    nodes = [
+        NODE("Cast", ["ids"], ["long"], to=TensorProto.INT64),
+        NODE("Gather", ["table", "long"], ["e"]),
+        NODE("MatMul", ["e", "w"], ["y"], name="dense"),
+    ]
+    inputs = [value("ids", ["n", 7], TensorProto.INT32)]
+    weights = {"table": normal(1, 12, 16), "w": normal(2, 16, 8)}
+    report = onnx_lobs.prune(model(nodes, inputs, [value("y", None)], weights), **SMALL).report
+    assert [record.name for record in report.layers] == ["dense"]
+    assert report.output.error is not None
+
+
 def test_measured_zeros_are_shared_among_the_layers_that_data_reach() -> None:
     arrays = data()
     arrays["x"] = np.abs(arrays["x"])

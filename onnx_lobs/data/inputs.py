@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +30,14 @@ class InputSpec:
     shape
         One entry per axis: an int where the model fixes the size, the symbolic name or
         None where it leaves it open. None in place of the tuple: the rank is open too.
+    rows
+        Of the smallest table that its values choose from, if there is one.
     """
 
     name: str
     dtype: DType
     shape: tuple[int | str | None, ...] | None
+    rows: int | None = None
 
     @property
     def fixed_batch(self) -> int | None:
@@ -64,7 +68,28 @@ def input_specs(proto: onnx.ModelProto) -> tuple[InputSpec, ...]:
     graph = proto.graph
     backed = {tensor.name for tensor in graph.initializer}
     backed |= {tensor.values.name for tensor in graph.sparse_initializer}
-    return tuple(_spec(value) for value in graph.input if value.name not in backed)
+    rows = _rows(graph)
+    return tuple(_spec(value, rows) for value in graph.input if value.name not in backed)
+
+
+def _rows(graph: onnx.GraphProto) -> dict[str, int]:
+    """Return the rows of the smallest constant table that each value chooses rows of.
+
+    Also through Cast; in the main graph only.
+    """
+    tables = {tensor.name: tensor.dims for tensor in graph.initializer}
+    constants = (node for node in graph.node if node.op_type == "Constant")
+    tables |= {n.output[0]: a.t.dims for n in constants for a in n.attribute if a.name == "value"}
+    source = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
+    rows: dict[str, int] = {}
+    for node in graph.node:
+        dims = tables.get(node.input[0]) if node.op_type == "Gather" else None
+        if dims and not any(a.name == "axis" and a.i for a in node.attribute):
+            name = node.input[1]
+            while name in source:
+                name = source[name]
+            rows[name] = min(dims[0], rows.get(name, dims[0]))
+    return rows
 
 
 def kind(dtype: DType) -> str:
@@ -81,7 +106,7 @@ def kind(dtype: DType) -> str:
     return "other"
 
 
-def _spec(value: onnx.ValueInfoProto) -> InputSpec:
+def _spec(value: onnx.ValueInfoProto, rows: Mapping[str, int]) -> InputSpec:
     which = value.type.WhichOneof("value")
     if which != "tensor_type":
         raise DataError(
@@ -94,7 +119,7 @@ def _spec(value: onnx.ValueInfoProto) -> InputSpec:
     shape = None
     if tensor.HasField("shape"):
         shape = tuple(_size(dim) for dim in tensor.shape.dim)
-    return InputSpec(value.name, _dtype(tensor.elem_type), shape)
+    return InputSpec(value.name, _dtype(tensor.elem_type), shape, rows.get(value.name))
 
 
 def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:

@@ -18,7 +18,7 @@ _CHANNELS = 3
 _LENGTH = 32  # of sequences, and of open axes that nothing is known about
 _SOUND = 16000  # samples of sound, which windows of a Fourier transform have to fit in
 _SOUND_NAMES = "audio|wave|speech|pcm|signal"
-_TOKENS = 100  # ids below this exist in every vocabulary
+_TOKENS = 100  # ids below this exist in most vocabularies
 _PIXELS = 256
 
 
@@ -32,9 +32,10 @@ def synthetic_batches(
 ) -> Batches:
     """Make up seeded inputs that a model can run on; ``synthetic`` is set on the result.
 
-    Floats are standard normal, integers uniform in [0, 100) (bytes of images in [0, 256)),
-    booleans true. Inputs named ``*mask*`` are ones, token types and segments zeros, integers
-    named ``*len*`` the largest size of the others behind the first axis.
+    Floats are standard normal, integers uniform over the rows of the table that they choose
+    from, else in [0, 100) (bytes of images in [0, 256)), booleans true. Inputs named ``*mask*`` are
+    ones, token types and segments zeros, integers named ``*len*`` the largest size of the others
+    behind the first axis.
 
     Parameters
     ----------
@@ -237,6 +238,6 @@ def _values(
         return np.zeros(shape, spec.dtype)
     if "len" in name:
         return np.full(shape, length, spec.dtype)
-    below = _PIXELS if _is_image(spec) else _TOKENS
+    below = spec.rows or (_PIXELS if _is_image(spec) else _TOKENS)
     below = min(below, integer_limits(spec.dtype)[1] + 1)
     return np.asarray(rng.integers(0, below, shape), dtype=spec.dtype)

@@ -64,6 +64,14 @@ def test_open_axes_are_guessed(shape: Shape, expected: tuple[int, ...]) -> None:
     assert shape_of(shape) == expected
 
 
+@pytest.mark.parametrize(("rows", "dtype", "top"), [(7, "int64", 6), (30_000, "int32", 29_000)])
+def test_ids_are_rows_of_their_table(rows: int, dtype: str, top: int) -> None:
+    ids = InputSpec("ids", np.dtype(dtype), ("N", 1000), rows)
+    values = next(iter(made(ids)))["ids"]
+    assert values.min() >= 0
+    assert top <= values.max() < rows
+
+
 def test_sound_is_long_and_known_by_its_name_and_lengths_are_those_of_the_inputs() -> None:
     inputs = spec(("N", "T"), name="waveforms"), spec(("N",), "int64", "waveforms_lens")
     batch = next(iter(made(*inputs)))
