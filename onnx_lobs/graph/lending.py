@@ -6,13 +6,15 @@ that it may change, in the string, and in what onnxruntime parses from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
+
+from onnx_lobs.graph.walk import iter_graphs
 
 LEAST = 1 << 16  # bytes: copies of less cost next to nothing
 NOWHERE = "lent"  # a name of a file that is never opened
@@ -38,13 +40,20 @@ def lend_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Arr
     copy = onnx.ModelProto()
     _copy_fields(model, copy, without="graph")
     _copy_fields(model.graph, copy.graph, without="initializer")
-    return copy, lend(model.graph.initializer, copy.graph)
+    return copy, lend(model.graph.initializer, copy.graph, _used(model))
 
 
-def lend(tensors: Iterable[TensorProto], graph: onnx.GraphProto) -> dict[str, Array]:
-    """Add weights to the initializers of `graph`, and return by name those that are only lent."""
+def lend(
+    tensors: Iterable[TensorProto], graph: onnx.GraphProto, used: Container[str]
+) -> dict[str, Array]:
+    """Add weights to the initializers of `graph`, and return by name those that are only lent.
+
+    Those that are not `used` are left out: onnxruntime refuses to be lent them.
+    """
     lent: dict[str, Array] = {}
     for tensor in tensors:
+        if tensor.name not in used:
+            continue
         values = _stored(tensor)
         if values is None:
             graph.initializer.append(tensor)
@@ -57,6 +66,14 @@ def lend(tensors: Iterable[TensorProto], graph: onnx.GraphProto) -> dict[str, Ar
         placeholder.external_data.add(key="location", value=NOWHERE)
         placeholder.external_data.add(key="length", value=str(values.nbytes))
     return lent
+
+
+def _used(model: onnx.ModelProto) -> set[str]:
+    """Return the names that nodes read in any graph, and those of inputs and outputs."""
+    names = {value.name for value in (*model.graph.input, *model.graph.output)}
+    for graph in iter_graphs(model):
+        names.update(name for node in graph.node for name in node.input)
+    return names
 
 
 def _stored(tensor: TensorProto) -> Array | None:

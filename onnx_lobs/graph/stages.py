@@ -177,7 +177,7 @@ def stage_session(
     graph = onnx.GraphProto(name=source.name or "stage")
     graph.node.extend(source.node[i] for i in stage.nodes)
     read = {name for node in graph.node for name in outer_names(node)}
-    lent = lend((tensor for name, tensor in model.main.initializers.items() if name in read), graph)
+    lent = lend(model.main.initializers.values(), graph, read)
     declared = {info.name: info.type.tensor_type.elem_type for info in source.input}
     for name in stage.inputs:
         graph.input.append(_describe(name, example[name], declared.get(name)))

@@ -100,9 +100,34 @@ def test_what_cannot_be_read_in_place_stays(kind: str) -> None:
     else:
         tensor.data_location = TensorProto.EXTERNAL
     proto = onnx.ModelProto(graph=onnx.GraphProto(initializer=[tensor]))
+    proto.graph.node.append(NODE("Relu", ["w"], ["y"]))
     rest, lent = lend_weights(proto)
     assert not lent
     assert rest == proto
+
+
+@pytest.mark.parametrize("place", ["nowhere", "dead node", "branch", "input", "output"])
+def test_weights_that_little_reads_are_no_obstacle(place: str) -> None:
+    """onnxruntime refuses to be lent what nothing at all reads."""
+    proto, x = network(), normal(9, 7, WIDE)
+    proto.graph.initializer.append(numpy_helper.from_array(normal(4, WIDE, WIDE), "extra"))
+    if place == "dead node":
+        proto.graph.node.append(NODE("Relu", ["extra"], ["z"]))
+    elif place == "branch":
+        then, other = (
+            helper.make_graph([NODE(op, ["extra"], ["t"])], op, [], [value("t", None)])
+            for op in ("Relu", "Neg")
+        )
+        proto.graph.initializer.append(numpy_helper.from_array(np.array(True), "choice"))
+        proto.graph.node.append(NODE("If", ["choice"], ["z"], then_branch=then, else_branch=other))
+        proto.graph.output.append(value("z", None))
+    elif place == "input":
+        proto.graph.input.append(value("extra", [WIDE, WIDE]))
+    elif place == "output":
+        proto.graph.output.append(value("extra", [WIDE, WIDE]))
+    session = Session(proto)
+    assert ("extra" in session._lent) == (place != "nowhere")
+    assert np.array_equal(session.run({"x": x})["y"], plain_run(proto, x))
 
 
 def test_a_model_of_more_than_a_message_holds_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
