@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,10 +107,7 @@ def open_workspace(
     index = Model(executable, loaded.folder)
     layers, skips = find_layers(index, selection(config, index.weight_bytes <= room.weights))
     if not layers:
-        raise NothingToPruneError(
-            f"nothing to prune: {len(skips)} nodes with weights were skipped; "
-            "`onnx-lobs inspect` lists them with reasons"
-        )
+        raise NothingToPruneError(_nothing(skips))
     batches, data_notes = open_calibration(loaded.path, input_specs(loaded.proto), data, config)
     if config.batch_size is None:
         size = BATCH_SIZE
@@ -142,6 +140,17 @@ def open_workspace(
         provider=provider,
         warnings=([note] if note else []) + data_notes + test_notes,
         room=room,
+    )
+
+
+def _nothing(skips: Sequence[Skip]) -> str:
+    """Say why no layer is left, with the reason that most nodes have."""
+    if not skips:
+        return "nothing to prune: no Conv, ConvTranspose, Gemm or MatMul with constant weights"
+    reason, count = Counter(skip.reason for skip in skips).most_common(1)[0]
+    return (
+        f"nothing to prune: {len(skips)} nodes with weights were skipped, {count} of them for "
+        f"{reason!r}; `onnx-lobs inspect` lists all with reasons"
     )
 
 

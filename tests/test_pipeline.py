@@ -391,16 +391,20 @@ def test_measured_zeros_are_shared_among_the_layers_that_data_reach() -> None:
 
 
 @pytest.mark.parametrize(
-    ("proto", "options"),
+    ("proto", "options", "why"),
     [
-        (pass_through_model(), {"min_weights": 1000}),
-        (qdq_model(), {"exclude": ("head",)}),
-        (model([NODE("Relu", ["x"], ["y"])], [value("x", ["n", 2, 8])], ["y"]), {}),
+        (
+            pass_through_model(),
+            {"min_weights": 1000},
+            r"skipped, 1 of them for '.*fewer than 1000'",
+        ),
+        (qdq_model(), {"exclude": ("head",)}, r"2 nodes .* 1 of them for '.*'; `onnx-lobs inspect"),
+        (model([NODE("Relu", ["x"], ["y"])], [value("x", ["n", 2, 8])], ["y"]), {}, "no Conv, "),
     ],
     ids=["all too small", "all excluded", "no weights"],
 )
-def test_nothing_to_prune_is_an_error(proto: ModelProto, options: dict[str, Any]) -> None:
-    with pytest.raises(NothingToPruneError, match=r"nothing to prune: .*inspect"):
+def test_nothing_to_prune_is_an_error(proto: ModelProto, options: dict[str, Any], why: str) -> None:
+    with pytest.raises(NothingToPruneError, match=f"nothing to prune: .*{why}"):
         onnx_lobs.prune(proto, data(), **{**SMALL, **options})
 
 
