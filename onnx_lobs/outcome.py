@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import DataError
 from onnx_lobs.evaluation.output import output_change
 from onnx_lobs.evaluation.score import Measured, Reference
@@ -36,7 +37,8 @@ def evaluate_run(work: Workspace, before: Measured | None, progress: Progress) -
     dense, pruned = _open(work, work.dense), _open(work, work.pruned)
     progress.start("evaluating", len(work.batches))
     reference = Reference(dense, work.batches)
-    change = output_change(reference, pruned, work.batches, progress.advance)
+    with guesses(work.batches):
+        change = output_change(reference, pruned, work.batches, progress.advance)
     work.warnings.extend(change.notes)
     if work.scoring is None or before is None:
         return OutputRecord(change.error)

@@ -222,8 +222,8 @@ def _run(
             resume.keep_plan(work, allocation)
         records, changed = _solve(work, resume, scratch, progress)
         correction = _correct(work, changed, scratch, progress)
-        release_memory()  # before two networks are loaded
-        output = evaluate_run(work, before, progress)
+    release_memory()  # before two networks are loaded
+    output = evaluate_run(work, before, progress)
     stamp(work.result.proto, work.config)
     size = None
     if work.config.max_bytes is not None:

@@ -123,7 +123,11 @@ def test_report_counts_what_the_model_holds() -> None:
     assert report["output"]["error"] == pytest.approx(measured, rel=1e-4)  # float32 outputs
 
 
-def if_model(*, deep: bool = False) -> ModelProto:
+PLACES = np.arange(5)  # the columns that a branch without a layer shows
+
+
+def if_model(*, deep: bool = False, plain: bool = False) -> ModelProto:
+    """Branches by the sign of x's sum: a layer or, `deep`, two; a layer or, `plain`, none."""
     nodes, weights = [NODE("MatMul", ["f", "w"], ["t"], name="then")], {"w": normal(1, 16, 5)}
     if deep:
         nodes.insert(0, NODE("MatMul", ["g", "v"], ["f2"], name="first"))
@@ -131,6 +135,8 @@ def if_model(*, deep: bool = False) -> ModelProto:
         nodes[-1].input[0] = "f2"
     then = branch(nodes, "t", **weights)
     other = branch([NODE("Gemm", ["f", "o"], ["e"], name="else")], "e")
+    if plain:
+        other = branch([NODE("Gather", ["f", "places"], ["e"], axis=1)], "e", places=PLACES)
     nodes = [
         NODE("Flatten", ["x"], ["f"]),
         NODE("ReduceSum", ["x"], ["s"], keepdims=0),
@@ -378,6 +384,22 @@ def test_ids_that_are_made_up_choose_rows_that_a_table_has() -> None:
     report = onnx_lobs.prune(model(nodes, inputs, [value("y", None)], weights), **SMALL).report
     assert [record.name for record in report.layers] == ["dense"]
     assert report.output.error is not None
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "global", "auto"])
+@pytest.mark.parametrize("reached", [0, 1])
+def test_fewer_than_two_layers_that_data_reach_leave_no_choice(
+    allocation: str, reached: int
+) -> None:
+    arrays = data()
+    arrays["x"] = np.abs(arrays["x"]) if reached else -np.abs(arrays["x"])
+    proto = if_model(deep=not reached, plain=not reached)
+    result = onnx_lobs.prune(proto, arrays, **{**SMALL, "allocation": allocation})
+    assert len(result.report.layers) == reached
+    assert result.report.totals.zeros == result.report.totals.weights // 2
+    assert {skip.reason for skip in result.report.skipped} == {
+        "never reached on the calibration data"
+    }
 
 
 def test_measured_zeros_are_shared_among_the_layers_that_data_reach() -> None:

@@ -151,7 +151,6 @@ def write(folder: Path, found: Sequence[Search]) -> None:
             f"| {held} (of {each.held_samples}) | {each.seconds:.0f} | {each.one_run:.0f} "
             f"| {each.ratio:.1f} | {each.verdict}{each.note and f' ({each.note})'} |"
         )
-    lines += ["", "Both searches of a model, the mean drop on what each never saw:", ""]
     for name in dict.fromkeys(each.model for each in found):
         both = [each for each in found if each.model == name]
         if len(both) < 2:
@@ -159,7 +158,11 @@ def write(folder: Path, found: Sequence[Search]) -> None:
         n = sum(each.held_samples for each in both)
         drop = sum(each.held_samples * each.held_drop for each in both) / n
         error = np.hypot(*(each.held_samples * each.held_error / n for each in both))
-        lines.append(f"* {name}: {100 * drop:+.2f} ± {100 * error:.2f} (of {n})")
+        mean = f"{100 * drop:+.2f} ± {100 * error:.2f}"
+        lines += [
+            "",
+            f"Drop of {name} on what each search never saw, mean of both: {mean} (of {n})",
+        ]
     (folder / "bench_targets.md").write_text("\n".join([*lines, ""]))
 
 

@@ -6,7 +6,7 @@ The packages were chosen because their wheels hold ONNX files, not for what thes
 text, images and signal processing from PyTorch, TensorFlow, Paddle, Keras and onnxscript, quantised
 ones too. Each file is pruned with ``--effort fast --allocation uniform`` on made-up inputs, which
 says nothing of accuracy: what is shown is that the graph is read, pruned or refused in one line,
-and that onnxruntime runs the result. Writes ``tools/results/wild.md``.
+and that onnxruntime runs the result. Writes ``tools/results/wild.md``, unless only some are run.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _told(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def main() -> None:
-    """Run all files, or those whose names contain one of the words given."""
+    """Run all files, or those whose names contain one of the words given, without the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*")
     parser.add_argument("--out", type=Path, required=True)
@@ -136,6 +136,7 @@ def main() -> None:
         one = run(path, arguments)
         lines.append(f"| {one.name} | {one.producer} | {one.text} | {one.seconds:.0f} |")
         print(lines[-1], flush=True)
+    if not arguments.words:  # or the table would lose the rest
         RESULT.write_text("\n".join([*lines, ""]))
 
 

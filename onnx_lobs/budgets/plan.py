@@ -92,7 +92,8 @@ class Planner:
         -------
         AllocationRecord or None
             How the choice was made; None where there is none to make: the options name a rule,
-            the pattern has its own count, only one layer is free, or nothing can be measured.
+            the pattern has its own count, data reach only one free layer, or nothing can be
+            measured.
         """
         if not self.has_choice:
             return None
@@ -103,6 +104,9 @@ class Planner:
             except NothingToCompareError as error:
                 work.warnings.append(_not_compared(work, error))
                 self.kind, self.has_finals = "uniform", False
+            else:
+                if sum(slot.fixed is None for slot in measured.slots) < 2:  # that data reach
+                    self.kind, self.has_finals = "uniform", False
         if self.kind in RULES and not self.has_finals:
             work.budgets = by_rule(work, self._slots(columns_of(work)), self.kind)
             return None

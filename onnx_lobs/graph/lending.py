@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from onnx_lobs.graph.walk import iter_graphs
+from onnx_lobs.graph.model import outer_names
 
 LEAST = 1 << 16  # bytes: copies of less cost next to nothing
 NOWHERE = "lent"  # a name of a file that is never opened
@@ -35,7 +35,8 @@ def lend_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Arr
     -------
     ModelProto and dict
         In the copy each lent weight is described as external data, as
-        ``SessionOptions.add_external_initializers`` wants it.
+        ``SessionOptions.add_external_initializers`` wants it; weights that nothing reads are not
+        in it.
     """
     copy = onnx.ModelProto()
     _copy_fields(model, copy, without="graph")
@@ -69,11 +70,9 @@ def lend(
 
 
 def _used(model: onnx.ModelProto) -> set[str]:
-    """Return the names that nodes read in any graph, and those of inputs and outputs."""
+    """Return the names that nodes read, inside their subgraphs too, and of inputs and outputs."""
     names = {value.name for value in (*model.graph.input, *model.graph.output)}
-    for graph in iter_graphs(model):
-        names.update(name for node in graph.node for name in node.input)
-    return names
+    return names.union(*map(outer_names, model.graph.node))
 
 
 def _stored(tensor: TensorProto) -> Array | None:

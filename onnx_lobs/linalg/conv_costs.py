@@ -27,8 +27,9 @@ PIXEL_FLOPS = 3e10  # of the pixels' Grams: SYRK, half of it copied to the other
 PIXEL_SECONDS = 2e-9  # per pixel: copied, mean, sum
 PAIR_SECONDS = 3e-9  # per entry of them that is added up, with those of other samples
 MOST_PAIRS = 1 << 22  # sums of them
-MOST_PIXELS = 1 << 10  # of an image: the products of one channel with itself are in memory at once
-# what planning takes grows with the square of the taps: a second for so many, minutes for the
+MOST_LISTED = 1 << 20  # places that pairs of taps meet, listed in a quarter of a second
+MOST_PIXELS = 1 << 11  # of an image: the products of a channel with itself take 16 MiB at the most
+# planning the sums by offsets takes the square of the taps: a second for so many, minutes for the
 # windows of a Fourier transform, for which there is nothing to gain
 MOST_TAPS = 128
 
@@ -100,9 +101,9 @@ def _seconds_pixels(shape: tuple[int, ...], geometry: Unfold, groups: int) -> fl
     )
     (short, _), (long, tap) = sorted(zip(lengths, taps, strict=True))
     pixels = short * long
-    if groups != channels or pixels > MOST_PIXELS or geometry.taps > MOST_TAPS:
+    if groups != channels or pixels > MOST_PIXELS:
         return math.inf
-    if channels * tap**2 * short**2 > MOST_PAIRS:
+    if tap**2 * long > MOST_LISTED or channels * tap**2 * short**2 > MOST_PAIRS:
         return math.inf
     per_sample = pixels * (pixels / PIXEL_FLOPS + PIXEL_SECONDS)
     per_sample += tap * pixels * short * PAIR_SECONDS / TOGETHER

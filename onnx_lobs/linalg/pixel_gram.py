@@ -126,7 +126,7 @@ class PixelSums:
     The mean of each channel, over the first samples, is taken off first and put back in float64,
     so that rounding is relative to the variances. Cost: P² flops per sample and channel; memory
     8 s² bytes for each channel and pair of taps of the longer axis, where s is the size of the
-    shorter one, :data:`TOGETHER` samples, and 2 MiB.
+    shorter one, :data:`TOGETHER` samples, and 2 MiB or the products of one channel.
     """
 
     def __init__(

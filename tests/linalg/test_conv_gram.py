@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from build_onnx import Array, normal
 
-from onnx_lobs.linalg.conv_costs import MOST_PIXELS, WholeSums, cheapest
+from onnx_lobs.linalg import conv_costs
+from onnx_lobs.linalg.conv_costs import WholeSums, cheapest
 from onnx_lobs.linalg.conv_gram import ConvSums, conv_gram, is_supported
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.pixel_gram import PixelSums
@@ -183,10 +184,21 @@ def test_windows_of_a_fourier_transform_are_unfolded(
     assert cheapest(shape, conv(kernel, pads, strides), shape[1]) is None
 
 
-def test_the_products_of_an_images_pixels_fit_a_small_buffer() -> None:
-    small, large = conv((5, 5), (2, 2, 2, 2), (2, 2)), conv((1, 3), (0, 1, 0, 1))
-    assert cheapest((64, 8, 14, 14), small, 8) is PixelSums
-    assert cheapest((64, 8, 1, MOST_PIXELS + 1), large, 8) is not PixelSums
+@pytest.mark.parametrize(
+    ("limit", "shape", "geometry"),
+    [
+        ("MOST_PIXELS", (8, 8, 46, 46), conv((9, 9), (4,) * 4)),
+        ("MOST_LISTED", (64, 8, 1, 1000), conv((1, 60), (0,) * 4)),
+    ],
+)
+def test_sums_by_pixels_are_left_where_they_take_much_memory_or_preparation(
+    monkeypatch: pytest.MonkeyPatch, limit: str, shape: tuple[int, ...], geometry: Unfold
+) -> None:
+    """By their products alone they would be the cheapest."""
+    forecast = cheapest.__wrapped__  # without what it keeps
+    assert forecast(shape, geometry, 8) is not PixelSums
+    monkeypatch.setattr(conv_costs, limit, 1 << 40)
+    assert forecast(shape, geometry, 8) is PixelSums
 
 
 @pytest.mark.parametrize(
