@@ -27,6 +27,7 @@ from onnx_lobs.graph.load import PROTOBUF_LIMIT
 from onnx_lobs.graph.save import check_output, model_files
 from onnx_lobs.guarantee import with_bounds
 from onnx_lobs.layers.layer import Layer
+from onnx_lobs.linalg import compiled
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch, interruptible
 from onnx_lobs.memory.store import Store
@@ -40,7 +41,7 @@ from onnx_lobs.report.record import (
     Totals,
 )
 from onnx_lobs.resume.state import Resume
-from onnx_lobs.schedule import calibrations, is_sequential, is_staged, uses_graph
+from onnx_lobs.schedule import calibrations, is_compiled, is_sequential, is_staged, uses_graph
 from onnx_lobs.solvers import METHODS
 from onnx_lobs.steps import Solved, solve_one, write_one
 from onnx_lobs.workspace import ModelSource, Workspace, open_workspace
@@ -171,6 +172,13 @@ def _prune(
     work: Workspace, scratch: Scratch, name: str, progress: Progress
 ) -> tuple[Workspace, Report]:
     """Return the run that is to be delivered, and the report of all."""
+    with compiled.without(not is_compiled(work)):
+        return _run_all(work, scratch, name, progress)
+
+
+def _run_all(
+    work: Workspace, scratch: Scratch, name: str, progress: Progress
+) -> tuple[Workspace, Report]:
     started = time.perf_counter()
     uses_graph(work)  # an impossible choice is an error before any work
     if has_target(work.config):
@@ -203,6 +211,7 @@ def _prune(
         target=target,
         warnings=warnings,
         correction=run.correction,
+        loops=compiled.version(),
     )
 
 

@@ -11,6 +11,7 @@ from onnx_lobs.calibration.sequential import calibrate_sequential
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.arena import release_memory
 from onnx_lobs.graph.session import PROVIDER_NAMES
+from onnx_lobs.linalg import compiled
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
@@ -20,6 +21,7 @@ from onnx_lobs.solvers import METHODS
 from onnx_lobs.steps import LEAST_SOLVER, solver_memory
 from onnx_lobs.workspace import Workspace
 
+COMPILED_FROM = 1_000_000  # weights: with fewer, all is solved in less time than compiling takes
 NAMED = 5  # layers that a warning names
 Found = Iterator[tuple[Group, Calibration | None]]
 
@@ -47,6 +49,11 @@ def uses_graph(work: Workspace) -> bool:
             )
         return False
     return gram == "graph" or (gram == "auto" and work.provider != PROVIDER_NAMES["cpu"])
+
+
+def is_compiled(work: Workspace) -> bool:
+    """Whether loops that can be compiled are: where they can and the network is not small."""
+    return compiled.is_available() and sum(layer.size for layer in work.layers) >= COMPILED_FROM
 
 
 def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Progress) -> Found:

@@ -10,7 +10,8 @@ from build_onnx import Array, model, normal, run, value
 from onnx import ModelProto, helper
 
 import onnx_lobs
-from onnx_lobs import steps
+from onnx_lobs import schedule, steps
+from onnx_lobs.linalg import compiled
 
 NODE = helper.make_node
 WIDTH = 160
@@ -75,3 +76,17 @@ def test_layers_that_need_more_than_half_of_the_memory_are_named(
     report = onnx_lobs.prune(network(), data(), method="magnitude", **SMALL).report
     assert any("solving one, two, three may take more than half" in w for w in report.warnings)
     assert all(layer.zeros == WIDTH**2 // 2 for layer in report.layers)
+
+
+def test_loops_of_networks_that_are_not_small_are_compiled_as_the_report_says(monkeypatch) -> None:
+    if not compiled.is_available():
+        pytest.skip("Numba is not installed (extra speed)")
+    options = {"sparsity": 0.5, "allocation": "uniform", "method": "exact-obs"}
+    small = onnx_lobs.prune(network(), data(), **options)
+    monkeypatch.setattr(schedule, "COMPILED_FROM", 3 * WIDTH**2)
+    large = onnx_lobs.prune(network(), data(), **options)
+    assert small.report.loops is None
+    assert large.report.loops == compiled.version()
+    errors = [[layer.error for layer in r.report.layers] for r in (small, large)]
+    # float32 sums in another order; a layer sees what those before it became
+    np.testing.assert_allclose(*errors, rtol=1e-2)

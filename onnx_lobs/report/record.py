@@ -263,7 +263,7 @@ class CorrectionRecord:
 
 @dataclass(frozen=True)
 class Report:
-    """The record of a run."""
+    """The record of a run; `loops` is what compiled loops of it, None: NumPy did all."""
 
     model: str
     options: dict[str, object]
@@ -277,6 +277,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     correction: CorrectionRecord | None = None
     output_path: str | None = None
+    loops: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the record as plain values, with derived figures and the schema version."""

@@ -117,7 +117,8 @@ def _summary(report: Report) -> Table:
     )
     for label, value in details:
         grid.add_row(label, Text(value))
-    grid.add_row("time", f"{report.totals.seconds:.1f} s")
+    loops = "" if report.loops is None else f", loops compiled by {report.loops}"
+    grid.add_row("time", f"{report.totals.seconds:.1f} s{loops}")
     return grid
 
 

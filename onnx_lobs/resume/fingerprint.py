@@ -17,6 +17,7 @@ from onnx_lobs.data.batches import Batches
 from onnx_lobs.graph.load import LoadedModel
 from onnx_lobs.graph.tensors import external_path, external_ref, is_external, raw_size
 from onnx_lobs.graph.walk import iter_tensors
+from onnx_lobs.linalg import compiled
 
 _CHUNK = 1 << 20
 _LIBRARIES = ("numpy", "scipy", "onnx", "onnxruntime")
@@ -32,9 +33,13 @@ def package_folder() -> Path:
     return Path(__file__).parents[1]
 
 
-@cache
 def program_hash() -> str:
-    """Return a hash of this package's code and of the libraries that compute."""
+    """Return a hash of this package's code and of the libraries that compute, Numba if it does."""
+    return digest(_code_hash(), compiled.version())
+
+
+@cache
+def _code_hash() -> str:
     import onnxruntime
 
     root = package_folder()

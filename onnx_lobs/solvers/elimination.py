@@ -8,8 +8,10 @@ Hessian that the candidates have once all other weights are optimal. Removing we
 
 The last B eliminations are held in U (B, n) with ``G_now = G - UᵀU`` never formed: a step reads
 one row of G, corrects it by U and updates w and the diagonal. Every B steps G is downdated by one
-SYRK (its lower triangle only), and what is settled is cut out when that pays. Each unit does its
-t-th step together with all others of the batch, so Python's overhead is shared.
+SYRK (its lower triangle only), and what is settled is cut out when that pays. Where loops can be
+compiled (:mod:`onnx_lobs.linalg.compiled`) each unit takes its B steps by itself, which is two to
+four times as fast: U stays in the core's own cache. Otherwise each unit does its t-th step together
+with all others of the batch, so Python's overhead is shared.
 
 Paper: Frantar, Alistarh, Optimal Brain Compression, NeurIPS 2022 (arXiv 2208.11580); Hassibi,
 Stork 1993. Cost per unit: n³/3 flops in SYRK, B n² / 2 in products of a vector and U.
@@ -23,8 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_lobs.linalg import lapack
+from onnx_lobs.linalg import compiled, lapack
 from onnx_lobs.pattern import IntArray
+from onnx_lobs.solvers.elimination_loop import advance
 
 Float = NDArray[np.floating[Any]]
 BLOCKS = ((256, 32), (1536, 64))  # up to so many candidates, so many are held back
@@ -108,8 +111,9 @@ class Elimination:
             self.settled[~real] = np.inf
         self.group: IntArray | None = None
         if quota is not None:
-            self.group = np.broadcast_to(quota[0], (rows, n))
-            self.left = np.broadcast_to(quota[1], (rows, quota[1].size)).copy()
+            # copies of one type: for a view that cannot be written a loop is compiled anew
+            self.group = np.broadcast_to(quota[0], (rows, n)).astype(np.int64, order="C")
+            self.left = np.tile(quota[1].astype(np.int64), (rows, 1))
             self.settled[np.take_along_axis(self.left, self.group, axis=1) <= 0] = np.inf
         self.order = np.zeros((rows, steps), dtype=kind)
         self.cost = np.full((rows, steps), np.inf, dtype=np.float32)
@@ -117,6 +121,8 @@ class Elimination:
 
     def run(self) -> Trace:
         """Do all steps."""
+        if self.width == 1 and compiled.is_available():
+            return self._run_apart()
         rows = np.arange(len(self.weight))
         with np.errstate(invalid="ignore", over="ignore"):
             for step in range(self.steps):
@@ -124,6 +130,29 @@ class Elimination:
                 if step and at == 0:
                     self._downdate()
                 self._step(rows, step, at)
+        return Trace(self.order, self.cost)
+
+    def _run_apart(self) -> Trace:
+        """Do all steps, each unit by itself between two downdates."""
+        tiny, nothing = float(np.finfo(self.held.dtype).tiny), np.zeros(0, dtype=np.int64)
+        for start in range(0, self.steps, self.block):
+            if start:
+                self._downdate()
+            steps = slice(start, min(start + self.block, self.steps))
+            for unit, inverse in enumerate(self.inverse):
+                advance(
+                    inverse,
+                    self.weight[unit],
+                    self.diagonal[unit],
+                    self.settled[unit],
+                    self.held[unit],
+                    self.column[unit],
+                    nothing if self.group is None else self.group[unit],
+                    nothing if self.group is None else self.left[unit],
+                    self.order[unit, steps],
+                    self.cost[unit, steps],
+                    tiny,
+                )
         return Trace(self.order, self.cost)
 
     def _step(self, rows: IntArray, step: int, at: int) -> None:

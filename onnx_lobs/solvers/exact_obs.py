@@ -11,13 +11,14 @@ one, with ``w_b (G_bb)⁻¹ w_bᵀ / 2`` summed over its rows, which share one s
 
 Paper: Frantar, Alistarh, Optimal Brain Compression, NeurIPS 2022 (arXiv 2208.11580).
 Cost: n³/3 flops a row in SYRK (2/3 n³ as GEMM), see :mod:`onnx_lobs.solvers.elimination`.
-Memory: 6 bytes per weight for the traces, and 256 MB of work per thread.
+Memory: 6 bytes per weight for the traces, and 256 MB of work per thread (16 MB or a row, compiled).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from onnx_lobs.linalg import compiled
 from onnx_lobs.linalg.workers import ThreadBuffers, map_batches
 from onnx_lobs.pattern import NM, Block, FloatArray, IntArray
 from onnx_lobs.solvers.block_elimination import block_costs
@@ -26,6 +27,7 @@ from onnx_lobs.solvers.problem import Problem, Selection
 from onnx_lobs.solvers.scaled import Scaled
 
 BATCH_BYTES = 256 << 20  # of the inverses of one batch: some 48 rows of 1152 share each step
+APART_BYTES = 16 << 20  # the same where a compiled loop takes each row by itself
 MOST_ROWS = 64
 TIE = 1e-12  # relative: keeps equal costs of one row in the order of their removal
 
@@ -65,7 +67,8 @@ def trace_rows(scaled: Scaled, steps: int, quota: tuple[IntArray, IntArray] | No
     """Return the elimination of all rows, in batches on all cores."""
     rows, columns = scaled.free.shape
     room = scaled.problem.room
-    size = room.batch(BATCH_BYTES) // (scaled.inverse.itemsize * columns * columns)
+    most = APART_BYTES if compiled.is_available() else BATCH_BYTES
+    size = room.batch(most) // (scaled.inverse.itemsize * columns * columns)
     size = int(np.clip(size, 1, MOST_ROWS))
     starts = range(0, rows, size)
     inverse, free, group = scaled.inverse, scaled.free, scaled.group

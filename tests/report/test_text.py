@@ -122,6 +122,9 @@ def test_totals_name_sizes_factors_and_score_with_its_standard_error() -> None:
     assert "output error 0.0123 " in text
     assert "98.38 ± 0.13 % -> 98.10 ± 0.14 % (-0.28 ± 0.06 points on 10,000 samples)" in text
     assert "time 14.2 s" in text
+    assert "compiled" not in text
+    compiled = words(render_report(with_(loops="numba 0.60")))
+    assert "time 14.2 s, loops compiled by numba 0.60" in compiled
 
 
 def test_what_was_not_measured_is_not_shown() -> None:

@@ -58,3 +58,10 @@ def test_options_that_are_left_out_do_not_count() -> None:
 def test_a_digest_tells_apart_what_only_joins_alike() -> None:
     assert len({digest("ab", "c"), digest("a", "bc"), digest(["ab", "c"]), digest("abc")}) == 4
     assert program_hash() == program_hash()
+
+
+def test_what_compiles_loops_is_a_part_of_the_program(monkeypatch) -> None:
+    monkeypatch.setattr("onnx_lobs.linalg.compiled.version", lambda: "numba 1")
+    one = program_hash()
+    monkeypatch.setattr("onnx_lobs.linalg.compiled.version", lambda: None)
+    assert program_hash() != one

@@ -17,6 +17,8 @@ from onnx_lobs.solvers.units import block_columns
 SAME = 2e-4  # of a cost: float32 against float64 on Hessians of condition about 1e3
 DOUBLE = 1e-6  # of the largest cost: float64, recorded as float32
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 
 def make(rows=4, d=12, taps=1, pattern=None, cross=True, seed=0, groups=1) -> Problem:
     rng = np.random.default_rng(seed)

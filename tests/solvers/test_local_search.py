@@ -24,6 +24,8 @@ SINGLE = 1e-4  # relative: float32 solves of condition about 1e3
 BLOCKS = [Block(4, 1), Block(1, 4), Block(3, 5)]
 ROUNDING = 1e-6  # relative: differences of costs in float32
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 
 def make(pattern=None, rows=8, d=24, taps=1, seed=0, groups=1, sparsity=0.6) -> Problem:
     rng = np.random.default_rng(seed)
