@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.layerwise.augmented import solve_with_bias
+from onnx_lobs.layerwise.damping import choose_damp, default_damp
 from onnx_lobs.layerwise.task import (
     Array,
     LayerTask,
@@ -32,16 +33,6 @@ FIRST_MIX = 0.5
 DAMP_FACTORS = (0.1, 10.0)
 DAMP_FLOPS = 1e9  # a few tenths of a second
 SAME_TARGET = 1e-10  # below this the two targets differ by the rounding of float32 sums only
-
-
-def default_damp(count: int, columns: int) -> float:
-    """Return the damping for `count` columns of data on `columns` inputs.
-
-    1e-3 of the mean diagonal is right from about 8 columns of data per input on; with fewer,
-    the smallest eigenvalues are noise and need more.
-    """
-    ratio = count / columns
-    return 1e-3 if ratio >= 8 else 1e-2 if ratio >= 2 else 1e-1
 
 
 def solve_layer(task: LayerTask) -> Outcome:
@@ -68,17 +59,18 @@ def solve_layer(task: LayerTask) -> Outcome:
     if method.prunes_bias:
         return solve_with_bias(task)
     fit = task.fit_sums()
-    damp = task.damp if task.damp is not None else default_damp(fit.count, task.weight.shape[2])
-    problem = _problem(task, fit, damp, FIRST_MIX if task.has_target else 0.0)
     refits = method.refits if task.refit is None else task.refit
+    held = add_up(task.calibration.held, task.centred, task.weight)
+    damp = choose_damp(task, fit, held, FIRST_MIX) if refits else _given_damp(task, fit)
+    problem = _problem(task, fit, damp, FIRST_MIX if task.has_target else 0.0)
     bare = False if refits else task.refit
     solution = solve(problem, task.method, refit=bare, effort=task.effort)
     info = {k: v for k, v in solution.info.items() if k != "damp"}
     if not refits:
         changes = bias_changes(task, solution.weight, allowed=False)
         return Outcome(solution.weight, changes, solution.status, damp, None, None, info)
-    choice = _choose(task, problem, solution.mask, fit)
-    del problem, fit  # its matrices, before those of the whole
+    choice = _choose(task, problem, solution.mask, fit, held)
+    del problem, fit, held  # its matrices, before those of the whole
     whole = _problem(task, task.all_sums(), choice.damp, choice.mix)
     weight = np.where(solution.mask, refit_mask(whole, solution.mask), 0.0)
     return Outcome(
@@ -104,7 +96,7 @@ def solve_quickly(task: LayerTask, *, refit: bool = False) -> Outcome:
     or loses k weights, whichever are fewer.
     """
     sums = task.all_sums()
-    damp = task.damp if task.damp is not None else default_damp(sums.count, task.weight.shape[2])
+    damp = _given_damp(task, sums)
     problem = _problem(task, sums, damp, FIRST_MIX if task.has_target else 0.0)
     able = isinstance(task.pattern, METHODS["sparsegpt"].patterns)
     solution = solve(problem, "sparsegpt" if able else "iht", refit=refit)
@@ -129,10 +121,14 @@ def loss_curve(task: LayerTask, shares: Array, most_rows: int) -> Array:
     (points,), 0 at no zeros and not descending: error over the energy of the dense outputs.
     """
     sums = task.all_sums()
-    damp = task.damp if task.damp is not None else default_damp(sums.count, task.weight.shape[2])
+    damp = _given_damp(task, sums)
     problem = _problem(task, sums, damp, 0.0)
     curve = error_curve(problem, shares=shares, most_rows=most_rows)
     return np.asarray(curve.error / max(problem.energy, np.finfo(np.float64).tiny))
+
+
+def _given_damp(task: LayerTask, sums: Sums) -> float:
+    return default_damp(sums.count, task.weight.shape[2]) if task.damp is None else task.damp
 
 
 def _problem(task: LayerTask, sums: Sums, damp: float, mix: float) -> Problem:
@@ -175,14 +171,15 @@ class _Choice:
     held_error: float | None
 
 
-def _choose(task: LayerTask, problem: Problem, mask: NDArray[np.bool_], fit: Sums) -> _Choice:
+def _choose(
+    task: LayerTask, problem: Problem, mask: NDArray[np.bool_], fit: Sums, held: Sums
+) -> _Choice:
     """Return the damping and the share of the dense target that are best on the held-out part.
 
     A given damping stays. Otherwise its neighbours on a coarse grid are tried, where the
     refits that this takes are cheap and the held-out part has a column of data per input:
     with fewer it cannot tell one damping from the next.
     """
-    held = add_up(task.calibration.held, task.centred, task.weight)
     if held.count == 0 or held.energy <= 0:
         return _Choice(problem.damp, FIRST_MIX, None)
     damps = [problem.damp]

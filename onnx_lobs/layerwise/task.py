@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.linalg.moments import Calibration, Moments
-from onnx_lobs.pattern import Pattern, Unstructured
+from onnx_lobs.pattern import IntArray, Pattern, Unstructured
 from onnx_lobs.solvers import Status
 
 Array = NDArray[np.float64]
@@ -20,22 +20,33 @@ Array = NDArray[np.float64]
 class Sums:
     """Moments of all uses of a layer, added up.
 
-    ``scatter`` (groups, d, d) is sum x x^T, ``cross`` (groups, rows, d) sum y x^T, `energy`
-    sum y², about the means for the uses that are centred; `count` the columns of data.
+    ``scatter`` (groups, d, d) is sum x x^T, ``cross`` (groups, rows, d) sum y x^T, `energies`
+    (groups, rows) sum y², about the means for the uses that are centred; `count` the columns of
+    data.
     """
 
     scatter: Array
     cross: Array
-    energy: float
+    energies: Array
     count: int
+
+    @property
+    def energy(self) -> float:
+        """Sum y² over all rows."""
+        return float(self.energies.sum())
+
+    def part(self, groups: IntArray, rows: IntArray) -> Sums:
+        """Return the sums of some rows of some groups: new arrays."""
+        place = np.ix_(groups, rows)
+        return Sums(self.scatter[groups], self.cross[place], self.energies[place], self.count)
 
 
 def add_up(moments: Sequence[Moments], centred: Sequence[bool], weight: Array) -> Sums:
     """Return the sums over all uses; without targets, y = W x."""
-    groups, _, columns = weight.shape
+    groups, rows, columns = weight.shape
     scatter: Array | None = None
     cross: Array | None = None
-    energy, count = 0.0, 0
+    energies, count = np.zeros((groups, rows)), 0
     for use, centre in zip(moments, centred, strict=True):
         n = use.inputs.count
         if n == 0:
@@ -43,18 +54,18 @@ def add_up(moments: Sequence[Moments], centred: Sequence[bool], weight: Array) -
         own = use.inputs.scatter(centre)
         if use.targets is None:
             towards = weight @ own
-            energy += float(np.vdot(towards, weight))
+            energies += np.einsum("grd,grd->gr", towards, weight)
         else:
             mean = use.targets.total / n
             shift = n * mean[:, :, None] * use.inputs.mean[:, None, :] if centre else 0.0
             towards = use.targets.cross - shift
-            energy += float(use.targets.energy.sum() - (n * (mean**2).sum() if centre else 0.0))
+            energies += use.targets.energy - (n * mean**2 if centre else 0.0)
         scatter = own if scatter is None else np.add(scatter, own, out=scatter)
         cross = towards if cross is None else cross + towards
         count += n
     if scatter is None or cross is None:
         scatter, cross = np.zeros((groups, columns, columns)), np.zeros(weight.shape)
-    return Sums(scatter, cross, energy, count)
+    return Sums(scatter, cross, energies, count)
 
 
 @dataclass(frozen=True)

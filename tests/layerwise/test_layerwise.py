@@ -9,7 +9,6 @@ import pytest
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.layerwise import LayerTask, magnitude_weight, relative_error, solve_layer
-from onnx_lobs.layerwise.solve import default_damp
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 from onnx_lobs.solvers.room import least_memory
@@ -184,11 +183,6 @@ def test_a_layer_that_gives_zero_has_error_zero() -> None:
     weight = np.zeros((1, ROWS, COLUMNS))
     task = _task([_split(_inputs(21))], weight, True)
     assert relative_error(task, weight, (None,)) == 0.0
-
-
-@pytest.mark.parametrize(("count", "damp"), [(800, 1e-3), (799, 1e-2), (200, 1e-2), (199, 1e-1)])
-def test_default_damping_grows_as_data_get_few(count: int, damp: float) -> None:
-    assert default_damp(count, 100) == damp
 
 
 def test_lobs_prunes_the_bias_as_one_more_weight() -> None:
