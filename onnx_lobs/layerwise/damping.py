@@ -22,7 +22,8 @@ FACTOR = 10.0  # between the dampings tried; the error is flat within less
 PATIENCE = 2  # steps that gain nothing before the search ends: the first may change little
 WORTH = 2e-2  # of the error: what less than that chooses is chance
 LEAST_HELD = 32  # held-out columns of data: fewer cannot tell one damping from the next
-ROWS, LEAST_ROWS = 32, 8  # that stand for all
+ROWS, LEAST_ROWS = 32, 4  # that stand for all
+WIDE = 6144  # inputs beyond which even those take too long, and the default stays
 FLOPS = 1e10  # of their elimination with one damping, a tenth of a second
 
 
@@ -36,22 +37,23 @@ def default_damp(count: int, columns: int) -> float:
     return 1e-3 if ratio >= 8 else 1e-2 if ratio >= 2 else 1e-1
 
 
-def choose_damp(task: LayerTask, fit: Sums, held: Sums, mix: float) -> float:
+def choose_damp(task: LayerTask, fit: Sums, mix: float) -> float:
     """Return the damping with the least error on the held-out batches.
 
     Parameters
     ----------
     task
         The layer. Its own damping, if it has one, stays. Not modified.
-    fit, held
-        Its sums, and those of the held-out batches. Not modified.
+    fit
+        Its sums over the batches that are not held out. Not modified.
     mix
         Share of the dense target that the refits aim at.
 
     Returns
     -------
     float
-        Fraction of the mean diagonal: :func:`default_damp` where too little is held out.
+        Fraction of the mean diagonal: :func:`default_damp` where too little is held out, or the
+        layer has more than WIDE inputs.
 
     Notes
     -----
@@ -63,7 +65,10 @@ def choose_damp(task: LayerTask, fit: Sums, held: Sums, mix: float) -> float:
     start = default_damp(fit.count, task.weight.shape[2])
     if task.damp is not None:
         return task.damp
-    if held.count < LEAST_HELD or held.energy <= 0 or not 0 < task.n_prune < task.weight.size:
+    if task.weight.shape[2] > WIDE or not 0 < task.n_prune < task.weight.size:
+        return start
+    held = task.held_sums()
+    if held.count < LEAST_HELD or held.energy <= 0:
         return start
     sample = _Sample(task, fit, held, mix, start)
     errors = {0: sample.error(start)}

@@ -21,7 +21,6 @@ from onnx_lobs.layerwise.task import (
     LayerTask,
     Outcome,
     Sums,
-    add_up,
     bias_changes,
     excess,
 )
@@ -60,8 +59,7 @@ def solve_layer(task: LayerTask) -> Outcome:
         return solve_with_bias(task)
     fit = task.fit_sums()
     refits = method.refits if task.refit is None else task.refit
-    held = add_up(task.calibration.held, task.centred, task.weight)
-    damp = choose_damp(task, fit, held, FIRST_MIX) if refits else _given_damp(task, fit)
+    damp = choose_damp(task, fit, FIRST_MIX) if refits else _given_damp(task, fit)
     problem = _problem(task, fit, damp, FIRST_MIX if task.has_target else 0.0)
     bare = False if refits else task.refit
     solution = solve(problem, task.method, refit=bare, effort=task.effort)
@@ -69,8 +67,8 @@ def solve_layer(task: LayerTask) -> Outcome:
     if not refits:
         changes = bias_changes(task, solution.weight, allowed=False)
         return Outcome(solution.weight, changes, solution.status, damp, None, None, info)
-    choice = _choose(task, problem, solution.mask, fit, held)
-    del problem, fit, held  # its matrices, before those of the whole
+    choice = _choose(task, problem, solution.mask, fit)
+    del problem, fit  # its matrices, before those of the whole
     whole = _problem(task, task.all_sums(), choice.damp, choice.mix)
     weight = np.where(solution.mask, refit_mask(whole, solution.mask), 0.0)
     return Outcome(
@@ -171,15 +169,14 @@ class _Choice:
     held_error: float | None
 
 
-def _choose(
-    task: LayerTask, problem: Problem, mask: NDArray[np.bool_], fit: Sums, held: Sums
-) -> _Choice:
+def _choose(task: LayerTask, problem: Problem, mask: NDArray[np.bool_], fit: Sums) -> _Choice:
     """Return the damping and the share of the dense target that are best on the held-out part.
 
     A given damping stays. Otherwise its neighbours on a coarse grid are tried, where the
     refits that this takes are cheap and the held-out part has a column of data per input:
     with fewer it cannot tell one damping from the next.
     """
+    held = task.held_sums()
     if held.count == 0 or held.energy <= 0:
         return _Choice(problem.damp, FIRST_MIX, None)
     damps = [problem.damp]

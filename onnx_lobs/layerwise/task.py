@@ -121,6 +121,10 @@ class LayerTask:
         """Return the sums over the batches that are not held out, of all uses: new arrays."""
         return add_up(self.calibration.fit, self.centred, self.weight)
 
+    def held_sums(self) -> Sums:
+        """Return the sums over the batches that are held out, of all uses: new arrays."""
+        return add_up(self.calibration.held, self.centred, self.weight)
+
     def all_sums(self) -> Sums:
         """Return the sums over all batches and uses: new arrays."""
         return add_up(self.moments, self.centred, self.weight)

@@ -17,7 +17,6 @@ from onnx_lobs.layerwise.damping import (
     choose_damp,
     default_damp,
 )
-from onnx_lobs.layerwise.task import add_up
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 from onnx_lobs.pattern import NM, Block, Pattern, Unstructured
@@ -57,8 +56,7 @@ def make(
 
 
 def chosen(task: LayerTask) -> float:
-    held = add_up(task.calibration.held, task.centred, task.weight)
-    return choose_damp(task, task.fit_sums(), held, 0.5)
+    return choose_damp(task, task.fit_sums(), 0.5)
 
 
 @pytest.mark.parametrize(("count", "damp"), [(800, 1e-3), (799, 1e-2), (200, 1e-2), (199, 1e-1)])
@@ -142,3 +140,10 @@ def test_some_rows_stand_for_all(pattern: Pattern, groups: int, rows: int, colum
         assert 0 <= numbers.min() <= numbers.max() < count
     if isinstance(pattern, Block) and rows >= 4:
         assert not np.setdiff1d(chosen_rows - chosen_rows % 4, chosen_rows).size
+
+
+def test_wide_layers_keep_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = make(images(20, 2, 0.02), images(8, 3, 0.02), n_prune=24 * D * 4 // 5)
+    narrow = chosen(task)
+    monkeypatch.setattr("onnx_lobs.layerwise.damping.WIDE", D - 1)
+    assert chosen(task) == default_damp(20 * PLACES, D) != narrow
