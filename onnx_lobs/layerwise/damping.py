@@ -23,7 +23,7 @@ PATIENCE = 2  # steps that gain nothing before the search ends: the first may ch
 WORTH = 2e-2  # of the error: what less than that chooses is chance
 LEAST_HELD = 32  # held-out columns of data: fewer cannot tell one damping from the next
 ROWS, LEAST_ROWS = 32, 4  # that stand for all
-WIDE = 6144  # inputs beyond which even those take too long, and the default stays
+WIDE = 3072  # inputs beyond which even those take too long and too much memory: default
 FLOPS = 1e10  # of their elimination with one damping, a tenth of a second
 
 
