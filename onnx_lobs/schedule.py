@@ -21,7 +21,7 @@ from onnx_lobs.solvers import METHODS
 from onnx_lobs.steps import LEAST_SOLVER, solver_memory
 from onnx_lobs.workspace import Workspace
 
-COMPILED_FROM = 1_000_000  # weights: with fewer, all is solved in less time than compiling takes
+COMPILED_FROM = 1_000_000  # weights: with fewer, compiling takes longer than it saves
 NAMED = 5  # layers that a warning names
 Found = Iterator[tuple[Group, Calibration | None]]
 

@@ -18,6 +18,7 @@ WIDTH = 160
 SMALL: dict[str, Any] = {
     "sparsity": 0.5, "allocation": "uniform", "batch_size": 8, "memory": 1 << 20,
 }  # fmt: skip
+OTHER_ORDER = 1e-3  # of an error: float32 sums in another order may turn a few of 12,800 zeros
 ROUNDING = 1e-4  # of the largest output: float32 sums over other cuts of the graph
 
 
@@ -88,5 +89,4 @@ def test_loops_of_networks_that_are_not_small_are_compiled_as_the_report_says(mo
     assert small.report.loops is None
     assert large.report.loops == compiled.version()
     errors = [[layer.error for layer in r.report.layers] for r in (small, large)]
-    # float32 sums in another order; a layer sees what those before it became
-    np.testing.assert_allclose(*errors, rtol=1e-2)
+    np.testing.assert_allclose(*errors, rtol=OTHER_ORDER)

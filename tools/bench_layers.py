@@ -28,7 +28,7 @@ from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.layers.find import matcher
 from onnx_lobs.layers.layer import Layer
-from onnx_lobs.layerwise.solve import default_damp
+from onnx_lobs.layerwise.pose import default_damp
 from onnx_lobs.layerwise.task import Sums, add_up
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.workspace import Workspace, open_workspace

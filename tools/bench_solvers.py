@@ -49,6 +49,7 @@ from threadpoolctl import threadpool_limits
 
 import onnx_lobs
 from onnx_lobs.errors import LobsError
+from onnx_lobs.linalg import compiled
 from onnx_lobs.pattern import NM, parse_pattern
 from onnx_lobs.solvers import METHODS, Problem, Selection, Solution, refit_mask, solve
 from onnx_lobs.solvers.elimination import eliminate
@@ -327,6 +328,7 @@ def main() -> None:
     cases = {case_key(case): case for case in old}
     machine: Case = {"threads": options.threads, "processor": platform.machine()}
     machine |= {"processors": os.cpu_count(), "numpy": np.__version__}
+    machine["loops"] = compiled.version() or "numpy"
     codes = {method: digest_code(method) for method in method_names()}
     for case in run_all(options, cases):
         if case:

@@ -11,30 +11,23 @@ the method's own, by which its error rose to 1.2 times.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
+from onnx_lobs.layerwise.pose import pose, usual_damp
 from onnx_lobs.layerwise.task import LayerTask, Sums, excess
 from onnx_lobs.pattern import Block, IntArray
-from onnx_lobs.solvers import Problem, solve
+from onnx_lobs.solvers import solve
 
 LEAST, MOST = 1e-3, 1e1  # of the mean diagonal; less than the least gained nothing on 21 layers
 FACTOR = 10.0  # between the dampings tried; the error is flat within less
 PATIENCE = 2  # steps that gain nothing before the search ends: the first may change little
-WORTH = 2e-2  # of the error: what less than that chooses is chance
+WORTH = 2e-2  # of the error: gains of less moved four runs of a classifier up as often as down
 LEAST_HELD = 32  # held-out columns of data: fewer cannot tell one damping from the next
 ROWS, LEAST_ROWS = 32, 4  # that stand for all
 WIDE = 3072  # inputs beyond which even those take too long and too much memory: default
 FLOPS = 1e10  # of their elimination with one damping, a tenth of a second
-
-
-def default_damp(count: int, columns: int) -> float:
-    """Return the damping for `count` columns of data on `columns` inputs.
-
-    1e-3 of the mean diagonal is right from about 8 independent columns of data per input on; with
-    fewer, the smallest eigenvalues are noise and need more.
-    """
-    ratio = count / columns
-    return 1e-3 if ratio >= 8 else 1e-2 if ratio >= 2 else 1e-1
 
 
 def choose_damp(task: LayerTask, fit: Sums, mix: float) -> float:
@@ -52,8 +45,8 @@ def choose_damp(task: LayerTask, fit: Sums, mix: float) -> float:
     Returns
     -------
     float
-        Fraction of the mean diagonal: :func:`default_damp` where too little is held out, or the
-        layer has more than WIDE inputs.
+        Fraction of the mean diagonal: what goes with the amount of data where too little is held
+        out, or the layer has more than WIDE inputs.
 
     Notes
     -----
@@ -62,26 +55,24 @@ def choose_damp(task: LayerTask, fit: Sums, mix: float) -> float:
     Cost: three to five times a Cholesky factor of the Hessian, d³/3 flops, its inverse, and FLOPS
     or the elimination of LEAST_ROWS rows, d³/3 each.
     """
-    start = default_damp(fit.count, task.weight.shape[2])
-    if task.damp is not None:
-        return task.damp
-    if task.weight.shape[2] > WIDE or not 0 < task.n_prune < task.weight.size:
+    start = usual_damp(task, fit)
+    if task.damp is not None or task.weight.shape[2] > WIDE:
+        return start
+    if not 0 < task.n_prune < task.weight.size:
         return start
     held = task.held_sums()
     if held.count < LEAST_HELD or held.energy <= 0:
         return start
     sample = _Sample(task, fit, held, mix, start)
-    errors = {0: sample.error(start)}
+    errors, best = {0: sample.error(start)}, 0
     for way in (1, -1):
         step = way
-        while LEAST <= start * FACTOR**step <= MOST:
+        while abs(step - best) <= PATIENCE and LEAST <= start * FACTOR**step <= MOST:
             errors[step] = sample.error(start * FACTOR**step)
-            if abs(step - min(errors, key=errors.__getitem__)) >= PATIENCE:
-                break
+            best = step if errors[step] < errors[best] else best
             step += way
-        if min(errors, key=errors.__getitem__) > 0:
+        if best:
             break  # where more is better, less is not
-    best = min(errors, key=errors.__getitem__)
     if errors[best] > (1 - WORTH) * errors[0]:
         return start
     return float(start * FACTOR ** (best + _vertex(*(errors.get(best + i) for i in (-1, 0, 1)))))
@@ -100,19 +91,11 @@ class _Sample:
 
     def __init__(self, task: LayerTask, fit: Sums, held: Sums, mix: float, damp: float) -> None:
         groups, rows = _some_rows(task)
-        sums, weight = fit.part(groups, rows), task.weight[np.ix_(groups, rows)]
-        own, scale = weight @ sums.scatter, 2 / max(fit.count, 1)
+        weight = task.weight[np.ix_(groups, rows)]
         share = task.n_prune / task.weight.size
-        self.problem = Problem(
-            weight=weight,
-            hessian=scale * sums.scatter,
-            n_prune=task.pattern.closest(weight.shape, share, task.taps),
-            cross=scale * (own + mix * (sums.cross - own)) if task.has_target else None,
-            pattern=task.pattern,
-            taps=task.taps,
-            damp=damp,
-            memory=task.memory,
-        )
+        n_prune = task.pattern.closest(weight.shape, share, task.taps)
+        part = dataclasses.replace(task, weight=weight, n_prune=n_prune)
+        self.problem = pose(part, fit.part(groups, rows), damp, mix)
         self.held = held.part(groups, rows)
 
     def error(self, damp: float) -> float:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.layerwise.augmented import solve_with_bias
-from onnx_lobs.layerwise.damping import choose_damp, default_damp
+from onnx_lobs.layerwise.damping import choose_damp
+from onnx_lobs.layerwise.pose import pose, usual_damp
 from onnx_lobs.layerwise.task import (
     Array,
     LayerTask,
@@ -50,8 +51,9 @@ def solve_layer(task: LayerTask) -> Outcome:
 
     Notes
     -----
-    The zeros, the damping and the share of the dense target are chosen without the held-out
-    batches; the last refit uses all of them. Cost: the method, and three refits, or seven
+    The held-out batches choose the damping, before the zeros are chosen without them, and then,
+    with the share of the dense target, once more for the refit; the last refit uses all batches.
+    Cost: :func:`onnx_lobs.layerwise.damping.choose_damp`, the method, and three refits, or seven
     where they are cheap and the damping is free.
     """
     method = METHODS[task.method]
@@ -59,8 +61,8 @@ def solve_layer(task: LayerTask) -> Outcome:
         return solve_with_bias(task)
     fit = task.fit_sums()
     refits = method.refits if task.refit is None else task.refit
-    damp = choose_damp(task, fit, FIRST_MIX) if refits else _given_damp(task, fit)
-    problem = _problem(task, fit, damp, FIRST_MIX if task.has_target else 0.0)
+    damp = choose_damp(task, fit, FIRST_MIX) if refits else usual_damp(task, fit)
+    problem = pose(task, fit, damp, FIRST_MIX, _mean(task))
     bare = False if refits else task.refit
     solution = solve(problem, task.method, refit=bare, effort=task.effort)
     info = {k: v for k, v in solution.info.items() if k != "damp"}
@@ -69,7 +71,7 @@ def solve_layer(task: LayerTask) -> Outcome:
         return Outcome(solution.weight, changes, solution.status, damp, None, None, info)
     choice = _choose(task, problem, solution.mask, fit)
     del problem, fit  # its matrices, before those of the whole
-    whole = _problem(task, task.all_sums(), choice.damp, choice.mix)
+    whole = pose(task, task.all_sums(), choice.damp, choice.mix)
     weight = np.where(solution.mask, refit_mask(whole, solution.mask), 0.0)
     return Outcome(
         weight,
@@ -94,8 +96,8 @@ def solve_quickly(task: LayerTask, *, refit: bool = False) -> Outcome:
     or loses k weights, whichever are fewer.
     """
     sums = task.all_sums()
-    damp = _given_damp(task, sums)
-    problem = _problem(task, sums, damp, FIRST_MIX if task.has_target else 0.0)
+    damp = usual_damp(task, sums)
+    problem = pose(task, sums, damp, FIRST_MIX)
     able = isinstance(task.pattern, METHODS["sparsegpt"].patterns)
     solution = solve(problem, "sparsegpt" if able else "iht", refit=refit)
     changes = bias_changes(task, solution.weight)
@@ -119,39 +121,9 @@ def loss_curve(task: LayerTask, shares: Array, most_rows: int) -> Array:
     (points,), 0 at no zeros and not descending: error over the energy of the dense outputs.
     """
     sums = task.all_sums()
-    damp = _given_damp(task, sums)
-    problem = _problem(task, sums, damp, 0.0)
+    problem = pose(task, sums, usual_damp(task, sums), 0.0)
     curve = error_curve(problem, shares=shares, most_rows=most_rows)
     return np.asarray(curve.error / max(problem.energy, np.finfo(np.float64).tiny))
-
-
-def _given_damp(task: LayerTask, sums: Sums) -> float:
-    return default_damp(sums.count, task.weight.shape[2]) if task.damp is None else task.damp
-
-
-def _problem(task: LayerTask, sums: Sums, damp: float, mix: float) -> Problem:
-    """Return the solver's problem, aiming `mix` of the way at the dense target.
-
-    The scatter of `sums` becomes its Hessian, in place.
-    """
-    scale = 2 / max(sums.count, 1)
-    cross = None
-    if task.has_target:
-        own = task.weight @ sums.scatter
-        cross = scale * (own + mix * (sums.cross - own))
-    return Problem(
-        weight=task.weight,
-        hessian=np.multiply(sums.scatter, scale, out=sums.scatter),
-        n_prune=task.n_prune,
-        cross=cross,
-        pattern=task.pattern,
-        taps=task.taps,
-        damp=damp,
-        target_energy=0.5 * scale * sums.energy if task.has_target else None,
-        mean=_mean(task),
-        seed=task.seed,
-        memory=task.memory,
-    )
 
 
 def _mean(task: LayerTask) -> Array:

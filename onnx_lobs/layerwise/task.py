@@ -88,7 +88,7 @@ class LayerTask:
         Name in METHODS; how long it looks; whether the exact refit ends it (None: as the
         method was made).
     damp
-        Fraction of the mean diagonal, or None to choose it from the amount of data.
+        Fraction of the mean diagonal, or None to choose it, on the held-out batches if it can be.
     memory
         Bytes that the solver may allocate beyond the moments and weights; None: no limit.
     """

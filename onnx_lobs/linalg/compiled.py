@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from onnx_lobs.errors import ConfigError
+
 F = TypeVar("F", bound=Callable[..., Any])
 # what lets sums run in vector registers; infinities and NaN keep their meaning
 FAST = {"contract", "reassoc", "nsz", "arcp"}
@@ -54,11 +56,16 @@ def without(when: bool = True) -> Iterator[None]:
 
 
 def compiled(function: F) -> F:
-    """Mark a loop that Numba can compile; `__wrapped__` is the plain function."""
+    """Mark a loop that Numba can compile; `__wrapped__` is the plain function.
+
+    A call raises ConfigError when Numba is installed but does not work with what else is.
+    """
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        return _compile(function)(*arguments)
+        with _lock:  # two threads would compile it twice
+            loop = _compile(function)
+        return loop(*arguments)
 
     return call  # type: ignore[return-value]  # the same arguments and result
 
@@ -71,7 +78,12 @@ def _is_installed() -> bool:
 
 @functools.cache
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    import numba
-
+    try:
+        import numba
+    except ImportError as error:  # it refuses versions of NumPy that it does not know
+        raise ConfigError(
+            f"Numba is installed but cannot be loaded: {error}; install versions that go together, "
+            f"uninstall numba, or set {OFF}=0 to do without it"
+        ) from error
     result: Callable[..., Any] = numba.njit(nogil=True, fastmath=FAST)(function)
     return result

@@ -25,8 +25,8 @@ class LayerRecord:
         perfect, 1 as bad as a constant. Of the weights as stored, after rounding.
     held_error
         The same on batches that chose the damping and the target's share but neither the
-        zeros nor the weights, for weights fitted without them; slightly optimistic for that
-        choice. None when nothing was held out or the method does not refit.
+        zeros nor the weights themselves, for weights fitted without them; slightly optimistic for
+        that choice. None when nothing was held out or the method does not refit.
     magnitude_error
         What `error` would be had the smallest weights been zeroed, as is usual.
     status, remedy
@@ -263,7 +263,7 @@ class CorrectionRecord:
 
 @dataclass(frozen=True)
 class Report:
-    """The record of a run; `loops` is what compiled loops of it, None: NumPy did all."""
+    """The record of a run; `loops` is what compiles loops that can be, None: NumPy does all."""
 
     model: str
     options: dict[str, object]

@@ -9,14 +9,15 @@ import pytest
 
 from onnx_lobs.layerwise import LayerTask, solve_layer
 from onnx_lobs.layerwise.damping import (
+    LEAST,
     LEAST_HELD,
     MOST,
     ROWS,
     _some_rows,
     _vertex,
     choose_damp,
-    default_damp,
 )
+from onnx_lobs.layerwise.pose import default_damp
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 from onnx_lobs.pattern import NM, Block, Pattern, Unstructured
@@ -101,9 +102,25 @@ def test_there_is_nothing_to_choose_without_a_choice_of_zeros(zeros: str) -> Non
     assert chosen(task) == default_damp(50 * PLACES, D)
 
 
-def test_too_few_held_out_columns_choose_nothing() -> None:
-    held = images(1, 3, 0.02)[:, : LEAST_HELD - 1]
-    assert chosen(make(images(50, 2, 0.02), held)) == default_damp(50 * PLACES, D)
+@pytest.mark.parametrize(("count", "is_enough"), [(LEAST_HELD - 1, False), (LEAST_HELD, True)])
+def test_too_few_held_out_columns_choose_nothing(count: int, is_enough: bool) -> None:
+    held = images(8, 3, 0.02)[:, :count]
+    task = make(images(20, 2, 0.02), held, n_prune=24 * D * 4 // 5)
+    assert (chosen(task) != default_damp(20 * PLACES, D)) == is_enough
+
+
+def test_a_gain_of_little_worth_chooses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = make(images(30, 2, 0.3), images(12, 3, 0.3), n_prune=24 * D * 4 // 5)
+    assert chosen(task) == default_damp(30 * PLACES, D)
+    monkeypatch.setattr("onnx_lobs.layerwise.damping.WORTH", 0.0)
+    assert chosen(task) > default_damp(30 * PLACES, D)
+
+
+@pytest.mark.parametrize("count", [60, 200])
+def test_few_columns_without_noise_ask_for_the_least(count: int) -> None:
+    task = make(images(400, 2, 1.0)[:, :count], images(40, 3, 1.0))
+    assert default_damp(count, D) > LEAST
+    assert chosen(task) == pytest.approx(LEAST)
 
 
 def test_held_out_data_of_another_kind_end_at_the_most() -> None:
@@ -111,7 +128,7 @@ def test_held_out_data_of_another_kind_end_at_the_most() -> None:
     rng = np.random.default_rng(7)
     fit = images(50, 2, 0.0) @ np.diag(rng.choice([0.01, 3], D))
     damp = chosen(make(fit, rng.standard_normal((1, 500, D)), n_prune=24 * D * 9 // 10))
-    assert MOST / 10 < damp <= MOST * 10**0.5
+    assert MOST / 10 < damp <= MOST
 
 
 @pytest.mark.parametrize(

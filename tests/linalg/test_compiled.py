@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from onnx_lobs.errors import ConfigError
 from onnx_lobs.linalg import compiled
 
 
@@ -53,3 +54,13 @@ def test_nothing_is_compiled_without_numba(monkeypatch, why):
         assert not compiled.is_available()
     finally:
         compiled._is_installed.cache_clear()
+
+
+def test_a_numba_that_does_not_load_is_named_with_a_remedy(monkeypatch):
+    @compiled.compiled
+    def one():
+        return 1
+
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(ConfigError, match=r"Numba .* cannot be loaded: .*ONNX_LOBS_COMPILED=0"):
+        one()
