@@ -230,6 +230,7 @@ def _run(
             allocation = planner.choose(work)
             resume.keep_plan(work, allocation)
         records, changed = _solve(work, resume, scratch, progress)
+        release_memory()  # of the solver
         correction = _correct(work, changed, scratch, progress)
     release_memory()  # before two networks are loaded
     output = evaluate_run(work, before, progress)

@@ -22,6 +22,7 @@ from onnx_lobs.correction.moments import Affine, Pair
 from onnx_lobs.correction.sites import LayerSite, NormSite, Site, find_sites
 from onnx_lobs.correction.write import Written, plan, tensors, undo, write
 from onnx_lobs.evaluation.loss import output_loss
+from onnx_lobs.graph.arena import release_memory
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.staged import open_session
 from onnx_lobs.layers.layer import Layer
@@ -119,6 +120,8 @@ def _errors(
     )
     held = (feeds for i, feeds in enumerate(batches) if is_held_out(i, n_batches))
     found = tuple(output_loss(dense, pruned, part).change for part in (held, batches))
+    del dense, pruned
+    release_memory()  # two whole networks, before stages of them run
     return None if found[0] is None or found[1] is None else (found[0], found[1])
 
 
@@ -156,6 +159,7 @@ def _pass(
                 _map_values(runner, site, affine)
         tick(1)
     runner.close()
+    release_memory()
     return done
 
 

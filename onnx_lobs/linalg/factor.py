@@ -6,6 +6,7 @@ Shapes: H is (groups, d, d), symmetric, (2/n) XᵀX of inputs X (n, d). Nothing 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ LARGE = 512  # columns: from here on the copies that NumPy's Cholesky makes cost
 LEAST_PIVOT = 1e-14  # of the mean diagonal: smaller pivots carry no correct digit
 
 
-@dataclass(frozen=True)
+@dataclass
 class Damped:
     """H made safely positive definite: ``matrix = H + diag(strength)``, dead inputs decoupled.
 
@@ -37,8 +38,6 @@ class Damped:
         (groups, d) float64: what was added to the diagonal, unit of H.
     dead
         (groups, d) bool: inputs that never vary, True = dead.
-    lower
-        (groups, d, d) float64: Cholesky factor L of `matrix`, ``matrix = L Lᵀ``.
     raised
         Largest fraction of the mean diagonal that had to be added on top of `damp`; 0.0 when
         the damping asked for was enough.
@@ -47,8 +46,19 @@ class Damped:
     matrix: FloatArray
     strength: FloatArray
     dead: BoolArray
-    lower: FloatArray
     raised: float
+    _lower: FloatArray | None = None
+
+    @property
+    def lower(self) -> FloatArray:
+        """Cholesky factor L (groups, d, d) float64 of `matrix`, ``matrix = L Lᵀ``."""
+        return cholesky(self.matrix) if self._lower is None else self._lower
+
+    @cached_property
+    def inverse(self) -> FloatArray:
+        """``matrix⁻¹`` (groups, d, d) float64, in the place of the factor; 2/3 d³ flops, once."""
+        lower, self._lower = self.lower, None
+        return inverse(lower, overwrite=True)
 
 
 def dead_inputs(hessian: FloatArray) -> BoolArray:
@@ -121,7 +131,7 @@ def damp_gram(hessian: FloatArray, damp: float) -> Damped:
     lower, raised = _factor_raising(matrix, mean)
     strength += np.where(dead, 0.0, (raised * mean)[:, None])
     _add_diagonal(matrix, np.where(dead, 0.0, (raised * mean)[:, None]))
-    return Damped(matrix, strength, dead, lower, float(raised.max(initial=0.0)))
+    return Damped(matrix, strength, dead, float(raised.max(initial=0.0)), lower)
 
 
 def cholesky(matrix: FloatArray) -> FloatArray:
@@ -147,9 +157,12 @@ def cholesky(matrix: FloatArray) -> FloatArray:
     return lower
 
 
-def inverse(lower: FloatArray) -> FloatArray:
-    """Return (L Lᵀ)⁻¹ (groups, d, d), symmetric, from its Cholesky factor; 2/3 d³ flops each."""
-    result: FloatArray = lower.copy()
+def inverse(lower: FloatArray, *, overwrite: bool = False) -> FloatArray:
+    """Return (L Lᵀ)⁻¹ (groups, d, d), symmetric, from its Cholesky factor; 2/3 d³ flops each.
+
+    In place of the factor, if the caller lets it `overwrite` that.
+    """
+    result: FloatArray = lower if overwrite else lower.copy()
     for one in result:
         # in Fortran's order the transpose of a lower triangle is an upper one
         _, status = lapack.dpotri(one.T, lower=0, overwrite_c=1)

@@ -159,7 +159,7 @@ class InverseResolvent:
         """Return ``right (Ã + rho)⁻¹``."""
         if penalty != self.penalty:
             for one, out in zip(self.matrix, self.inverse, strict=True):
-                out[:] = _invert(one, penalty)
+                _invert(one, penalty, out)
             self.penalty = penalty
         return multiply(right, self.inverse)
 
@@ -192,9 +192,9 @@ def make_resolvent(scaled: Scaled, *schedules: Schedule) -> Resolvent:
     return InverseResolvent(scaled) if spent < saved and d >= 32 else EigenResolvent(scaled)
 
 
-def _invert(matrix: Float, penalty: float) -> Float:
-    """Return (Ã + rho)⁻¹, symmetric."""
-    shifted = matrix.copy()
+def _invert(matrix: Float, penalty: float, shifted: Float) -> None:
+    """Write (Ã + rho)⁻¹, symmetric, to `shifted`."""
+    np.copyto(shifted, matrix)
     shifted.flat[:: len(matrix) + 1] += penalty
     status = lapack.potrf(shifted) or lapack.potri(shifted)
     if status:
@@ -203,4 +203,3 @@ def _invert(matrix: Float, penalty: float) -> Float:
             "raise damp"
         )
     mirror_lower(shifted.T)
-    return np.asarray(shifted)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnx_lobs.linalg.factor import damp_gram, inverse
+from onnx_lobs.linalg.factor import damp_gram
 from onnx_lobs.pattern import BoolArray, FloatArray
 from onnx_lobs.solvers.problem import Problem, Selection, Status
 
@@ -33,7 +33,7 @@ def select_lobs(problem: Problem) -> Selection:
     each = np.arange(psi.shape[-1])
     psi[:, each, each] += RELEASED_DAMP
     damped = damp_gram(psi, 0.0)
-    gram_inverse = inverse(damped.lower)
+    gram_inverse = damped.inverse
     scores = sensitivities(problem.weight, gram_inverse)
     mask = problem.pattern.select(scores, problem.n_prune, problem.taps)
     status = Status.DAMPED if damped.raised > 0 else Status.SOLVED

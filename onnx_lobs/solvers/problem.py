@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from onnx_lobs.linalg.factor import Damped, damp_gram, inverse
+from onnx_lobs.linalg.factor import Damped, damp_gram
 from onnx_lobs.pattern import BoolArray, FloatArray, Pattern, Unstructured
 from onnx_lobs.solvers.checks import check_shapes, check_values
 from onnx_lobs.solvers.room import Room, make_room
@@ -142,10 +142,8 @@ class Problem:
             Any fields but `hessian`.
         """
         other = dataclasses.replace(self, **changes)
-        if other.damp == self.damp:
-            for name in ("damped", "inverse"):
-                if name in self.__dict__:
-                    other.__dict__[name] = self.__dict__[name]
+        if other.damp == self.damp and "damped" in self.__dict__:
+            other.__dict__["damped"] = self.damped
         return other
 
     @property
@@ -183,10 +181,10 @@ class Problem:
             fit = self.cross
         return np.where(self.damped.dead[:, None, :], 0.0, fit) + pull
 
-    @cached_property
+    @property
     def inverse(self) -> FloatArray:
         """A⁻¹ (groups, d, d), computed once."""
-        return inverse(self.damped.lower)
+        return self.damped.inverse
 
     @cached_property
     def energy(self) -> float:

@@ -17,6 +17,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnx_lobs.errors import NotPositiveDefiniteError
+from onnx_lobs.linalg import lapack
+from onnx_lobs.linalg.triangles import bands
 from onnx_lobs.pattern import NM, BoolArray, FloatArray, IntArray, Unstructured
 from onnx_lobs.solvers.problem import Problem, Selection
 
@@ -29,7 +32,7 @@ def select_sparsegpt(problem: Problem) -> Selection:
     order = np.arange(columns).reshape(-1, problem.taps).T.ravel()
     weight = (problem.target @ problem.inverse)[:, :, order]
     weight[np.broadcast_to(problem.damped.dead[:, None, order], weight.shape)] = 0.0
-    upper = np.stack([_upper(g[np.ix_(order, order)]) for g in problem.inverse])
+    upper = _upper(problem.inverse, order)
     mask = np.ones(weight.shape, dtype=np.bool_)
     for start, end, count in panels(problem):
         _prune_panel(problem, weight, mask, upper, start, end, count)
@@ -63,9 +66,22 @@ def group_sizes(problem: Problem) -> IntArray:
     return np.asarray(sizes.reshape(-1, problem.taps).T.ravel())
 
 
-def _upper(inverse: FloatArray) -> FloatArray:
-    """Return U, upper triangular with a positive diagonal and UᵀU the inverse."""
-    return np.asarray(np.linalg.cholesky(inverse).T)
+def _upper(inverse: FloatArray, order: IntArray) -> FloatArray:
+    """Return U (groups, d, d) with UᵀU the inverse in that order, in the upper triangles.
+
+    What is below them is anything.
+    """
+    result = np.empty_like(inverse)
+    for one, out in zip(inverse, result, strict=True):
+        np.take(one, order, axis=0, out=out, mode="clip")  # with "raise" it makes a copy
+        for rows in bands(len(out)):
+            out[rows] = out[rows][:, order]
+        status = lapack.potrf(out)
+        if status:
+            raise NotPositiveDefiniteError(
+                f"the inverse of the Hessian is singular at pivot {status}; raise damp"
+            )
+    return result
 
 
 def _prune_panel(
