@@ -13,8 +13,9 @@ from typing import Any
 import onnx
 
 from onnx_lobs.budgets.plan import Planner
+from onnx_lobs.budgets.slots import layer_key
 from onnx_lobs.budgets.targets import Run, check_target, search
-from onnx_lobs.calibration.groups import Group
+from onnx_lobs.calibration.groups import Group, make_groups
 from onnx_lobs.config import PruneConfig, has_target
 from onnx_lobs.correction.correct import Networks, correct
 from onnx_lobs.data.synthetic import guesses
@@ -245,23 +246,25 @@ def _run(
 def _solve(
     work: Workspace, resume: Resume, scratch: Scratch, progress: Progress
 ) -> tuple[list[LayerRecord], list[Layer]]:
-    """Calibrate and solve every layer, in graph order; the models change as it goes.
+    """Calibrate and solve every layer; the models change as it goes.
 
-    Returns the records, and the layers whose weights changed.
+    Returns the records, and the layers whose weights changed, in graph order.
     """
-    records: list[LayerRecord] = []
-    changed: list[Layer] = []
+    in_order = [layer for group in make_groups(work.layers) for layer in group.layers]
+    records: dict[str, LayerRecord] = {}
+    changed: set[str] = set()
     for group, calibration in calibrations(work, resume, scratch, progress):
         for layer, part in group.parts(calibration):
             solved = _solved(work, resume, group, layer, part)
             if solved is not None:
                 write_one(work, layer, solved)
                 resume.note(group, layer, solved)
-                records.append(solved.record)
-                changed += [] if solved.weight is None else [layer]
+                records[layer_key(layer)] = solved.record
+                changed |= set() if solved.weight is None else {layer_key(layer)}
             progress.advance()
         part = calibration = None  # before the next group's are made
-    return records, changed
+    known = [records[key] for key in map(layer_key, in_order) if key in records]
+    return known, [layer for layer in in_order if layer_key(layer) in changed]
 
 
 def _solved(

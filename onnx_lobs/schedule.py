@@ -57,11 +57,12 @@ def is_compiled(work: Workspace) -> bool:
 
 
 def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Progress) -> Found:
-    """Yield every group with its moments, in graph order; None where all its layers are known.
+    """Yield every group with its moments, None where all its layers are known.
 
-    In sequential mode the caller writes the new weights before it asks for the next group.
-    The same goes for independent mode where the weights exceed their share of memory: then
-    too, only one stage is loaded at a time.
+    In graph order, but where all Grams of a pass are in memory: then the largest come last, and
+    no others wait while their layers are solved. In sequential mode the caller writes the new
+    weights before it asks for the next group. The same goes for independent mode where the weights
+    exceed their share of memory: then too, only one stage is loaded at a time.
     """
     groups = make_groups(work.layers)
     _note_memory(work, groups)
@@ -161,9 +162,11 @@ def _one_pass(work: Workspace, part: Sequence[Group], resume: Resume, progress: 
     for group, calibration in zip(missing, made, strict=True):
         resume.keep_moments(group, part, calibration)
     progress.start("solving", sum(len(group.layers) for group in part))
-    for group in part:
-        if group in missing:
-            yield group, made.pop(0)
+    found = dict(zip(map(id, missing), made, strict=True))
+    made.clear()
+    for group in sorted(part, key=lambda group: group.gram_bytes):
+        if id(group) in found:
+            yield group, found.pop(id(group))
         else:
             yield group, None if resume.is_known(group) else resume.moments(group, part)
 

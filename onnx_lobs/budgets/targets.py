@@ -6,7 +6,8 @@ is missed at the start is approached from the other side.
 
 The sparsest of several networks that seem good enough is one that the test data happened to favour.
 A limit on the drop of the score is therefore kept by the upper end of its confidence interval, 95 %
-from one side, wherever the score is a mean over samples.
+from one side, wherever the score is a mean over samples; where they are so few that even an
+unchanged network would miss the limit, by what that one would have.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from onnx_lobs.allocation.rules import limits
 from onnx_lobs.budgets.slots import make_slots
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.evaluation.confidence import CONFIDENT, least_upper, upper_drop
 from onnx_lobs.pattern import NM
 from onnx_lobs.report.record import (
     AllocationRecord,
@@ -37,8 +39,8 @@ LEAST = 0.05  # sparsity below which pruning is not worth its name
 RUNS = 6  # seven took up to 6.2 times as long as one run, measured with all that is shared
 BYTE_RUNS = 4
 CLOSE = 0.01  # of the limit in bytes: closer is not looked for
+ROUNDING = 1e-9  # of a limit that is found by iteration
 MOST = 0.999  # sparsity beyond which nothing is looked for
-CONFIDENT = 1.645  # standard errors: a normal variable exceeds them with a probability of 5 %
 
 
 @dataclass(frozen=True)
@@ -97,23 +99,17 @@ def _too_few(config: PruneConfig, score: ScoreRecord | None) -> list[str]:
     """Warn of test data that hardly tell a drop of the limit from none."""
     if config.max_drop is None or score is None or score.drop_error is None:
         return []
-    each = 1 / score.n if score.is_fraction else 0.0
-    if CONFIDENT * max(score.drop_error, each) <= config.max_drop:
+    spread = CONFIDENT * score.drop_error
+    if score.is_fraction:
+        spread = max(spread, least_upper(score.n))
+    if spread <= config.max_drop:
         return []
+    each = 1 / score.n
     one = f", one sample is {each:.2g}" if score.is_fraction else ""
     return [
         f"{score.n} test samples hardly tell a drop of {config.max_drop:g} (the standard error "
         f"is {score.drop_error:.2g}{one}); give more, and more may be pruned"
     ]
-
-
-def upper_drop(drop: float, error: float | None) -> float:
-    """Return what the drop is below with a confidence of 95 %; without an error, the drop.
-
-    >>> round(upper_drop(0.005, 0.002), 5), upper_drop(0.005, None)
-    (0.00829, 0.005)
-    """
-    return drop if error is None else drop + CONFIDENT * error
 
 
 def _find_smallest(
@@ -154,9 +150,11 @@ def _measures(config: PruneConfig, run: Run) -> dict[str, float]:
 
 
 def _error(run: Run) -> dict[str, float]:
-    """Return the standard error of the drop, where it is known."""
-    error = None if run.output.score is None else run.output.score.drop_error
-    return {} if error is None else {"drop_error": error}
+    """Return the standard error of the drop, and what it is likely below, where they are known."""
+    score = run.output.score
+    if score is None or score.drop_error is None:
+        return {}
+    return {"drop_error": score.drop_error, "drop_below": upper_drop(score)}
 
 
 def _limits(config: PruneConfig) -> dict[str, float]:
@@ -172,8 +170,15 @@ def _likely(config: PruneConfig, run: Run) -> dict[str, float]:
     """Return the measures, of the drop what it is likely below."""
     measured, score = _measures(config, run), run.output.score
     if "drop" in measured and score is not None:
-        measured["drop"] = upper_drop(measured["drop"], score.drop_error)
+        measured["drop"] = upper_drop(score)
+        if score.is_fraction and config.max_drop is not None and _is_unchanged(score):
+            measured["drop"] = min(measured["drop"], config.max_drop)
     return measured
+
+
+def _is_unchanged(score: ScoreRecord) -> bool:
+    """Whether the samples speak for the network no less than for an unchanged one."""
+    return score.drop_error is not None and upper_drop(score) <= least_upper(score.n) + ROUNDING
 
 
 def _is_met(config: PruneConfig, run: Run) -> bool:

@@ -147,7 +147,7 @@ def finals(work: Workspace, scratch: Scratch) -> Runs:
 
 
 def layer_moments(work: Workspace, scratch: Scratch) -> Iterator[tuple[Layer, Calibration]]:
-    """Yield every layer that data reach, in graph order, with its moments."""
+    """Yield every layer that data reach, with its moments; in which order: `calibrations`."""
     resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
     for group, calibration in calibrations(work, resume, scratch, Silent()):
         for layer, part in group.parts(calibration):

@@ -191,7 +191,8 @@ class TargetRecord:
     sparsity
         That run's.
     runs
-        Sparsity and measures of every run made, and the standard error of its drop.
+        Sparsity and measures of every run made, the standard error of its drop, and
+        ``drop_below``, what that is below with 95 % confidence.
     """
 
     limits: dict[str, float]

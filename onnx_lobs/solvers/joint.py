@@ -185,8 +185,8 @@ def _costs_less(flops: float, problem: Problem) -> bool:
 
 
 def _schedule(scaled: Scaled, steps: int, kept: float) -> Schedule:
-    diagonal = np.diagonal(scaled.inverse, axis1=1, axis2=2)
-    start = float(min(0.1, FIRST_PENALTY / max(float(np.median(diagonal)), 1.0)))
+    middle = float(np.median(scaled.inverse_diagonal))
+    start = float(min(0.1, FIRST_PENALTY / max(middle, 1.0)))
     end, period = LAST_PENALTY, PERIOD
     if scaled.problem.damp >= STRONG_DAMP and kept >= MANY_KEPT:
         start, end, period = min(start, DAMPED_FROM), DAMPED_TO, DAMPED_PERIOD

@@ -112,7 +112,7 @@ def doubtful(scaled: Scaled, mask: BoolArray, values: Float, share: float) -> Bo
     gradient = (values.reshape(shape) @ scaled.matrix).reshape(mask.shape)
     np.subtract(scaled.target, gradient, out=gradient)
     kept = mask.sum(axis=1)
-    diagonal = np.diagonal(scaled.inverse, axis1=1, axis2=2)[scaled.group]
+    diagonal = scaled.inverse_diagonal[scaled.group]
     free = diagonal ** (kept / mask.shape[1])[:, None]
     worth = np.where(mask, np.square(values) / free, np.square(gradient) * free)
     dead = scaled.problem.damped.dead

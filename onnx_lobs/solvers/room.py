@@ -56,7 +56,8 @@ def make_room(shape: tuple[int, int, int], memory: int | None) -> Room:
     least_work = max(ROW_BYTES * shape[2] ** 2, LEAST_BATCHES)
     free = memory - least + least_work
     workers = min(count_workers(), max(1, free // least_work))
-    return Room(workers, free // (workers * BATCH_SHARE))
+    # a batch has one row in any case, for which the least is meant: more rows get what is beyond it
+    return Room(workers, max((memory - least) // (workers * BATCH_SHARE), LEAST_BATCHES // 2))
 
 
 def least_memory(shape: tuple[int, int, int]) -> int:

@@ -54,6 +54,12 @@ class Scaled:
         return self._over(self.problem.inverse, self.scale)
 
     @cached_property
+    def inverse_diagonal(self) -> Float:
+        """The diagonals of G̃ (groups, d), without the rest of it."""
+        diagonal = np.diagonal(self.problem.inverse, axis1=1, axis2=2)
+        return np.asarray(diagonal * self.scale * self.scale, dtype=self.dtype)
+
+    @cached_property
     def target(self) -> Float:
         """R̃ = R/s (groups * rows, d); 0 on dead inputs, which pull at nothing."""
         problem = self.problem

@@ -365,7 +365,8 @@ def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
     assert ratios["third"] == pytest.approx(
         np.square(y - y.mean(axis=0)).sum() / np.square(y).sum(), rel=0.3
     )  # the trial's samples are other ones than those that score
-    np.testing.assert_allclose(measured.sensitivity, list(ratios.values()), rtol=1e-3)
+    expected = [ratios[layer.name] for layer in work.layers]
+    np.testing.assert_allclose(measured.sensitivity, expected, rtol=1e-3)
 
 
 def test_curves_begin_at_nothing_rise_and_end_at_the_whole_energy() -> None:

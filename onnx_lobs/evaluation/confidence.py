@@ -1,0 +1,80 @@
+"""What the drop of a score is below with 95 % confidence, from one side."""
+
+from __future__ import annotations
+
+import math
+
+from scipy.optimize import brentq
+
+from onnx_lobs.report.record import ScoreRecord
+
+CONFIDENT = 1.645  # standard errors: a normal variable exceeds them with a probability of 5 %
+START = 1e-12  # above the drop itself, where the equation has a root too if nothing changed
+
+
+def upper_drop(score: ScoreRecord) -> float:
+    """Return what the drop of a score is below with a confidence of 95 %.
+
+    Of a share of hits by :func:`upper_difference`; of another mean over samples by its standard
+    error; of a score that is no such mean, the drop itself.
+    """
+    if score.drop_error is None:
+        return score.drop
+    if not score.is_fraction:
+        return score.drop + CONFIDENT * score.drop_error
+    changed = score.n * (score.n * score.drop_error**2 + score.drop**2)  # sum of squares
+    lost = score.n * score.drop
+    return upper_difference(max(changed + lost, 0.0) / 2, max(changed - lost, 0.0) / 2, score.n)
+
+
+def least_upper(n: int) -> float:
+    """Return the upper limit where none of `n` samples changed: no network can be surer.
+
+    >>> round(least_upper(373), 4), round(least_upper(125), 4)
+    (0.0072, 0.0212)
+    """
+    return CONFIDENT**2 / (n + CONFIDENT**2)
+
+
+def upper_difference(losses: float, gains: float, n: int) -> float:
+    """Return the upper limit of ``p(loss) - p(gain)``, 95 % from one side.
+
+    Parameters
+    ----------
+    losses, gains
+        Samples that only the first of two models got right, and only the second; need not be
+        whole, for scores that are shares within each sample.
+    n
+        All samples, at least one.
+
+    Returns
+    -------
+    float
+        In [-1, 1]: the largest difference that the score test does not reject.
+
+    Notes
+    -----
+    Tango, Statistics in Medicine 17, 1998: like Wilson's interval for one share, it has its
+    coverage where few samples changed too. A standard error from the sample is 0 where none did,
+    which would make 50 samples as convincing as 5,000.
+
+    >>> round(upper_difference(0, 0, 373), 4), round(upper_difference(1, 0, 373), 4)
+    (0.0072, 0.0119)
+    """
+    drop = (losses - gains) / n
+    if drop >= 1:
+        return 1.0
+
+    def beyond(difference: float) -> float:
+        spread = 2 * gains_given(losses, gains, n, difference) + difference * (1 - difference)
+        return losses - gains - n * difference + CONFIDENT * math.sqrt(n * max(spread, 0.0))
+
+    return float(brentq(beyond, drop + START, 1.0))
+
+
+def gains_given(losses: float, gains: float, n: int, difference: float) -> float:
+    """Return the likeliest p(gain) if ``p(loss) - p(gain)`` were `difference`."""
+    a = 2.0 * n
+    b = (2 * n - losses + gains) * difference - losses - gains
+    c = -gains * difference * (1 - difference)
+    return (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
