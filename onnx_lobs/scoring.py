@@ -12,6 +12,7 @@ from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.files import find_test_beside
 from onnx_lobs.data.reader import InputSpec, input_specs, open_data
 from onnx_lobs.errors import ConfigError, DataError
+from onnx_lobs.evaluation.confidence import upper_drop
 from onnx_lobs.evaluation.find import find_score
 from onnx_lobs.evaluation.score import (
     SCORES,
@@ -19,7 +20,8 @@ from onnx_lobs.evaluation.score import (
     Reference,
     Score,
     check_labels,
-    drop_error,
+    differences,
+    standard_error,
 )
 from onnx_lobs.graph.load import LoadedModel
 from onnx_lobs.graph.staged import Runnable
@@ -147,6 +149,8 @@ def open_test(
 
 def score_record(score: Score, before: Measured, after: Measured) -> ScoreRecord:
     """Return the record of a score measured before and after."""
+    lost = differences(before, after)
+    upper = None if lost is None else upper_drop(lost)
     return ScoreRecord(
         name=score.name,
         before=before.value,
@@ -154,7 +158,9 @@ def score_record(score: Score, before: Measured, after: Measured) -> ScoreRecord
         drop=before.value - after.value,
         before_error=before.standard_error,
         after_error=after.standard_error,
-        drop_error=drop_error(before, after),
+        drop_error=standard_error(lost),
         n=after.n,
         is_fraction=score.is_fraction,
+        drop_below=None if upper is None else upper.drop,
+        unchanged_below=None if upper is None else upper.unchanged,
     )

@@ -21,7 +21,7 @@ from onnx_lobs.allocation.rules import limits
 from onnx_lobs.budgets.slots import make_slots
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.evaluation.confidence import CONFIDENT, least_upper, upper_drop
+from onnx_lobs.evaluation.confidence import CONFIDENT
 from onnx_lobs.pattern import NM
 from onnx_lobs.report.record import (
     AllocationRecord,
@@ -99,9 +99,7 @@ def _too_few(config: PruneConfig, score: ScoreRecord | None) -> list[str]:
     """Warn of test data that hardly tell a drop of the limit from none."""
     if config.max_drop is None or score is None or score.drop_error is None:
         return []
-    spread = CONFIDENT * score.drop_error
-    if score.is_fraction:
-        spread = max(spread, least_upper(score.n))
+    spread = max(CONFIDENT * score.drop_error, score.unchanged_below or 0.0)
     if spread <= config.max_drop:
         return []
     each = 1 / score.n
@@ -152,9 +150,9 @@ def _measures(config: PruneConfig, run: Run) -> dict[str, float]:
 def _error(run: Run) -> dict[str, float]:
     """Return the standard error of the drop, and what it is likely below, where they are known."""
     score = run.output.score
-    if score is None or score.drop_error is None:
+    if score is None or score.drop_error is None or score.drop_below is None:
         return {}
-    return {"drop_error": score.drop_error, "drop_below": upper_drop(score)}
+    return {"drop_error": score.drop_error, "drop_below": score.drop_below}
 
 
 def _limits(config: PruneConfig) -> dict[str, float]:
@@ -169,16 +167,15 @@ def _limits(config: PruneConfig) -> dict[str, float]:
 def _likely(config: PruneConfig, run: Run) -> dict[str, float]:
     """Return the measures, of the drop what it is likely below."""
     measured, score = _measures(config, run), run.output.score
-    if "drop" in measured and score is not None:
-        measured["drop"] = upper_drop(score)
-        if score.is_fraction and config.max_drop is not None and _is_unchanged(score):
-            measured["drop"] = min(measured["drop"], config.max_drop)
+    if "drop" not in measured or score is None or score.drop_below is None:
+        return measured
+    assert config.max_drop is not None
+    assert score.unchanged_below is not None
+    measured["drop"] = score.drop_below
+    if score.drop_below <= score.unchanged_below + ROUNDING:
+        # the samples speak for it no less than for an unchanged network
+        measured["drop"] = min(measured["drop"], config.max_drop)
     return measured
-
-
-def _is_unchanged(score: ScoreRecord) -> bool:
-    """Whether the samples speak for the network no less than for an unchanged one."""
-    return score.drop_error is not None and upper_drop(score) <= least_upper(score.n) + ROUNDING
 
 
 def _is_met(config: PruneConfig, run: Run) -> bool:

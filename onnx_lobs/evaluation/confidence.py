@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
 from scipy.optimize import brentq
 
-from onnx_lobs.report.record import ScoreRecord
+from onnx_lobs.evaluation.samples import Floats
 
 CONFIDENT = 1.645  # standard errors: a normal variable exceeds them with a probability of 5 %
 START = 1e-12  # above the drop itself, where the equation has a root too if nothing changed
 
 
-def upper_drop(score: ScoreRecord) -> float:
-    """Return what the drop of a score is below with a confidence of 95 %.
+@dataclass(frozen=True)
+class Upper:
+    """Upper limits of a drop, 95 % from one side: what was measured, and what no change has."""
 
-    Of a share of hits by :func:`upper_difference`; of another mean over samples by its standard
-    error; of a score that is no such mean, the drop itself.
+    drop: float
+    unchanged: float
+
+
+def upper_drop(differences: Floats) -> Upper:
+    """Return what the mean of paired differences is below with a confidence of 95 %.
+
+    Parameters
+    ----------
+    differences
+        What each sample lost, at least two samples. If all are -1, 0 or 1, as those of hits are,
+        by :func:`upper_difference`, else by their standard error.
     """
-    if score.drop_error is None:
-        return score.drop
-    if not score.is_fraction:
-        return score.drop + CONFIDENT * score.drop_error
-    changed = score.n * (score.n * score.drop_error**2 + score.drop**2)  # sum of squares
-    lost = score.n * score.drop
-    return upper_difference(max(changed + lost, 0.0) / 2, max(changed - lost, 0.0) / 2, score.n)
+    n, mean = len(differences), float(differences.mean())
+    if np.isin(differences, (-1, 0, 1)).all():
+        losses, gains = int((differences > 0).sum()), int((differences < 0).sum())
+        return Upper(upper_difference(losses, gains, n), least_upper(n))
+    return Upper(mean + CONFIDENT * float(differences.std()) / math.sqrt(n), 0.0)
 
 
 def least_upper(n: int) -> float:
@@ -36,14 +47,13 @@ def least_upper(n: int) -> float:
     return CONFIDENT**2 / (n + CONFIDENT**2)
 
 
-def upper_difference(losses: float, gains: float, n: int) -> float:
+def upper_difference(losses: int, gains: int, n: int) -> float:
     """Return the upper limit of ``p(loss) - p(gain)``, 95 % from one side.
 
     Parameters
     ----------
     losses, gains
-        Samples that only the first of two models got right, and only the second; need not be
-        whole, for scores that are shares within each sample.
+        Samples that only the first of two models got right, and only the second.
     n
         All samples, at least one.
 
@@ -72,7 +82,7 @@ def upper_difference(losses: float, gains: float, n: int) -> float:
     return float(brentq(beyond, drop + START, 1.0))
 
 
-def gains_given(losses: float, gains: float, n: int, difference: float) -> float:
+def gains_given(losses: int, gains: int, n: int, difference: float) -> float:
     """Return the likeliest p(gain) if ``p(loss) - p(gain)`` were `difference`."""
     a = 2.0 * n
     b = (2 * n - losses + gains) * difference - losses - gains

@@ -36,18 +36,17 @@ class Measured:
     @property
     def standard_error(self) -> float | None:
         """Standard error of the mean: sqrt(p(1 - p)/n) for shares of hits; None if unknown."""
-        return _standard_error(self.outcomes)
+        return standard_error(self.outcomes)
 
 
-def drop_error(before: Measured, after: Measured) -> float | None:
-    """Return the standard error of ``before - after`` measured on the same samples, if known.
+def differences(before: Measured, after: Measured) -> Floats | None:
+    """Return what each of at least two samples lost, if both scores are means over the same ones.
 
-    It is that of the mean of the paired differences, so samples that both models get right,
-    or both wrong, do not count.
+    Samples that both models get right, or both wrong, lose 0, so they do not add to the error.
     """
-    if before.outcomes is None or after.outcomes is None or before.n != after.n:
+    if before.outcomes is None or after.outcomes is None or before.n != after.n or before.n < 2:
         return None
-    return _standard_error(before.outcomes - after.outcomes)
+    return before.outcomes - after.outcomes
 
 
 def mean_over(outcomes: Floats) -> Measured:
@@ -63,7 +62,8 @@ def mean_over(outcomes: Floats) -> Measured:
     return Measured(float(outcomes.mean()), outcomes)
 
 
-def _standard_error(outcomes: Floats | None) -> float | None:
+def standard_error(outcomes: Floats | None) -> float | None:
+    """Return the standard error of the mean; None for fewer than two outcomes."""
     if outcomes is None or len(outcomes) < 2:
         return None
     return float(outcomes.std() / math.sqrt(len(outcomes)))

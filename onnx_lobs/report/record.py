@@ -113,6 +113,9 @@ class ScoreRecord:
         Samples that the score is the mean of; 0 if it is no such mean.
     is_fraction
         Whether it is a share of samples, to be shown in per cent.
+    drop_below, unchanged_below
+        What the drop is below with 95 % confidence, from the paired differences, and what that of
+        an unchanged network would be, above 0 for hits; None where there is no `drop_error`.
     """
 
     name: str
@@ -124,6 +127,8 @@ class ScoreRecord:
     drop_error: float | None = None
     n: int = 0
     is_fraction: bool = False
+    drop_below: float | None = None
+    unchanged_below: float | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import onnx_lobs
 from onnx_lobs.budgets.targets import FACTOR, RUNS, find_sparsest
 from onnx_lobs.cli.main import main
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.evaluation.confidence import least_upper, upper_drop
+from onnx_lobs.evaluation.confidence import least_upper
 from onnx_lobs.report.text import render_report
 
 OPTIONS: dict[str, Any] = {"min_weights": 8, "batch_size": 32, "effort": "fast"}
@@ -74,7 +74,8 @@ def test_max_drop_is_kept_and_a_larger_one_gives_more_zeros() -> None:
         assert report.output.score is not None
         score = report.output.score
         assert score.drop_error is not None
-        assert upper_drop(score) <= drop
+        assert score.drop_below is not None
+        assert score.drop_below <= drop
         # of what was tried, the sparsest that keeps the limit with 95 % confidence
         good = [run["sparsity"] for run in report.target.runs if run["drop_below"] <= drop]
         assert report.target.sparsity == max(good)
@@ -102,7 +103,7 @@ def test_few_samples_let_a_network_pass_that_looks_as_good_as_unchanged() -> Non
     assert report.target is not None
     assert report.output.score is not None
     assert report.target.is_met
-    assert upper_drop(report.output.score) <= least_upper(40) + 1e-9
+    assert report.output.score.drop_below == pytest.approx(least_upper(40), abs=1e-9)
     worse = [run for run in report.target.runs if run["drop_below"] > least_upper(40) + 1e-9]
     assert all(run["sparsity"] > report.target.sparsity for run in worse)
     assert worse

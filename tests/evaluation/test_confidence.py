@@ -14,15 +14,6 @@ from onnx_lobs.evaluation.confidence import (
     upper_difference,
     upper_drop,
 )
-from onnx_lobs.report.record import ScoreRecord
-
-
-def record(outcomes: np.ndarray, *, is_fraction: bool = True) -> ScoreRecord:
-    error = float(outcomes.std() / np.sqrt(outcomes.size))
-    drop = float(outcomes.mean())
-    return ScoreRecord(
-        "top1", 1.0, 1 - drop, drop, drop_error=error, n=outcomes.size, is_fraction=is_fraction
-    )
 
 
 @pytest.mark.parametrize(
@@ -82,19 +73,19 @@ def test_the_true_difference_is_below_it_in_95_of_100_cases(loss: float, gain: f
     assert naive < covered
 
 
-def test_a_share_of_hits_is_taken_apart_into_losses_and_gains() -> None:
+def test_hits_are_counted_as_losses_and_gains() -> None:
     outcomes = np.concatenate([np.ones(5), -np.ones(2), np.zeros(193)])
-    assert upper_drop(record(outcomes)) == pytest.approx(upper_difference(5, 2, 200), rel=1e-9)
-    same = np.zeros(50)
-    assert upper_drop(record(same)) == pytest.approx(least_upper(50), rel=1e-6)
+    assert upper_drop(outcomes).drop == upper_difference(5, 2, 200)
+    assert upper_drop(np.zeros(50)).drop == pytest.approx(least_upper(50), rel=1e-6)
+    assert upper_drop(outcomes).unchanged == least_upper(200)
 
 
-def test_other_scores_go_by_their_standard_error_or_as_they_are() -> None:
-    assert upper_drop(ScoreRecord("f", 1.0, 0.99, 0.01)) == 0.01
+def test_other_differences_go_by_their_standard_error() -> None:
     rng = np.random.default_rng(0)
     # of samples of a normal variable whose mean is the limit, each lets it pass in 5 % of cases
     n, cases = 400, 4000
     lost = rng.normal(0.3, 1.0, (cases, n))
-    passed = np.mean([upper_drop(record(some, is_fraction=False)) <= 0.3 for some in lost])
+    passed = np.mean([upper_drop(some).drop <= 0.3 for some in lost])
     # four standard errors of the share of cases
     assert passed == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / cases))
+    assert upper_drop(lost[0]).unchanged == 0.0

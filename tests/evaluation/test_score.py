@@ -11,7 +11,14 @@ from networks import Array, Network, batches_of, same, shown
 
 from onnx_lobs.config import SCORE_NAMES
 from onnx_lobs.errors import DataError
-from onnx_lobs.evaluation.score import SCORES, Measured, Reference, drop_error, mean_over
+from onnx_lobs.evaluation.score import (
+    SCORES,
+    Measured,
+    Reference,
+    differences,
+    mean_over,
+    standard_error,
+)
 
 NAN = float("nan")
 EXACT = 1e-12  # the same sums in another order
@@ -164,7 +171,7 @@ def test_the_standard_error_of_a_drop_is_that_of_paired_differences() -> None:
         before = (rng.random(50) < p).astype(np.float64)
         after = np.where(rng.random(50) < q, 1 - before, before)
         drops.append(before.mean() - after.mean())
-    known = drop_error(mean_over(before), mean_over(after))
+    known = standard_error(differences(mean_over(before), mean_over(after)))
     flips = np.mean(before != after)
     drop = before.mean() - after.mean()
     assert known == pytest.approx(math.sqrt((flips - drop**2) / 50), rel=EXACT)
@@ -177,4 +184,4 @@ def test_without_samples_or_with_one_there_is_no_standard_error() -> None:
     two = mean_over(np.array([0.0, 1.0]))
     assert (one.standard_error, bare.standard_error, bare.n) == (None, None, 0)
     for pair in ((one, one), (bare, two), (two, bare), (two, one)):
-        assert drop_error(*pair) is None
+        assert differences(*pair) is None

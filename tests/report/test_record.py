@@ -66,6 +66,8 @@ def test_the_json_has_the_promised_keys() -> None:
             "drop_error": 0.1,
             "n": 10,
             "is_fraction": True,
+            "drop_below": None,
+            "unchanged_below": None,
         },
         "linear": None,
         "bounds": [],
