@@ -10,8 +10,11 @@ from build_onnx import Array, model, normal, run, value
 from onnx import ModelProto, helper
 
 import onnx_lobs
-from onnx_lobs import schedule, steps
+from onnx_lobs import pipeline, schedule, steps
+from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg import compiled
+from onnx_lobs.linalg.moments import Calibration
+from onnx_lobs.workspace import Workspace
 
 NODE = helper.make_node
 WIDTH = 160
@@ -90,3 +93,26 @@ def test_loops_of_networks_that_are_not_small_are_compiled_as_the_report_says(mo
     assert large.report.loops == compiled.version()
     errors = [[layer.error for layer in r.report.layers] for r in (small, large)]
     np.testing.assert_allclose(*errors, rtol=OTHER_ORDER)
+
+
+def test_the_largest_gram_is_solved_last_and_reported_in_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    solved: list[str] = []
+
+    def note(work: Workspace, layer: Layer, calibration: Calibration) -> steps.Solved:
+        solved.append(layer.name)
+        return steps.solve_one(work, layer, calibration)
+
+    monkeypatch.setattr(pipeline, "solve_one", note)
+    nodes = [
+        NODE("MatMul", ["x", "w1"], ["a"], name="one"),
+        NODE("MatMul", ["a", "w2"], ["b"], name="two"),
+        NODE("MatMul", ["b", "w3"], ["y"], name="three"),
+    ]
+    weights = {"w1": normal(1, 24, 40), "w2": normal(2, 40, 12), "w3": normal(3, 12, 16)}
+    proto = model(nodes, [value("x", [None, 24])], ["y"], weights)
+    options: dict[str, Any] = {"sequential": False, "allocation": "uniform"}
+    report = onnx_lobs.prune(proto, {"x": normal(4, 64, 24)}, sparsity=0.5, **options).report
+    assert solved == ["three", "one", "two"]  # of 12, 24 and 40 inputs
+    assert [layer.name for layer in report.layers] == ["one", "two", "three"]

@@ -25,7 +25,7 @@ from onnx_lobs.layerwise.task import (
     bias_changes,
     excess,
 )
-from onnx_lobs.solvers import METHODS, Problem, refit_mask, solve
+from onnx_lobs.solvers import METHODS, Problem, Selection, Solution, refit_mask, select, solve
 from onnx_lobs.solvers.curves import error_curve
 from onnx_lobs.solvers.room import least_memory
 
@@ -63,12 +63,11 @@ def solve_layer(task: LayerTask) -> Outcome:
     refits = method.refits if task.refit is None else task.refit
     damp = choose_damp(task, fit, FIRST_MIX) if refits else usual_damp(task, fit)
     problem = pose(task, fit, damp, FIRST_MIX, _mean(task))
-    bare = False if refits else task.refit
-    solution = solve(problem, task.method, refit=bare, effort=task.effort)
-    info = {k: v for k, v in solution.info.items() if k != "damp"}
     if not refits:
-        changes = bias_changes(task, solution.weight, allowed=False)
-        return Outcome(solution.weight, changes, solution.status, damp, None, None, info)
+        bare = solve(problem, task.method, refit=task.refit, effort=task.effort)
+        changes = bias_changes(task, bare.weight, allowed=False)
+        return Outcome(bare.weight, changes, bare.status, damp, None, None, _info(bare))
+    solution = select(problem, task.method, task.effort)
     choice = _choose(task, problem, solution.mask, fit)
     del problem, fit  # its matrices, before those of the whole
     whole = pose(task, task.all_sums(), choice.damp, choice.mix)
@@ -80,8 +79,13 @@ def solve_layer(task: LayerTask) -> Outcome:
         choice.damp,
         choice.mix if task.has_target else None,
         choice.held_error,
-        info,
+        _info(solution),
     )
+
+
+def _info(found: Selection | Solution) -> dict[str, float | str | int]:
+    """Return the figures of the method, without the damping, of which a layer has another."""
+    return {name: value for name, value in found.info.items() if name != "damp"}
 
 
 def solve_quickly(task: LayerTask, *, refit: bool = False) -> Outcome:

@@ -3,7 +3,7 @@
 from onnx_lobs.solvers.curves import ErrorCurve, error_curve
 from onnx_lobs.solvers.joint import EFFORTS
 from onnx_lobs.solvers.layer import prune_layer
-from onnx_lobs.solvers.methods import ALL_PATTERNS, METHODS, Method, solve
+from onnx_lobs.solvers.methods import ALL_PATTERNS, METHODS, Method, select, solve
 from onnx_lobs.solvers.problem import Problem, Selection, Solution, Status, error
 from onnx_lobs.solvers.refit import refit as refit_mask
 
@@ -21,5 +21,6 @@ __all__ = [
     "error_curve",
     "prune_layer",
     "refit_mask",
+    "select",
     "solve",
 ]

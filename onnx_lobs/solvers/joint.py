@@ -28,12 +28,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.pattern import NM, BoolArray
+from onnx_lobs.pattern import NM, BoolArray, FloatArray
 from onnx_lobs.solvers.admm import EIGEN_COST, SLOW, Iterate, Schedule, iterate, make_resolvent
 from onnx_lobs.solvers.exact_obs import elimination_costs
 from onnx_lobs.solvers.linking import Candidate, damped_gain, link, search
 from onnx_lobs.solvers.problem import Problem, Selection, Status, error
-from onnx_lobs.solvers.refit import refit
+from onnx_lobs.solvers.refit import refit, refit_scaled
 from onnx_lobs.solvers.scaled import Scaled
 
 EFFORTS = ("fast", "default", "best")
@@ -104,7 +104,12 @@ def best_iterate(problem: Problem, scaled: Scaled, plan: Plan) -> Iterate:
     schedules = plan.schedule, plan.other
     resolvent = make_resolvent(scaled, *schedules)
     ends = [iterate(problem, scaled, schedule, resolvent) for schedule in schedules]
-    return min(ends, key=lambda end: error(problem, refit(problem, end.mask)))
+    return min(ends, key=lambda end: error(problem, _weights(scaled, end.mask)))
+
+
+def _weights(scaled: Scaled, mask: BoolArray) -> FloatArray:
+    """Return the weights that are refitted on a mask, nearly."""
+    return np.asarray(refit_scaled(scaled, mask) / scaled.scale[:, None, :])
 
 
 def step_cost(problem: Problem) -> float:
@@ -244,8 +249,9 @@ def _search(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tuple
     rounds = plan.rounds if problem.damp < STRONG_DAMP else 1
     found = search(problem, scaled, end.mask, end.values, rounds, plan.share)
     if rounds < plan.rounds:
-        errors = [error(problem, refit(problem, mask)) for mask in (end.mask, found)]
-        if errors[1] > errors[0]:
+        weights = [_weights(scaled, mask) for mask in (end.mask, found)]
+        if error(problem, weights[1]) > error(problem, weights[0]):
             return end.mask, "admm"
-        found = search(problem, scaled, found, None, plan.rounds - rounds, plan.share)
+        values = weights[1] * scaled.scale[:, None, :]
+        found = search(problem, scaled, found, values, plan.rounds - rounds, plan.share)
     return found, "admm + search"

@@ -7,7 +7,7 @@ takes what is best for it, and row budgets are exchanged by their costs. This is
 with one exact elimination for the path; it gains 0.2 to 1 % over the best start.
 
 Paper: after Glover, Laguna, Martí, Fundamentals of scatter search and path relinking, 2000.
-Cost: a round and two refits per mask.
+Cost: a round and two refits per mask, one of them in float32.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from onnx_lobs.pattern import BoolArray, FloatArray
 from onnx_lobs.solvers.local_search import search_round
 from onnx_lobs.solvers.problem import Problem
-from onnx_lobs.solvers.refit import refit
+from onnx_lobs.solvers.refit import refit, refit_scaled
 from onnx_lobs.solvers.scaled import Float, Scaled
 
 ENOUGH = 5e-4  # relative gain of a round below which no further one is made
@@ -67,9 +67,8 @@ def search(
     total, before = _total(scaled), None
     for turn in range(rounds):
         if turn or values is None:
-            fitted = refit(problem, mask)
-            values = fitted * scaled.scale[:, None, :]
-            left = total - damped_gain(problem, fitted)
+            values = refit_scaled(scaled, mask)
+            left = total - _gain(scaled, values)
             if before is not None and left > before * (1 - ENOUGH):
                 break
             before = left
@@ -98,7 +97,7 @@ def link(
     for other in ranked[1:]:
         if total - other.gain > limit:
             break
-        values = refit(problem, best.mask) * scaled.scale[:, None, :]
+        values = refit_scaled(scaled, best.mask)
         mask = _round(scaled, best.mask, values, LINK_SHARE, best.mask ^ other.mask)
         best = _better(problem, best, mask)
     mask = search(problem, scaled, best.mask, None, LAST_ROUNDS, share)
@@ -123,7 +122,12 @@ def _better(problem: Problem, best: Candidate, mask: BoolArray) -> Candidate:
 
 def _total(scaled: Scaled) -> float:
     """Return what the all-zero weight costs above the unconstrained optimum, damped."""
-    return 0.5 * float(np.vdot(scaled.free.astype(np.float64), scaled.target.astype(np.float64)))
+    return _gain(scaled, scaled.free)
+
+
+def _gain(scaled: Scaled, values: Float) -> float:
+    """Return ½ <R̃, V> of scaled values: as :func:`damped_gain`, whichever units it is in."""
+    return 0.5 * float(np.vdot(values.astype(np.float64), scaled.target.astype(np.float64)))
 
 
 def _round(

@@ -19,7 +19,7 @@ from onnx_lobs.solvers.lobs_iterative import select_lobs_iterative
 from onnx_lobs.solvers.magnitude import select_magnitude
 from onnx_lobs.solvers.net_trim import select_net_trim
 from onnx_lobs.solvers.obd import select_obd
-from onnx_lobs.solvers.problem import Problem, Selection, Solution, conclude
+from onnx_lobs.solvers.problem import Problem, Selection, Solution, conclude, noted
 from onnx_lobs.solvers.random_choice import select_random
 from onnx_lobs.solvers.refit import refit as refit_mask
 from onnx_lobs.solvers.sparsegpt import select_sparsegpt
@@ -162,17 +162,27 @@ def solve(
     NotPositiveDefiniteError
         When the Hessian is no second moment.
     """
-    entry = _entry(problem, method)
-    if effort not in EFFORTS:
-        raise ConfigError(f"effort {effort!r} is unknown; choose one of {', '.join(EFFORTS)}")
-    if problem.weight.size:
-        _ = problem.room  # refuse before anything is allocated
+    entry = _checked(problem, method, effort)
     with one_blas_thread(problem.shape[2] < SMALL_LAYER):
         return _run(problem, entry, refit, effort)
 
 
+def select(problem: Problem, method: str = "joint", effort: str = "default") -> Selection:
+    """Return the zeros that a method chooses, for a caller who refits them; as :func:`solve`.
+
+    Its status and info are those of the solution.
+    """
+    entry = _checked(problem, method, effort)
+    with one_blas_thread(problem.shape[2] < SMALL_LAYER):
+        return noted(problem, _select(problem, entry, effort))
+
+
+def _select(problem: Problem, entry: Method, effort: str) -> Selection:
+    return entry.function(problem, effort) if entry.has_effort else entry.function(problem)
+
+
 def _run(problem: Problem, entry: Method, refit: bool | None, effort: str) -> Solution:
-    selection = entry.function(problem, effort) if entry.has_effort else entry.function(problem)
+    selection = _select(problem, entry, effort)
     if entry.is_fit or (entry.refits if refit is None else refit):
         weight = refit_mask(problem, selection.mask)
     elif selection.weight is None:
@@ -180,6 +190,16 @@ def _run(problem: Problem, entry: Method, refit: bool | None, effort: str) -> So
     else:
         weight = selection.weight
     return conclude(problem, selection, weight)
+
+
+def _checked(problem: Problem, method: str, effort: str) -> Method:
+    """Return the method; what cannot be done is refused before anything is allocated."""
+    entry = _entry(problem, method)
+    if effort not in EFFORTS:
+        raise ConfigError(f"effort {effort!r} is unknown; choose one of {', '.join(EFFORTS)}")
+    if problem.weight.size:
+        _ = problem.room
+    return entry
 
 
 def _entry(problem: Problem, method: str) -> Method:

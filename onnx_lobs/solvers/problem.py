@@ -282,20 +282,27 @@ def error(problem: Problem, weight: FloatArray) -> float:
     return float(np.vdot(gradient, value)) + problem.energy
 
 
+def noted(problem: Problem, selection: Selection) -> Selection:
+    """Return the selection with what the damping came to in its status and info."""
+    damped = problem.damped
+    is_raised = damped.raised > 0 and selection.status is Status.SOLVED
+    info = {
+        **selection.info,
+        "damp": problem.damp + damped.raised,
+        "dead_inputs": int(damped.dead.sum()),
+    }
+    status = Status.DAMPED if is_raised else selection.status
+    return dataclasses.replace(selection, status=status, info=info)
+
+
 def conclude(problem: Problem, selection: Selection, weight: FloatArray) -> Solution:
     """Return the Solution of `weight` on the selection's mask, with its error measured."""
     exact = np.where(selection.mask, weight, 0.0)
-    damped = problem.damped
-    status = selection.status
-    info = dict(selection.info)
-    if damped.raised > 0 and status is Status.SOLVED:
-        status = Status.DAMPED
-    info["damp"] = problem.damp + damped.raised
-    info["dead_inputs"] = int(damped.dead.sum())
+    selection = noted(problem, selection)
     value = error(problem, exact)
     energy = problem.energy
     relative = value / energy if energy > 0 else (0.0 if value <= 0 else math.inf)
-    return Solution(exact, selection.mask, value, relative, status, info)
+    return Solution(exact, selection.mask, value, relative, selection.status, selection.info)
 
 
 def _own(problem: Problem) -> float:

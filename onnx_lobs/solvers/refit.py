@@ -1,4 +1,4 @@
-"""The exact least-squares refit on a fixed mask, in float64.
+"""The exact least-squares refit on a fixed mask, in float64; and one in float32, for choices.
 
 For each row, with S its kept and P its pruned columns, A = H + lambda I and R = Y + lambda W
 (see :mod:`onnx_lobs.solvers.problem`; the damping pulls towards W)::
@@ -11,7 +11,7 @@ This is the minimiser of the damped objective on the mask: no values on it have 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from onnx_lobs.linalg.workers import ThreadBuffers, map_batches
 from onnx_lobs.pattern import BoolArray, FloatArray, IntArray
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.room import Room
+from onnx_lobs.solvers.scaled import Float, Scaled
 
 BATCHED = 48  # below this many unknowns one batched call beats a LAPACK call per support
 BATCH_BYTES = 64 << 20  # of the gathered matrices of one batch
@@ -61,27 +62,75 @@ def refit(problem: Problem, mask: BoolArray) -> FloatArray:
     Per distinct support of size k: k³/3 flops and k² numbers, where k is the smaller of the
     kept and the pruned count. Memory beyond the problem's own: O(m d) and 64 MiB.
     """
-    groups, rows, columns = problem.shape
+    safe = (problem.damped.strength >= SAFE_DAMP * _mean_diagonal(problem)).all()
+    system = _System(
+        problem.damped.matrix,
+        problem.target,
+        lambda: problem.inverse,
+        lambda: problem.target @ problem.inverse,
+    )
+    fitted = _fit(system, mask, problem.room, either_side=bool(safe))
+    return np.asarray(fitted, dtype=np.float64)
+
+
+def refit_scaled(scaled: Scaled, mask: BoolArray) -> Float:
+    """Return nearly the same in scaled columns and their precision, to look at and not to keep.
+
+    In float32 that takes half the time. Its relative error is about 1e-7 times the condition of
+    the scaled Hessian, up to 1e-3 where damping is least; the damped error's is the square of it.
+
+    Parameters
+    ----------
+    scaled
+        The layer. Not modified.
+    mask
+        (groups, rows, d) bool, True = kept. Not modified.
+
+    Returns
+    -------
+    (groups, rows, d) of the type of ``scaled.matrix``, 0 on dead inputs.
+    """
+    shape = scaled.problem.shape
+    system = _System(
+        scaled.matrix,
+        scaled.target.reshape(shape),
+        lambda: scaled.inverse,
+        lambda: scaled.free.reshape(shape),
+    )
+    return _fit(system, mask, scaled.problem.room, either_side=True)
+
+
+@dataclass(frozen=True)
+class _System:
+    """A, R, and how to get A⁻¹ and R A⁻¹ where they are needed."""
+
+    matrix: Float
+    target: Float
+    inverse: Callable[[], Float]
+    free: Callable[[], Float]
+
+
+def _fit(system: _System, mask: BoolArray, room: Room, *, either_side: bool) -> Float:
+    """Solve for every row, on the pruned side where that is smaller and allowed."""
+    groups, rows, columns = mask.shape
     flat = mask.reshape(-1, columns)
     kept = flat.sum(axis=1)
-    result = np.zeros(flat.shape)
-    safe = bool((problem.damped.strength >= SAFE_DAMP * _mean_diagonal(problem)).all())
-    pruned_side = (2 * kept > columns) if safe else np.zeros(flat.shape[0], dtype=np.bool_)
+    result = np.zeros(flat.shape, system.matrix.dtype)
+    pruned_side = (2 * kept > columns) & either_side
     group_of = np.repeat(np.arange(groups), rows)
-    right = problem.target.reshape(-1, columns)
     kept_rows = np.flatnonzero(~pruned_side & (kept > 0))
     if kept_rows.size:
-        matrix = problem.damped.matrix
-        result[kept_rows] = _solve(matrix, right, flat, kept_rows, group_of, problem.room)
+        right = system.target.reshape(-1, columns)
+        result[kept_rows] = _solve(system.matrix, right, flat, kept_rows, group_of, room)
     if pruned_side.any():
-        free = (problem.target @ problem.inverse).reshape(-1, columns)
+        inverse, free = system.inverse(), system.free().reshape(-1, columns)
         other = np.flatnonzero(pruned_side)
-        shift = np.zeros(flat.shape)
-        shift[other] = _solve(problem.inverse, free, ~flat, other, group_of, problem.room)
-        moved = shift.reshape(problem.shape) @ problem.inverse
+        shift = np.zeros_like(result)
+        shift[other] = _solve(inverse, free, ~flat, other, group_of, room)
+        moved = shift.reshape(mask.shape) @ inverse
         result[other] = free[other] - moved.reshape(-1, columns)[other]
     result[~flat] = 0.0
-    return result.reshape(problem.shape)
+    return result.reshape(mask.shape)
 
 
 def _mean_diagonal(problem: Problem) -> FloatArray:
@@ -90,15 +139,15 @@ def _mean_diagonal(problem: Problem) -> FloatArray:
 
 
 def _solve(
-    matrix: FloatArray,
-    right: FloatArray,
+    matrix: Float,
+    right: Float,
     chosen: BoolArray,
     rows: IntArray,
     group_of: IntArray,
     room: Room,
-) -> FloatArray:
+) -> Float:
     """Return x (len(rows), d) with ``matrix_CC x_C = right_C`` for the chosen C of each row."""
-    result = np.zeros((right.shape[0], right.shape[1]))
+    result = np.zeros_like(right)
     supports = _distinct(chosen[rows], rows, group_of)
     sizes = supports.chosen.sum(axis=1)
     order = np.argsort(sizes, kind="stable")
@@ -140,11 +189,11 @@ def _batches(order: IntArray, sizes: IntArray, batch_bytes: int) -> Iterator[Int
 
 
 def _solve_batch(
-    matrix: FloatArray,
-    right: FloatArray,
+    matrix: Float,
+    right: Float,
     supports: _Supports,
     batch: IntArray,
-    result: FloatArray,
+    result: Float,
 ) -> None:
     """Solve many small supports in one call; short ones are padded with the identity."""
     chosen = supports.chosen[batch]
@@ -168,11 +217,11 @@ def _solve_batch(
 
 
 def _solve_one(
-    matrix: FloatArray,
-    right: FloatArray,
+    matrix: Float,
+    right: Float,
     supports: _Supports,
     index: int,
-    result: FloatArray,
+    result: Float,
     scratch: ThreadBuffers,
 ) -> None:
     """Solve one large support for all its rows by Cholesky."""

@@ -118,3 +118,16 @@ def test_large_and_small_factors_are_alike(monkeypatch: pytest.MonkeyPatch) -> N
     assert np.allclose(factor.inverse(plain) @ matrix, np.eye(20), atol=ROUNDING)
     with pytest.raises(NotPositiveDefiniteError, match="negative curvature"):
         factor.cholesky(-matrix)
+
+
+@pytest.mark.parametrize("d", [6, 600])  # NumPy's factor, and LAPACK's in place
+def test_inverse_takes_the_place_of_the_factor_which_can_be_had_again(d: int) -> None:
+    x = np.random.default_rng(8).standard_normal((2, 2 * d, d))
+    damped = damp_gram(x.swapaxes(1, 2) @ x, 1e-2)
+    before = damped.lower.copy()
+    kept = damped.lower
+    exact = np.linalg.inv(damped.matrix)
+    # the condition of such a matrix is about 1e2
+    assert np.allclose(damped.inverse, exact, rtol=0, atol=1e-11 * np.abs(exact).max())
+    assert np.shares_memory(damped.inverse, kept)
+    assert np.array_equal(damped.lower, before)
