@@ -22,6 +22,7 @@ from onnx_lobs.steps import LEAST_SOLVER, solver_memory
 from onnx_lobs.workspace import Workspace
 
 COMPILED_FROM = 1_000_000  # weights: with fewer, compiling takes longer than it saves
+COMPILED_MEMORY = 4 << 30  # bytes: of less, the 128 MB that the compiler takes are too large a part
 NAMED = 5  # layers that a warning names
 Found = Iterator[tuple[Group, Calibration | None]]
 
@@ -52,8 +53,11 @@ def uses_graph(work: Workspace) -> bool:
 
 
 def is_compiled(work: Workspace) -> bool:
-    """Whether loops that can be compiled are: where they can and the network is not small."""
-    return compiled.is_available() and sum(layer.size for layer in work.layers) >= COMPILED_FROM
+    """Whether loops are compiled: where they can be, in networks and memory that are not small."""
+    memory = work.config.memory
+    has_room = memory is None or memory >= COMPILED_MEMORY
+    is_large = sum(layer.size for layer in work.layers) >= COMPILED_FROM
+    return has_room and is_large and compiled.is_available()
 
 
 def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Progress) -> Found:

@@ -91,6 +91,8 @@ def test_loops_of_networks_that_are_not_small_are_compiled_as_the_report_says(mo
     large = onnx_lobs.prune(network(), data(), **options)
     assert small.report.loops is None
     assert large.report.loops == compiled.version()
+    tight = onnx_lobs.prune(network(), data(), memory=schedule.COMPILED_MEMORY - 1, **options)
+    assert tight.report.loops is None
     errors = [[layer.error for layer in r.report.layers] for r in (small, large)]
     np.testing.assert_allclose(*errors, rtol=OTHER_ORDER)
 

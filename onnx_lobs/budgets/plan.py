@@ -35,7 +35,7 @@ from onnx_lobs.budgets.candidates import (
 from onnx_lobs.budgets.measure import Measured, by_layer, columns_of, measure
 from onnx_lobs.budgets.slots import make_slots
 from onnx_lobs.budgets.trial_judge import NothingToCompareError
-from onnx_lobs.budgets.trial_samples import samples_needed
+from onnx_lobs.budgets.trial_samples import samples_needed, samples_scored, trial_flops
 from onnx_lobs.budgets.trials import Trials
 from onnx_lobs.budgets.trials import finals as make_finals
 from onnx_lobs.evaluation.loss import OutputLoss, is_lower
@@ -50,6 +50,8 @@ Array = NDArray[np.float64]
 
 REACH = 3.0  # times the best trial's loss: beyond, uniform zeros need no final to be the worse ones
 STEPS = {"fast": 0, "default": 4, "best": 24}
+CHEAP_STEPS = {"fast": 0, "default": 12, "best": 24}
+CHEAP_TRIAL = 1e10  # flops of a trial, a few tenths of a second
 
 
 class Planner:
@@ -84,6 +86,7 @@ class Planner:
         self.has_finals = self.kind is None and config.effort != "fast"
         self._trials: Trials | None = None
         self._measured: Measured | None = None
+        self._steps = STEPS[config.effort]
 
     def choose(self, work: Workspace) -> AllocationRecord | None:
         """Put the zeros for the sparsity of `work` into its budgets.
@@ -141,8 +144,12 @@ class Planner:
         if self._trials is None or self._measured is None:
             work = self.work
             columns = columns_of(work)
-            needed = samples_needed(work, by_layer(work.layers, columns))
-            self._trials = Trials(work, needed, self.scratch)
+            by_key = by_layer(work.layers, columns)
+            needed = samples_needed(work, by_key)
+            scored = samples_scored(work, by_key, needed)
+            if trial_flops(work, by_key, needed, scored) <= CHEAP_TRIAL:
+                self._steps = CHEAP_STEPS[work.config.effort]
+            self._trials = Trials(work, needed, self.scratch, scored)
             slots = self._slots(columns)
             self._measured = measure(
                 work, slots, columns, self._trials, self.scratch, self.progress
@@ -157,8 +164,7 @@ class Planner:
         A step multiplies what some layers keep by random factors, scales all to the budget again,
         and stays if the network's loss falls.
         """
-        steps = STEPS[work.config.effort]
-        self.progress.start("trying allocations", len(names(work, measured)) + steps)
+        self.progress.start("trying allocations", len(names(work, measured)) + self._steps)
         name, zeros, least = "", dict[str, int](), math.inf
         for other, found in candidates(work, measured):
             tried[other] = trials.loss(found)
@@ -167,7 +173,7 @@ class Planner:
             self.progress.advance()
         self.kind = name
         rng = np.random.default_rng(work.config.seed)
-        for step in range(steps):
+        for step in range(self._steps):
             found = moved(work, measured, zeros, rng)
             loss = trials.loss(found)
             if loss.value < least:

@@ -21,7 +21,7 @@ from onnx_lobs.allocation.rules import limits
 from onnx_lobs.budgets.slots import make_slots
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.evaluation.confidence import CONFIDENT
+from onnx_lobs.evaluation.confidence import CONFIDENT, upper_difference
 from onnx_lobs.pattern import NM
 from onnx_lobs.report.record import (
     AllocationRecord,
@@ -99,7 +99,9 @@ def _too_few(config: PruneConfig, score: ScoreRecord | None) -> list[str]:
     """Warn of test data that hardly tell a drop of the limit from none."""
     if config.max_drop is None or score is None or score.drop_error is None:
         return []
-    spread = max(CONFIDENT * score.drop_error, score.unchanged_below or 0.0)
+    spread = CONFIDENT * score.drop_error
+    if score.unchanged_below:  # hits: of so few that one lost is one too many
+        spread = max(spread, upper_difference(1, 0, score.n))
     if spread <= config.max_drop:
         return []
     each = 1 / score.n

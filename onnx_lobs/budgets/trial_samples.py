@@ -12,7 +12,8 @@ from onnx_lobs.data.batches import Batches
 from onnx_lobs.workspace import Workspace
 
 LEAST_SAMPLES = 32  # of a trial
-LEAST_SCORED, MOST_SCORED = 64, 512  # samples that score a trial
+LEAST_SCORED, MOST_SCORED = 64, 512  # samples that score a trial;
+SCORED_FLOPS = 4e9  # or as many as these forward passes take a tenth of a second for
 COLUMNS_PER_INPUT = 2  # of each layer in a trial, if there are so many
 MOST_WEIGHTS = 0.6  # share of the weights, in layers that get so many
 NEARLY_ALL, MORE_SAMPLES = 0.95, 128  # the same for up to so many samples
@@ -43,16 +44,39 @@ def samples_needed(work: Workspace, columns: Mapping[str, float]) -> int:
     return int(max(LEAST_SAMPLES, enough, min(MORE_SAMPLES, nearly)))
 
 
-def split(batches: Batches, samples: int) -> tuple[Batches, Batches]:
-    """Return batches of about `samples` samples to fit on, and others to score on.
+def samples_scored(work: Workspace, columns: Mapping[str, float], samples: int) -> int:
+    """Return how many samples score a trial that is fitted to `samples`.
 
-    There are as many of the latter, but LEAST_SCORED to MOST_SCORED; each is at most half of the
-    data. With one batch only, both are that batch.
+    As many, but LEAST_SCORED to MOST_SCORED, or all that SCORED_FLOPS suffice for: that allocation
+    wins which the scored samples favour, so where they cost next to nothing there are many.
+    """
+    affordable = int(SCORED_FLOPS / max(forward_flops(work, columns), 1.0))
+    plenty = min(affordable, work.batches.n_samples // 2)
+    return max(min(max(samples, LEAST_SCORED), MOST_SCORED), plenty)
+
+
+def forward_flops(work: Workspace, columns: Mapping[str, float]) -> float:
+    """Return the flops of the layers in a forward pass of one sample."""
+    return sum(2.0 * layer.size * columns[layer_key(layer)] for layer in work.layers)
+
+
+def trial_flops(work: Workspace, columns: Mapping[str, float], samples: int, scored: int) -> float:
+    """Return the flops of a trial, about: Grams, factors, SparseGPT, and the passes that score."""
+    total = scored * forward_flops(work, columns)
+    for layer in work.layers:
+        d, groups = float(layer.layout.columns), layer.layout.groups
+        total += groups * d**2 * (samples * columns[layer_key(layer)] + d) + 2 * layer.size * d
+    return total
+
+
+def split(batches: Batches, samples: int, scored: int) -> tuple[Batches, Batches]:
+    """Return batches of about `samples` samples to fit on, and of `scored` others to score on.
+
+    Each is at most half of the data. With one batch only, both are that batch.
     """
     if len(batches) < 2:
         return batches, batches
     per_batch, half = batches.n_samples / len(batches), len(batches) // 2
-    scored = min(max(samples, LEAST_SCORED), MOST_SCORED)
     counts = [min(max(math.ceil(n / per_batch), 1), half) for n in (samples, scored)]
     every = np.arange(len(batches))
     fit = np.linspace(0, len(batches) - 1, counts[0]).round().astype(int)

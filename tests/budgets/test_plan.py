@@ -15,9 +15,9 @@ from onnx import ModelProto, TensorProto, helper
 import onnx_lobs
 from onnx_lobs.allocation.rules import Slot
 from onnx_lobs.budgets.candidates import MIXTURES, SPARED, candidate, with_unit
-from onnx_lobs.budgets.plan import REACH, STEPS, Planner, _is_near
+from onnx_lobs.budgets.plan import CHEAP_STEPS, REACH, STEPS, Planner, _is_near
 from onnx_lobs.budgets.slots import layer_key
-from onnx_lobs.budgets.trial_samples import samples_needed, split_finally
+from onnx_lobs.budgets.trial_samples import samples_needed, samples_scored, split_finally
 from onnx_lobs.budgets.trials import Runs, Trials, layer_moments
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
@@ -50,10 +50,17 @@ def test_auto_is_the_best_of_all_that_it_tried() -> None:
     record = planned(work)
     assert record.losses[record.chosen] == min(record.losses.values())
     assert {"uniform", "erk"} < set(record.losses)
-    assert record.trials == 2 + len(MIXTURES) + STEPS["default"]
-    again = Trials(opened(), samples_needed(work, dict.fromkeys(work.budgets, 1.0)),
-                   Scratch(None)).loss(work.budgets)  # fmt: skip
+    assert record.trials == 2 + len(MIXTURES) + CHEAP_STEPS["default"]
+    one = dict.fromkeys(work.budgets, 1.0)
+    needed = samples_needed(work, one)
+    scored = samples_scored(work, one, needed)
+    again = Trials(opened(), needed, Scratch(None), scored).loss(work.budgets)
     assert again.value == pytest.approx(record.losses[record.chosen], rel=FLOAT32)
+
+
+def test_dear_trials_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnx_lobs.budgets.plan.CHEAP_TRIAL", 1.0)
+    assert planned(opened()).trials == 2 + len(MIXTURES) + STEPS["default"]
 
 
 @pytest.fixture

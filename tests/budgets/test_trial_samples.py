@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from budget_networks import data
+from budget_networks import chain, data
 
-from onnx_lobs.budgets.trial_samples import FINAL_SCORED, LEAST_SCORED, split, split_finally
+from onnx_lobs.budgets import trial_samples
+from onnx_lobs.budgets.trial_samples import (
+    FINAL_SCORED,
+    LEAST_SCORED,
+    MOST_SCORED,
+    forward_flops,
+    samples_scored,
+    split,
+    split_finally,
+    trial_flops,
+)
+from onnx_lobs.config import PruneConfig
 from onnx_lobs.data.batches import Batches
+from onnx_lobs.workspace import open_workspace
 
 
 def batches(n: int = 320, size: int = 16) -> Batches:
@@ -22,22 +34,43 @@ def share_none(fit: Batches, held: Batches) -> bool:
 
 
 def test_samples_that_score_are_not_those_that_fit() -> None:
-    fit, held = split(batches(), 64)
+    fit, held = split(batches(), 64, 64)
     assert fit.n_samples == held.n_samples == 64
     assert share_none(fit, held)
 
 
 def test_few_samples_fit_and_more_score_within_half_of_the_data() -> None:
-    fit, held = split(batches(), 16)
+    fit, held = split(batches(), 16, 96)
     assert fit.n_samples == 16
-    assert held.n_samples == LEAST_SCORED
-    fit, held = split(batches(), 10 * batches().n_samples)
+    assert held.n_samples == 96
+    assert share_none(fit, held)
+    fit, held = split(batches(), 10 * batches().n_samples, 10 * batches().n_samples)
     assert fit.n_samples == held.n_samples == batches().n_samples // 2
 
 
 def test_one_batch_both_fits_and_scores() -> None:
     one = batches(size=512)
-    assert split(one, 64) == split_finally(one) == (one, one)
+    assert split(one, 64, 64) == split_finally(one) == (one, one)
+
+
+def test_where_a_forward_pass_is_cheap_half_of_the_data_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work = open_workspace(chain(), data(), None, PruneConfig(sparsity=0.5, min_weights=8))
+    one = dict.fromkeys(work.budgets, 1.0)
+    weights = sum(layer.size for layer in work.layers)
+    assert forward_flops(work, one) == 2 * weights  # a column of data a sample
+    assert samples_scored(work, one, 16) == 160  # of 320
+    monkeypatch.setattr(trial_samples, "SCORED_FLOPS", 100 * 2.0 * weights)
+    assert samples_scored(work, one, 16) == 100
+    monkeypatch.setattr(trial_samples, "SCORED_FLOPS", 2.0 * weights)
+    counts = [samples_scored(work, one, n) for n in (16, 100, 1000)]
+    assert counts == [LEAST_SCORED, 100, MOST_SCORED]
+    # Grams of 16 samples, one factor of each layer, SparseGPT, and 100 passes
+    d = np.array([layer.layout.columns for layer in work.layers], dtype=float)
+    sizes = np.array([layer.size for layer in work.layers])
+    expected = (16 * d**2 + d**3 + 2 * sizes * d + 100 * 2 * sizes).sum()
+    assert trial_flops(work, one, 16, 100) == expected
 
 
 @pytest.mark.parametrize(("n", "scored"), [(2, 1), (3, 1), (5, 1), (6, 2), (20, 5), (23, 6)])

@@ -8,7 +8,8 @@ import pytest
 from onnx_lobs.pattern import Block
 from onnx_lobs.solvers import Problem, error
 from onnx_lobs.solvers.problem import Selection, conclude
-from onnx_lobs.solvers.refit import refit
+from onnx_lobs.solvers.refit import refit, refit_scaled
+from onnx_lobs.solvers.scaled import Scaled
 
 EXACT = 1e-8  # float64 solves of condition below 1e5, relative to weights of order 1
 
@@ -122,3 +123,38 @@ def test_refit_never_raises_the_error_of_a_block_mask():
     refitted = conclude(problem, Selection(mask), refit(problem, mask))
     bare = conclude(problem, Selection(mask), problem.weight)
     assert refitted.error < bare.error
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize(("groups", "rows", "d"), [(1, 5, 12), (7, 1, 9), (1, 3, 130), (2, 4, 70)])
+def test_the_refit_for_choices_is_nearly_the_exact_one(groups, rows, d, kept):
+    problem = make(groups, rows, d, samples=4 * d, cross=True)
+    mask = np.random.default_rng(1).random(problem.shape) < kept
+    scaled = Scaled(problem)
+    found = refit_scaled(scaled, mask)
+    assert found.dtype == np.float32
+    exact = refit(problem, mask) * scaled.scale[:, None, :]
+    # the condition of these scaled matrices is below 1e4, that of float32 numbers 6e-8
+    assert np.allclose(found, exact, rtol=0, atol=1e-3 * np.abs(exact).max())
+    assert (found[~mask] == 0).all()
+    # and its damped error, which is flat there, is that of the exact one to the square
+    values = np.stack([found, exact]).astype(np.float64) / scaled.scale[:, None, :]
+    damped = [_damped_error(problem, value) for value in values]
+    assert damped[0] == pytest.approx(damped[1], rel=1e-5)
+
+
+def test_the_refit_for_choices_leaves_dead_inputs_at_zero():
+    problem = make()
+    hessian = problem.hessian.copy()
+    hessian[:, 3] = hessian[:, :, 3] = 0.0
+    dead = Problem(problem.weight, hessian, 0)
+    found = refit_scaled(Scaled(dead), np.ones(dead.shape, dtype=bool))
+    assert (found[:, :, 3] == 0).all()
+    live = np.arange(12) != 3
+    exact = (dead.weight * Scaled(dead).scale[:, None, :])[:, :, live]
+    assert np.allclose(found[:, :, live], exact, rtol=0, atol=1e-3 * np.abs(exact).max())
+
+
+def _damped_error(problem: Problem, weight: np.ndarray) -> float:
+    pull = problem.damped.strength[:, None, :] * np.square(weight - problem.weight)
+    return error(problem, weight) + 0.5 * float(pull.sum())
