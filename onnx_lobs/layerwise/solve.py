@@ -27,7 +27,9 @@ from onnx_lobs.layerwise.task import (
 )
 from onnx_lobs.solvers import METHODS, Problem, Selection, Solution, refit_mask, select, solve
 from onnx_lobs.solvers.curves import error_curve
+from onnx_lobs.solvers.refit import refit_nearly
 from onnx_lobs.solvers.room import least_memory
+from onnx_lobs.solvers.scaled import Scaled
 
 FIRST_MIX = 0.5
 DAMP_FACTORS = (0.1, 10.0)
@@ -53,8 +55,8 @@ def solve_layer(task: LayerTask) -> Outcome:
     -----
     The held-out batches choose the damping, before the zeros are chosen without them, and then,
     with the share of the dense target, once more for the refit; the last refit uses all batches.
-    Cost: :func:`onnx_lobs.layerwise.damping.choose_damp`, the method, and three refits, or seven
-    where they are cheap and the damping is free.
+    Cost: :func:`onnx_lobs.layerwise.damping.choose_damp`, the method, one refit, and for the choice
+    one in float32, or three where they are cheap and the damping is free.
     """
     method = METHODS[task.method]
     if method.prunes_bias:
@@ -183,8 +185,7 @@ def _try(
     held-out error is a parabola in a.
     """
     if not task.has_target:
-        plain = problem.variant(damp=damp)
-        weight = np.where(mask, refit_mask(plain, mask), 0.0)
+        weight = refit_nearly(Scaled(problem.variant(damp=damp)), mask)
         return _Choice(damp, 0.0, excess(weight, held) / held.energy)
     scale = 2 / max(fit.count, 1)
     own = task.weight @ problem.hessian
@@ -196,7 +197,7 @@ def _try(
         memory=_for_both(task),
     )
     double = np.concatenate([mask, mask], axis=1)
-    first, last = np.split(np.where(double, refit_mask(both, double), 0.0), 2, axis=1)
+    first, last = np.split(refit_nearly(Scaled(both), double), 2, axis=1)
     mix = _best_mix(first, last, held)
     return _Choice(damp, mix, excess(first + mix * (last - first), held) / held.energy)
 

@@ -28,12 +28,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.pattern import NM, BoolArray, FloatArray
+from onnx_lobs.pattern import NM, BoolArray
 from onnx_lobs.solvers.admm import EIGEN_COST, SLOW, Iterate, Schedule, iterate, make_resolvent
 from onnx_lobs.solvers.exact_obs import elimination_costs
 from onnx_lobs.solvers.linking import Candidate, damped_gain, link, search
 from onnx_lobs.solvers.problem import Problem, Selection, Status, error
-from onnx_lobs.solvers.refit import refit, refit_scaled
+from onnx_lobs.solvers.refit import refit, refit_nearly
 from onnx_lobs.solvers.scaled import Scaled
 
 EFFORTS = ("fast", "default", "best")
@@ -104,12 +104,7 @@ def best_iterate(problem: Problem, scaled: Scaled, plan: Plan) -> Iterate:
     schedules = plan.schedule, plan.other
     resolvent = make_resolvent(scaled, *schedules)
     ends = [iterate(problem, scaled, schedule, resolvent) for schedule in schedules]
-    return min(ends, key=lambda end: error(problem, _weights(scaled, end.mask)))
-
-
-def _weights(scaled: Scaled, mask: BoolArray) -> FloatArray:
-    """Return the weights that are refitted on a mask, nearly."""
-    return np.asarray(refit_scaled(scaled, mask) / scaled.scale[:, None, :])
+    return min(ends, key=lambda end: error(problem, refit_nearly(scaled, end.mask)))
 
 
 def step_cost(problem: Problem) -> float:
@@ -249,7 +244,7 @@ def _search(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tuple
     rounds = plan.rounds if problem.damp < STRONG_DAMP else 1
     found = search(problem, scaled, end.mask, end.values, rounds, plan.share)
     if rounds < plan.rounds:
-        weights = [_weights(scaled, mask) for mask in (end.mask, found)]
+        weights = [refit_nearly(scaled, mask) for mask in (end.mask, found)]
         if error(problem, weights[1]) > error(problem, weights[0]):
             return end.mask, "admm"
         values = weights[1] * scaled.scale[:, None, :]

@@ -26,6 +26,7 @@ from onnx_lobs.solvers.scaled import Float, Scaled
 
 BATCHED = 48  # below this many unknowns one batched call beats a LAPACK call per support
 BATCH_BYTES = 64 << 20  # of the gathered matrices of one batch
+NEARLY_DAMP = 1e-4  # of the mean diagonal: below, the refit for choices is the exact one
 SAFE_DAMP = 1e-9  # of the mean diagonal: below, A⁻¹ is too inexact for the pruned side
 
 
@@ -76,8 +77,9 @@ def refit(problem: Problem, mask: BoolArray) -> FloatArray:
 def refit_scaled(scaled: Scaled, mask: BoolArray) -> Float:
     """Return nearly the same in scaled columns and their precision, to look at and not to keep.
 
-    In float32 that takes half the time. Its relative error is about 1e-7 times the condition of
-    the scaled Hessian, up to 1e-3 where damping is least; the damped error's is the square of it.
+    In float32 that takes half the time. On 12 real layers it raised the damped error by 1e-7 of it
+    at most, with a damping of 1e-5 or more; on made-up columns that are all nearly alike by 19 %
+    at 4e-6. So with less than NEARLY_DAMP, or where float32 does not do, it is the exact refit.
 
     Parameters
     ----------
@@ -90,14 +92,29 @@ def refit_scaled(scaled: Scaled, mask: BoolArray) -> Float:
     -------
     (groups, rows, d) of the type of ``scaled.matrix``, 0 on dead inputs.
     """
-    shape = scaled.problem.shape
-    system = _System(
-        scaled.matrix,
-        scaled.target.reshape(shape),
-        lambda: scaled.inverse,
-        lambda: scaled.free.reshape(shape),
-    )
-    return _fit(system, mask, scaled.problem.room, either_side=True)
+    problem = scaled.problem
+    if problem.damp >= NEARLY_DAMP:
+        system = _System(
+            scaled.matrix,
+            scaled.target.reshape(problem.shape),
+            lambda: scaled.inverse,
+            lambda: scaled.free.reshape(problem.shape),
+        )
+        try:
+            found = _fit(system, mask, problem.room, either_side=True)
+            if np.isfinite(found).all():
+                return found
+        except (NotPositiveDefiniteError, np.linalg.LinAlgError):
+            pass  # not positive in float32: the exact one has the digits that this takes
+    exact = refit(problem, mask) * scaled.scale[:, None, :]
+    return np.where(problem.damped.dead[:, None, :], 0.0, exact).astype(scaled.dtype)
+
+
+def refit_nearly(scaled: Scaled, mask: BoolArray) -> FloatArray:
+    """Return the weights of :func:`refit_scaled`; on a dead input a kept one keeps W's value."""
+    values = refit_scaled(scaled, mask) / scaled.scale[:, None, :]
+    dead = scaled.problem.damped.dead[:, None, :] & mask
+    return np.where(dead, scaled.problem.weight, values)
 
 
 @dataclass(frozen=True)
