@@ -54,8 +54,9 @@ class PruneConfig:
     max_drop, max_output_error, max_bytes
         In place of `sparsity`: the sparsest network is searched for whose score on the test data
         is at most `max_drop` below the dense one's with 95 % confidence (where the score is a
-        mean over samples), or whose relative output error is at most `max_output_error`; or the
-        least sparse one whose file has at most `max_bytes` bytes.
+        mean over samples; with very few, if it looks no worse than an unchanged one), or whose
+        relative output error is at most `max_output_error`; or the least sparse one whose file
+        has at most `max_bytes` bytes.
     layer_sparsity
         ``{pattern: sparsity}``: layers whose name matches get this sparsity instead; the
         last match wins. Patterns as in `include`.

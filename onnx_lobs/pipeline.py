@@ -253,6 +253,7 @@ def _solve(
     in_order = [layer for group in make_groups(work.layers) for layer in group.layers]
     records: dict[str, LayerRecord] = {}
     changed: set[str] = set()
+    skipped = len(work.skips)
     for group, calibration in calibrations(work, resume, scratch, progress):
         for layer, part in group.parts(calibration):
             solved = _solved(work, resume, group, layer, part)
@@ -263,6 +264,8 @@ def _solve(
                 changed |= set() if solved.weight is None else {layer_key(layer)}
             progress.advance()
         part = calibration = None  # before the next group's are made
+    names = [layer.name for layer in in_order]
+    work.skips[skipped:] = sorted(work.skips[skipped:], key=lambda skip: names.index(skip.node))
     known = [records[key] for key in map(layer_key, in_order) if key in records]
     return known, [layer for layer in in_order if layer_key(layer) in changed]
 

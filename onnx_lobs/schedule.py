@@ -163,11 +163,11 @@ def _one_pass(work: Workspace, part: Sequence[Group], resume: Resume, progress: 
             shown=part, tick=progress.advance, in_graph=uses_graph(work),
             note=work.warnings.append, **_options(work),
         )  # fmt: skip
-    for group, calibration in zip(missing, made, strict=True):
-        resume.keep_moments(group, part, calibration)
-    progress.start("solving", sum(len(group.layers) for group in part))
     found = dict(zip(map(id, missing), made, strict=True))
     made.clear()
+    for group in missing:
+        resume.keep_moments(group, part, found[id(group)])
+    progress.start("solving", sum(len(group.layers) for group in part))
     for group in sorted(part, key=lambda group: group.gram_bytes):
         if id(group) in found:
             yield group, found.pop(id(group))

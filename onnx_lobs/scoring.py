@@ -150,7 +150,9 @@ def open_test(
 def score_record(score: Score, before: Measured, after: Measured) -> ScoreRecord:
     """Return the record of a score measured before and after."""
     lost = differences(before, after)
-    upper = None if lost is None else upper_drop(lost)
+    upper = None
+    if before.outcomes is not None and after.outcomes is not None and lost is not None:
+        upper = upper_drop(before.outcomes, after.outcomes)
     return ScoreRecord(
         name=score.name,
         before=before.value,

@@ -149,7 +149,7 @@ class Planner:
             scored = samples_scored(work, by_key, needed)
             if trial_flops(work, by_key, needed, scored) <= CHEAP_TRIAL:
                 self._steps = CHEAP_STEPS[work.config.effort]
-            self._trials = Trials(work, needed, self.scratch, scored)
+            self._trials = Trials(work, needed, scored, self.scratch)
             slots = self._slots(columns)
             self._measured = measure(
                 work, slots, columns, self._trials, self.scratch, self.progress

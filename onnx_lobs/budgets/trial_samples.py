@@ -12,8 +12,9 @@ from onnx_lobs.data.batches import Batches
 from onnx_lobs.workspace import Workspace
 
 LEAST_SAMPLES = 32  # of a trial
-LEAST_SCORED, MOST_SCORED = 64, 512  # samples that score a trial;
-SCORED_FLOPS = 4e9  # or as many as these forward passes take a tenth of a second for
+LEAST_SCORED, MOST_SCORED = 64, 512  # samples that score a trial
+SCORED_FLOPS = 4e9  # of their forward passes, a tenth of a second: where that allows more,
+PLENTY = 4096  # up to so many score it
 COLUMNS_PER_INPUT = 2  # of each layer in a trial, if there are so many
 MOST_WEIGHTS = 0.6  # share of the weights, in layers that get so many
 NEARLY_ALL, MORE_SAMPLES = 0.95, 128  # the same for up to so many samples
@@ -47,11 +48,12 @@ def samples_needed(work: Workspace, columns: Mapping[str, float]) -> int:
 def samples_scored(work: Workspace, columns: Mapping[str, float], samples: int) -> int:
     """Return how many samples score a trial that is fitted to `samples`.
 
-    As many, but LEAST_SCORED to MOST_SCORED, or all that SCORED_FLOPS suffice for: that allocation
-    wins which the scored samples favour, so where they cost next to nothing there are many.
+    As many, but LEAST_SCORED to MOST_SCORED, or up to PLENTY of half of the data if SCORED_FLOPS
+    suffice: that allocation wins which the scored samples favour, so where they cost next to
+    nothing there are many.
     """
     affordable = int(SCORED_FLOPS / max(forward_flops(work, columns), 1.0))
-    plenty = min(affordable, work.batches.n_samples // 2)
+    plenty = min(affordable, work.batches.n_samples // 2, PLENTY)
     return max(min(max(samples, LEAST_SCORED), MOST_SCORED), plenty)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from onnx_lobs.budgets.slots import layer_key, wanted_sparsity
 from onnx_lobs.budgets.trial_judge import KEPT_PART, Judge
-from onnx_lobs.budgets.trial_samples import LEAST_SCORED, split, split_finally
+from onnx_lobs.budgets.trial_samples import split, split_finally
 from onnx_lobs.calibration.kept import KeptColumns
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.evaluation.loss import OutputLoss
@@ -105,15 +105,13 @@ class Trials(Runs):
     samples
         How many to prune on, at most half of the data.
     scored
-        How many others score, at most half too; None: as many, but LEAST_SCORED at the least.
+        How many others score, at most half too.
     scratch
         As for :class:`Runs`.
     """
 
-    def __init__(
-        self, work: Workspace, samples: int, scratch: Scratch, scored: int | None = None
-    ) -> None:
-        fit, held = split(work.batches, samples, scored or max(samples, LEAST_SCORED))
+    def __init__(self, work: Workspace, samples: int, scored: int, scratch: Scratch) -> None:
+        fit, held = split(work.batches, samples, scored)
         positions = min(work.config.positions or POSITIONS, POSITIONS)
         config = dataclasses.replace(work.config, positions=positions)
         part = dataclasses.replace(work, config=config, batches=fit, least_columns=COLUMNS)

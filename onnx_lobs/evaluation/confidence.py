@@ -22,24 +22,24 @@ class Upper:
     unchanged: float
 
 
-def upper_drop(differences: Floats) -> Upper:
-    """Return what the mean of paired differences is below with a confidence of 95 %.
+def upper_drop(before: Floats, after: Floats) -> Upper:
+    """Return what the mean of ``before - after`` is below with a confidence of 95 %.
 
     Parameters
     ----------
-    differences
-        What each sample lost, at least two samples. If all are -1, 0 or 1, as those of hits are,
-        by :func:`upper_difference`, else by their standard error.
+    before, after
+        What each sample contributed to the two scores, at least two samples. Of hits, which are 0
+        or 1, by :func:`upper_difference`; else by the standard error of the differences.
     """
-    n, mean = len(differences), float(differences.mean())
-    if np.isin(differences, (-1, 0, 1)).all():
-        losses, gains = int((differences > 0).sum()), int((differences < 0).sum())
+    n, lost = len(before), before - after
+    if np.isin(before, (0, 1)).all() and np.isin(after, (0, 1)).all():
+        losses, gains = int((lost > 0).sum()), int((lost < 0).sum())
         return Upper(upper_difference(losses, gains, n), least_upper(n))
-    return Upper(mean + CONFIDENT * float(differences.std()) / math.sqrt(n), 0.0)
+    return Upper(float(lost.mean()) + CONFIDENT * float(lost.std()) / math.sqrt(n), 0.0)
 
 
 def least_upper(n: int) -> float:
-    """Return the upper limit where none of `n` samples changed: no network can be surer.
+    """Return the upper limit where none of `n` samples changed; only gains make a lower one.
 
     >>> round(least_upper(373), 4), round(least_upper(125), 4)
     (0.0072, 0.0212)

@@ -56,7 +56,8 @@ def solve_layer(task: LayerTask) -> Outcome:
     The held-out batches choose the damping, before the zeros are chosen without them, and then,
     with the share of the dense target, once more for the refit; the last refit uses all batches.
     Cost: :func:`onnx_lobs.layerwise.damping.choose_damp`, the method, one refit, and for the choice
-    one in float32, or three where they are cheap and the damping is free.
+    one by :func:`onnx_lobs.solvers.refit.refit_nearly` (of both targets, if there are two), or
+    three where they are cheap and the damping is free.
     """
     method = METHODS[task.method]
     if method.prunes_bias:

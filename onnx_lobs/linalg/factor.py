@@ -1,6 +1,6 @@
 """Symmetric positive matrices in batches: dead inputs, damping, Cholesky, inverse, eigenbasis.
 
-Shapes: H is (groups, d, d), symmetric, (2/n) XᵀX of inputs X (n, d). Nothing is modified.
+Shapes: H is (groups, d, d), symmetric, (2/n) XᵀX of inputs X (n, d), and not modified.
 """
 
 from __future__ import annotations
@@ -51,12 +51,18 @@ class Damped:
 
     @property
     def lower(self) -> FloatArray:
-        """Cholesky factor L (groups, d, d) float64 of `matrix`, ``matrix = L Lᵀ``."""
+        """Cholesky factor L (groups, d, d) float64 of `matrix`, ``matrix = L Lᵀ``.
+
+        Not to be held: :attr:`inverse` overwrites it, and d³/3 flops make it anew after that.
+        """
         return cholesky(self.matrix) if self._lower is None else self._lower
 
     @cached_property
     def inverse(self) -> FloatArray:
-        """``matrix⁻¹`` (groups, d, d) float64, in the place of the factor; 2/3 d³ flops, once."""
+        """``matrix⁻¹`` (groups, d, d) float64, in the place of the factor; 2/3 d³ flops, once.
+
+        First asked for by one thread, before others share it.
+        """
         lower, self._lower = self.lower, None
         return inverse(lower, overwrite=True)
 

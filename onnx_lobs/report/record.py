@@ -192,7 +192,8 @@ class TargetRecord:
         ``output_error`` on the calibration data, ``bytes`` of the file without external data.
     is_met
         Whether the run that this report is of keeps all of them, that of the drop with 95 %
-        confidence where its standard error is known.
+        confidence where its standard error is known; or, where hits are so few that an unchanged
+        network could not be told to keep it either, by what that one would have.
     sparsity
         That run's.
     runs

@@ -248,5 +248,7 @@ def _search(problem: Problem, scaled: Scaled, end: Iterate, plan: Plan) -> tuple
         if error(problem, weights[1]) > error(problem, weights[0]):
             return end.mask, "admm"
         values = weights[1] * scaled.scale[:, None, :]
-        found = search(problem, scaled, found, values, plan.rounds - rounds, plan.share)
+        found = search(
+            problem, scaled, found, values, plan.rounds - rounds, plan.share, fitted=True
+        )
     return found, "admm + search"

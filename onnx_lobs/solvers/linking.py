@@ -50,6 +50,8 @@ def search(
     values: Float | None,
     rounds: int,
     share: float,
+    *,
+    fitted: bool = False,
 ) -> BoolArray:
     """Return the mask after up to `rounds` rounds of local search, fewer once they gain nothing.
 
@@ -61,6 +63,8 @@ def search(
         (groups, rows, d), True = kept. Not modified.
     values
         Scaled weights near its optimum, of that shape, or None: the refit.
+    fitted
+        Whether the values given are the refit's.
     rounds, share
         Every third round has twice the share.
     """
@@ -68,11 +72,14 @@ def search(
     for turn in range(rounds):
         if turn or values is None:
             values = refit_scaled(scaled, mask)
+            fitted = True
+        if fitted:
             left = total - _gain(scaled, values)
             if before is not None and left > before * (1 - ENOUGH):
                 break
             before = left
         mask = _round(scaled, mask, values, share if turn % 3 < 2 else 2 * share)
+        fitted = False
     return mask
 
 
@@ -126,7 +133,11 @@ def _total(scaled: Scaled) -> float:
 
 
 def _gain(scaled: Scaled, values: Float) -> float:
-    """Return ½ <R̃, V> of scaled values: as :func:`damped_gain`, whichever units it is in."""
+    """Return ½ <R̃, V> of scaled values: as :func:`damped_gain`, whichever units it is in.
+
+    To the first order in their rounding: where inputs have much in common, what is left of the
+    error may be known to a few thousandths only, and a round more or less is made.
+    """
     return 0.5 * float(np.vdot(values.astype(np.float64), scaled.target.astype(np.float64)))
 
 

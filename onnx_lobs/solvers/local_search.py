@@ -88,6 +88,8 @@ def search_round(
         band |= _whole_groups(scaled, more)
     room = scaled.problem.room
     batches = make_batches(own, band, scaled.matrix.itemsize, room.batch(BATCH_BYTES))
+    if any(batch.on_pruned for batch in batches):
+        _ = scaled.inverse  # made here, not by each of the threads
     trials = map_batches(lambda batch: _try(scaled, tiles, own, band, batch), batches, room.workers)
     result: BoolArray = own.copy()
     taken = _budgets(trials, scaled, tiles)

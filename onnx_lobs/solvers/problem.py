@@ -165,7 +165,7 @@ class Problem:
 
     @cached_property
     def damped(self) -> Damped:
-        """A = H + lambda I with its Cholesky factor; dead inputs decoupled. Computed once."""
+        """A = H + lambda I, factored, with dead inputs decoupled. Computed once."""
         return damp_gram(self.hessian, self.damp)
 
     @cached_property

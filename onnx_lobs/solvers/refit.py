@@ -75,7 +75,7 @@ def refit(problem: Problem, mask: BoolArray) -> FloatArray:
 
 
 def refit_scaled(scaled: Scaled, mask: BoolArray) -> Float:
-    """Return nearly the same in scaled columns and their precision, to look at and not to keep.
+    """Return about what :func:`refit` does, in scaled columns and their precision: for choices.
 
     In float32 that takes half the time. On 12 real layers it raised the damped error by 1e-7 of it
     at most, with a damping of 1e-5 or more; on made-up columns that are all nearly alike by 19 %

@@ -1,6 +1,6 @@
 """How much memory a solve may take, and how its rows are cut into batches that fit.
 
-A solve holds d x d arrays (the damped Hessian, its factor, its inverse, both scaled), arrays like
+A solve holds d x d arrays (the damped Hessian, its factor or inverse, both scaled), arrays like
 W (values, multipliers, scores, masks), and the batches of rows on which the threads work. The
 first two are what the problem needs; the batches are sized from what is left, on fewer threads
 when not every thread's row would fit. The `samples` of net-trim are not counted.

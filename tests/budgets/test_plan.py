@@ -54,7 +54,7 @@ def test_auto_is_the_best_of_all_that_it_tried() -> None:
     one = dict.fromkeys(work.budgets, 1.0)
     needed = samples_needed(work, one)
     scored = samples_scored(work, one, needed)
-    again = Trials(opened(), needed, Scratch(None), scored).loss(work.budgets)
+    again = Trials(opened(), needed, scored, Scratch(None)).loss(work.budgets)
     assert again.value == pytest.approx(record.losses[record.chosen], rel=FLOAT32)
 
 
@@ -353,7 +353,8 @@ def test_an_unknown_budget_is_refused() -> None:
 def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
     work = opened(sparsity=0.5)
     planned, measured = Planner(work, Scratch(None), Silent())._measure()
-    trials = Trials(work, planned.work.batches.n_samples, Scratch(None))
+    n = planned.work.batches.n_samples
+    trials = Trials(work, n, n, Scratch(None))
     config = dataclasses.replace(trials.work.config, sequential=False)
     dense = dataclasses.replace(trials.work, config=config)
     ratios = {}
@@ -389,7 +390,7 @@ def test_outputs_that_are_kept_score_as_those_that_are_computed_anew() -> None:
     anew.room = dataclasses.replace(anew.room, activations=0)
     errors = [
         [trials.loss(work.budgets), trials.loss(work.budgets)]
-        for work, trials in ((w, Trials(w, 64, Scratch(None))) for w in (kept, anew))
+        for work, trials in ((w, Trials(w, 64, 64, Scratch(None))) for w in (kept, anew))
     ]
     assert errors[0] == errors[1]
     assert errors[0][0] == errors[0][1]

@@ -97,13 +97,17 @@ def test_test_data_too_few_for_the_limit_are_warned_of(max_drop: float) -> None:
 
 
 def test_few_samples_let_a_network_pass_that_looks_as_good_as_unchanged() -> None:
-    # of 40 samples an unchanged network has an upper limit of .063, beyond both limits here
+    # of 40 samples an unchanged network has an upper limit of .063, beyond this one
     labels = labelled(40)
     report = onnx_lobs.prune(chain(), data(), test=labels, max_drop=0.02, **OPTIONS).report
     assert report.target is not None
     assert report.output.score is not None
     assert report.target.is_met
     assert report.output.score.drop_below == pytest.approx(least_upper(40), abs=1e-9)
+    shown = Console(width=200)
+    with shown.capture() as text:
+        shown.print(render_report(report))
+    assert "drop <= 0.02 as far as so few samples tell" in text.get()
     worse = [run for run in report.target.runs if run["drop_below"] > least_upper(40) + 1e-9]
     assert all(run["sparsity"] > report.target.sparsity for run in worse)
     assert worse

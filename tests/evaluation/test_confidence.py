@@ -50,14 +50,15 @@ def test_without_gains_it_is_wilsons_limit_of_one_share(losses: int, n: int) -> 
 
 def test_nothing_is_above_one() -> None:
     assert upper_difference(20, 0, 20) == 1.0
-    assert -1 < upper_difference(0, 20, 20) < -0.7
+    # by symmetry one less twice the share that Wilson's limit of 20 of 20 leaves: about z²/(n + z²)
+    assert upper_difference(0, 20, 20) == pytest.approx(-1 + 2 * least_upper(20), abs=1e-3)
 
 
 @pytest.mark.parametrize(("loss", "gain"), [(0.02, 0.0), (0.02, 0.01), (0.05, 0.02), (0.2, 0.1)])
 def test_the_true_difference_is_below_it_in_95_of_100_cases(loss: float, gain: float) -> None:
     """Exact, by summing over the outcomes of 200 samples."""
     n, covered, naive = 200, 0.0, 0.0
-    counts = np.arange(81)  # more have no probability to speak of
+    counts = np.arange(111)  # more have a probability of less than 1e-12
     changed = binom.pmf(counts, n, loss + gain)
     for count, weight in zip(counts, changed, strict=True):
         chances = binom.pmf(np.arange(count + 1), count, loss / (loss + gain))
@@ -74,18 +75,21 @@ def test_the_true_difference_is_below_it_in_95_of_100_cases(loss: float, gain: f
 
 
 def test_hits_are_counted_as_losses_and_gains() -> None:
-    outcomes = np.concatenate([np.ones(5), -np.ones(2), np.zeros(193)])
-    assert upper_drop(outcomes).drop == upper_difference(5, 2, 200)
-    assert upper_drop(np.zeros(50)).drop == pytest.approx(least_upper(50), rel=1e-6)
-    assert upper_drop(outcomes).unchanged == least_upper(200)
+    before = np.concatenate([np.ones(5), np.zeros(2), np.ones(193)])
+    after = np.concatenate([np.zeros(5), np.ones(2), np.ones(193)])
+    assert upper_drop(before, after).drop == upper_difference(5, 2, 200)
+    assert upper_drop(before, after).unchanged == least_upper(200)
+    assert upper_drop(before, before).drop == pytest.approx(least_upper(200), rel=1e-6)
 
 
-def test_other_differences_go_by_their_standard_error() -> None:
+def test_other_scores_go_by_the_standard_error_of_the_differences() -> None:
     rng = np.random.default_rng(0)
     # of samples of a normal variable whose mean is the limit, each lets it pass in 5 % of cases
     n, cases = 400, 4000
-    lost = rng.normal(0.3, 1.0, (cases, n))
-    passed = np.mean([upper_drop(some).drop <= 0.3 for some in lost])
+    before = rng.normal(0.5, 2.0, (cases, n))
+    after = before - rng.normal(0.3, 1.0, (cases, n))
+    passed = np.mean([upper_drop(*pair).drop <= 0.3 for pair in zip(before, after, strict=True)])
     # four standard errors of the share of cases
     assert passed == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / cases))
-    assert upper_drop(lost[0]).unchanged == 0.0
+    same = upper_drop(before[0], before[0])  # no change is no matter of hits here
+    assert (same.drop, same.unchanged) == (0.0, 0.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnx_lobs.pattern import NM, Block, Unstructured
-from onnx_lobs.solvers import METHODS, Problem, refit_mask, solve
+from onnx_lobs.solvers import METHODS, Problem, refit_mask, select, solve
 from onnx_lobs.solvers.iht import CLOSE, MARGIN, SMALL, largest_eigenvalue
 from onnx_lobs.solvers.lobs_iterative import part_counts
 
@@ -141,3 +141,13 @@ def test_iht_converges_where_the_rows_of_the_hessian_sum_to_nothing(d):
     problem = Problem(weight, np.outer(signs, signs)[None], 0, damp=1e-3)
     solution = solve(problem, "iht")
     assert solution.error <= EXACT * problem.energy
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_select_gives_the_zeros_and_figures_of_the_solution(name: str) -> None:
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal((60, 12))
+    problem = Problem(rng.standard_normal((1, 5, 12)), (2 / 60 * x.T @ x)[None], 30)
+    found, solution = select(problem, name), solve(problem, name)
+    assert np.array_equal(found.mask, solution.mask)
+    assert (found.status, dict(found.info)) == (solution.status, dict(solution.info))
