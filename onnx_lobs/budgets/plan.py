@@ -52,6 +52,7 @@ REACH = 3.0  # times the best trial's loss: beyond, uniform zeros need no final 
 STEPS = {"fast": 0, "default": 4, "best": 24}
 CHEAP_STEPS = {"fast": 0, "default": 12, "best": 24}
 CHEAP_TRIAL = 1e10  # flops of a trial, a few tenths of a second
+ENOUGH_SCORED = 512  # samples that score a trial: on fewer, more steps fit their noise
 
 
 class Planner:
@@ -147,7 +148,8 @@ class Planner:
             by_key = by_layer(work.layers, columns)
             needed = samples_needed(work, by_key)
             scored = samples_scored(work, by_key, needed)
-            if trial_flops(work, by_key, needed, scored) <= CHEAP_TRIAL:
+            is_cheap = trial_flops(work, by_key, needed, scored) <= CHEAP_TRIAL
+            if is_cheap and scored >= ENOUGH_SCORED:
                 self._steps = CHEAP_STEPS[work.config.effort]
             self._trials = Trials(work, needed, scored, self.scratch)
             slots = self._slots(columns)

@@ -50,7 +50,7 @@ def test_auto_is_the_best_of_all_that_it_tried() -> None:
     record = planned(work)
     assert record.losses[record.chosen] == min(record.losses.values())
     assert {"uniform", "erk"} < set(record.losses)
-    assert record.trials == 2 + len(MIXTURES) + CHEAP_STEPS["default"]
+    assert record.trials == 2 + len(MIXTURES) + STEPS["default"]
     one = dict.fromkeys(work.budgets, 1.0)
     needed = samples_needed(work, one)
     scored = samples_scored(work, one, needed)
@@ -58,9 +58,16 @@ def test_auto_is_the_best_of_all_that_it_tried() -> None:
     assert again.value == pytest.approx(record.losses[record.chosen], rel=FLOAT32)
 
 
-def test_dear_trials_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onnx_lobs.budgets.plan.CHEAP_TRIAL", 1.0)
-    assert planned(opened()).trials == 2 + len(MIXTURES) + STEPS["default"]
+@pytest.mark.parametrize(
+    ("cheap", "scored", "steps"),
+    [(1e10, 160, CHEAP_STEPS), (1.0, 160, STEPS), (1e10, 161, STEPS)],  # 160 of 320 samples score
+)
+def test_cheap_trials_that_many_samples_score_are_more(
+    cheap: float, scored: int, steps: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnx_lobs.budgets.plan.CHEAP_TRIAL", cheap)
+    monkeypatch.setattr("onnx_lobs.budgets.plan.ENOUGH_SCORED", scored)
+    assert planned(opened()).trials == 2 + len(MIXTURES) + steps["default"]
 
 
 @pytest.fixture

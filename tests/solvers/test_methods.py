@@ -147,7 +147,9 @@ def test_iht_converges_where_the_rows_of_the_hessian_sum_to_nothing(d):
 def test_select_gives_the_zeros_and_figures_of_the_solution(name: str) -> None:
     rng = np.random.default_rng(7)
     x = rng.standard_normal((60, 12))
-    problem = Problem(rng.standard_normal((1, 5, 12)), (2 / 60 * x.T @ x)[None], 30)
+    problem = Problem(
+        rng.standard_normal((1, 5, 12)), (2 / 60 * x.T @ x)[None], 30, mean=x.mean(axis=0)[None]
+    )
     found, solution = select(problem, name), solve(problem, name)
     assert np.array_equal(found.mask, solution.mask)
     assert (found.status, dict(found.info)) == (solution.status, dict(solution.info))
