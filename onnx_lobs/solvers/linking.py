@@ -26,7 +26,7 @@ from onnx_lobs.solvers.scaled import Float, Scaled
 ENOUGH = 5e-4  # relative gain of a round below which no further one is made
 LINK_SHARE = 0.1  # of the band beside the places in which two masks differ
 FAR = 1.5  # a mask with this many times the least error has nothing to teach
-LAST_ROUNDS = 8  # after the linking
+LAST_ROUNDS = 3  # after the linking
 
 
 @dataclass(frozen=True)
