@@ -13,8 +13,8 @@ from onnx_lobs.workspace import Workspace
 
 LEAST_SAMPLES = 32  # of a trial
 LEAST_SCORED, MOST_SCORED = 64, 512  # samples that score a trial
-SCORED_FLOPS = 4e9  # of their forward passes, a tenth of a second: where that allows more,
-PLENTY = 4096  # up to so many score it
+SCORED_FLOPS = 4e9  # of forward passes, a tenth of a second, within which more samples score it
+PLENTY = 4096  # but no more than these
 COLUMNS_PER_INPUT = 2  # of each layer in a trial, if there are so many
 MOST_WEIGHTS = 0.6  # share of the weights, in layers that get so many
 NEARLY_ALL, MORE_SAMPLES = 0.95, 128  # the same for up to so many samples

@@ -104,8 +104,8 @@ def refit_scaled(scaled: Scaled, mask: BoolArray) -> Float:
             found = _fit(system, mask, problem.room, either_side=True)
             if np.isfinite(found).all():
                 return found
-        except (NotPositiveDefiniteError, np.linalg.LinAlgError):
-            pass  # not positive in float32: the exact one has the digits that this takes
+        except NotPositiveDefiniteError:
+            pass  # in float32: the exact one has the digits that this takes, or raises in its turn
     exact = refit(problem, mask) * scaled.scale[:, None, :]
     return np.where(problem.damped.dead[:, None, :], 0.0, exact).astype(scaled.dtype)
 
@@ -228,7 +228,12 @@ def _solve_batch(
         some = np.flatnonzero(shared > turn)
         row = supports.rows[supports.starts[batch[some]] + turn]
         sides = np.where(real[some], right[row[:, None], columns[some]], 0.0)
-        values = np.linalg.solve(systems[some], sides[:, :, None])[:, :, 0]
+        try:
+            values = np.linalg.solve(systems[some], sides[:, :, None])[:, :, 0]
+        except np.linalg.LinAlgError as error:
+            raise NotPositiveDefiniteError(
+                f"the Hessian of some {size} inputs or fewer is singular; raise damp"
+            ) from error
         at, position = np.nonzero(real[some])
         result[row[at], columns[some][at, position]] = values[at, position]
 

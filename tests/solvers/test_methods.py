@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.pattern import NM, Block, Unstructured
 from onnx_lobs.solvers import METHODS, Problem, refit_mask, select, solve
 from onnx_lobs.solvers.iht import CLOSE, MARGIN, SMALL, largest_eigenvalue
 from onnx_lobs.solvers.lobs_iterative import part_counts
+from onnx_lobs.solvers.sparsegpt import _upper
 
 EXACT = 1e-9
 SCORES = ["apoz", "correlation", "magnitude", "obd", "random", "wanda"]
@@ -141,6 +143,17 @@ def test_iht_converges_where_the_rows_of_the_hessian_sum_to_nothing(d):
     problem = Problem(weight, np.outer(signs, signs)[None], 0, damp=1e-3)
     solution = solve(problem, "iht")
     assert solution.error <= EXACT * problem.energy
+
+
+def test_sparsegpts_factor_is_that_of_the_inverse_in_its_order_or_a_named_error() -> None:
+    x = np.random.default_rng(8).standard_normal((2, 30, 9))
+    inverse = np.linalg.inv(x.swapaxes(1, 2) @ x)
+    order = np.arange(9).reshape(-1, 3).T.ravel()
+    upper = np.triu(_upper(inverse, order))
+    turned = inverse[:, order][:, :, order]
+    assert np.allclose(upper.swapaxes(1, 2) @ upper, turned, rtol=0, atol=1e-14)  # entries of 0.1
+    with pytest.raises(NotPositiveDefiniteError, match="singular at pivot 1; raise damp"):
+        _upper(-inverse, order)
 
 
 @pytest.mark.parametrize("name", METHODS)

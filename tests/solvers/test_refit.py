@@ -199,6 +199,16 @@ def test_the_refit_for_choices_is_exact_where_float32_fails(fails, monkeypatch):
     assert np.allclose(found, exact, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("d", [8, 60])  # solved in batches, and one by one
+def test_a_singular_hessian_is_a_named_error(d: int):
+    problem = Problem(np.ones((1, 2, d)), np.ones((1, d, d)), 0, damp=1e-3)
+    mask = np.ones(problem.shape, dtype=bool)
+    system = module._System(np.ones((1, d, d)), problem.target, lambda: problem.inverse,
+                            lambda: problem.target)  # fmt: skip
+    with pytest.raises(NotPositiveDefiniteError, match=r"singular.*raise damp"):
+        module._fit(system, mask, problem.room, either_side=False)
+
+
 def _damped_error(problem: Problem, weight: np.ndarray) -> float:
     pull = problem.damped.strength[:, None, :] * np.square(weight - problem.weight)
     return error(problem, weight) + 0.5 * float(pull.sum())
