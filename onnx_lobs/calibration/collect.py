@@ -71,6 +71,7 @@ class Collector:
                 self.towards[True, place] = Towards(self.weight, self.held[place])
         self.pixels: dict[tuple[int, bool, tuple[int, ...]], PixelTargets] = {}
         self.whole: dict[tuple[WholeSums, int, bool, tuple[int, ...]], ConvSums | PixelSums] = {}
+        self.kinds: dict[tuple[int, tuple[int, ...]], WholeSums | None] = {}
 
     def _empty(self, groups: int, rows: int, columns: int) -> Moments:
         targets = None if self.weight is None else TargetMoments.zeros(groups, rows, columns)
@@ -114,7 +115,7 @@ class Collector:
                 seen = None  # a branch that the dense network did not take has no other target
             # what overflows here is found, and named, in result()
             with np.errstate(over="ignore", invalid="ignore"):
-                kind = self._whole_sums(use, x)
+                kind = self._whole_sums(place, use, x)
                 if seen is None and kind is not None:
                     self._sums(kind, place, is_held, use, x).add(x)
                 elif seen is not None and kind is PixelSums and _has_all(use, x, seen):
@@ -166,13 +167,20 @@ class Collector:
                 "dense one; use --independent, which reads the dense one only, or exclude the layer"
             )
 
-    def _whole_sums(self, use: Use, x: Array) -> WholeSums | None:
-        """Return what reads all positions of a convolution for less than some unfolded cost."""
+    def _whole_sums(self, place: int, use: Use, x: Array) -> WholeSums | None:
+        """Return what reads all positions of a convolution for less than some unfolded cost.
+
+        The first batch decides for all images of that size: a last one of few samples would begin
+        sums of its own.
+        """
         if use.unfold is None or use.scale != 1:
             return None
-        budget = self.reading.budget
-        n = None if math.isinf(budget) else math.ceil(budget)
-        return cheapest(x.shape, use.unfold, use.groups, n)
+        key = place, x.shape[1:]
+        if key not in self.kinds:
+            budget = self.reading.budget
+            n = None if math.isinf(budget) else math.ceil(budget)
+            self.kinds[key] = cheapest(x.shape, use.unfold, use.groups, n)
+        return self.kinds[key]
 
     def _sums(
         self, kind: WholeSums, place: int, is_held: bool, use: Use, x: Array
@@ -189,7 +197,7 @@ class Collector:
         sides = (False, self.fit, other.fit), (True, self.held, other.held)
         with np.errstate(over="ignore", invalid="ignore"):
             for collector in (self, other):
-                collector._add_whole()
+                collector.settle()
             for is_held, mine, theirs in sides:
                 for place, (one, two) in enumerate(zip(mine, theirs, strict=True)):
                     if (is_held, place) in self.towards:
@@ -217,6 +225,14 @@ class Collector:
                     "on the calibration data; check the data's scale, or exclude the layer"
                 )
         return Calibration(tuple(self.fit), tuple(self.held))
+
+    def settle(self) -> None:
+        """Finish the sums, which :meth:`merge` leaves less to do in one thread."""
+        with np.errstate(over="ignore", invalid="ignore"):  # is found, and named, in result()
+            self._add_whole()
+            for moments in (*self.fit, *self.held):
+                if moments.inputs.count:
+                    moments.inputs.settle()
 
     def _add_whole(self) -> None:
         """Add the sums of whole images, at every position."""

@@ -10,14 +10,17 @@ import numpy as np
 
 from onnx_lobs.calibration.groups import Group
 from onnx_lobs.layers.layer import Use
+from onnx_lobs.linalg.conv_costs import cheapest
+from onnx_lobs.linalg.pixel_gram import PixelSums
 from onnx_lobs.linalg.positions import Grid, Spread, grid_step, wants_grid
 from onnx_lobs.linalg.unfold import Chosen
 
 CHUNK_BYTES = 1 << 24
 LEAST_COLUMNS = 1 << 16  # 1 << 13 doubled the error on data not seen; more gained nothing
-# so many groups, or more, of a convolution read this part of them: on 17 depthwise layers that
-# raised the error on data not seen by 0.1 % in the mean and by 0.5 % at most
-MANY_GROUPS = 8
+# so many groups, or more, of a convolution read this part of them: on 16 depthwise layers pruned to
+# 50 and 80 % that raised the error on data not seen by 0.7 % in the mean and by 2.3 % at most, and
+# calibration takes a fifth less time and memory than with 8, which raised it by 0.1 %
+MANY_GROUPS = 16
 
 
 class Reading:
@@ -76,6 +79,8 @@ class Reading:
         columns = self.group.layers[0].layout.columns
         per_sample = math.prod(sizes)
         fraction = min(1.0, self.budget / max(samples * per_sample, 1))
+        if fraction < 1 and self._is_cheapest_whole(use, samples, sizes):
+            fraction = 1.0
         rng = np.random.default_rng([self.seed, index, zlib.crc32(use.output.encode())])
         width = 4 * columns * use.groups * fraction * max(per_sample, 1)
         step = int(max(1, min(samples, CHUNK_BYTES // max(width, 1))))
@@ -83,6 +88,20 @@ class Reading:
             piece = slice(begin, begin + step)
             count = per_sample * (min(begin + step, samples) - begin)
             yield piece, _choose(rng, use, columns, sizes, fraction, count)
+
+    def _is_cheapest_whole(self, use: Use, samples: int, sizes: tuple[int, ...]) -> bool:
+        """Whether all positions of a depthwise convolution cost less than some: from the pixels.
+
+        Both networks are asked for outputs of these `sizes`; the images have about as many pixels
+        as the strides make of them.
+        """
+        layout = self.group.layers[0].layout
+        if use.unfold is None or use.groups == 1 or layout.columns != use.unfold.taps:
+            return False
+        strides = zip(sizes, use.unfold.strides, use.unfold.upsample, strict=True)
+        images = tuple(size * stride // up for size, stride, up in strides)
+        shape = samples, use.groups, *images
+        return cheapest(shape, use.unfold, use.groups, math.ceil(self.budget)) is PixelSums
 
 
 def _choose(

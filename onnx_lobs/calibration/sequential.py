@@ -200,6 +200,8 @@ class _Run:
                     goal = _no_goal if ahead is None else partial(ahead.seen, batch=index)
                     for collector in parts[part]:
                         collector.add(index, own, goal)
+            for collector in parts[part]:
+                collector.settle()
 
         map_batches(add, range(count))
         for collectors in zip(*parts, strict=True):

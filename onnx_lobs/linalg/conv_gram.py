@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 
 from onnx_lobs.linalg.conv_plan import Box, Plan, lengths_of, make_plan, ranges_of
 from onnx_lobs.linalg.unfold import Unfold, n_positions, resolve
+from onnx_lobs.linalg.workers import map_batches
 
 Array = NDArray[Any]
 Wide = NDArray[np.float64]
 
 BUFFER_BYTES = 1 << 22
+SHARED_BYTES = 1 << 25  # of a Gram that several threads put together
 
 
 def is_supported(geometry: Unfold) -> bool:
@@ -199,22 +201,29 @@ def _assemble(sums: Wide, local: Wide, counts: Wide, mean: Wide, plan: Plan) -> 
     """Return the Gram (groups, channels, taps, channels, taps), means put back.
 
     With y = x - mean, a block gains ``sum y_p mean^T + mean sum y_q^T + n mean mean^T``, each
-    over the outputs at which both taps read pixels: `local` and `counts`.
+    over the outputs at which both taps read pixels: `local` and `counts`. Large ones are put
+    together by several threads, tap by tap.
     """
     n = len(plan.blocks)
     groups, inside, taps = local.shape[:3]
     blocks = np.zeros((2 * n + 1, *sums.shape[1:]))
-    for block, terms in zip(blocks, plan.blocks, strict=False):
-        for sign, piece in terms:
-            block += sign * sums[piece]
-    blocks[n : 2 * n] = blocks[:n].swapaxes(2, 3)
     half = local + 0.5 * counts * mean[:, :, None, None]
     matrix = np.empty((groups, inside, taps, inside, taps))
-    for p in range(taps):
+
+    def add_up(place: int) -> None:
+        for sign, piece in plan.blocks[place]:
+            (np.add if sign > 0 else np.subtract)(blocks[place], sums[piece], out=blocks[place])
+        blocks[n + place] = blocks[place].swapaxes(1, 2)
+
+    def place_tap(p: int) -> None:
         panel = blocks[plan.index[p]].transpose(1, 2, 0, 3)  # groups, channels, taps, channels
         panel += half[:, :, p, :, None] * mean[:, None, None, :]
         panel += mean[:, :, None, None] * half[:, None, :, :, p].swapaxes(2, 3)
         matrix[:, :, p] = panel.swapaxes(2, 3)
+
+    workers = None if matrix.nbytes >= SHARED_BYTES else 1
+    map_batches(add_up, range(n), workers)
+    map_batches(place_tap, range(taps), workers)
     return matrix
 
 

@@ -80,7 +80,7 @@ class Gram:
         """Sum of x x^T (groups, columns, columns), not to be modified."""
         if self._sources:
             return self._sources[0].matrix + self._sources[1].matrix
-        self._settle()
+        self.settle()
         if self._matrix is None:
             self._matrix = np.zeros((self.groups, self.columns, self.columns))
         if not self._mirrored:
@@ -90,18 +90,18 @@ class Gram:
 
     @matrix.setter
     def matrix(self, value: Array) -> None:
-        self._settle()
+        self.settle()
         self._matrix, self._mirrored = value, True
 
     @property
     def total(self) -> Array:
         """Sum of x (groups, columns), not to be modified."""
-        self._settle()
+        self.settle()
         return self._total
 
     @total.setter
     def total(self, value: Array) -> None:
-        self._settle()
+        self.settle()
         self._total = value
 
     def update(self, x: Data, *, overwrite: bool = False) -> Centred:
@@ -132,7 +132,7 @@ class Gram:
         """Add products to those of earlier rows in the data's precision."""
         n, dtype = rest.shape[1], rest.dtype
         if self._part is not None and (self._part.dtype != dtype or self._rows + n > SETTLE_ROWS):
-            self._settle()
+            self.settle()
         if self._part is None:
             self._part = np.zeros((self.groups, self.columns, self.columns), dtype)
         _add_self_product(self._part, rest)
@@ -169,7 +169,7 @@ class Gram:
 
     def add(self, matrix: Array, total: Array, count: int) -> None:
         """Add sums that were made elsewhere: x x^T, x, and their number."""
-        self._settle()
+        self.settle()
         if self._matrix is None:
             self._matrix = np.array(matrix, dtype=np.float64)
         else:
@@ -177,8 +177,8 @@ class Gram:
         self._total += total
         self.count += count
 
-    def _settle(self) -> None:
-        """Add to the float64 sums what has added up since, and the reference's share of it."""
+    def settle(self) -> None:
+        """Add to the float64 sums what waits, and what has added up with the reference's share."""
         if self._waiting:
             self._multiply()
         if self._rows == 0:

@@ -306,22 +306,56 @@ def test_convolution_reads_a_bounded_number_of_positions() -> None:
     assert np.array_equal(found.fit[0].inputs.matrix, again.fit[0].inputs.matrix)
 
 
-@pytest.mark.parametrize(("groups", "share"), [(1, 1), (2, 2), (8, 8), (16, 8)])
+@pytest.mark.parametrize(
+    ("groups", "least", "count"), [(1, 400, 400), (2, 400, 200), (16, 800, 50), (32, 800, 50)]
+)
 def test_convolutions_in_groups_read_their_part_of_the_least_columns(
-    monkeypatch: pytest.MonkeyPatch, groups: int, share: int
+    monkeypatch: pytest.MonkeyPatch, groups: int, least: int, count: int
 ) -> None:
-    monkeypatch.setattr(collect, "cheapest", lambda *_: None)  # others read all positions
+    for module in (collect, reading):  # others read all positions
+        monkeypatch.setattr(module, "cheapest", lambda *_: None)
     weights = {"w": normal(1, 32, 32 // groups, 3)}
     nodes = [NODE("Conv", ["x", "w"], ["y"], name="node", group=groups)]
     proto = model(nodes, [value("x", [None, 32, 66])], ["y"], weights)
     batches = [{"x": normal(i, 4, 32, 66)} for i in range(2)]
-    limits = {"positions": 1, "least_columns": 400}
-    found = independent(proto, batches, **limits)["node"]
-    count = found.total(0).inputs.count
-    if groups < 8:
-        assert count == 400 // share
+    limits = {"positions": 1, "least_columns": least}
+    found = independent(proto, batches, **limits)["node"].total(0).inputs.count
+    if groups < 16:
+        assert found == count
     else:  # on a grid, which takes a whole part: 8 samples of 64 outputs, every tenth
-        assert 400 // share <= count <= 2 * 400 // share
+        assert count <= found <= 2 * count
+
+
+@pytest.mark.parametrize("along", [False, True])
+def test_small_depthwise_images_are_read_whole_where_that_costs_less(along: bool) -> None:
+    weights = {"first": normal(1, 96, 2, 1, 1), "w": normal(2, 96, 1, 5, 5)}
+    nodes = [
+        NODE("Conv", ["x", "first"], ["h"], name="before"),
+        NODE("Conv", ["h", "w"], ["y"], name="node", group=96, pads=[2] * 4),
+    ]
+    proto = model(nodes, [value("x", [None, 2, 7, 7])], ["y"], weights)
+    batches = [{"x": normal(i, n, 2, 7, 7)} for i, n in enumerate((40, 40, 40, 3))]
+    limits = {"positions": 1, "least_columns": 16 * 4 * 600}  # a third of the outputs
+    if along:
+        found = sequential(proto, batches, 4, **limits)["node"]
+    else:
+        found = independent(proto, batches, **limits)["node"]
+    assert found.total(0).inputs.count == 123 * 49
+
+
+def test_a_last_batch_of_few_samples_is_summed_as_those_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def cheapest(shape: tuple[int, ...], *_: object) -> None:
+        asked.append(shape[0])
+
+    monkeypatch.setattr(collect, "cheapest", cheapest)
+    nodes = [NODE("Conv", ["x", "w"], ["y"], name="node")]
+    proto = model(nodes, [value("x", [None, 2, 9])], ["y"], {"w": normal(1, 3, 2, 3)})
+    independent(proto, [{"x": normal(n, n, 2, 9)} for n in (4, 4, 1)])
+    assert asked == [4]
 
 
 def test_chunks_of_samples_add_up_to_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
