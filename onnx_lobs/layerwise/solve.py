@@ -155,14 +155,19 @@ def _choose(task: LayerTask, problem: Problem, mask: NDArray[np.bool_], fit: Sum
     refits that this takes are cheap and the held-out part has a column of data per input:
     with fewer it cannot tell one damping from the next.
     """
-    held = task.held_sums()
-    if held.count == 0 or held.energy <= 0:
+    count = sum(moments.inputs.count for moments in task.calibration.held)
+    if count == 0:
         return _Choice(problem.damp, FIRST_MIX, None)
     damps = [problem.damp]
-    enough = held.count >= task.weight.shape[2]
+    enough = count >= task.weight.shape[2]
     if task.damp is None and enough and _refit_flops(mask) <= DAMP_FLOPS:
         damps += [problem.damp * factor for factor in DAMP_FACTORS]
-    choices = [_try(task, problem, mask, fit, held, damp) for damp in damps]
+    fitted = [_refit_towards(task, problem, mask, fit, damp) for damp in damps]
+    problem.forget()
+    held = task.held_sums()
+    if held.energy <= 0:
+        return _Choice(problem.damp, FIRST_MIX, None)
+    choices = [_judge(damp, *pair, held) for damp, pair in zip(damps, fitted, strict=True)]
     return min(choices, key=lambda choice: choice.held_error or 0.0)
 
 
@@ -172,22 +177,16 @@ def _refit_flops(mask: NDArray[np.bool_]) -> float:
     return float((np.minimum(kept, mask.shape[-1] - kept) ** 3).sum()) / 3
 
 
-def _try(
-    task: LayerTask,
-    problem: Problem,
-    mask: NDArray[np.bool_],
-    fit: Sums,
-    held: Sums,
-    damp: float,
-) -> _Choice:
-    """Refit with one damping and find the best mixture of targets in closed form.
+def _refit_towards(
+    task: LayerTask, problem: Problem, mask: NDArray[np.bool_], fit: Sums, damp: float
+) -> tuple[Array, Array | None]:
+    """Return the refits V0 towards the layer's own outputs and V1 towards the dense ones.
 
-    On a given mask the refit is linear in its target, so V(a) = (1 - a) V0 + a V1 and the
-    held-out error is a parabola in a.
+    Without a dense target there is no V1. On a given mask the refit is linear in its target, so
+    that of a mixture is ``(1 - a) V0 + a V1``.
     """
     if not task.has_target:
-        weight = refit_nearly(Scaled(problem.variant(damp=damp)), mask)
-        return _Choice(damp, 0.0, excess(weight, held) / held.energy)
+        return refit_nearly(Scaled(problem.variant(damp=damp)), mask), None
     scale = 2 / max(fit.count, 1)
     own = task.weight @ problem.hessian
     both = problem.variant(
@@ -199,6 +198,13 @@ def _try(
     )
     double = np.concatenate([mask, mask], axis=1)
     first, last = np.split(refit_nearly(Scaled(both), double), 2, axis=1)
+    return first, last
+
+
+def _judge(damp: float, first: Array, last: Array | None, held: Sums) -> _Choice:
+    """Return the best mixture of two refits, whose held-out error is a parabola, and that error."""
+    if last is None:
+        return _Choice(damp, 0.0, excess(first, held) / held.energy)
     mix = _best_mix(first, last, held)
     return _Choice(damp, mix, excess(first + mix * (last - first), held) / held.energy)
 

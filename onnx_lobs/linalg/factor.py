@@ -66,6 +66,16 @@ class Damped:
         lower, self._lower = self.lower, None
         return inverse(lower, overwrite=True)
 
+    def forget_factor(self) -> None:
+        """Free the factor; :attr:`lower` and :attr:`inverse` make it anew if they are asked for."""
+        self._lower = None
+
+    def take_inverse(self) -> FloatArray:
+        """Return :attr:`inverse` for the caller to overwrite; it is made anew when asked for."""
+        taken = self.inverse
+        del self.inverse
+        return taken
+
 
 def dead_inputs(hessian: FloatArray) -> BoolArray:
     """Return which inputs never vary, (groups, d), True = dead: a diagonal of zero."""

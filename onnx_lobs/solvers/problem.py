@@ -168,6 +168,10 @@ class Problem:
         """A = H + lambda I, factored, with dead inputs decoupled. Computed once."""
         return damp_gram(self.hessian, self.damp)
 
+    def forget(self) -> None:
+        """Free what was computed from H; whoever asks for it again has it computed again."""
+        self.__dict__.pop("damped", None)
+
     @cached_property
     def target(self) -> FloatArray:
         """R (groups, rows, d): ``Y + W lambda``; the damped optimum is ``R A⁻¹``.

@@ -51,13 +51,20 @@ class Scaled:
     @cached_property
     def inverse(self) -> Float:
         """G̃ = Ã⁻¹ (groups, d, d)."""
-        return self._over(self.problem.inverse, self.scale)
+        if self.problem.memory is not None:
+            _ = self.free  # which is made of A⁻¹ too
+        return self._over(self._take_inverse(), self.scale)
 
     @cached_property
     def inverse_diagonal(self) -> Float:
         """The diagonals of G̃ (groups, d), without the rest of it."""
-        diagonal = np.diagonal(self.problem.inverse, axis1=1, axis2=2)
+        diagonal = np.diagonal(self._take_inverse(), axis1=1, axis2=2)
         return np.asarray(diagonal * self.scale * self.scale, dtype=self.dtype)
+
+    def _take_inverse(self) -> FloatArray:
+        """Return A⁻¹; where memory is bounded only to be read once, after which it is freed."""
+        tight = self.problem.memory is not None
+        return self.problem.damped.take_inverse() if tight else self.problem.inverse
 
     @cached_property
     def target(self) -> Float:

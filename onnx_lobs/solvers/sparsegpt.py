@@ -32,7 +32,9 @@ def select_sparsegpt(problem: Problem) -> Selection:
     order = np.arange(columns).reshape(-1, problem.taps).T.ravel()
     weight = (problem.target @ problem.inverse)[:, :, order]
     weight[np.broadcast_to(problem.damped.dead[:, None, order], weight.shape)] = 0.0
-    upper = _upper(problem.inverse, order)
+    is_tight = problem.memory is not None  # then another inverse may cost time, not memory
+    inverse = problem.damped.take_inverse() if is_tight else problem.inverse
+    upper = _upper(inverse, order, overwrite=is_tight)
     mask = np.ones(weight.shape, dtype=np.bool_)
     for start, end, count in panels(problem):
         _prune_panel(problem, weight, mask, upper, start, end, count)
@@ -66,14 +68,17 @@ def group_sizes(problem: Problem) -> IntArray:
     return np.asarray(sizes.reshape(-1, problem.taps).T.ravel())
 
 
-def _upper(inverse: FloatArray, order: IntArray) -> FloatArray:
+def _upper(inverse: FloatArray, order: IntArray, *, overwrite: bool = False) -> FloatArray:
     """Return U (groups, d, d) with UᵀU the inverse in that order, in the upper triangles.
 
-    What is below them is anything.
+    What is below them is anything. In place of the inverse, if the caller lets it `overwrite` that.
     """
-    result = np.empty_like(inverse)
+    result = inverse if overwrite else np.empty_like(inverse)
     for one, out in zip(inverse, result, strict=True):
-        np.take(one, order, axis=0, out=out, mode="clip")  # with "raise" it makes a copy
+        if overwrite:
+            _permute_rows(out, order)
+        else:
+            np.take(one, order, axis=0, out=out, mode="clip")  # with "raise" it makes a copy
         for rows in bands(len(out)):
             out[rows] = out[rows][:, order]
         status = lapack.potrf(out)
@@ -82,6 +87,19 @@ def _upper(inverse: FloatArray, order: IntArray) -> FloatArray:
                 f"the inverse of the Hessian is singular at pivot {status}; raise damp"
             )
     return result
+
+
+def _permute_rows(matrix: FloatArray, order: IntArray) -> None:
+    """Put the rows of a matrix into an order, in place: cycle by cycle, with one row apart."""
+    left = set(np.flatnonzero(order != np.arange(order.size)).tolist())
+    while left:
+        first = place = left.pop()
+        apart = matrix[first].copy()
+        while (source := int(order[place])) != first:
+            matrix[place] = matrix[source]
+            left.remove(source)
+            place = source
+        matrix[place] = apart
 
 
 def _prune_panel(

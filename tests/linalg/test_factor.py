@@ -131,3 +131,14 @@ def test_inverse_takes_the_place_of_the_factor_which_can_be_had_again(d: int) ->
     assert np.allclose(damped.inverse, exact, rtol=0, atol=1e-11 * np.abs(exact).max())
     assert np.shares_memory(damped.inverse, kept)
     assert np.array_equal(damped.lower, before)
+
+
+def test_an_inverse_that_was_taken_is_made_anew() -> None:
+    x = np.random.default_rng(9).standard_normal((2, 12, 6))
+    damped = damp_gram(x.swapaxes(1, 2) @ x, 1e-2)
+    expected = damped.inverse.copy()
+    taken = damped.take_inverse()
+    taken[:] = np.nan
+    assert np.array_equal(damped.inverse, expected)
+    damped.forget_factor()
+    assert np.array_equal(damped.inverse, expected)

@@ -156,6 +156,18 @@ def test_sparsegpts_factor_is_that_of_the_inverse_in_its_order_or_a_named_error(
         _upper(-inverse, order)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_sparsegpts_factor_in_place_of_the_inverse_is_the_same(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((2, 60, 40))
+    inverse = np.linalg.inv(x.swapaxes(1, 2) @ x)
+    order = rng.permutation(40) if seed else np.arange(40)
+    expected, given = _upper(inverse, order), inverse.copy()
+    found = _upper(given, order, overwrite=True)
+    assert np.shares_memory(found, given)
+    assert np.array_equal(np.triu(found), np.triu(expected))
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_select_gives_the_zeros_and_figures_of_the_solution(name: str) -> None:
     rng = np.random.default_rng(7)

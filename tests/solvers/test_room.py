@@ -52,7 +52,7 @@ def test_memory_between_the_least_and_plenty_is_kept(method):
     assert peak_of(layer(shape, memory), method) <= SLACK * memory
 
 
-@pytest.mark.parametrize("method", ["joint", "exact-obs", "lobs-iterative"])
+@pytest.mark.parametrize("method", ["joint", "exact-obs", "lobs-iterative", "sparsegpt"])
 def test_little_memory_costs_time_and_no_error(method):
     shape = (1, 60, 200)
     tight = solve(layer(shape, least_memory(shape)), method)
