@@ -13,7 +13,7 @@ from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.conv_costs import cheapest
 from onnx_lobs.linalg.pixel_gram import PixelSums
 from onnx_lobs.linalg.positions import Grid, Spread, grid_step, wants_grid
-from onnx_lobs.linalg.unfold import Chosen
+from onnx_lobs.linalg.unfold import Chosen, least_input
 
 CHUNK_BYTES = 1 << 24
 LEAST_COLUMNS = 1 << 16  # 1 << 13 doubled the error on data not seen; more gained nothing
@@ -92,15 +92,13 @@ class Reading:
     def _is_cheapest_whole(self, use: Use, samples: int, sizes: tuple[int, ...]) -> bool:
         """Whether all positions of a depthwise convolution cost less than some: from the pixels.
 
-        Both networks are asked for outputs of these `sizes`; the images have about as many pixels
-        as the strides make of them.
+        It goes by the outputs' `sizes`, which the dense network's notes know as well as those who
+        read the inputs.
         """
         layout = self.group.layers[0].layout
         if use.unfold is None or use.groups == 1 or layout.columns != use.unfold.taps:
             return False
-        strides = zip(sizes, use.unfold.strides, use.unfold.upsample, strict=True)
-        images = tuple(size * stride // up for size, stride, up in strides)
-        shape = samples, use.groups, *images
+        shape = samples, use.groups, *least_input(use.unfold, sizes)
         return cheapest(shape, use.unfold, use.groups, math.ceil(self.budget)) is PixelSums
 
 
