@@ -15,7 +15,7 @@ from onnx_lobs.calibration.reading import Reading
 from onnx_lobs.errors import DataError, ModelError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer, Use
-from onnx_lobs.linalg.conv_costs import WholeSums, cheapest
+from onnx_lobs.linalg.conv_costs import WholeSums
 from onnx_lobs.linalg.conv_gram import ConvSums
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
@@ -168,18 +168,13 @@ class Collector:
             )
 
     def _whole_sums(self, place: int, use: Use, x: Array) -> WholeSums | None:
-        """Return what reads all positions of a convolution for less than some unfolded cost.
+        """Return :meth:`Reading.whole_sums` of the first batch of images of this size.
 
-        The first batch decides for all images of that size: a last one of few samples would begin
-        sums of its own.
+        A last batch of few samples would begin sums of its own.
         """
-        if use.unfold is None or use.scale != 1:
-            return None
         key = place, x.shape[1:]
         if key not in self.kinds:
-            budget = self.reading.budget
-            n = None if math.isinf(budget) else math.ceil(budget)
-            self.kinds[key] = cheapest(x.shape, use.unfold, use.groups, n)
+            self.kinds[key] = self.reading.whole_sums(use, x.shape)
         return self.kinds[key]
 
     def _sums(

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnx_lobs.calibration.groups import Group
 from onnx_lobs.layers.layer import Use
-from onnx_lobs.linalg.conv_costs import cheapest
+from onnx_lobs.linalg.conv_costs import WholeSums, cheapest
 from onnx_lobs.linalg.pixel_gram import PixelSums
 from onnx_lobs.linalg.positions import Grid, Spread, grid_step, wants_grid
 from onnx_lobs.linalg.unfold import Chosen, least_input
@@ -79,7 +79,7 @@ class Reading:
         columns = self.group.layers[0].layout.columns
         per_sample = math.prod(sizes)
         fraction = min(1.0, self.budget / max(samples * per_sample, 1))
-        if fraction < 1 and self._is_cheapest_whole(use, samples, sizes):
+        if fraction < 1 and self._is_read_whole(use, samples, sizes):
             fraction = 1.0
         rng = np.random.default_rng([self.seed, index, zlib.crc32(use.output.encode())])
         width = 4 * columns * use.groups * fraction * max(per_sample, 1)
@@ -89,8 +89,21 @@ class Reading:
             count = per_sample * (min(begin + step, samples) - begin)
             yield piece, _choose(rng, use, columns, sizes, fraction, count)
 
-    def _is_cheapest_whole(self, use: Use, samples: int, sizes: tuple[int, ...]) -> bool:
-        """Whether all positions of a depthwise convolution cost less than some: from the pixels.
+    def whole_sums(self, use: Use, shape: tuple[int, ...]) -> WholeSums | None:
+        """Return what reads all positions of a convolution for less than some unfolded cost.
+
+        Parameters
+        ----------
+        shape
+            Of a batch of its inputs (samples, channels, *spatial).
+        """
+        if use.unfold is None or use.scale != 1:
+            return None
+        n = None if math.isinf(self.budget) else math.ceil(self.budget)
+        return cheapest(shape, use.unfold, use.groups, n)
+
+    def _is_read_whole(self, use: Use, samples: int, sizes: tuple[int, ...]) -> bool:
+        """Whether all outputs of a depthwise convolution are read: from the pixels, for less.
 
         It goes by the outputs' `sizes`, which the dense network's notes know as well as those who
         read the inputs.
@@ -99,7 +112,7 @@ class Reading:
         if use.unfold is None or use.groups == 1 or layout.columns != use.unfold.taps:
             return False
         shape = samples, use.groups, *least_input(use.unfold, sizes)
-        return cheapest(shape, use.unfold, use.groups, math.ceil(self.budget)) is PixelSums
+        return self.whole_sums(use, shape) is PixelSums
 
 
 def _choose(

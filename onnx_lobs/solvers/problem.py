@@ -168,6 +168,11 @@ class Problem:
         """A = H + lambda I, factored, with dead inputs decoupled. Computed once."""
         return damp_gram(self.hessian, self.damp)
 
+    @property
+    def is_tight(self) -> bool:
+        """Whether `memory` is bounded: then no d x d array is held longer than it is read."""
+        return self.memory is not None
+
     def forget(self) -> None:
         """Free what was computed from H; whoever asks for it again has it computed again."""
         self.__dict__.pop("damped", None)

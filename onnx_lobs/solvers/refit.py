@@ -64,7 +64,7 @@ def refit(problem: Problem, mask: BoolArray) -> FloatArray:
     kept and the pruned count. Memory beyond the problem's own: O(m d) and 64 MiB.
     """
     safe = (problem.damped.strength >= SAFE_DAMP * _mean_diagonal(problem)).all()
-    if problem.memory is not None and (2 * mask.sum(axis=2) <= mask.shape[2]).all():
+    if problem.is_tight and (2 * mask.sum(axis=2) <= mask.shape[2]).all():
         problem.damped.forget_factor()  # the kept side has factors of its own
     system = _System(
         problem.damped.matrix,

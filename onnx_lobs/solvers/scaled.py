@@ -51,7 +51,7 @@ class Scaled:
     @cached_property
     def inverse(self) -> Float:
         """G̃ = Ã⁻¹ (groups, d, d)."""
-        if self.problem.memory is not None:
+        if self.problem.is_tight:
             _ = self.free  # which is made of A⁻¹ too
         return self._over(self._take_inverse(), self.scale)
 
@@ -63,8 +63,8 @@ class Scaled:
 
     def _take_inverse(self) -> FloatArray:
         """Return A⁻¹; where memory is bounded only to be read once, after which it is freed."""
-        tight = self.problem.memory is not None
-        return self.problem.damped.take_inverse() if tight else self.problem.inverse
+        problem = self.problem
+        return problem.damped.take_inverse() if problem.is_tight else problem.inverse
 
     @cached_property
     def target(self) -> Float:

@@ -32,9 +32,8 @@ def select_sparsegpt(problem: Problem) -> Selection:
     order = np.arange(columns).reshape(-1, problem.taps).T.ravel()
     weight = (problem.target @ problem.inverse)[:, :, order]
     weight[np.broadcast_to(problem.damped.dead[:, None, order], weight.shape)] = 0.0
-    is_tight = problem.memory is not None  # then another inverse may cost time, not memory
-    inverse = problem.damped.take_inverse() if is_tight else problem.inverse
-    upper = _upper(inverse, order, overwrite=is_tight)
+    inverse = problem.damped.take_inverse() if problem.is_tight else problem.inverse
+    upper = _upper(inverse, order, overwrite=problem.is_tight)
     mask = np.ones(weight.shape, dtype=np.bool_)
     for start, end, count in panels(problem):
         _prune_panel(problem, weight, mask, upper, start, end, count)

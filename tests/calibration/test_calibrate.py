@@ -312,8 +312,7 @@ def test_convolution_reads_a_bounded_number_of_positions() -> None:
 def test_convolutions_in_groups_read_their_part_of_the_least_columns(
     monkeypatch: pytest.MonkeyPatch, groups: int, least: int, count: int
 ) -> None:
-    for module in (collect, reading):  # others read all positions
-        monkeypatch.setattr(module, "cheapest", lambda *_: None)
+    monkeypatch.setattr(reading, "cheapest", lambda *_: None)  # others read all positions
     weights = {"w": normal(1, 32, 32 // groups, 3)}
     nodes = [NODE("Conv", ["x", "w"], ["y"], name="node", group=groups)]
     proto = model(nodes, [value("x", [None, 32, 66])], ["y"], weights)
@@ -351,7 +350,7 @@ def test_a_last_batch_of_few_samples_is_summed_as_those_before_it(
     def cheapest(shape: tuple[int, ...], *_: object) -> None:
         asked.append(shape[0])
 
-    monkeypatch.setattr(collect, "cheapest", cheapest)
+    monkeypatch.setattr(reading, "cheapest", cheapest)
     nodes = [NODE("Conv", ["x", "w"], ["y"], name="node")]
     proto = model(nodes, [value("x", [None, 2, 9])], ["y"], {"w": normal(1, 3, 2, 3)})
     independent(proto, [{"x": normal(n, n, 2, 9)} for n in (4, 4, 1)])
@@ -423,7 +422,7 @@ def test_sums_of_whole_images_give_the_moments_that_unfolding_gives(
     batches = [{"x": 3 + normal(i, 5, 4, 6, 5)} for i in range(4)]
     found = []
     for each in (way, None):
-        monkeypatch.setattr(collect, "cheapest", lambda *_, each=each: each)
+        monkeypatch.setattr(reading, "cheapest", lambda *_, each=each: each)
         run_one = sequential(proto, batches, 4) if along else independent(proto, batches)
         found.append(run_one["node"].total(0))
     whole, unfolded = found
@@ -458,7 +457,7 @@ def test_targets_of_small_images_are_those_of_unfolded_ones(
     found = []
     for way in (PixelSums, None):
         monkeypatch.setattr(
-            collect, "cheapest", lambda *of, way=way: way if of[2] == of[0][1] else None
+            reading, "cheapest", lambda *of, way=way: way if of[2] == of[0][1] else None
         )
         limits = {"positions": positions, "least_columns": 0}
         found.append(sequential(proto, batches, 4, halve=True, **limits)["node"].total(0))
