@@ -11,9 +11,8 @@ import numpy as np
 from onnx_lobs.calibration.groups import Group
 from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.conv_costs import WholeSums, cheapest
-from onnx_lobs.linalg.pixel_gram import PixelSums
 from onnx_lobs.linalg.positions import Grid, Spread, grid_step, wants_grid
-from onnx_lobs.linalg.unfold import Chosen, least_input
+from onnx_lobs.linalg.unfold import Chosen
 
 CHUNK_BYTES = 1 << 24
 LEAST_COLUMNS = 1 << 16  # 1 << 13 doubled the error on data not seen; more gained nothing
@@ -80,8 +79,6 @@ class Reading:
         columns = self.group.layers[0].layout.columns
         per_sample = math.prod(sizes)
         fraction = min(1.0, self.budget / max(samples * per_sample, 1))
-        if fraction < 1 and self._is_read_whole(use, samples, sizes):
-            fraction = 1.0
         rng = np.random.default_rng([self.seed, index, zlib.crc32(use.output.encode())])
         width = 4 * columns * use.groups * fraction * max(per_sample, 1)
         step = int(max(1, min(samples, CHUNK_BYTES // max(width, 1))))
@@ -102,18 +99,6 @@ class Reading:
             return None
         n = None if math.isinf(self.budget) else math.ceil(self.budget)
         return cheapest(shape, use.unfold, use.groups, n)
-
-    def _is_read_whole(self, use: Use, samples: int, sizes: tuple[int, ...]) -> bool:
-        """Whether all outputs of a depthwise convolution are read: from the pixels, for less.
-
-        It goes by the outputs' `sizes`, which the dense network's notes know as well as those who
-        read the inputs.
-        """
-        layout = self.group.layers[0].layout
-        if use.unfold is None or use.groups == 1 or layout.columns != use.unfold.taps:
-            return False
-        shape = samples, use.groups, *least_input(use.unfold, sizes)
-        return self.whole_sums(use, shape) is PixelSums
 
 
 def _choose(

@@ -289,21 +289,3 @@ def output_sizes(spatial: tuple[int, ...], geometry: Unfold) -> tuple[int, ...]:
         padded += geometry.pads[axis] + geometry.pads[nd + axis]
         sizes.append(max((padded - geometry.extent[axis]) // geometry.strides[axis] + 1, 0))
     return tuple(sizes)
-
-
-def least_input(geometry: Unfold, outputs: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the smallest input of which a geometry makes an output of a size.
-
-    Where the padding depends on the input's size: how many pixels the outputs' steps pass.
-    """
-    nd, is_fixed = len(outputs), geometry.auto_pad == "NOTSET" and not geometry.output_shape
-    sizes = []
-    for axis, size in enumerate(outputs):
-        up, stride = geometry.upsample[axis], geometry.strides[axis]
-        if is_fixed:
-            spread = (size - 1) * stride + geometry.extent[axis]
-            spread -= geometry.pads[axis] + geometry.pads[nd + axis]
-            sizes.append(max(-(-(spread - 1) // up) + 1, 1))
-        else:
-            sizes.append(max(-(-size * stride // up), 1))
-    return tuple(sizes)

@@ -325,23 +325,6 @@ def test_convolutions_in_groups_read_their_part_of_the_least_columns(
         assert count <= found <= 2 * count
 
 
-@pytest.mark.parametrize("along", [False, True])
-def test_small_depthwise_images_are_read_whole_where_that_costs_less(along: bool) -> None:
-    weights = {"first": normal(1, 96, 2, 1, 1), "w": normal(2, 96, 1, 5, 5)}
-    nodes = [
-        NODE("Conv", ["x", "first"], ["h"], name="before"),
-        NODE("Conv", ["h", "w"], ["y"], name="node", group=96, pads=[2] * 4),
-    ]
-    proto = model(nodes, [value("x", [None, 2, 7, 7])], ["y"], weights)
-    batches = [{"x": normal(i, n, 2, 7, 7)} for i, n in enumerate((40, 40, 40, 3))]
-    limits = {"positions": 1, "least_columns": 8 * 4 * 600}  # a third of the outputs
-    if along:
-        found = sequential(proto, batches, 4, **limits)["node"]
-    else:
-        found = independent(proto, batches, **limits)["node"]
-    assert found.total(0).inputs.count == 123 * 49
-
-
 def test_a_last_batch_of_few_samples_is_summed_as_those_before_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -454,7 +437,6 @@ def test_targets_of_small_images_are_those_of_unfolded_ones(
         return made[-1]
 
     monkeypatch.setattr(collect, "PixelTargets", noted)
-    monkeypatch.setattr(reading.Reading, "_is_read_whole", lambda *_: False)  # some, where asked
     found = []
     for way in (PixelSums, None):
         monkeypatch.setattr(

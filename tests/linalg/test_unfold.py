@@ -12,15 +12,7 @@ from build_onnx import Array, normal, tensor
 from onnx import TensorProto, helper
 
 from onnx_lobs.layers.layer import conv_layout, transposed_conv_layout
-from onnx_lobs.linalg.unfold import (
-    Unfold,
-    least_input,
-    n_positions,
-    output_sizes,
-    resolve,
-    transposed_pads,
-    unfold,
-)
+from onnx_lobs.linalg.unfold import Unfold, n_positions, resolve, transposed_pads, unfold
 
 SUMS = 2e-5  # of the largest output: float32 sums of up to 150 terms, in two orders
 KERNEL, SIZE = (3, 2, 3), (7, 8, 6)
@@ -182,29 +174,3 @@ def test_unfold_leaves_its_input_alone() -> None:
     columns = unfold(x, conv_geometry(1, 1, 1, (0, 0)), 1)
     columns[...] = 0
     assert np.array_equal(x, before)
-
-
-@pytest.mark.parametrize("kernel", [1, 3, 4])
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("pads", [(0, 0), (1, 2)])
-@pytest.mark.parametrize("transposed", [False, True])
-def test_least_input_is_the_first_that_gives_so_many_outputs(
-    kernel: int, stride: int, dilation: int, pads: tuple[int, int], transposed: bool
-) -> None:
-    steps, up = ((1,), (stride,)) if transposed else ((stride,), (1,))
-    geometry = Unfold((kernel,), steps, (dilation,), pads, up)
-    seen: dict[tuple[int, ...], int] = {}
-    for size in range(1, 30):
-        outputs = output_sizes((size,), geometry)
-        if outputs[0] and outputs not in seen:
-            seen[outputs] = size
-            assert least_input(geometry, outputs) == (size,)
-
-
-@pytest.mark.parametrize("padding", SAME)
-def test_least_input_where_its_size_makes_the_padding_gives_so_many_outputs(padding: str) -> None:
-    geometry = Unfold((3, 2), (2, 3), (1, 1), (0,) * 4, (1, 1), auto_pad=padding)
-    for outputs in itertools.product((1, 4, 5), repeat=2):
-        size = least_input(geometry, outputs)
-        assert output_sizes(size, resolve(geometry, size)) == outputs
