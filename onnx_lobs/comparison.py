@@ -9,6 +9,7 @@ from typing import Any
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.inputs import InputSpec, input_specs
+from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError, ModelError
 from onnx_lobs.evaluation.find import find_score
 from onnx_lobs.evaluation.judge import judge
@@ -96,10 +97,11 @@ def evaluate(
     models = load_model(dense), load_model(pruned)
     batches, data_notes = _open_data(models, data, config)
     (before, after), run_notes = _open_sessions(models, config)
-    scores, score_notes = _choose(wanted, limits, before, batches)
     progress = progress or Silent()
-    progress.start("comparing", len(batches))
-    found = judge(before, after, batches, scores, progress.advance)
+    with guesses(batches):
+        scores, score_notes = _choose(wanted, limits, before, batches)
+        progress.start("comparing", len(batches))
+        found = judge(before, after, batches, scores, progress.advance)
     seen = inspect(dense), inspect(pruned)
     sizes = _sizes(models, seen)
     return Evaluation(
@@ -167,7 +169,8 @@ def _common(one: InputSpec, other: InputSpec) -> InputSpec:
             f"{sizes[0]}, of the pruned one {other.dtype} {sizes[1]}; compare a model with its "
             "own pruned copy"
         )
-    return InputSpec(one.name, one.dtype, shape)
+    rows = [spec.rows for spec in (one, other) if spec.rows is not None]
+    return InputSpec(one.name, one.dtype, shape, min(rows, default=None))
 
 
 def _check_outputs(models: tuple[LoadedModel, LoadedModel]) -> None:
@@ -215,7 +218,10 @@ def _choose(
             )
         return [], []
     try:
-        n_classes = find_scores(dense.run(next(iter(batches)))).shape[1]
+        feeds, labels = next(iter(batches.labelled()))
+        scores = find_scores(dense.run(feeds))
+        n_classes = scores.shape[1]
+        class_indices(labels, *scores.shape)
         class_indices(batches.labels, batches.n_samples, n_classes)
     except DataError as error:
         if limits.max_drop is not None:

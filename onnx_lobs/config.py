@@ -200,6 +200,7 @@ class PruneConfig:
         for op in self.op_types:
             _check_choice("op type", op, OP_TYPES)
         _check_at_least("min_weights", self.min_weights, 0)
+        _check_at_least("seed", self.seed, 0)
         if self.batch_size is not None:
             _check_at_least("batch_size", self.batch_size, 1)
         if self.samples is not None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, SparseTensorProto, TensorProto
 
+from onnx_lobs.graph.external import external_bytes
 from onnx_lobs.graph.sparse import make_dense
 from onnx_lobs.graph.tensors import copy_header, raw_size, read_tensor, write_tensor
 
@@ -145,11 +146,10 @@ def encode_sparse(
     Time and memory: one initializer at a time, dense, and 16 bytes per nonzero.
     """
     graph = proto.graph
-    wanted = set(names) - {value.name for value in graph.input}
     moved = []
     for position in reversed(range(len(graph.initializer))):
         tensor = graph.initializer[position]
-        if tensor.name not in wanted or tensor.data_type not in _SPARSE_TYPES:
+        if tensor.name not in names or not is_storable(proto, tensor):
             continue
         array = read_tensor(tensor, folder)
         if sparse_size(array) < dense_size(tensor):
@@ -159,12 +159,21 @@ def encode_sparse(
     return moved[::-1]
 
 
+def is_storable(proto: ModelProto, tensor: TensorProto) -> bool:
+    """Whether an initializer of the main graph may be stored sparsely; see `encode_sparse`."""
+    is_input = any(value.name == tensor.name for value in proto.graph.input)
+    return not is_input and tensor.data_type in _SPARSE_TYPES
+
+
 def encoded_bytes(proto: ModelProto, names: Collection[str], folder: Path | None = None) -> int:
-    """Return the bytes of a model stored as :func:`encode_sparse` would. Not modified."""
+    """Return the bytes of a model and its external data, stored as :func:`encode_sparse` would.
+
+    Not modified.
+    """
     copy = ModelProto()
     copy.CopyFrom(proto)
     encode_sparse(copy, names, folder)
-    return int(copy.ByteSize())
+    return int(copy.ByteSize()) + external_bytes(copy)
 
 
 def decode_sparse(proto: ModelProto, folder: Path | None = None) -> list[str]:

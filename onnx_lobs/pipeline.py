@@ -41,7 +41,7 @@ from onnx_lobs.report.record import (
     SkipRecord,
     Totals,
 )
-from onnx_lobs.resume.state import Resume
+from onnx_lobs.resume.state import Plan, Resume
 from onnx_lobs.schedule import calibrations, is_compiled, is_sequential, is_staged, uses_graph
 from onnx_lobs.solvers import METHODS
 from onnx_lobs.steps import Solved, solve_one, write_one
@@ -136,6 +136,8 @@ def prune_file(
         As for :func:`prune`; nothing is left behind.
     """
     check_output(output, inputs=model_files(path), overwrite=overwrite)
+    if has_target(config):
+        check_output(best_effort(output), inputs=model_files(path), overwrite=overwrite)
     progress = progress or Silent()
     with _scratch(config) as scratch:
         embed = PROTOBUF_LIMIT if has_target(config) else 0
@@ -185,10 +187,15 @@ def _run_all(
     if has_target(work.config):
         check_target(work)
     before = score_dense(work, progress)
+    if work.config.max_drop is not None and before is None:
+        raise ConfigError(f"max drop needs a score, and there is none: {work.warnings[-1]}")
     planner = Planner(work, scratch, progress)
     target = None
     if has_target(work.config):
-        run, target = search(work, lambda part: _run(part, planner, before, scratch, progress))
+        most = planner.limits()[1]
+        run, target = search(
+            work, lambda part: _run(part, planner, before, scratch, progress), most
+        )
     else:
         run = _run(work, planner, before, scratch, progress)
     output, warnings = run.output, run.warnings
@@ -226,10 +233,13 @@ def _run(
     """Choose the zeros, solve every layer, and evaluate the network."""
     resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
     with guesses(work.batches):
-        allocation = resume.plan(work)
-        if allocation is None:
+        plan = resume.plan()
+        if plan is None:
             allocation = planner.choose(work)
-            resume.keep_plan(work, allocation)
+            if allocation is not None:
+                resume.keep_plan(Plan(allocation, planner.kind))
+        else:
+            allocation, planner.kind = plan.allocation, plan.kind
         records, changed = _solve(work, resume, scratch, progress)
         release_memory()  # of the solver
         correction = _correct(work, changed, scratch, progress)

@@ -13,6 +13,7 @@ from onnx_lobs.errors import SolverError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.tensors import write_tensor
 from onnx_lobs.layers.bias import bias_values
+from onnx_lobs.layers.chain import Root, trace
 from onnx_lobs.layers.layer import BiasSlot, Layer, Use
 
 
@@ -103,10 +104,17 @@ def _attach(model: Model, slot: BiasSlot, values: NDArray[Any]) -> None:
 
 
 def _weight_dtype(model: Model, layer: Layer) -> np.dtype[Any]:
-    """Return the type of the tensor that the layer's nodes see in this copy of the model."""
-    tensor = model.constant(model.scopes[layer.scope], layer.weight)
-    assert tensor is not None
-    return layer.chain.dtype(_dtype(tensor))
+    """Return the type of the tensor that the layer's nodes see in this copy of the model.
+
+    It is looked up: a copy that runs in float32 has other Casts on the way than the file.
+    """
+    use = layer.uses[0]
+    scope = model.scopes[use.scope]
+    for name in scope.producers[use.output].input:
+        root = trace(model, scope, name) if name else ""
+        if isinstance(root, Root) and (root.scope, root.name) == (layer.scope, layer.weight):
+            return root.chain.dtype(_dtype(root.tensor))
+    raise AssertionError(f"{use.node!r} does not read {layer.weight!r}")
 
 
 def _dtype(tensor: onnx.TensorProto) -> np.dtype[Any]:

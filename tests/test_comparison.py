@@ -281,3 +281,21 @@ def test_large_models_run_in_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert staged == [True, True]
     assert found.error == pytest.approx(whole.error, rel=1e-3)  # sums in another order
     assert found.scores[0].n == found.samples
+
+
+def test_ids_that_are_made_up_are_rows_of_the_smallest_table() -> None:
+    nodes = [NODE("Gather", ["table", "i"], ["x"]), NODE("MatMul", ["x", "w"], ["y"])]
+    inputs = [value("i", ["n"], TensorProto.INT64)]
+    proto = model(nodes, inputs, ["y"], {"table": normal(4, 30, 16), "w": WEIGHT})
+    assert onnx_lobs.evaluate(proto, proto).error == 0
+
+
+def test_labels_of_samples_are_left_where_scores_are_of_words() -> None:
+    nodes = [NODE("Reshape", ["x", "shape"], ["words"]), NODE("MatMul", ["words", "w"], ["y"])]
+    weights = {"shape": np.array([-1, 8]), "w": normal(5, 8, 8)}
+    proto = model(nodes, [value("x", ["n", 16])], ["y"], weights)
+    found = onnx_lobs.evaluate(proto, proto, DATA)
+    assert found.scores == ()
+    assert any("the labels were not used: the test set has" in w for w in found.warnings)
+    with pytest.raises(DataError, match="labels"):
+        onnx_lobs.evaluate(proto, proto, DATA, max_drop=0.1)

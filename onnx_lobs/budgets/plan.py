@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.allocation.choice import is_measured
-from onnx_lobs.allocation.rules import RULES, Slot
+from onnx_lobs.allocation.rules import RULES, Slot, check_limits, limits
 from onnx_lobs.budgets.candidates import (
     GLOBAL,
     by_rule,
@@ -33,11 +33,12 @@ from onnx_lobs.budgets.candidates import (
     with_unit,
 )
 from onnx_lobs.budgets.measure import Measured, by_layer, columns_of, measure
-from onnx_lobs.budgets.slots import make_slots
+from onnx_lobs.budgets.slots import make_slots, wanted_sparsity
 from onnx_lobs.budgets.trial_judge import NothingToCompareError
 from onnx_lobs.budgets.trial_samples import samples_needed, samples_scored, trial_flops
 from onnx_lobs.budgets.trials import Trials
 from onnx_lobs.budgets.trials import finals as make_finals
+from onnx_lobs.config import has_target
 from onnx_lobs.evaluation.loss import OutputLoss, is_lower
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.pattern import NM
@@ -98,7 +99,14 @@ class Planner:
             How the choice was made; None where there is none to make: the options name a rule,
             the pattern has its own count, data reach only one free layer, or nothing can be
             measured.
+
+        Raises
+        ------
+        ConfigError
+            When the limits of the layers do not allow a saving of bytes or multiplications.
         """
+        if work.config.budget != "weights" and not has_target(self.work.config):
+            check_limits(self._priced_slots(), wanted_sparsity(work.config, work.pattern))
         if not self.has_choice:
             return None
         started = time.perf_counter()
@@ -140,6 +148,17 @@ class Planner:
             trials=trials.n_run - before,
             seconds=time.perf_counter() - started,
         )
+
+    def limits(self) -> tuple[float, float]:
+        """Return the least and the largest sparsity that the limits of the layers allow."""
+        return limits(self._priced_slots())
+
+    def _priced_slots(self) -> list[Slot]:
+        """Return the layers, with what their weights cost where the zeros go by that."""
+        config = self.work.config
+        if config.budget == "weights" or not self.has_choice:
+            return make_slots(self.work.layers, config)
+        return self._slots(columns_of(self.work))
 
     def _measure(self) -> tuple[Trials, Measured]:
         if self._trials is None or self._measured is None:

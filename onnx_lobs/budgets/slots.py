@@ -20,15 +20,16 @@ def wanted_sparsity(config: PruneConfig, pattern: Pattern) -> float:
     Raises
     ------
     ConfigError
-        When a sparsity is given that the N:M pattern does not have.
+        When a sparsity, or a limit, is given and the pattern is N:M, which has one of its own.
     """
     if not isinstance(pattern, NM):
         return DEFAULT_SPARSITY if config.sparsity is None else config.sparsity
     own = 1 - pattern.keep / pattern.of
-    if config.layer_sparsity or (config.sparsity is not None and config.sparsity != own):
+    of_layers = config.layer_sparsity or config.layer_min or config.layer_max
+    if of_layers or (config.sparsity is not None and config.sparsity != own):
         raise ConfigError(
-            f"pattern {pattern} has {own:g} zeros in every layer; leave out --sparsity and "
-            "--layer-sparsity, or choose another pattern"
+            f"pattern {pattern} has {own:g} zeros in every layer; leave out --sparsity, "
+            "--layer-sparsity, --layer-min and --layer-max, or choose another pattern"
         )
     return own
 
@@ -96,7 +97,8 @@ def first_budgets(layers: Sequence[Layer], config: PruneConfig, pattern: Pattern
     sparsity = wanted_sparsity(config, pattern)
     rule = config.allocation if config.allocation in RULES else default_rule(sparsity)
     slots = make_slots(layers, config)
-    if not has_target(config):  # which stays within the limits by itself
+    # a target stays within the limits by itself; what other budgets allow is known later
+    if not has_target(config) and config.budget == "weights":
         check_limits(slots, sparsity)
     return by_key(layers, allocate(slots, sparsity, rule, pattern))
 

@@ -17,8 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from onnx_lobs.allocation.rules import limits
-from onnx_lobs.budgets.slots import make_slots
+from onnx_lobs.budgets.file_bytes import expected_bytes
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.evaluation.confidence import CONFIDENT, upper_difference
@@ -37,7 +36,6 @@ FIRST = 0.5
 FACTOR = 0.4  # of the weights kept, from one step to the next sparser one
 LEAST = 0.05  # sparsity below which pruning is not worth its name
 RUNS = 6  # seven took up to 6.2 times as long as one run, measured with all that is shared
-BYTE_RUNS = 4
 CLOSE = 0.01  # of the limit in bytes: closer is not looked for
 ROUNDING = 1e-9  # of a limit that is found by iteration
 MOST = 0.999  # sparsity beyond which nothing is looked for
@@ -56,7 +54,9 @@ class Run:
     correction: CorrectionRecord | None = None
 
 
-def search(work: Workspace, run: Callable[[Workspace], Run]) -> tuple[Run, TargetRecord]:
+def search(
+    work: Workspace, run: Callable[[Workspace], Run], most: float = 1.0
+) -> tuple[Run, TargetRecord]:
     """Run at several sparsities and return the best run, and what became of the target.
 
     Parameters
@@ -65,6 +65,8 @@ def search(work: Workspace, run: Callable[[Workspace], Run]) -> tuple[Run, Targe
         Not modified; every run gets a renewed copy.
     run
         Does the whole work of one run on it.
+    most
+        Largest sparsity that the limits of the layers allow.
 
     Returns
     -------
@@ -72,18 +74,31 @@ def search(work: Workspace, run: Callable[[Workspace], Run]) -> tuple[Run, Targe
         The sparsest run that keeps all limits; with a limit of bytes the least sparse one that
         keeps that. If none does, the one nearest to them. It is warned of test data that are too
         few for the limit.
+
+    Raises
+    ------
+    ConfigError
+        When what a limit is on cannot be measured on this network.
     """
     made: list[tuple[float, Run]] = []
 
     def meets(sparsity: float) -> bool:
         made.append((sparsity, run(renewed(work, sparsity))))
+        _check_measured(work.config, made[-1][1])
         return _is_met(work.config, made[-1][1])
 
-    most = min(limits(make_slots(work.layers, work.config))[1], MOST)
+    most = min(most, MOST)
     if work.config.max_bytes is None:
         find_sparsest(meets, most=most)
     else:
-        _find_smallest(work.config.max_bytes, meets, made, most)
+
+        def size_at(sparsity: float) -> int:
+            meets(sparsity)
+            size = made[-1][1].size
+            assert size is not None
+            return size
+
+        find_smallest(work.config.max_bytes, size_at, expected_bytes(work), most)
     best = min(made, key=lambda pair: _rank(work.config, *pair))
     record = TargetRecord(
         limits=_limits(work.config),
@@ -112,30 +127,59 @@ def _too_few(config: PruneConfig, score: ScoreRecord | None) -> list[str]:
     ]
 
 
-def _find_smallest(
-    limit: int, meets: Callable[[float], bool], made: list[tuple[float, Run]], most: float
+def find_smallest(
+    limit: int, size_at: Callable[[float], int], expected: Callable[[float], float], most: float
 ) -> None:
-    """Approach a size in bytes from the sizes of the last two runs."""
-    wanted = min(FIRST, most)
-    for _ in range(BYTE_RUNS):
-        meets(wanted)
-        size = made[-1][1].size
-        assert size is not None
-        if (1 - CLOSE) * limit <= size <= limit or wanted == most:
+    """Approach a size in bytes from above and below.
+
+    Parameters
+    ----------
+    limit
+        The size that is allowed.
+    size_at
+        Runs at a sparsity and returns the size; called at most `RUNS` times, never twice with
+        one value.
+    expected
+        About that size; how far it was from the last one found is put right in the next guess.
+    most
+        Largest sparsity that is possible.
+    """
+    low, high = 0.0, 1.0  # too large, as far as is known, and small enough
+    aim, misses = limit * (1 - CLOSE / 2), 0
+    wanted = _solve(expected, aim, most)
+    for _ in range(RUNS):
+        size = size_at(wanted)
+        if size > limit:
+            low = wanted
+        else:
+            high = wanted
+        if (1 - CLOSE) * limit <= size <= limit or wanted == (most if size > limit else 0.0):
             return
-        weights = sum(record.weights for record in made[-1][1].records)
-        slope = -_slope(made) if len(made) > 1 else 6.0 * weights  # value and index of a weight
-        aim = limit * (1 - CLOSE / 2)
-        wanted = min(max(wanted + (size - aim) / slope, 0.0), most)
+        misses = misses + 1 if size > limit else 0
+        wanted = _solve(expected, aim - (size - expected(wanted)), most)
+        if misses > 1 and high == 1.0:  # the size falls later than it is expected to
+            wanted = max(wanted, _between(low, high))
+        elif not low < wanted < high:
+            wanted = _between(low, high)
+        wanted = min(wanted, most)
 
 
-def _slope(made: list[tuple[float, Run]]) -> float:
-    """Return bytes per sparsity between the last two runs; always negative."""
-    (s0, first), (s1, last) = made[-2:]
-    assert first.size is not None
-    assert last.size is not None
-    rise = (last.size - first.size) / (s1 - s0) if s1 != s0 else 0.0
-    return min(rise, -1.0)
+def _solve(size: Callable[[float], float], aim: float, most: float) -> float:
+    """Return the least sparsity up to `most` at which a size that falls is no more than `aim`."""
+    if size(0.0) <= aim:
+        return 0.0
+    low, high = 0.0, most
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (middle, high) if size(middle) > aim else (low, middle)
+    return high
+
+
+def _check_measured(config: PruneConfig, run: Run) -> None:
+    """Raise ConfigError where what a limit is on is not known, and so never met."""
+    if config.max_output_error is not None and run.output.error is None:
+        said = f": {run.warnings[-1]}" if run.warnings else ""
+        raise ConfigError(f"max output error needs an output error, and there is none{said}")
 
 
 def _measures(config: PruneConfig, run: Run) -> dict[str, float]:

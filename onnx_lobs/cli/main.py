@@ -23,7 +23,7 @@ from onnx_lobs.cli.evaluate import evaluate
 from onnx_lobs.cli.options import DEFAULTS
 from onnx_lobs.cli.parse import to_config
 from onnx_lobs.cli.screen import Screen, one_line, show_warnings
-from onnx_lobs.errors import DataError, LobsError
+from onnx_lobs.errors import DataError, LobsError, ModelError
 
 if TYPE_CHECKING:
     from onnx_lobs.config import PruneConfig
@@ -165,10 +165,17 @@ def prune(
     if dry_run:
         code = _inspect(model, config, screen)
     else:
-        output = output or model.with_name(f"{model.stem}_pruned.onnx")
+        output = output or _beside(model)
         files = Files(model, output, data, test, report, overwrite)
         code = _prune(files, config, screen)
     raise typer.Exit(code)
+
+
+def _beside(model: Path) -> Path:
+    """Return the name of the pruned model where none is given."""
+    if not model.name:
+        raise ModelError(f"{str(model)!r} is no file; name an ONNX model")
+    return model.with_name(f"{model.stem}_pruned.onnx")
 
 
 @app.command()

@@ -51,12 +51,12 @@ def _parse_size(text: str | int) -> int | None:
     return parse_bytes(text) if text else None
 
 
-def _parse_positions(text: str) -> int | None:
+def _parse_positions(text: str | tuple[()]) -> int | None:
     if text == "all":
         return None
-    if not text.isdecimal():
+    if not text or not text.isdecimal():
         raise ConfigError(
-            f"positions {text!r} is not understood; write a number such as 32, or all"
+            f"positions {text or ''!r} is not understood; write a number such as 32, or all"
         )
     return int(text)
 

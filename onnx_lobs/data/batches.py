@@ -238,4 +238,10 @@ def _join(labels: Sequence[Array | None], wheres: Sequence[str]) -> Array | None
     if len(known) < len(labels):
         bare = next(where for label, where in zip(labels, wheres, strict=True) if label is None)
         raise DataError(f"{bare}: labels are missing, other batches have them; add or remove them")
+    for label, where in zip(known, wheres, strict=True):
+        if label.shape[1:] != known[0].shape[1:]:
+            raise DataError(
+                f"{where}: a label has shape {label.shape[1:]}, in {wheres[0]} "
+                f"{known[0].shape[1:]}; give all of one shape, or leave them out"
+            )
     return np.concatenate(known)

@@ -98,9 +98,14 @@ class Table:
 
 
 def _forget(stored: Array) -> None:
-    """Let the pages of a mapped file that were read before leave this process's memory."""
+    """Let the pages of a mapped file that were read before leave this process's memory.
+
+    Not of one that is mapped to be changed in memory only (mode ``c``): its changes would leave.
+    """
     source: object = stored
     while isinstance(source, np.ndarray):
+        if isinstance(source, np.memmap) and source.mode == "c":
+            return
         source = source.base
     if isinstance(source, mmap.mmap) and hasattr(source, "madvise"):
         source.madvise(mmap.MADV_DONTNEED)

@@ -107,7 +107,9 @@ def list_test_sets(folder: Path) -> list[Path]:
 
 def list_array_files(folder: Path) -> list[Path]:
     """Return the npz and npy files in `folder`, by number and name."""
-    return _numbered(path for path in folder.iterdir() if path.suffix.lower() in ARRAY_SUFFIXES)
+    with _reading(folder):
+        paths = list(folder.iterdir())
+    return _numbered(path for path in paths if path.suffix.lower() in ARRAY_SUFFIXES)
 
 
 def find_beside(model_path: Path) -> Path | None:

@@ -44,7 +44,7 @@ def fit(
     DataError
         When something does not fit; the message names it and the remedy.
     """
-    given = {str(name): _as_array(name, value, where) for name, value in arrays.items()}
+    given = {str(name): as_array(name, value, where) for name, value in arrays.items()}
     sources = _sources(given, inputs, where)
     sides = {name: array for name, array in given.items() if name not in sources}
     columns = tuple(
@@ -55,7 +55,7 @@ def fit(
     return Table(columns, _labels(given, sources, n_samples, where), n_samples)
 
 
-def _as_array(name: object, value: Any, where: str) -> Array:
+def as_array(name: object, value: Any, where: str) -> Array:
     try:
         return np.asarray(value)
     except (ValueError, TypeError) as error:

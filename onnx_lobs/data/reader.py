@@ -18,6 +18,7 @@ from onnx_lobs.data.files import (
     read_arrays,
     read_test_set,
 )
+from onnx_lobs.data.fit import as_array
 from onnx_lobs.data.inputs import Array, InputSpec, input_specs
 from onnx_lobs.errors import ConfigError, DataError
 
@@ -124,7 +125,7 @@ def _object_items(source: object, inputs: Sequence[InputSpec]) -> Iterator[Item]
         arrays = batch if isinstance(batch, Mapping) else _single(batch, inputs, where)
         if not isinstance(source, Sequence):
             # A generator may hand out one buffer again and again.
-            arrays = {name: np.array(value) for name, value in arrays.items()}
+            arrays = {k: as_array(k, value, where).copy() for k, value in arrays.items()}
         yield Item(where, partial(dict, arrays))
 
 

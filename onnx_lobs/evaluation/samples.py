@@ -48,8 +48,13 @@ def by_sample(values: Array, size: int) -> Array:
     """
     if not values.size:
         return values.reshape(0, 1)
+    return values.reshape(n_outcomes(values, size), -1)
+
+
+def n_outcomes(values: Array, size: int) -> int:
+    """Return for how many of `size` samples an output speaks: all, one, or if it is empty all."""
     divides = values.ndim > 0 and len(values) % size == 0
-    return values.reshape(size if divides else 1, -1)
+    return size if divides or not values.size else 1
 
 
 def cosines(pair: Pair, size: int) -> Floats:
@@ -111,6 +116,6 @@ def agreements(before: object, after: object, size: int) -> Floats | None:
     if one is None:
         return None
     if other is None or one.shape != other.shape:
-        return np.zeros(size)
+        return np.zeros(n_outcomes(one, size))
     shares: Floats = by_sample(one == other, size).mean(axis=1)
     return shares

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.errors import DataError
 from onnx_lobs.evaluation.output import Outputs
-from onnx_lobs.evaluation.samples import Floats, agreements, class_scores, cosines, pair_up
+from onnx_lobs.evaluation.samples import (
+    Floats,
+    agreements,
+    class_scores,
+    cosines,
+    n_outcomes,
+    pair_up,
+)
 from onnx_lobs.graph.model import is_float
 from onnx_lobs.graph.staged import Runnable
 
@@ -52,13 +59,17 @@ def differences(before: Measured, after: Measured) -> Floats | None:
 def mean_over(outcomes: Floats) -> Measured:
     """Return the score that is the mean of what the samples contribute.
 
+    NaN is what a sample contributes for which neither network gives anything: they agree there.
+
     Raises
     ------
     DataError
-        When there are none.
+        When there are none, or only such.
     """
-    if not outcomes.size:
+    is_empty = np.isnan(outcomes)
+    if is_empty.all():
         raise DataError("the model gave no output that could be scored; give other data")
+    outcomes = np.where(is_empty, 1.0, outcomes)
     return Measured(float(outcomes.mean()), outcomes)
 
 
@@ -272,7 +283,7 @@ def _agreement(seen: Seen) -> Floats:
     for name, value in floats_first:  # integers are often inputs that are passed on
         shares = agreements(value, seen.outputs[name], seen.size)
         if shares is not None:
-            return shares
+            return shares if shares.size else _nothing(value, seen)
     names = ", ".join(seen.expected)
     raise DataError(f"no output chooses a class ({names}), so none can agree; score with cosine")
 
@@ -283,13 +294,24 @@ def _cosine(seen: Seen) -> Floats:
         other = seen.outputs[name]
         if _is_floating(value):
             same = value.shape == other.shape
-            parts.append(cosines(pair_up(value, other), seen.size) if same else np.zeros(1))
+            if not same:
+                parts.append(np.zeros(n_outcomes(value, seen.size)))
+            elif value.size:
+                parts.append(cosines(pair_up(value, other), seen.size))
+            else:
+                parts.append(_nothing(value, seen))
     if not parts:
         raise DataError("the model has no floating output to compare; score with agreement")
     if len({len(part) for part in parts}) > 1:
-        parts = [part.mean(keepdims=True) for part in parts if part.size]
-    means: Floats = np.mean(parts, axis=0)
+        parts = [part.mean(keepdims=True) for part in parts]
+    known = [part for part in parts if not np.isnan(part).any()]
+    means: Floats = np.mean(known or parts, axis=0)
     return means
+
+
+def _nothing(value: Array, seen: Seen) -> Floats:
+    """Return what the samples contribute for which two outputs are empty, as :func:`mean_over`."""
+    return np.full(n_outcomes(value, seen.size), np.nan)
 
 
 def _is_floating(value: object) -> bool:

@@ -20,6 +20,10 @@ from onnx_lobs.graph.tensors import (
 )
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
+RANDOM = (
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+    "RandomUniformLike",
+)  # fmt: skip
 
 
 @dataclass(eq=False)

@@ -1,12 +1,13 @@
 """The execution copy of a model: the same names and results, in a form that is easy to run.
 
 The execution copy is only ever run, never written: Constant nodes become initializers, no
-initializer is listed as an input, convolutions pad by themselves, and types that onnxruntime lacks
-kernels for are widened or narrowed to float32.
+initializer is listed as an input, random numbers have a seed, convolutions pad by themselves, and
+types that onnxruntime lacks kernels for are widened or narrowed to float32.
 """
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import onnx
 from onnx import TensorProto
 
 from onnx_lobs.errors import ModelError
-from onnx_lobs.graph.model import DEFAULT_DOMAINS
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, RANDOM
 from onnx_lobs.graph.padding import fold_pads
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.tensors import read_tensor, write_tensor
@@ -22,6 +23,7 @@ from onnx_lobs.graph.walk import iter_graphs
 
 RARE_FLOATS = (TensorProto.BFLOAT16, TensorProto.DOUBLE)
 TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype")
+SEEDS = 1 << 24  # whole numbers that float32 holds
 
 
 def to_executable(
@@ -48,6 +50,7 @@ def to_executable(
     for graph in iter_graphs(copy):
         lift_constants(graph)
     _unlist_initializers(copy)
+    seed_random(copy)
     note = _made_to_run(copy, folder, provider, light=light)
     fold_pads(copy, folder, provider)
     return copy, note
@@ -66,7 +69,12 @@ def _made_to_run(
         to_float32(copy, folder)
         Session(copy, folder=folder, provider=provider, light=light)
         return f"run in float32: onnxruntime cannot run {' and '.join(rare)} here ({error})"
-    return None
+    shown = (*copy.graph.input, *copy.graph.output)
+    if all(_element(info) != TensorProto.BFLOAT16 for info in shown):
+        return None
+    to_float32(copy, folder)
+    Session(copy, folder=folder, provider=provider, light=light)
+    return "run in float32: onnxruntime's Python interface has no bfloat16 arrays"
 
 
 def lift_constants(graph: onnx.GraphProto) -> None:
@@ -88,6 +96,23 @@ def lift_constants(graph: onnx.GraphProto) -> None:
         graph.node.extend(kept)
 
 
+def seed_random(proto: onnx.ModelProto) -> bool:
+    """Give every node that draws random numbers a seed, in place; return whether one had none.
+
+    onnxruntime seeds the others by their place among the nodes, which differs between the whole
+    network and its stages, so two networks side by side would see different noise.
+    """
+    is_changed = False
+    bodies = (*(graph.node for graph in iter_graphs(proto)), *(f.node for f in proto.functions))
+    for node in (node for body in bodies for node in body):
+        is_random = node.op_type in RANDOM and node.domain in DEFAULT_DOMAINS
+        if is_random and all(attribute.name != "seed" for attribute in node.attribute):
+            seed = float(zlib.crc32(node.output[0].encode()) % SEEDS)
+            node.attribute.append(onnx.helper.make_attribute("seed", seed))
+            is_changed = True
+    return is_changed
+
+
 def _unlist_initializers(proto: onnx.ModelProto) -> None:
     """Remove initializers from the inputs of an IR < 4 graph, where they are constants."""
     if proto.ir_version >= 4:
@@ -101,8 +126,14 @@ def _unlist_initializers(proto: onnx.ModelProto) -> None:
 
 def _rare_floats(proto: onnx.ModelProto) -> list[str]:
     found = {t.data_type for g in iter_graphs(proto) for t in g.initializer}
-    found |= {i.type.tensor_type.elem_type for i in proto.graph.input}
+    found |= {_element(info) for info in (*proto.graph.input, *proto.graph.output)}
+    nodes = (node for graph in iter_graphs(proto) for node in graph.node)
+    found |= {a.i for node in nodes for a in node.attribute if a.name in TYPE_ATTRIBUTES}
     return [TensorProto.DataType.Name(t).lower() for t in RARE_FLOATS if t in found]
+
+
+def _element(info: onnx.ValueInfoProto) -> int:
+    return int(info.type.tensor_type.elem_type)
 
 
 def to_float32(proto: onnx.ModelProto, folder: Path | None) -> None:

@@ -25,7 +25,8 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     for kind in vars(ort_errors).values()
     if isinstance(kind, type) and issubclass(kind, Exception)
 )
-RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError)
+# RuntimeError: a type that NumPy does not have
+RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError, RuntimeError)
 MAX_PROTO_BYTES = 2**31 - 1
 # threads of onnxruntime wait for work by spinning: between runs the cores belong to NumPy
 STOP_SPINNING = "session.force_spinning_stop"

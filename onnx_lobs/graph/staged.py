@@ -75,9 +75,15 @@ class StagedSession:
 def cuts(model: Model, limit: int) -> Iterator[int]:
     """Yield the nodes before which a new stage begins, of at most `limit` bytes of weights."""
     sizes = {name: stored_bytes(t) for name, t in model.main.initializers.items()}
+    behind = {name: {name} for name in sizes}  # weights that a constant is made of
+    makers = constant_makers(model)
     used = 0
     for index, node in enumerate(model.main.graph.node):
-        size = sum(sizes.get(name, 0) for name in outer_names(node))
+        read = set[str]().union(*(behind.get(name, ()) for name in outer_names(node)))
+        if any(makers.get(name) == index for name in node.output):
+            behind |= dict.fromkeys(node.output, read)
+            continue  # it runs in every stage that reads what it makes
+        size = sum(sizes[name] for name in read)
         if used and used + size > limit:
             yield index
             used = 0

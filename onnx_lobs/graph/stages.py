@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.lending import lend
-from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, attributes, outer_names, subgraphs
+from onnx_lobs.graph.model import (
+    DEFAULT_DOMAINS,
+    RANDOM,
+    Model,
+    attributes,
+    outer_names,
+    subgraphs,
+)
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.taps import expose
-
-RANDOM = (
-    "Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
-    "RandomUniformLike",
-)  # fmt: skip
 
 PRODUCTS = "Conv", "ConvTranspose", "Gemm", "MatMul"
 ELEMENTWISE = (
@@ -146,7 +148,7 @@ def constant_makers(model: Model) -> dict[str, int]:
     makers: dict[str, int] = {}
     known = set(model.main.initializers)
     for index, node in enumerate(model.main.graph.node):
-        if node.op_type in RANDOM or node.domain not in DEFAULT_DOMAINS:
+        if node.op_type in (*RANDOM, "Dropout") or node.domain not in DEFAULT_DOMAINS:
             continue
         if any(True for _ in subgraphs(node)) or not known.issuperset(filter(None, node.input)):
             continue

@@ -145,8 +145,11 @@ def trace(model: Model, scope: Scope, name: str) -> Root | str:
     return Root(root.scope, root.name, root.tensor, Chain((*root.chain.steps, step)), after)
 
 
-def is_computed(model: Model, scope: Scope, name: str) -> bool:
-    """Whether `name` is made from constants alone, by whatever nodes."""
+def is_computed(model: Model, scope: Scope, name: str, *, or_default: bool = False) -> bool:
+    """Whether `name` is made from constants alone, by whatever nodes.
+
+    With `or_default` inputs of the graph count as constants that have a value of their own.
+    """
     pending = [(scope, name)]
     seen: set[tuple[int, str]] = set()
     while pending:
@@ -155,7 +158,7 @@ def is_computed(model: Model, scope: Scope, name: str) -> bool:
         if home is None or (home.index, name) in seen:
             continue
         seen.add((home.index, name))
-        if model.constant(home, name) is not None:
+        if model.constant(home, name) is not None or (or_default and name in home.initializers):
             continue
         node = home.producers.get(name)
         if node is None or not (node.input or node.op_type == "Constant"):

@@ -99,9 +99,12 @@ def _function(function: onnx.FunctionProto) -> str | None:
     return "a function of the model: inline it first, onnx.inliner.inline_local_functions"
 
 
+BOTH_CONSTANT = "both operands are constant"
+
+
 def _conv_weight(place: Place) -> Root | str:
-    if isinstance(trace(place.model, place.scope, place.node.input[0]), Root):
-        return "both operands are constant"
+    if _is_fixed(place, place.node.input[0]):
+        return BOTH_CONSTANT
     name = place.node.input[1]
     root = trace(place.model, place.scope, name)
     return root if isinstance(root, Root) else _computed(place, name, root) or root
@@ -184,10 +187,15 @@ def _one_constant(place: Place) -> tuple[Root, bool] | str:
     left = trace(place.model, place.scope, place.node.input[0])
     right = trace(place.model, place.scope, place.node.input[1])
     if isinstance(right, Root) and not isinstance(left, Root):
-        return right, True
+        return BOTH_CONSTANT if _is_fixed(place, place.node.input[0]) else (right, True)
     if isinstance(left, Root) and not isinstance(right, Root):
-        return left, False
+        return BOTH_CONSTANT if _is_fixed(place, place.node.input[1]) else (left, False)
     return _pair(place, left, right)
+
+
+def _is_fixed(place: Place, name: str) -> bool:
+    """Whether an operand is the same for all data: what no sample changes cannot be calibrated."""
+    return is_computed(place.model, place.scope, name, or_default=True)
 
 
 def _gemm(place: Place) -> Match | str:
@@ -255,7 +263,7 @@ def _pair(place: Place, left: Root | str, right: Root | str) -> str:
     """Return the reason for a product whose operands are both dynamic or both constant."""
     for name, reason in zip(place.node.input[1::-1], (right, left), strict=True):
         if isinstance(reason, Root):
-            return "both operands are constant"
+            return BOTH_CONSTANT
         if "quantised" in reason or (reason := _computed(place, name, reason) or ""):
             return reason
     return "both operands are dynamic: it has no weights"

@@ -14,6 +14,7 @@ from onnx_lobs.pattern import IntArray, Pattern, Unstructured
 from onnx_lobs.solvers import Status
 
 Array = NDArray[np.float64]
+STEADY = 1e-12  # of an output's mean square: a variance that is only rounding
 
 
 @dataclass(frozen=True)
@@ -192,18 +193,24 @@ def relative_error(task: LayerTask, weight: Array, bias_change: Sequence[Array |
     -------
     float
         sum ||y - V x - c||² / sum ||y||², the latter about the mean of y where the bias of
-        the use may change. 0.0 when there is no energy and no error, else infinity.
+        the use may change, unless y does not vary. 0.0 when there is no energy and no error,
+        infinity when there is an error only.
     """
     sums = task.sums
-    squared = excess(weight, sums)
+    squared, energy = excess(weight, sums), sums.energy
+    steady = 0.0
     for moments, centre, change in zip(task.moments, task.centred, bias_change, strict=True):
         if centre and moments.inputs.count:
             left = _mean_change(moments, task.weight, weight)
             left = left if change is None else left - change
             squared += moments.inputs.count * float((left**2).sum())
-    if sums.energy <= 0:
+            mean = _mean_change(moments, task.weight, np.zeros_like(weight))
+            steady += moments.inputs.count * float((mean**2).sum())
+    if energy <= STEADY * steady:
+        energy = steady
+    if energy <= 0:
         return 0.0 if squared <= 0 else float("inf")
-    return squared / sums.energy
+    return squared / energy
 
 
 def magnitude_weight(task: LayerTask) -> Array:

@@ -27,6 +27,17 @@ _ATTEMPTS = 8  # to make a lock that no other run takes for a dead one's before 
 _TERMINATED = 128 + signal.SIGTERM  # exit code, as shells report it
 
 
+def _temporary() -> str:
+    """Return the system's folder for temporary files."""
+    try:
+        return tempfile.gettempdir()
+    except OSError as error:
+        raise ConfigError(
+            "the system has no folder for temporary files that can be written to; choose one with "
+            "--scratch"
+        ) from error
+
+
 class Scratch:
     """Makes files in a folder of its own, which is made when it is first needed.
 
@@ -43,7 +54,7 @@ class Scratch:
     """
 
     def __init__(self, base: str | os.PathLike[str] | None = None) -> None:
-        self.base = Path(tempfile.gettempdir() if base is None else base)
+        self.base = Path(_temporary() if base is None else base)
         if not self.base.is_dir():
             raise ConfigError(
                 f"the scratch folder {self.base} does not exist; create it first, or choose "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 
 SCHEMA = 3  # 2 had `errors` in `allocation`; 1 the score's figures in `output` itself
@@ -189,7 +190,7 @@ class TargetRecord:
     ----------
     limits
         Largest value of each measure: ``drop`` of the score on the test data,
-        ``output_error`` on the calibration data, ``bytes`` of the file without external data.
+        ``output_error`` on the calibration data, ``bytes`` of the file and its external data.
     is_met
         Whether the run that this report is of keeps all of them, that of the drop with 95 %
         confidence where its standard error is known; or, where hits are so few that an unchanged
@@ -295,5 +296,16 @@ class Report:
         return {"schema": SCHEMA, **record}
 
     def to_json(self) -> str:
-        """Return the record as JSON; ``schema`` is the version of its form."""
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+        """Return the record as JSON; ``schema`` is the version of its form.
+
+        What is infinite, such as the error of a layer whose outputs were all zero, is null.
+        """
+        return json.dumps(_without_infinity(self.to_dict()), indent=2, allow_nan=False)
+
+
+def _without_infinity(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_infinity(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_infinity(one) for one in value]
+    return None if isinstance(value, float) and math.isinf(value) else value

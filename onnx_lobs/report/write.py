@@ -37,7 +37,7 @@ def write_report(path: Path, text: str) -> None:
     ConfigError
         When writing failed; `path` is then as it was.
     """
-    temporary = path.with_name(f".onnx-lobs-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".onnx-lobs-report-{os.getpid()}")  # of a length that always fits
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(f"{text}\n")

@@ -80,6 +80,7 @@ def data_hash(batches: Batches) -> str:
 
 
 def options_hash(config: PruneConfig, without: Collection[str]) -> str:
-    """Return a hash of all options but those named."""
+    """Return a hash of all options but those named. Of several patterns the last match wins."""
     fields = dataclasses.asdict(config)
-    return digest({name: value for name, value in fields.items() if name not in without})
+    in_order = {k: list(v.items()) if isinstance(v, dict) else v for k, v in fields.items()}
+    return digest({name: value for name, value in in_order.items() if name not in without})

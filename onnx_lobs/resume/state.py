@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,14 @@ _SOLVING = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How zeros were chosen, and the kind of allocation that later choices go on with."""
+
+    allocation: AllocationRecord
+    kind: str | None
+
+
 class Resume:
     """The cache of one run; without a folder for it, everything is unknown.
 
@@ -57,6 +66,7 @@ class Resume:
 
     def __init__(self, work: Workspace, *, sequential: bool, staged: bool) -> None:
         self.sequential = sequential
+        self._work = work
         self.cache = None if work.config.cache is None else Cache(work.config.cache)
         self._found: dict[str, Solved] = {}
         self._moments: dict[str, Calibration] = {}
@@ -76,22 +86,25 @@ class Resume:
         """What the cache held and could not be used, and what it could not take."""
         return () if self.cache is None else tuple(self.cache.warnings)
 
-    def plan(self, work: Workspace) -> AllocationRecord | None:
-        """Give `work` the zeros that an earlier run chose, and return how, if the cache knows."""
+    def plan(self) -> Plan | None:
+        """Give the run the zeros that an earlier one chose, and return how, if the cache knows."""
         entry = None if self.cache is None else self.cache.load(self._plan_key())
         if entry is None:
             return None
-        work.budgets = dict(entry.record["zeros"])
-        return AllocationRecord(**entry.record["allocation"])
+        self._work.budgets = dict(entry.record["zeros"])
+        return Plan(AllocationRecord(**entry.record["allocation"]), entry.record["kind"])
 
-    def keep_plan(self, work: Workspace, record: AllocationRecord | None) -> None:
-        """Keep the zeros that were chosen for `work` by measurement."""
-        if self.cache is not None and record is not None:
-            chosen = {"zeros": dict(work.budgets), "allocation": dataclasses.asdict(record)}
+    def keep_plan(self, plan: Plan) -> None:
+        """Keep the zeros of the run, which were chosen by measurement."""
+        if self.cache is not None:
+            chosen = {"zeros": dict(self._work.budgets), **dataclasses.asdict(plan)}
             self.cache.save(self._plan_key(), Entry({}, chosen))
 
     def _plan_key(self) -> str:
-        return digest("plan", self._solve_base)
+        config = self._work.config
+        # the form in which zeros are stored decides what a budget of bytes is
+        storage = config.storage if config.budget == "bytes" else None
+        return digest("plan", self._solve_base, storage)
 
     def is_known(self, group: Group) -> bool:
         """Whether all layers of a group, which is the next to be solved, are solved already."""
@@ -123,7 +136,8 @@ class Resume:
             self._before += self._pending
             self._pending.clear()
             self._top = group.top
-        return digest("layer", self._solve_base, self._before, layer_key(layer))
+        zeros = self._work.budgets.get(layer_key(layer))
+        return digest("layer", self._solve_base, self._before, layer_key(layer), zeros)
 
     def has_moments(self, group: Group, part: Sequence[Group]) -> bool:
         """Whether the cache holds the moments that a group has on the dense network.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from onnx_lobs.errors import SolverError
-from onnx_lobs.pattern import Pattern, parse_pattern
+from onnx_lobs.errors import ConfigError, SolverError
+from onnx_lobs.pattern import NM, Pattern, parse_pattern
 from onnx_lobs.solvers.methods import solve
 from onnx_lobs.solvers.problem import Problem, Solution
 
@@ -17,7 +18,7 @@ def prune_layer(
     weight: ArrayLike,
     hessian: ArrayLike,
     *,
-    sparsity: float,
+    sparsity: float | None = None,
     pattern: str | Pattern = "unstructured",
     method: str = "joint",
     damp: float = 1e-3,
@@ -41,8 +42,8 @@ def prune_layer(
     hessian
         H = (2/n) XᵀX of the inputs X (n, d): (d, d), or (groups, d, d). Not modified.
     sparsity
-        Share of zeros in [0, 1]; the pattern takes the closest count that it can hold, and N:M
-        has one count only and ignores it.
+        Share of zeros in [0, 1], of which the pattern takes the closest count that it can hold;
+        None: half of the weights, or under N:M the one share that it has.
     pattern
         ``unstructured``, ``N:M`` (keep N of M), ``RxC`` (blocks), or a Pattern.
     method
@@ -75,8 +76,8 @@ def prune_layer(
         When shapes do not fit or values are not finite; its subclasses when the Hessian is no
         second moment or the pattern cannot hold the sparsity.
     ConfigError
-        When the pattern, method or effort is unknown or they do not go together, or `memory`
-        is too little; the message names the least.
+        When the pattern, method or effort is unknown or they do not go together, when N:M has
+        another share than `sparsity`, or when `memory` is too little; the message names the least.
 
     Notes
     -----
@@ -95,10 +96,11 @@ def prune_layer(
     if w.ndim != 3:
         raise SolverError(f"weight has {w.ndim} dimensions; it must have 2 or 3")
     chosen = parse_pattern(pattern) if isinstance(pattern, str) else pattern
+    shape = w.shape[0], w.shape[1], w.shape[2]
     problem = Problem(
         weight=w,
         hessian=h,
-        n_prune=chosen.closest((w.shape[0], w.shape[1], w.shape[2]), sparsity, taps),
+        n_prune=chosen.closest(shape, _share(sparsity, chosen), taps),
         cross=None if cross is None else np.asarray(cross, dtype=np.float64).reshape(w.shape),
         pattern=chosen,
         taps=taps,
@@ -111,3 +113,16 @@ def prune_layer(
     if not flat:
         return solution
     return dataclasses.replace(solution, weight=solution.weight[0], mask=solution.mask[0])
+
+
+def _share(sparsity: float | None, pattern: Pattern) -> float:
+    """Return the share of zeros that is asked for."""
+    if not isinstance(pattern, NM):
+        return 0.5 if sparsity is None else sparsity
+    own = 1 - pattern.keep / pattern.of
+    if sparsity is not None and not math.isclose(sparsity, own):
+        raise ConfigError(
+            f"pattern {pattern} has {own:g} zeros, not {sparsity:g}; leave out the sparsity, or "
+            "choose another pattern"
+        )
+    return own

@@ -430,3 +430,34 @@ def test_outputs_that_cannot_be_compared_are_shared_evenly_and_said_so() -> None
     uniform = opened(proto, allocation="uniform")
     assert work.budgets == uniform.budgets
     assert any("no output that two networks can compare" in text for text in work.warnings)
+
+
+@pytest.mark.parametrize("option", ["layer_min", "layer_max", "layer_sparsity"])
+def test_sparsities_of_layers_are_refused_under_a_pattern_that_has_its_own(option: str) -> None:
+    options = {option: {"second": 0.1}, "pattern": "2:4"}
+    with pytest.raises(ConfigError, match=r"2:4 has 0.5 zeros in every layer; leave out"):
+        onnx_lobs.prune(chain(), data(), **options)
+
+
+def deep() -> Any:
+    """Two convolutions with a pooling between them: the first one's weights multiply 16 times."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["h"], name="one", pads=[1, 1, 1, 1]),
+        helper.make_node("MaxPool", ["h"], ["p"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Conv", ["p", "w2"], ["y"], name="two", pads=[1, 1, 1, 1]),
+    ]
+    weights = {"w1": normal(1, 8, 4, 3, 3), "w2": normal(2, 8, 8, 3, 3)}
+    return model(nodes, [value("x", ["n", 4, 8, 8])], ["y"], weights)
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "auto"])
+def test_limits_of_layers_are_held_against_what_the_budget_counts(allocation: str) -> None:
+    feeds = {"x": normal(3, 64, 4, 8, 8)}
+    options = {"budget": "macs", "allocation": allocation, "batch_size": 16, "effort": "fast"}
+    # the first layer has a third of the weights and 8/9 of the multiplications
+    with pytest.raises(ConfigError, match=r"allow a sparsity from 0 to 0.2, and 0.5 is asked for"):
+        onnx_lobs.prune(deep(), feeds, sparsity=0.5, layer_max={"one": 0.1}, **options)
+    report = onnx_lobs.prune(deep(), feeds, sparsity=0.85, layer_max={"two": 0.1}, **options).report
+    one, two = report.layers
+    assert two.sparsity <= 0.1 + 1e-2
+    assert (8 * one.sparsity + two.sparsity) / 9 == pytest.approx(0.85, abs=1e-2)

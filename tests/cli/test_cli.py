@@ -408,3 +408,24 @@ def test_positions_are_a_number_or_all(
 ) -> None:
     run("m.onnx", *(["--positions", *given] if given else []))
     assert pipeline.calls[0]["config"].positions == positions
+
+
+@pytest.mark.parametrize(
+    ("args", "words", "code"),
+    [
+        (("--seed", "-1"), "seed is -1; it must be at least 0", 2),
+        (("--positions", ""), "positions '' is not understood", 2),
+    ],
+)
+def test_values_that_are_no_numbers_of_theirs_are_one_line(
+    run: Run, model: Path, args: tuple[str, ...], words: str, code: int
+) -> None:
+    ran = run(str(model), *args)
+    assert (ran.code, ran.err.count("\n")) == (code, 1)
+    assert words in ran.err
+
+
+def test_a_folder_is_no_model(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = run(".")
+    assert (ran.code, ran.err) == (3, "error: '.' is no file; name an ONNX model\n")

@@ -377,3 +377,24 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none.npz does not exist; check the path"):
         opened(tmp_path / "none.npz")
+
+
+def test_a_map_that_was_changed_in_memory_keeps_its_changes(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", 255 * rows(4000, 3))
+    stored = np.load(tmp_path / "x.npy", mmap_mode="c")
+    stored /= 255
+    assert joined(opened({"x": stored})).max() == 3999
+    assert stored.max() == 3999
+
+
+def test_labels_of_several_shapes_are_refused_by_the_file(tmp_path: Path) -> None:
+    for i, length in enumerate((5, 6)):
+        np.savez(tmp_path / f"{i}.npz", x=rows(2, 3), label=np.zeros((2, length)))
+    with pytest.raises(DataError, match=r"1.npz: a label has shape \(6,\), in .*0.npz \(5,\)"):
+        opened(tmp_path)
+
+
+def test_a_ragged_value_of_a_generator_is_refused() -> None:
+    ragged = ({"x": [[1.0, 2.0], [3.0]]} for _ in range(2))
+    with pytest.raises(DataError, match=r"batch 0: 'x' is no array .* give equal shapes"):
+        opened(ragged)

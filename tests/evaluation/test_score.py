@@ -185,3 +185,25 @@ def test_without_samples_or_with_one_there_is_no_standard_error() -> None:
     assert (one.standard_error, bare.standard_error, bare.n) == (None, None, 0)
     for pair in ((one, one), (bare, two), (two, bare), (two, one)):
         assert differences(*pair) is None
+
+
+@pytest.mark.parametrize("name", ["cosine", "agreement"])
+def test_a_batch_whose_output_changed_its_size_counts_for_all_its_samples(name: str) -> None:
+    def fails_at_first(x: Array) -> Array:
+        return x if len(x) == 15 else np.concatenate([x, x])
+
+    found = SCORES[name].compute(Network(y=fails_at_first), DATA, Reference(DENSE, DATA))
+    assert (found.value, found.n) == (pytest.approx(15 / 40), 40)
+
+
+@pytest.mark.parametrize("name", ["cosine", "agreement"])
+def test_where_neither_gives_anything_they_agree_and_samples_stay_paired(name: str) -> None:
+    def found_some(x: Array) -> Array:
+        return x if len(x) == 15 else x[:0]
+
+    dense, pruned = Network(y=found_some), Network(y=lambda x: found_some(x)[:0])
+    before = SCORES[name].compute(dense, DATA)
+    after = SCORES[name].compute(pruned, DATA, Reference(dense, DATA))
+    assert (before.value, before.n) == (pytest.approx(1), 40)
+    assert (after.value, after.n) == (pytest.approx(25 / 40), 40)
+    assert differences(before, after) is not None

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from build_onnx import model, normal, one_node, run, value
-from onnx import helper
+from onnx import TensorProto, helper
 
 from onnx_lobs.errors import ConfigError, InferenceError, ModelError
 from onnx_lobs.graph import session as module
@@ -173,3 +173,12 @@ def test_bad_data_are_an_error_after_good_ones_too() -> None:
 def test_threads_of_onnxruntime_do_not_spin_between_runs(light: bool) -> None:
     options = Session(PROTO, light=light)._session.get_session_options()
     assert options.get_session_config_entry(STOP_SPINNING) == "1"
+
+
+def test_a_type_that_numpy_lacks_is_an_error_of_one_line() -> None:
+    nodes = [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)]
+    kind = TensorProto.FLOAT8E4M3FN
+    proto = model(nodes, [value("x", ["n", 2], kind)], ["y"], opset=19, ir_version=9)
+    session = Session(proto)
+    with pytest.raises(InferenceError, match=r"failed on inputs of shape x \(3, 2\)"):
+        session.run({"x": np.zeros((3, 2), ml_dtypes.float8_e4m3fn)})

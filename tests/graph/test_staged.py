@@ -65,3 +65,16 @@ def test_a_model_that_shows_a_constant_runs_as_a_whole() -> None:
     nodes = [NODE("MatMul", ["x", "w"], ["y"]), NODE("Neg", ["w"], ["n"])]
     proto = model(nodes, [value("x", [None, 8])], ["y", "n"], {"w": normal(1, 8, 8)})
     assert isinstance(open_session(Model(proto, None), provider=CPU, limit=1), Session)
+
+
+def test_weights_behind_constant_nodes_count_where_they_are_read() -> None:
+    turned = [NODE("Transpose", [f"w{i}"], [f"t{i}"], perm=[1, 0]) for i in range(6)]
+    layers = [NODE("MatMul", [f"h{i}", f"t{i}"], [f"h{i + 1}"]) for i in range(6)]
+    weights = {f"w{i}": normal(i, 16, 16) for i in range(6)}
+    proto = model([*turned, *layers], [value("h0", [None, 16])], ["h6"], weights)
+    session = StagedSession(Model(proto, None), provider=CPU, limit=1100)  # one is 1024 bytes
+    held = [[name for name in stage.nodes if name >= 6] for stage in session.stages]
+    assert held == [[6], [7], [8], [9], [10], [11]]
+    feeds = {"h0": normal(9, 3, 16)}
+    scale = np.abs(run(proto, **feeds)["h6"]).max()
+    assert np.abs(session.run(feeds)["h6"] - run(proto, **feeds)["h6"]).max() <= SAME * scale

@@ -127,8 +127,12 @@ STRANGERS: dict[str, tuple[ModelProto, str, int]] = {
     ),
     "read by Gather": (
         square(
-            [NODE("Gather", ["w", "i"], ["a"]), NODE("MatMul", ["a", "w"], ["y"])],
-            i=np.array([0, 1]),
+            [
+                NODE("Gather", ["w", "i"], ["a"]),
+                NODE("MatMul", ["x", "w"], ["m"]),
+                NODE("Add", ["m", "a"], ["y"]),
+            ],
+            i=np.array([0]),
         ),
         "also read by Gather 'a'",
         1,

@@ -377,3 +377,20 @@ def test_layer_inside_a_branch_knows_its_scope_and_its_top_level_node() -> None:
     inputs = [value("x", [5, 5]), value("c", [], TensorProto.BOOL)]
     use = use_of(model(nodes, inputs, [value("y", [5, 5])]))
     assert (use.scope, use.top, use.input) == (2, 1, "h")  # the else branch is scope 1
+
+
+@pytest.mark.parametrize("op", ["MatMul", "Gemm", "Conv", "ConvTranspose"])
+@pytest.mark.parametrize("source", ["made", "default"])
+def test_data_that_no_sample_changes_make_no_layer(op: str, source: str) -> None:
+    shape = (6, 12) if op in ("MatMul", "Gemm") else (2, 6, 5)
+    weight = normal(1, 12, 7) if len(shape) == 2 else normal(1, 6, 6, 3)
+    nodes = [
+        helper.make_node("Sin", ["position"], ["s"]),
+        helper.make_node(op, ["s", "w"], ["a"], name="fixed"),
+        helper.make_node("Mul", ["a", "x"], ["y"]),
+    ]
+    weights = {"position": normal(2, *shape), "w": weight}
+    inputs = [value("x", [])]
+    inputs += [value("position", list(shape))] if source == "default" else []
+    proto = model(nodes, inputs, ["y"], weights)
+    assert only_reason(proto) == "both operands are constant"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
+from build_onnx import model, normal, value
+from onnx import helper
 
+import onnx_lobs
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.layerwise import LayerTask, magnitude_weight, relative_error, solve_layer
 from onnx_lobs.linalg.gram import Gram
@@ -242,3 +246,25 @@ def test_few_squares_of_the_inputs_are_held_at_once(method: str, squares: float)
     finally:
         tracemalloc.stop()
     assert peak <= squares * 8 * d**2
+
+
+@pytest.mark.parametrize("samples", [1, 40])
+@pytest.mark.parametrize("method", ["joint", "magnitude"])
+def test_layers_whose_outputs_do_not_vary_have_finite_errors(samples: int, method: str) -> None:
+    nodes = [
+        helper.make_node("Gemm", ["c", "w1", "b1"], ["h"], name="steady"),
+        helper.make_node("Gemm", ["x", "w2", "b2"], ["g"], name="other"),
+        helper.make_node("Add", ["h", "g"], ["y"]),
+    ]
+    weights = {
+        "w1": normal(1, 16, 8), "b1": normal(2, 8), "w2": normal(3, 16, 8), "b2": normal(4, 8),
+    }  # fmt: skip
+    proto = model(nodes, [value("c", ["n", 16]), value("x", ["n", 16])], ["y"], weights)
+    steady = np.repeat(normal(5, 1, 16), samples, axis=0)
+    data = {"c": steady, "x": normal(6, samples, 16)}
+    refit = {} if method == "joint" else {"refit": False}
+    report = onnx_lobs.prune(proto, data, sparsity=0.5, method=method, **refit).report
+    (layer,) = [one for one in report.layers if one.name == "steady"]
+    for error in (layer.error, layer.magnitude_error):
+        assert 0 <= error < 2  # of the mean square: a mask keeps no more than twice the outputs
+    json.loads(report.to_json())

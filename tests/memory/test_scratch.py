@@ -219,3 +219,14 @@ def test_a_new_lock_that_is_taken_for_a_dead_ones_is_made_again(
     folder = scratch.folder
     assert n_tried == 2
     assert sorted(tmp_path.iterdir()) == [folder, Path(f"{folder}.lock")]
+
+
+def test_without_any_folder_for_temporary_files_one_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(scratch_module.tempfile, "gettempdir", none)
+    with pytest.raises(ConfigError, match="choose one with --scratch"):
+        Scratch()

@@ -110,3 +110,9 @@ def test_sparsity_is_the_fraction_of_zeros() -> None:
 def test_sparsity_of_nothing_is_zero() -> None:
     assert dataclasses.replace(LAYER, weights=0, zeros=0).sparsity == 0.0
     assert Totals(0, 0, 0.0).sparsity == 0.0
+
+
+def test_what_is_infinite_is_null_in_the_json() -> None:
+    layer = dataclasses.replace(LAYER, magnitude_error=math.inf)
+    record = as_json(dataclasses.replace(REPORT, layers=(layer,)))
+    assert record["layers"][0]["magnitude_error"] is None

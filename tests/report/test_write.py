@@ -66,3 +66,9 @@ def test_an_existing_report_may_be_overwritten_and_a_new_one_written(tmp_path: P
     check_report(path, overwrite=False)
     path.touch()
     check_report(path, overwrite=True)
+
+
+def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path) -> None:
+    path = tmp_path / f"{'r' * 250}.json"
+    write_report(path, "{}")
+    assert list(tmp_path.iterdir()) == [path]

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from build_onnx import model, normal, value
+from build_onnx import model, normal, tensor, value
 from onnx import ModelProto, helper
 
 import onnx_lobs
 from onnx_lobs import pipeline, schedule
+from onnx_lobs.budgets.plan import Planner
 from onnx_lobs.pipeline import PruneResult
 
 NODE = helper.make_node
@@ -287,3 +288,55 @@ def test_an_interrupted_run_leaves_no_scratch(tmp_path: Path, number: signal.Sig
     assert process.wait() != 0
     assert not list((child.base / "scratch").iterdir())
     assert not list(child.out.parent.iterdir())
+
+
+@pytest.mark.parametrize("option", ["layer_sparsity", "layer_min", "layer_max"])
+def test_of_several_patterns_their_order_is_in_the_key(tmp_path: Path, option: str) -> None:
+    values = [("*", 0.5), ("one", 0.9 if option != "layer_max" else 0.55)]
+    options = {"allocation": "uniform", "sparsity": 0.8 if option == "layer_min" else 0.45}
+    for pairs in (values, values[::-1]):
+        plain = bytes_of(prune(None, **options, **{option: dict(pairs)}))
+        assert bytes_of(prune(tmp_path, **options, **{option: dict(pairs)})) == plain
+
+
+def test_how_zeros_are_stored_is_in_the_key_of_a_budget_of_bytes(tmp_path: Path) -> None:
+    def mixed() -> ModelProto:
+        proto = network()
+        cast = [NODE("Cast", ["w4"], ["wide"], to=onnx.TensorProto.FLOAT)]
+        (half,) = [t for t in proto.graph.initializer if t.name == "w4"]
+        half.CopyFrom(tensor("w4", normal(5, 10, 8).astype(np.float16)))
+        proto.graph.node[-1].input[1] = "wide"
+        nodes = [*cast, *proto.graph.node]
+        del proto.graph.node[:]
+        proto.graph.node.extend(nodes)
+        return proto
+
+    for storage in ("dense", "sparse"):
+        options = {"budget": "bytes", "allocation": "global", "storage": storage}
+        plain = bytes_of(prune(None, mixed(), **options))
+        assert bytes_of(prune(tmp_path, mixed(), **options)) == plain
+
+
+def test_a_resumed_search_goes_on_with_the_kind_of_allocation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[float] = []
+    search = Planner._search
+
+    def counted(self: Any, work: Any, *rest: Any) -> Any:
+        searched.append(work.config.sparsity)
+        return search(self, work, *rest)
+
+    monkeypatch.setattr(Planner, "_search", counted)
+    options = {"allocation": "auto", "sparsity": None, "max_output_error": 0.05}
+    plain = bytes_of(prune(tmp_path, **options))
+    assert len(searched) == 1
+    # as if it had been killed in its second choice
+    plans = sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    with_zeros = [path for path in plans if b'"allocation"' in path.read_bytes()]
+    assert len(with_zeros) > 1
+    for path in with_zeros[1:]:
+        path.unlink()
+    searched.clear()
+    assert bytes_of(prune(tmp_path, **options)) == plain
+    assert not searched

@@ -30,6 +30,17 @@ def test_matrix_in_matrix_out(dtype, pattern):
     assert np.count_nonzero(solution.weight == 0) == 384
 
 
+@pytest.mark.parametrize(
+    ("pattern", "share"), [("unstructured", 0.5), ("4x1", 0.5), ("1:4", 0.75), ("2:8", 0.75)]
+)
+def test_without_a_sparsity_half_of_the_weights_go_or_what_the_pattern_says(pattern, share):
+    weight, hessian = arrays()
+    left = prune_layer(weight, hessian, pattern=pattern)
+    assert np.count_nonzero(left.weight == 0) == share * weight.size
+    same = prune_layer(weight, hessian, pattern=pattern, sparsity=share)
+    np.testing.assert_array_equal(left.weight, same.weight)
+
+
 def test_groups_in_groups_out():
     weight, hessian = arrays()
     solution = prune_layer(weight[:, None], np.stack([hessian] * 24), sparsity=0.9)
@@ -50,6 +61,7 @@ def test_cross_and_mean_are_passed_on():
         ({"weight": np.ones(3)}, SolverError, "weight has 1 dimensions"),
         ({"sparsity": 1.5}, InfeasibleError, "between 0 and 1"),
         ({"pattern": "2:4:8"}, ConfigError, "is unknown"),
+        ({"pattern": "1:4"}, ConfigError, "1:4 has 0.75 zeros, not 0.5; leave out"),
         ({"hessian": np.eye(3)}, SolverError, "hessian has shape"),
         ({"hessian": -np.eye(32)}, NotPositiveDefiniteError, "diagonal entry -1"),
         ({"weight": np.full((2, 32), np.nan)}, SolverError, "weight holds NaN"),
