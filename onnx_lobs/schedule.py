@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from onnx_lobs.calibration.groups import Group, make_groups
+from onnx_lobs.calibration.groups import Group, make_groups, within
 from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.sequential import calibrate_sequential
 from onnx_lobs.errors import ConfigError
@@ -77,7 +77,7 @@ def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Pr
             work.dense, work.pruned, groups, work.batches,
             store=store, is_known=resume.is_known, kept=work.kept,
             most_weights=work.room.weights, most_noted=work.room.noted,
-            is_tight=work.config.memory is not None, **_options(work),
+            is_tight=work.config.memory is not None, most_grams=work.room.grams, **_options(work),
         )  # fmt: skip
     elif is_staged(work):
         progress.start("calibrating and solving", len(work.layers))
@@ -98,12 +98,15 @@ def _note_memory(work: Workspace, groups: Sequence[Group]) -> None:
                 f"solving {_some(large)} may take more than half of --memory ({memory} bytes), "
                 "even row by row; give more, or exclude them"
             )
-    passes = len(list(within(groups, share)))
-    if passes > 1 and not (is_sequential(work) or is_staged(work)):
-        over = [group.layers[0].name for group in groups if group.gram_bytes > share]
+    is_one_by_one = is_sequential(work) or is_staged(work)
+    together = [group for group in groups if group.is_tied or not is_one_by_one]
+    passes = len(list(within(together, share)))
+    if passes > 1:
+        what = "calibration of tied weights" if is_one_by_one else "calibration"
+        over = [group.layers[0].name for group in together if group.gram_bytes > share]
         alone = f" (that of {_some(over)} alone does)" if over else ""
         work.warnings.append(
-            f"calibration took {passes} passes over the data: the Grams exceed their share of "
+            f"{what} took {passes} passes over the data: the Grams exceed their share of "
             f"memory, {share} bytes{alone}; more --memory takes fewer"
         )
 
@@ -138,6 +141,7 @@ def _staged(work: Workspace, groups: Sequence[Group], resume: Resume, store: Sto
         store=store,
         is_known=is_known,
         is_tight=work.config.memory is not None,
+        most_grams=work.room.grams,
         **_options(work),
     )
     for group, calibration in found:
@@ -180,18 +184,3 @@ def _options(work: Workspace) -> dict[str, Any]:
         "n_batches": len(work.batches), "provider": work.provider, "seed": work.config.seed,
         "positions": work.config.positions, "least_columns": work.least_columns,
     }  # fmt: skip
-
-
-def within(groups: Sequence[Group], budget: int) -> Iterator[list[Group]]:
-    """Split groups into runs whose Grams fit a budget of bytes; each run is one pass."""
-    part: list[Group] = []
-    used = 0
-    for group in groups:
-        size = group.gram_bytes
-        if part and used + size > budget:
-            yield part
-            part, used = [], 0
-        part.append(group)
-        used += size
-    if part:
-        yield part

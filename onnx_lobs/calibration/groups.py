@@ -55,3 +55,18 @@ def make_groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
         shared.setdefault(key, []).append(layer)
     groups = [Group(tuple(members), members[0].uses) for members in shared.values()]
     return tuple(sorted(groups, key=lambda group: group.top))
+
+
+def within(groups: Sequence[Group], budget: int) -> Iterator[list[Group]]:
+    """Split groups into runs whose Grams fit a budget of bytes; each run is one pass."""
+    part: list[Group] = []
+    used = 0
+    for group in groups:
+        size = group.gram_bytes
+        if part and used + size > budget:
+            yield part
+            part, used = [], 0
+        part.append(group)
+        used += size
+    if part:
+        yield part

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onnx_lobs.calibration.collect import Collector, Lookup
 from onnx_lobs.calibration.dense_pass import DensePass
-from onnx_lobs.calibration.groups import Group
+from onnx_lobs.calibration.groups import Group, within
 from onnx_lobs.calibration.independent import calibrate_independent, lookup, tap_types
 from onnx_lobs.calibration.kept import KeptColumns
 from onnx_lobs.calibration.reading import LEAST_COLUMNS, Reading
@@ -57,6 +57,7 @@ def calibrate_sequential(
     most_weights: int = sys.maxsize,
     most_noted: int = sys.maxsize,
     is_tight: bool = False,
+    most_grams: int = sys.maxsize,
 ) -> Found:
     """Yield each group with its moments; its weights in `pruned` change before the next.
 
@@ -70,7 +71,7 @@ def calibrate_sequential(
     groups
         From :func:`onnx_lobs.calibration.groups.make_groups`.
     batches
-        Read once, and once more where a weight is tied.
+        Read once, and once more where weights are tied, or more often: see `most_grams`.
     store
         Where the values between stages are kept; None: in memory.
     is_known
@@ -82,6 +83,8 @@ def calibrate_sequential(
         As for :class:`~onnx_lobs.calibration.dense_pass.DensePass`.
     is_tight
         Whether memory that calibration leaves free is given back before a group is yielded.
+    most_grams
+        Bytes of the Grams of tied layers that are made in one pass over the batches.
 
     Raises
     ------
@@ -98,13 +101,22 @@ def calibrate_sequential(
     the columns of data that the dense one left, as far as `store` lets them.
     """
     store = Store(sys.maxsize, Scratch()) if store is None else store
-    tied = [group for group in groups if group.is_tied]
-    ready: list[Calibration] = []
-    if tied:
-        ready = calibrate_independent(
-            dense, tied, batches, n_batches=n_batches, provider=provider, seed=seed,
-            positions=positions, least_columns=least_columns,
-        )  # fmt: skip
+    tied = [group for group in sorted(groups, key=lambda group: group.top) if group.is_tied]
+    parts = list(within(tied, most_grams))
+    ready: dict[int, Calibration] = {}
+
+    def of_tied(group: Group) -> Calibration | None:
+        if is_known(group):
+            return None
+        if id(group) not in ready:  # one pass for it and the next ones
+            part = next(part for part in parts if any(other is group for other in part))
+            made = calibrate_independent(
+                dense, part, batches, n_batches=n_batches, provider=provider, seed=seed,
+                positions=positions, least_columns=least_columns, shown=tied,
+            )  # fmt: skip
+            ready.update(zip(map(id, part), made, strict=True))
+        return ready.pop(id(group))
+
     readings = [
         Reading(group, n_batches, seed, positions=positions, least_columns=least_columns)
         for group in groups
@@ -113,9 +125,8 @@ def calibrate_sequential(
     if pruned is not None:
         run.look_ahead(batches, kept, most_weights, most_noted)
     for top, members in _by_top(groups).items():
-        pairs = zip(tied, ready, strict=True)
-        found: list[tuple[Group, Calibration | None]] = [p for p in pairs if p[0].top == top]
         free = [group for group in members if not group.is_tied]
+        found: list[tuple[Group, Calibration | None]] = []
         if free:
             run.runner.advance(top)
             unknown = [group for group in free if not is_known(group)]
@@ -123,6 +134,9 @@ def calibrate_sequential(
             found += [(group, None) for group in free if group not in unknown]
         if is_tight and found:
             release_memory()
+        for group in members:
+            if group.is_tied:
+                yield group, of_tied(group)
         while found:
             yield found.pop(0)
         run.forget(free)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -520,3 +521,41 @@ def test_what_is_free_is_given_back_before_each_group_only_if_memory_is_tight(
     )  # fmt: skip
     for count, _ in enumerate(found, 1):
         assert len(released) == count * is_tight
+
+
+@pytest.mark.parametrize(("most", "passes"), [(1, 2), (sys.maxsize, 1)])
+def test_tied_layers_take_more_passes_where_their_grams_exceed_their_share(
+    monkeypatch: pytest.MonkeyPatch, most: int, passes: int
+) -> None:
+    nodes = [
+        NODE("MatMul", ["x", "w"], ["a"], name="first"),
+        NODE("MatMul", ["a", "w"], ["b"]),
+        NODE("MatMul", ["b", "v"], ["c"], name="second"),
+        NODE("MatMul", ["c", "v"], ["y"]),
+    ]
+    weights = {"w": normal(1, 6, 6), "v": normal(2, 6, 6)}
+    proto, batches = model(nodes, [value("x", [None, 6])], ["y"], weights), batches_of()
+    dense = Model(proto, None)
+    groups = groups_of(dense)
+    made: list[int] = []
+
+    def counted(*args: Any, **options: Any) -> list[Calibration]:
+        made.append(len(args[1]))
+        return calibrate_independent(*args, **options)
+
+    monkeypatch.setattr("onnx_lobs.calibration.sequential.calibrate_independent", counted)
+    options = {"n_batches": len(batches), "provider": CPU}
+    found = calibrate_sequential(dense, None, groups, batches, most_grams=most, **options)
+    expected = independent(proto, batches)
+    for group, calibration in found:
+        assert calibration is not None
+        wanted = expected[group.layers[0].name]
+        for one, other in zip(calibration.fit, wanted.fit, strict=True):
+            assert np.array_equal(one.inputs.matrix, other.inputs.matrix)
+    assert len(made) == passes
+    made.clear()
+    for _, calibration in calibrate_sequential(
+        dense, None, groups, batches, is_known=lambda group: True, **options
+    ):
+        assert calibration is None
+    assert not made
