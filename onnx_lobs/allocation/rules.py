@@ -15,6 +15,7 @@ from onnx_lobs.pattern import Pattern, Unstructured
 
 Array = NDArray[Any]
 RULES = ("uniform", "erk")
+ROUNDING = 1e-9  # of a sum over layers, beside a sparsity that is the same number
 ERK_FROM = 0.8  # measured: uniform has the lower output error at 50 %, erk at 90 % and above
 
 
@@ -115,7 +116,7 @@ def check_limits(slots: Sequence[Slot], sparsity: float) -> None:
         Fraction of the cost of the others that is to be saved.
     """
     least, most = limits(slots)
-    if not least <= sparsity <= most:
+    if not least - ROUNDING <= sparsity <= most + ROUNDING:
         raise ConfigError(
             f"the limits of the layers allow a sparsity from {least:.4g} to {most:.4g}, and "
             f"{sparsity:g} is asked for; change --layer-min or --layer-max, or the sparsity"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_lobs.allocation.rules import RULES, Slot, allocate, keep, limits, to_counts
+from onnx_lobs.allocation.rules import ROUNDING, RULES, Slot, allocate, keep, limits, to_counts
 from onnx_lobs.allocation.share import Loss, share
 from onnx_lobs.budgets.measure import SHARES, Measured
 from onnx_lobs.budgets.slots import by_key, layer_key, wanted_sparsity
@@ -60,7 +60,7 @@ def plain_name(work: Workspace, measured: Measured) -> str:
     """
     if not any(layer.is_depthwise for layer in work.layers):
         return "uniform"
-    most = limits(_spared(work, measured))[1]
+    most = limits(_spared(work, measured))[1] + ROUNDING
     return SPARED if wanted_sparsity(work.config, work.pattern) <= most else "uniform"
 
 

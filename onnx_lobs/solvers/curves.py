@@ -65,12 +65,13 @@ def error_curve(
     if points < 2:
         raise ConfigError(f"a curve of {points} points is none; ask for 2 or more")
     part = problem if most_rows is None else _some_rows(problem, most_rows)
+    part, unit = part.to_unit()
     scaled = Scaled(part)
     costs = _merged_costs(part, scaled)
     free = part.weight if part.cross is None else part.target @ part.inverse
     total = np.append(0.0, np.cumsum(costs)) + max(error(part, free), 0.0)
     share = np.linspace(0, 1, points) if shares is None else np.asarray(shares, dtype=np.float64)
-    factor = problem.weight.size / max(part.weight.size, 1)
+    factor = problem.weight.size / max(part.weight.size, 1) / unit**2
     values = factor * np.interp(share * costs.size, np.arange(costs.size + 1), total)
     return ErrorCurve(np.rint(share * problem.weight.size).astype(np.int64), values)
 

@@ -91,8 +91,9 @@ def prune_layer(
     w = np.asarray(weight, dtype=np.float64)
     h = np.asarray(hessian, dtype=np.float64)
     flat = w.ndim == 2
+    y = None if cross is None else np.asarray(cross, dtype=np.float64)
     if flat:
-        w, h = w[None], h[None]
+        w, h, y = w[None], h[None], None if y is None else y[None]
     if w.ndim != 3:
         raise SolverError(f"weight has {w.ndim} dimensions; it must have 2 or 3")
     chosen = parse_pattern(pattern) if isinstance(pattern, str) else pattern
@@ -101,7 +102,7 @@ def prune_layer(
         weight=w,
         hessian=h,
         n_prune=chosen.closest(shape, _share(sparsity, chosen), taps),
-        cross=None if cross is None else np.asarray(cross, dtype=np.float64).reshape(w.shape),
+        cross=y,
         pattern=chosen,
         taps=taps,
         damp=damp,

@@ -34,11 +34,14 @@ def select_lobs(problem: Problem) -> Selection:
     psi[:, each, each] += RELEASED_DAMP
     damped = damp_gram(psi, 0.0)
     gram_inverse = damped.inverse
+    group, column = np.nonzero(damped.dead)  # where the released code has nothing but its damping
+    gram_inverse[group, column, column] = 1 / psi[group, column, column]
     scores = sensitivities(problem.weight, gram_inverse)
     mask = problem.pattern.select(scores, problem.n_prune, problem.taps)
     status = Status.DAMPED if damped.raised > 0 else Status.SOLVED
     weight = delete(problem.weight, gram_inverse, mask)
-    return Selection(mask, weight, status, {"released_damp": RELEASED_DAMP + damped.raised})
+    info = {"released_damp": RELEASED_DAMP, "raised": damped.raised}
+    return Selection(mask, weight, status, info)
 
 
 def sensitivities(weight: FloatArray, gram_inverse: FloatArray) -> FloatArray:

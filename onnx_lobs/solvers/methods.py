@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from onnx_lobs.errors import ConfigError
@@ -163,8 +163,12 @@ def solve(
         When the Hessian is no second moment.
     """
     entry = _checked(problem, method, effort)
+    unit, factor = problem.to_unit()
     with one_blas_thread(problem.shape[2] < SMALL_LAYER):
-        return _run(problem, entry, refit, effort)
+        found = _run(unit, entry, refit, effort)
+    if factor == 1:
+        return found
+    return replace(found, weight=found.weight / factor, error=found.error / factor**2)
 
 
 def select(problem: Problem, method: str = "joint", effort: str = "default") -> Selection:
@@ -173,8 +177,12 @@ def select(problem: Problem, method: str = "joint", effort: str = "default") -> 
     Its status and info are those of the solution.
     """
     entry = _checked(problem, method, effort)
+    unit, factor = problem.to_unit()
     with one_blas_thread(problem.shape[2] < SMALL_LAYER):
-        return noted(problem, _select(problem, entry, effort))
+        found = noted(unit, _select(unit, entry, effort))
+    if factor == 1 or found.weight is None:
+        return found
+    return replace(found, weight=found.weight / factor)
 
 
 def _select(problem: Problem, entry: Method, effort: str) -> Selection:

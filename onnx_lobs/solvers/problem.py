@@ -22,10 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from onnx_lobs.errors import NotPositiveDefiniteError, SolverError
 from onnx_lobs.linalg.factor import Damped, damp_gram
 from onnx_lobs.pattern import BoolArray, FloatArray, Pattern, Unstructured
 from onnx_lobs.solvers.checks import check_shapes, check_values
 from onnx_lobs.solvers.room import Room, make_room
+
+MODERATE = 2.0**-24, 2.0**24  # outputs whose squares, and errors, float32 holds
 
 
 class Status(Enum):
@@ -173,6 +176,23 @@ class Problem:
         """Whether `memory` is bounded: then no d x d array is held longer than it is read."""
         return self.memory is not None
 
+    def to_unit(self) -> tuple[Problem, float]:
+        """Return the problem with outputs near 1, and the power of two that does it.
+
+        Beyond what float32 can square, all weights would cost nothing, or infinity. It is 1 within
+        a wide range; times a power of two nothing else is rounded.
+        """
+        diagonal = np.diagonal(self.hessian, axis1=1, axis2=2)
+        width = math.sqrt(max(float(diagonal.max(initial=0.0)), 0.0))
+        size = float(np.abs(self.weight).max(initial=0.0)) * width
+        if not MODERATE[0] <= size <= MODERATE[1] and 0 < size < math.inf:
+            factor = 2.0 ** -round(math.log2(size))
+            cross = None if self.cross is None else factor * self.cross
+            energy = None if self.target_energy is None else factor**2 * self.target_energy
+            changes = {"weight": factor * self.weight, "cross": cross, "target_energy": energy}
+            return self.variant(**changes), factor
+        return self, 1.0
+
     def forget(self) -> None:
         """Free what was computed from H; whoever asks for it again has it computed again."""
         self.__dict__.pop("damped", None)
@@ -203,7 +223,10 @@ class Problem:
         if self.cross is None:
             return 0.5 * float(np.vdot(self.weight @ self.hessian, self.weight))
         live = np.where(self.damped.dead[:, None, :], 0.0, self.cross)
-        lower = damp_gram(self.hessian, 0.0).lower  # damping would make it too small
+        try:
+            lower = damp_gram(self.hessian, 0.0).lower  # damping would make it too small
+        except NotPositiveDefiniteError:
+            lower = self.damped.lower  # which repairs what is indefinite by rounding
         return 0.5 * float(np.square(np.linalg.solve(lower, live.swapaxes(1, 2))).sum())
 
     def protect_live(self, scores: NDArray[Any]) -> NDArray[Any]:
@@ -305,7 +328,19 @@ def noted(problem: Problem, selection: Selection) -> Selection:
 
 
 def conclude(problem: Problem, selection: Selection, weight: FloatArray) -> Solution:
-    """Return the Solution of `weight` on the selection's mask, with its error measured."""
+    """Return the Solution of `weight` on the selection's mask, with its error measured.
+
+    Raises
+    ------
+    SolverError
+        When the mask has another number of zeros than was asked for.
+    """
+    zeros = selection.mask.size - int(np.count_nonzero(selection.mask))
+    if zeros != problem.n_prune:
+        raise SolverError(
+            f"{zeros} zeros were found where {problem.n_prune} were asked for: the numbers of this "
+            "layer are too far apart for its method; use more damping"
+        )
     exact = np.where(selection.mask, weight, 0.0)
     selection = noted(problem, selection)
     value = error(problem, exact)

@@ -19,7 +19,9 @@ from onnx_lobs.pattern import FloatArray, IntArray
 from onnx_lobs.solvers.problem import Problem
 
 Float = NDArray[np.floating[Any]]
-SINGLE_DAMP = 3e-6  # of the mean diagonal: from here on float32 keeps the order of removal costs
+# from here on float32 keeps the order of removal costs, and no penalty's matrix has a negative
+# direction: of the mean diagonal, and of every column's own, which may be far above the mean
+SINGLE_DAMP, SINGLE_OWN = 1e-4, 3e-6
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,10 @@ class Scaled:
     def dtype(self) -> type[np.floating[Any]]:
         """float32, or float64 where the damping is too small for it."""
         damped = self.problem.damped
-        enough = self.problem.damp >= SINGLE_DAMP and damped.raised == 0
-        return np.float32 if enough else np.float64
+        if self.problem.damp < SINGLE_DAMP or damped.raised > 0:
+            return np.float64
+        own = damped.strength >= SINGLE_OWN * np.square(self.scale)
+        return np.float32 if own.all() else np.float64
 
     @cached_property
     def scale(self) -> FloatArray:

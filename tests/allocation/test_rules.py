@@ -111,3 +111,19 @@ def test_a_pattern_gets_counts_that_it_can_hold() -> None:
 def test_an_unknown_rule_is_refused() -> None:
     with pytest.raises(ConfigError, match="'magic' is unknown; choose uniform or erk"):
         allocate(LENET, 0.5, "magic", Unstructured())
+
+
+@pytest.mark.parametrize(("sizes", "share"), [([288], 0.9), ([384, 4704, 768], 0.7)])
+def test_a_limit_that_is_the_sparsity_is_kept_whatever_rounding_does(
+    sizes: list[int], share: float
+) -> None:
+    check_limits([Slot((1, 1, size), most=share) for size in sizes], share)
+    check_limits([Slot((1, 1, size), least=share) for size in sizes], share)
+
+
+def test_limits_of_random_layers_are_themselves_allowed() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        share = round(float(rng.random()), 2)
+        slots = [Slot((1, 1, int(n)), least=share, most=share) for n in rng.integers(1, 9999, 5)]
+        check_limits(slots, share)
