@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -81,10 +82,14 @@ def predict_linearly(
         if mover is None:
             mover = _Mover(dense, layers, values, provider)
         before, after = (mover.run(feeds, values, part) for part in (0.0, step))
-        energy += sum(float(np.square(value).sum()) for value in before.values())
-        change += sum(float(np.square(after[n] - value).sum()) for n, value in before.items())
+        for name, value in before.items():
+            # as pair_up has it: what is infinite in either network, a mask for one, is left out
+            known = np.isfinite(value) & np.isfinite(after[name])
+            energy += float(np.square(value, where=known, out=np.zeros_like(value)).sum())
+            change += float(np.square(after[name][known] - value[known]).sum())
         tick(1)
-    return change / (step * step * energy) if energy else None
+    predicted = change / (step * step * energy) if energy else math.inf
+    return predicted if math.isfinite(predicted) else None
 
 
 def _changed_nodes(pair: Pair) -> list[onnx.NodeProto] | None:

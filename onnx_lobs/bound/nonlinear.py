@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from onnx_lobs.bound.site import Figures, Site, Step, number, total
+from onnx_lobs.graph.model import attributes
 
 
 def multiply(site: Site) -> Step | str:
@@ -61,7 +62,7 @@ def subtract(site: Site) -> Step | str:
     mean = _producer(site, site.node.input[1])
     if (
         mean is not None
-        and mean.op_type == "ReduceMean"
+        and _is_mean_in_place(mean)
         and mean.input[0] == site.node.input[0]
         and site.shape == site.input_shape(0)
     ):
@@ -93,7 +94,7 @@ def _squares_of(site: Site, deviation: str) -> str | None:
         if len(fixed) != 1 or float(np.min(site.pair.value(fixed[0]))) < 0:
             return None
         inner = _producer(site, moving[0])
-    if inner is None or inner.op_type != "ReduceMean":
+    if inner is None or not _is_mean_in_place(inner):
         return None
     square = _producer(site, inner.input[0])
     if square is None:
@@ -104,6 +105,11 @@ def _squares_of(site: Site, deviation: str) -> str | None:
         exponent = site.pair.value(square.input[1])
         return str(square.input[0]) if exponent.size == 1 and exponent.item() == 2 else None
     return None
+
+
+def _is_mean_in_place(node: onnx.NodeProto) -> bool:
+    """Whether a node gives means that broadcast to where they were taken."""
+    return node.op_type == "ReduceMean" and attributes(node).get("keepdims", 1) == 1
 
 
 def _producer(site: Site, name: str) -> onnx.NodeProto | None:

@@ -20,6 +20,8 @@ Array = NDArray[Any]
 
 FORGETFUL = ("Shape", "Size")
 """operators whose output depends on the shape of what they read, and on nothing else"""
+LOOSE = ("Compress", "ConstantOfShape", "NonMaxSuppression", "NonZero", "OneHot", "Range", "Unique")
+"""operators whose output's shape depends on the values that they read"""
 AFFINE = ("Add", "Sub", "Mul", "Div", "BatchNormalization")
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -39,12 +41,12 @@ class Unit:
     def label(self) -> str:
         """The first node's name, or operator and output where it has none."""
         node = self.nodes[0]
-        return str(node.name) or f"{node.op_type}_{node.output[0]}"
+        return str(node.name) or f"{node.op_type}_{first_output(node)}"
 
     @property
     def output(self) -> str:
-        """The first output of the last node."""
-        return str(self.nodes[-1].output[0])
+        """The first output of the last node that has a name."""
+        return first_output(self.nodes[-1])
 
 
 class Pair:
@@ -87,14 +89,18 @@ class Pair:
     def perturbed(self) -> frozenset[str]:
         """Names of the values, not constant, that may differ."""
         found: set[str] = set()
+        loose: set[str] = set()  # whose shapes may differ
         for node in self.dense.main.graph.node:
             if node.output and node.output[0] in self.makers:
                 continue
-            if node.op_type in FORGETFUL:
+            read, made = outer_names(node), {name for name in node.output if name}
+            is_loose = bool(loose & read)
+            if node.op_type in FORGETFUL and not is_loose:
                 continue
-            touched = outer_names(node) & (found | self.changed)
-            if touched or self._holds_changes(node):
-                found.update(name for name in node.output if name)
+            if read & (found | self.changed) or self._holds_changes(node):
+                found |= made
+                if is_loose or node.op_type in LOOSE or has_subgraphs(node):
+                    loose |= made
         return frozenset(found)
 
     def units(self) -> Iterable[Unit]:
@@ -108,7 +114,7 @@ class Pair:
             if before is not None:
                 unit = Unit((*before.nodes, node), before.source)
             if unit.source is not None and self._goes_on(node):
-                pending[node.output[0]] = unit
+                pending[unit.output] = unit
             else:
                 yield unit
 
@@ -214,6 +220,11 @@ def _compute(model: Model, makers: dict[str, int], name: str) -> Array:
     proto.opset_import.extend(model.proto.opset_import)
     value: Array = Session(proto, folder=model.folder).run({})[name]
     return value
+
+
+def first_output(node: onnx.NodeProto) -> str:
+    """Return the first output of a node that has a name."""
+    return next((str(name) for name in node.output if name), "")
 
 
 def has_subgraphs(node: onnx.NodeProto) -> bool:

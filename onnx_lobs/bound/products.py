@@ -30,7 +30,7 @@ def product(site: Site) -> Step | str:
     name = site.node.output[0]
     rank = len(site.shape)
     for node in site.unit.nodes[1:]:
-        factors = _channel_factors(site, node, name, axis % rank, rank)
+        factors = _channel_factors(site, node, name, axis % max(rank, 1), rank)
         if factors is None:
             gain *= _stretch(site, node, name)
         else:
@@ -130,7 +130,8 @@ def _channel_factors(
     site: Site, node: onnx.NodeProto, name: str, axis: int, rank: int
 ) -> Array | None:
     """Return what an affine step multiplies each output channel by; None if not so simple."""
-    if site.shapes[node.output[0]] != site.shapes[name]:
+    is_plain = site.shapes[node.output[0]] == site.shapes[name] == site.shape and rank > 0
+    if not is_plain:  # this step, or one before it, repeats what the product gave
         return None
     if node.op_type in ("Add", "Sub"):
         return np.ones(1)

@@ -14,7 +14,7 @@ of branches adds their errors, a concatenation the squares.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 
 from onnx_lobs.bound.pair import Pair
 from onnx_lobs.bound.site import Figures, number
-from onnx_lobs.bound.twin import Place, Shapes, Twin, make_twin
+from onnx_lobs.bound.twin import Shapes, Twin, make_twin
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model
 from onnx_lobs.graph.session import Session
 
 Feeds = Mapping[str, NDArray[Any]]
+KEPT_TWINS = 2  # one per shape of the inputs, each with the weights of both networks
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ def bound_outputs(
     for feeds in batches:
         key = tuple((name, feeds[name].shape) for name in sorted(feeds))
         if key not in twins:
+            while len(twins) >= KEPT_TWINS:
+                twins.pop(next(iter(twins)))
             twins[key] = make_twin(pair, _shapes(pair, feeds, provider), provider)
         if twins[key].gaps:
             _add_batch(twins[key], twins[key].session.run(feeds), sums)
@@ -157,9 +160,9 @@ def _is_no_tensor(pair: Pair, name: str) -> bool:
 
 def _add_batch(twin: Twin, values: Figures, sums: dict[str, _Sums]) -> None:
     """Add one batch's squares to those of every output."""
-    errors, missing = _propagate(twin.places, values, None)
+    errors, missing = _propagate(twin, values, None)
     layers = [place for place in twin.places if place.own is not None]
-    alone = {p.label: _propagate(twin.places, values, p.own)[0] for p in layers}
+    alone = {p.label: _propagate(twin, values, p.own)[0] for p in layers}
     for gap in twin.gaps:
         found = sums.setdefault(gap.output, _Sums())
         # a length of infinity makes the sums no number, which the result does not show
@@ -173,7 +176,7 @@ def _add_batch(twin: Twin, values: Figures, sums: dict[str, _Sums]) -> None:
 
 
 def _propagate(
-    places: Sequence[Place], values: Figures, only: str | None
+    twin: Twin, values: Figures, only: str | None
 ) -> tuple[dict[str, float], dict[str, tuple[str, ...]]]:
     """Return the bound of every value, and for those without one the reasons.
 
@@ -181,10 +184,12 @@ def _propagate(
     """
     errors: dict[str, float] = {}
     missing: dict[str, tuple[str, ...]] = {}
-    for place in places:
+    for place in twin.places:
         reasons = tuple(dict.fromkeys(r for name in place.inputs for r in missing.get(name, ())))
         if isinstance(place.step, str):
             reasons = reasons or (f"{place.label}: {place.step}",)
+        elif any(n in twin.perturbed and n not in errors for n in place.inputs):
+            reasons = reasons or (f"{place.label}: one of its inputs has no bound",)
         if reasons:
             missing |= dict.fromkeys(place.outputs, reasons)
             continue
@@ -208,6 +213,9 @@ def _result(name: str, found: _Sums) -> OutputBound:
         return OutputBound(name, None, measured, {}, found.missing)
     if found.energy == 0:
         return OutputBound(name, None, measured, {}, ("the dense output is zero everywhere",))
+    if not math.isfinite(found.energy):
+        reason = "the dense output is infinite, or too large to square"
+        return OutputBound(name, None, measured, {}, (reason,))
     if bound is None:
         return OutputBound(name, None, measured, {}, ("the bound is too large for a number",))
     ratios = {label: _ratio(square, found.energy) or 0.0 for label, square in found.layers.items()}
@@ -217,6 +225,8 @@ def _result(name: str, found: _Sums) -> OutputBound:
 
 def _ratio(change: float, energy: float) -> float | None:
     """Return change over energy, or None if that is no number."""
+    if not math.isfinite(energy):
+        return None
     if change == 0:
         return 0.0
     ratio = change / energy if energy > 0 else math.inf

@@ -233,8 +233,19 @@ def _resize(site: Site) -> Step | str:
         return f"{site.node.op_type} with mode {mode!r} has no rule"
     rounding = site.attribute("nearest_mode", "round_prefer_floor")
     even = site.node.op_type == "Upsample" or (place, rounding) in EVEN
+    even &= _has_whole_scales(site)
     pairs = zip(site.input_shape(0), site.shape, strict=True)
     return total(math.sqrt(math.prod(_copies(old, new, even) for old, new in pairs)))
+
+
+def _has_whole_scales(site: Site) -> bool:
+    """Whether the scales are whole numbers, or sizes are given, which decide them."""
+    if site.has(3):
+        return True
+    given = site.attribute("scales", None)
+    last = len(site.node.input) - 1  # of Upsample and the first Resize the second input
+    scales = site.constant(last) if given is None else np.asarray(given)
+    return scales is not None and bool((scales == np.rint(scales)).all())
 
 
 def _copies(old: int, new: int, even: bool) -> int:

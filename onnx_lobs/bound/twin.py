@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from onnx_lobs.bound.pair import Pair, Unit, has_subgraphs
+from onnx_lobs.bound.pair import Pair, Unit, first_output, has_subgraphs
 from onnx_lobs.bound.rules import SAME_OUTPUTS, respond
 from onnx_lobs.bound.site import Site, Step
 from onnx_lobs.graph.model import DEFAULT_DOMAINS
@@ -63,11 +63,12 @@ class Gap:
 
 @dataclass(frozen=True)
 class Twin:
-    """The session, what it shows of every unit, and of every output."""
+    """The session, what it shows of every unit and output, and the names of what may differ."""
 
     session: Session
     places: tuple[Place, ...]
     gaps: tuple[Gap, ...]
+    perturbed: frozenset[str]
 
 
 def make_twin(pair: Pair, shapes: Shapes, provider: str) -> Twin:
@@ -85,7 +86,7 @@ def make_twin(pair: Pair, shapes: Shapes, provider: str) -> Twin:
     proto.opset_import.extend(pair.dense.proto.opset_import)
     proto.functions.extend(pair.dense.proto.functions)
     session = Session(proto, folder=pair.dense.folder, provider=provider, exact=True)
-    return Twin(session, places, gaps)
+    return Twin(session, places, gaps, pair.perturbed)
 
 
 class _Builder:
@@ -114,7 +115,7 @@ class _Builder:
     def places(self) -> list[Place]:
         """Write all nodes; return what there is of every unit."""
         self._constants()
-        units = {unit.nodes[-1].output[0]: unit for unit in self.pair.units() if unit.output}
+        units = {unit.output: unit for unit in self.pair.units() if unit.output}
         found = []
         for node in self.pair.dense.main.graph.node:
             self.graph.node.append(node)
@@ -125,9 +126,9 @@ class _Builder:
             if not self.pair.perturbed.intersection(node.output):
                 continue
             self._pruned(node)
-            unit = units.get(node.output[0])
+            unit = units.get(first_output(node))
             if unit is not None:
-                found.append(self._place(unit))
+                found += self._places(unit)
         return found
 
     def _constants(self) -> None:
@@ -157,19 +158,34 @@ class _Builder:
         outputs = {name: self.names.get(name, f"own__{name}") for name in node.output if name}
         self.graph.node.append(self._clone(node, self.names, outputs))
 
-    def _place(self, unit: Unit) -> Place:
+    def _places(self, unit: Unit) -> list[Place]:
+        """Return what there is of a unit's outputs: one place if one rule holds for all."""
+        last = unit.nodes[-1]
+        every = tuple(name for name in last.output if name)
+        head = self._head(unit, every)
+        rest = tuple(name for name in every if name not in head.outputs)
+        if not rest:
+            return [head]
+        reason = f"further outputs of {last.op_type} have no rule"
+        return [head, Place(unit.label, head.inputs, rest, reason, None)]
+
+    def _head(self, unit: Unit, every: tuple[str, ...]) -> Place:
         first, last = unit.nodes[0], unit.nodes[-1]
-        outputs = tuple(o for o in last.output if o) if last.op_type in SAME_OUTPUTS else ()
-        outputs = outputs or (unit.output,)
-        if self.lost.intersection(last.output):
+        if self.lost.intersection(every):
             reason = f"{first.op_type} has subgraphs"  # or follows such a node, whose reason counts
-            return Place(unit.label, tuple(first.input), tuple(last.output), reason, None)
+            return Place(unit.label, tuple(first.input), every, reason, None)
+        if not last.output[0]:
+            reason = f"outputs of {last.op_type} other than its first have no rule"
+            return Place(unit.label, tuple(first.input), every, reason, None)
+        outputs = every if last.op_type in SAME_OUTPUTS else (unit.output,)
         site = Site(self.pair, unit, first, self.shapes, self.names, self.writer)
         known = not any(self._is_unknown(name) for name in (*first.input, *outputs))
         is_foreign = first.domain not in DEFAULT_DOMAINS  # which the rules refuse
         step: Step | str = f"{first.op_type} has values of no known shape"
         if known or is_foreign:
             step = respond(site)
+        if isinstance(step, str):
+            outputs = every
         return Place(unit.label, tuple(first.input), outputs, step, self._own(unit))
 
     def _is_unknown(self, name: str) -> bool:

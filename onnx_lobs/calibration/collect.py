@@ -24,6 +24,7 @@ from onnx_lobs.linalg.pixel_targets import PixelTargets
 from onnx_lobs.linalg.towards import Towards
 
 MOST_PARTS = 4
+KEPT_SIZES = 4  # of images, whose sums are kept apart until a further one comes
 PART_NUMBERS = 1 << 23  # in the sums of all parts, about
 
 Array = NDArray[Any]
@@ -131,6 +132,7 @@ class Collector:
         assert self.weight is not None
         key = place, is_held, x.shape[1:]
         if key not in self.pixels:
+            self._make_room()
             self.pixels[key] = PixelTargets(
                 use.unfold, use.groups, x.shape[2:], x.shape[1], self.weight.shape[1]
             )
@@ -184,8 +186,15 @@ class Collector:
         assert use.unfold is not None
         key = kind, place, is_held, x.shape[1:]
         if key not in self.whole:
+            self._make_room()
             self.whole[key] = kind(use.unfold, use.groups, x.shape[2:], x.shape[1])
         return self.whole[key]
+
+    def _make_room(self) -> None:
+        """Add up the sums of whole images where those of many sizes are kept."""
+        sides = 2 * len(self.group.uses)  # fitted and held out
+        if len(self.whole) + len(self.pixels) >= KEPT_SIZES * sides:
+            self._add_whole()
 
     def merge(self, other: Collector) -> None:
         """Add what another collector of the same group read; it is not to be used any more."""

@@ -174,3 +174,18 @@ def test_every_batch_is_told() -> None:
     told: list[int] = []
     predict(dense, changed(dense, 0.1, "w2"), tick=told.append)
     assert told == [1, 1]
+
+
+def test_what_is_masked_by_infinity_is_left_out() -> None:
+    mask = np.array([0, 0, np.inf], np.float32)
+    weights = {"w1": normal(1, 6, 3), "mask": mask}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"]),
+        helper.make_node("Sub", ["h", "mask"], ["y"]),
+    ]
+    dense = model(nodes, [value("x", [None, 6])], ["y"], weights)
+    pruned = model(nodes, [value("x", [None, 6])], ["y"], weights | {"w1": 0.9 * weights["w1"]})
+    found = predict_linearly(
+        Model(dense, None), Model(pruned, None), [{"x": normal(2, 5, 6)}], provider=CPU
+    )
+    assert found == pytest.approx(0.01, rel=1e-4)  # float32

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from onnx_lobs.bound.propagate import OutputBound, bound_outputs
+from onnx_lobs.bound import propagate
+from onnx_lobs.bound.propagate import KEPT_TWINS, OutputBound, bound_outputs
+from onnx_lobs.bound.twin import make_twin
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
@@ -395,12 +399,20 @@ def test_a_value_behind_a_subgraph_has_no_bound_and_is_not_measured() -> None:
     assert found["h"].bound is not None
 
 
-def test_a_bound_beyond_all_numbers_is_none() -> None:
-    middle = [node("Mul", "h", "big", "a"), node("Relu", "a", "b"), node("Exp", "b", "z")]
-    proto = model([*FIRST, *middle], [value("x", [None, 6])], ["z"], WEIGHTS | {"big": f32([300])})
-    found = bounds(proto, perturbed(proto, 0.4), [{"x": normal(0, 7, 6)}])["z"]
+@pytest.mark.parametrize(
+    ("shift", "reason"),
+    [(1, "the dense output is infinite"), (-1, "the bound is too large for a number")],
+)
+def test_a_bound_beyond_all_numbers_is_none(shift: float, reason: str) -> None:
+    middle = [node("Mul", "h", "big", "a"), node("Exp", "a", "b"), node("Add", "b", "h", "z")]
+    dense, pruned = (
+        model([*FIRST, *middle], [value("x", [None, 6])], ["z"],
+              {"w1": WEIGHTS["w1"], "b1": np.full(8, side, "f4"), "big": f32([300])})
+        for side in (shift, -shift)
+    )  # fmt: skip
+    found = bounds(dense, pruned, [{"x": np.zeros((7, 6), np.float32)}])["z"]
     assert found.bound is None
-    assert found.missing == ("the bound is too large for a number",)
+    assert reason in found.missing[0]
 
 
 UNARY = ("Relu", "Sigmoid", "Tanh", "Softmax", "Neg", "Abs", "HardSwish", "Identity")
@@ -438,3 +450,181 @@ def test_bound_holds_on_random_graphs(
         assert each.bound is not None
         assert each.measured is not None
         assert is_below(each.measured, each.bound), name
+
+
+def recurrent(op: str, first: str) -> list[onnx.NodeProto]:
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+    made = [first, "last"]
+    return [
+        node("Unsqueeze", "h", "axis", "steps"),
+        helper.make_node(op, ["steps", f"u{gates}", f"v{gates}"], made, hidden_size=8),
+        node("Squeeze", "last", "axis", "z"),
+    ]
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("first", ["all", ""])
+def test_further_outputs_of_a_node_have_no_bound_of_zero(op: str, first: str) -> None:
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+    extra = {
+        "axis": np.array([0]), f"u{gates}": normal(7, 1, 8 * gates, 8),
+        f"v{gates}": normal(8, 1, 8 * gates, 8),
+    }  # fmt: skip
+    assert_unbounded(recurrent(op, first), extra, op)
+
+
+def assert_unbounded(
+    middle: list[onnx.NodeProto], extra: dict[str, Array], reason: str, **options: Any
+) -> None:
+    """Check that what follows `middle` differs, and has a reason in place of a bound."""
+    proto = model(
+        [*FIRST, *middle, *LAST], [value("x", [None, 6])], ["y"], WEIGHTS | extra, **options
+    )
+    changed, batches = perturbed(proto, 0.5), [{"x": normal(4, 5, 6)}]
+    found = bounds(proto, changed, batches)["y"]
+    assert measured(proto, changed, batches, "y") > 0
+    assert found.bound is None
+    assert reason in found.missing[0]
+
+
+def test_indices_and_statistics_that_are_further_outputs_have_no_bound_of_zero() -> None:
+    top = [
+        helper.make_node("TopK", ["h", "k"], ["values", "places"], axis=1),
+        node("Cast", "places", "z", to=1),
+    ]
+    assert_unbounded(top, {"k": np.array([8])}, "TopK")
+    statistics = [
+        helper.make_node("LayerNormalization", ["h", "g"], ["normal", "mean"], axis=-1),
+        node("Add", "normal", "zero", "unused"),
+        node("Mul", "mean", "ones", "z"),
+    ]
+    extra = {"g": np.ones(8, np.float32), "ones": normal(9, 1, 8), "zero": normal(9, 1)}
+    assert_unbounded(statistics, extra, "further outputs of LayerNormalization")
+
+
+@pytest.mark.parametrize("large", [np.inf, 1e25])
+def test_an_output_whose_energy_is_no_number_has_no_bound_of_zero(large: float) -> None:
+    mask = np.array([0, 0, large, 0, 0], np.float32)
+    nodes = [*FIRST, node("MatMul", "h", "w2", "z"), node("Sub", "z", "mask", "y")]
+    proto = model(nodes, [value("x", [None, 6])], ["y"], WEIGHTS | {"mask": mask})
+    found = bounds(proto, perturbed(proto, 0.5), [{"x": normal(4, 5, 6)}])["y"]
+    assert (found.bound, found.measured) == (None, None)
+    assert "infinite, or too large to square" in found.missing[0]
+
+
+@pytest.mark.parametrize("old", [3, 5, 9])
+@pytest.mark.parametrize("mode", ["asymmetric/floor", "half_pixel/round_prefer_floor"])
+@pytest.mark.parametrize("scale", [2.0, 2.101, 2.3, 2.5, 2.67, 3.0])
+def test_scales_that_are_not_whole_copy_one_element_more_often(
+    old: int, mode: str, scale: float
+) -> None:
+    place, rounding = mode.split("/")
+    nodes = [
+        node("Add", "x", "b1", "h"),
+        node("Resize", "h", "", "scales", "y", coordinate_transformation_mode=place,
+             nearest_mode=rounding),
+    ]  # fmt: skip
+    weights = {"b1": np.zeros((1, 1, old), np.float32), "scales": np.array([1, 1, scale], "f4")}
+    proto = model(nodes, [value("x", [1, 1, old])], ["y"], weights)
+    for changed in range(old):
+        other = onnx.ModelProto()
+        other.CopyFrom(proto)
+        array = np.zeros((1, 1, old), np.float32)
+        array[0, 0, changed] = 0.1
+        other.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(array, "b1"))
+        batches = [{"x": normal(6, 1, 1, old)}]
+        found = bounds(proto, other, batches)["y"]
+        assert found.bound is not None
+        assert is_below(measured(proto, other, batches, "y"), found.bound)
+
+
+def test_a_mean_that_broadcasts_along_another_axis_is_no_projection() -> None:
+    nodes = [
+        node("MatMul", "x", "w1", "h"),
+        node("ReduceMean", "h", "m", axes=[1], keepdims=0),
+        node("Sub", "h", "m", "y"),
+    ]
+    proto = model(nodes, [value("x", [8, 6])], ["y"], {"w1": normal(1, 6, 8)})
+    for seed in range(20):
+        other = perturbed(proto, 0.02, seed)
+        batches = [{"x": normal(seed, 8, 6)}]
+        found = bounds(proto, other, batches)["y"]
+        assert found.bound is not None
+        assert is_below(measured(proto, other, batches, "y"), found.bound)
+        assert found.bound > 1.5 * next(iter(bounds(centred(), perturbed(centred(), 0.02, seed),
+                                                    batches).values())).bound  # fmt: skip
+
+
+def centred() -> onnx.ModelProto:
+    """The same with the mean in its place, a projection."""
+    nodes = [
+        node("MatMul", "x", "w1", "h"),
+        node("ReduceMean", "h", "m", axes=[1], keepdims=1),
+        node("Sub", "h", "m", "y"),
+    ]
+    return model(nodes, [value("x", [8, 6])], ["y"], {"w1": normal(1, 6, 8)})
+
+
+def test_steps_that_repeat_what_a_product_gave_are_bounded() -> None:
+    nodes = [
+        node("Conv", "x", "w1", "a"),
+        node("Mul", "a", "c", "b"),
+        node("BatchNormalization", "b", "scale", "shift", "mean", "variance", "y"),
+    ]
+    ones = np.ones(8, np.float32)
+    weights = {
+        "w1": normal(1, 1, 4, 3, 3), "c": normal(2, 1, 8, 1, 1), "scale": 2 * ones, "shift": ones,
+        "mean": ones, "variance": 4 * ones,
+    }  # fmt: skip
+    proto = model(nodes, [value("x", [None, 4, 6, 6])], ["y"], weights)
+    batches, other = [{"x": normal(3, 5, 4, 6, 6)}], perturbed(proto, 0.3)
+    found = bounds(proto, other, batches)["y"]
+    assert found.bound is not None
+    assert is_below(measured(proto, other, batches, "y"), found.bound)
+
+
+def test_a_product_of_two_vectors_and_a_step_behind_it_are_bounded() -> None:
+    nodes = [node("MatMul", "x", "w1", "a"), node("Mul", "a", "c", "y")]
+    weights = {"w1": normal(1, 6), "c": np.array(3.0, np.float32)}
+    proto = model(nodes, [value("x", [6])], ["y"], weights)
+    batches, other = [{"x": normal(3, 6)}], perturbed(proto, 0.5)
+    found = bounds(proto, other, batches)["y"]
+    assert found.bound is not None
+    assert is_below(measured(proto, other, batches, "y"), found.bound)
+
+
+def test_shapes_that_depend_on_what_differs_differ_too() -> None:
+    nodes = [
+        *FIRST,
+        node("Relu", "h", "r"),
+        node("NonZero", "r", "places"),
+        node("Shape", "places", "shape"),
+        node("Cast", "shape", "number", to=1),
+        node("ReduceSum", "number", "z", keepdims=1),
+        node("Add", "h", "z", "y"),
+    ]
+    proto = model(nodes, [value("x", [None, 6])], ["y"], WEIGHTS)
+    found = bounds(proto, perturbed(proto, 0.5), [{"x": normal(4, 5, 6)}])["y"]
+    assert found.bound is None
+    assert found.missing
+
+
+def test_twins_of_many_shapes_are_not_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[weakref.ref[Any]] = []
+
+    def noted(*args: Any) -> Any:
+        twin = make_twin(*args)
+        kept.append(weakref.ref(twin))
+        gc.collect()
+        assert sum(one() is not None for one in kept) <= KEPT_TWINS
+        return twin
+
+    monkeypatch.setattr(propagate, "make_twin", noted)
+    proto = model([*FIRST, *[node("Relu", "h", "z")], *LAST], [value("x", [None, 6])], ["y"],
+                  WEIGHTS)  # fmt: skip
+    other = perturbed(proto, 0.3)
+    batches = [{"x": normal(n, n, 6)} for n in (3, 4, 5, 6, 3, 4)]
+    found = bounds(proto, other, batches)["y"]
+    assert len(kept) == 6
+    assert found.bound is not None
+    assert is_below(measured(proto, other, batches, "y"), found.bound)

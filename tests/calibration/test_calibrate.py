@@ -16,6 +16,7 @@ from onnx_lobs.calibration import collect, reading
 from onnx_lobs.calibration.collect import Collector, is_held_out
 from onnx_lobs.calibration.groups import Group, make_groups
 from onnx_lobs.calibration.independent import calibrate_independent
+from onnx_lobs.calibration.reading import Reading
 from onnx_lobs.calibration.sequential import calibrate_sequential
 from onnx_lobs.errors import DataError, ModelError
 from onnx_lobs.graph.model import Model
@@ -559,3 +560,28 @@ def test_tied_layers_take_more_passes_where_their_grams_exceed_their_share(
     ):
         assert calibration is None
     assert not made
+
+
+@pytest.mark.parametrize("along", [False, True])
+def test_sums_of_images_of_many_sizes_are_not_all_kept(
+    monkeypatch: pytest.MonkeyPatch, along: bool
+) -> None:
+    nodes = [NODE("Conv", ["x", "w"], ["y"], name="conv", pads=[1, 1, 1, 1])]
+    proto = model(nodes, [value("x", [None, 16, None, None])], ["y"], {"w": normal(1, 8, 16, 3, 3)})
+    batches = [{"x": normal(n, 2, 16, 6 + n, 9)} for n in range(24)]
+    most: list[int] = []
+    add = Collector.add
+
+    def counted(self: Collector, *args: Any, **options: Any) -> None:
+        add(self, *args, **options)
+        most.append(len(self.whole))
+
+    monkeypatch.setattr(Collector, "add", counted)
+    monkeypatch.setattr(Reading, "whole_sums", lambda *args: ConvSums)
+    found = (sequential(proto, batches, 24) if along else independent(proto, batches))["conv"]
+    assert 1 < max(most) <= 2 * collect.KEPT_SIZES
+    monkeypatch.setattr(Reading, "whole_sums", lambda *args: None)
+    expected = independent(proto, batches)["conv"]
+    for one, other in zip((*found.fit, *found.held), (*expected.fit, *expected.held), strict=True):
+        assert one.inputs.count == other.inputs.count
+        assert_close(one.inputs.matrix, other.inputs.matrix)
