@@ -56,6 +56,7 @@ def fit(
 
 
 def as_array(name: object, value: Any, where: str) -> Array:
+    """Return what was given as an array, or raise DataError with its name and place."""
     try:
         return np.asarray(value)
     except (ValueError, TypeError) as error:

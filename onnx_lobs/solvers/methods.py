@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from onnx_lobs.errors import ConfigError
+import numpy as np
+
+from onnx_lobs.errors import ConfigError, SolverError
 from onnx_lobs.linalg.workers import SMALL_LAYER, one_blas_thread
 from onnx_lobs.pattern import NM, Block, Pattern, Unstructured
 from onnx_lobs.solvers.apoz import select_apoz
@@ -161,6 +163,8 @@ def solve(
         When the pattern cannot hold the number of zeros.
     NotPositiveDefiniteError
         When the Hessian is no second moment.
+    SolverError
+        When the method did not find that many zeros.
     """
     entry = _checked(problem, method, effort)
     unit, factor = problem.to_unit()
@@ -186,7 +190,14 @@ def select(problem: Problem, method: str = "joint", effort: str = "default") -> 
 
 
 def _select(problem: Problem, entry: Method, effort: str) -> Selection:
-    return entry.function(problem, effort) if entry.has_effort else entry.function(problem)
+    found = entry.function(problem, effort) if entry.has_effort else entry.function(problem)
+    zeros = found.mask.size - int(np.count_nonzero(found.mask))
+    if zeros != problem.n_prune:
+        raise SolverError(
+            f"{entry.name} found {zeros} zeros where {problem.n_prune} were asked for: the numbers "
+            "of this layer are too far apart for it; use more damping"
+        )
+    return found
 
 
 def _run(problem: Problem, entry: Method, refit: bool | None, effort: str) -> Solution:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from onnx_lobs.errors import NotPositiveDefiniteError, SolverError
+from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg.factor import Damped, damp_gram
 from onnx_lobs.pattern import BoolArray, FloatArray, Pattern, Unstructured
 from onnx_lobs.solvers.checks import check_shapes, check_values
@@ -328,19 +328,7 @@ def noted(problem: Problem, selection: Selection) -> Selection:
 
 
 def conclude(problem: Problem, selection: Selection, weight: FloatArray) -> Solution:
-    """Return the Solution of `weight` on the selection's mask, with its error measured.
-
-    Raises
-    ------
-    SolverError
-        When the mask has another number of zeros than was asked for.
-    """
-    zeros = selection.mask.size - int(np.count_nonzero(selection.mask))
-    if zeros != problem.n_prune:
-        raise SolverError(
-            f"{zeros} zeros were found where {problem.n_prune} were asked for: the numbers of this "
-            "layer are too far apart for its method; use more damping"
-        )
+    """Return the Solution of `weight` on the selection's mask, with its error measured."""
     exact = np.where(selection.mask, weight, 0.0)
     selection = noted(problem, selection)
     value = error(problem, exact)

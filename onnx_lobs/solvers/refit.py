@@ -26,7 +26,6 @@ from onnx_lobs.solvers.scaled import Float, Scaled
 
 BATCHED = 48  # below this many unknowns one batched call beats a LAPACK call per support
 BATCH_BYTES = 64 << 20  # of the gathered matrices of one batch
-NEARLY_DAMP = 1e-4  # of the mean diagonal: below, the refit for choices is the exact one
 SAFE_DAMP = 1e-9  # of the mean diagonal: below, A⁻¹ is too inexact for the pruned side
 
 
@@ -81,7 +80,7 @@ def refit_scaled(scaled: Scaled, mask: BoolArray) -> Float:
 
     In float32 that takes half the time. On 12 real layers it raised the damped error by 1e-7 of it
     at most, with a damping of 1e-5 or more; on made-up columns that are all nearly alike by 19 %
-    at 4e-6. So with less than NEARLY_DAMP, or where float32 does not do, it is the exact refit.
+    at 4e-6. So where the layer is solved in float64, or float32 does not do, it is the exact refit.
 
     Parameters
     ----------
@@ -95,7 +94,7 @@ def refit_scaled(scaled: Scaled, mask: BoolArray) -> Float:
     (groups, rows, d) of the type of ``scaled.matrix``, 0 on dead inputs.
     """
     problem = scaled.problem
-    if problem.damp >= NEARLY_DAMP:
+    if scaled.dtype == np.float32:
         system = _System(
             scaled.matrix,
             scaled.target.reshape(problem.shape),
