@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from onnx_lobs.errors import NotPositiveDefiniteError
+from onnx_lobs.errors import NotPositiveDefiniteError, SolverError
 from onnx_lobs.pattern import NM, Block, Unstructured
-from onnx_lobs.solvers import METHODS, Problem, refit_mask, select, solve
+from onnx_lobs.solvers import METHODS, Problem, Selection, methods, refit_mask, select, solve
 from onnx_lobs.solvers.iht import CLOSE, MARGIN, SMALL, largest_eigenvalue
 from onnx_lobs.solvers.lobs_iterative import part_counts
 from onnx_lobs.solvers.sparsegpt import _upper
@@ -178,3 +180,15 @@ def test_select_gives_the_zeros_and_figures_of_the_solution(name: str) -> None:
     found, solution = select(problem, name), solve(problem, name)
     assert np.array_equal(found.mask, solution.mask)
     assert (found.status, dict(found.info)) == (solution.status, dict(solution.info))
+
+
+@pytest.mark.parametrize("door", [solve, select])
+def test_another_number_of_zeros_than_was_asked_for_is_an_error(door, monkeypatch) -> None:
+    def too_many(problem: Problem) -> Selection:
+        return Selection(np.zeros(problem.shape, dtype=np.bool_))
+
+    broken = dataclasses.replace(METHODS["magnitude"], function=too_many)
+    monkeypatch.setattr(methods, "METHODS", {**METHODS, "magnitude": broken})
+    problem = Problem.from_matrix(np.ones((2, 8)), np.eye(8), 8)
+    with pytest.raises(SolverError, match="magnitude found 16 zeros where 8 were asked for"):
+        door(problem, "magnitude")
