@@ -11,9 +11,10 @@ from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.inputs import InputSpec, input_specs
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError, ModelError
+from onnx_lobs.evaluation.builtin import SCORES, class_indices, find_scores
 from onnx_lobs.evaluation.find import find_score
 from onnx_lobs.evaluation.judge import judge
-from onnx_lobs.evaluation.score import SCORES, Score, class_indices, find_scores
+from onnx_lobs.evaluation.score import Score
 from onnx_lobs.graph.arena import gives_back
 from onnx_lobs.graph.external import external_bytes
 from onnx_lobs.graph.load import LoadedModel, load_model

@@ -16,7 +16,7 @@ from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.external import external_bytes
 from onnx_lobs.graph.load import load_model
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.normalise import seed_random, to_executable
+from onnx_lobs.graph.normalise import to_executable, unseeded
 from onnx_lobs.graph.save import save_model
 from onnx_lobs.graph.session import Session
 from onnx_lobs.graph.sizes import Sizes, file_sizes
@@ -95,7 +95,7 @@ def _check(
             Session(path, provider=provider, light=True)
         found = open_session(Model(executable, loaded.folder), provider=provider, limit=limit)
     else:
-        is_as_stored = note is None and not seed_random(loaded.proto)
+        is_as_stored = note is None and not unseeded(loaded.proto)
         source = path if is_as_stored else executable
         found = Session(source, folder=loaded.folder, provider=provider)
     for name, value in found.run(feeds).items():

@@ -117,6 +117,11 @@ class NM(Pattern):
     keep: int
     of: int
 
+    @property
+    def sparsity(self) -> float:
+        """The share of zeros, which is the pattern's own."""
+        return 1 - self.keep / self.of
+
     def __post_init__(self) -> None:
         if not 1 <= self.keep < self.of:
             raise ConfigError(f"pattern {self} must keep at least 1 and fewer than {self.of}")

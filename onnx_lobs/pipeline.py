@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,38 +13,24 @@ from typing import Any
 import onnx
 
 from onnx_lobs.budgets.plan import Planner
-from onnx_lobs.budgets.slots import layer_key
-from onnx_lobs.budgets.targets import Run, check_target, search
-from onnx_lobs.calibration.groups import Group, make_groups
+from onnx_lobs.budgets.targets import check_target, search
 from onnx_lobs.config import PruneConfig, has_target
-from onnx_lobs.correction.correct import Networks, correct
-from onnx_lobs.data.synthetic import guesses
-from onnx_lobs.deliver import sparse_names, stamp, write_model
-from onnx_lobs.encode import encoded_bytes
-from onnx_lobs.errors import ConfigError, layer_context
-from onnx_lobs.evaluation.score import Measured
-from onnx_lobs.graph.arena import gives_back, release_memory
+from onnx_lobs.deliver import write_model
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.graph.arena import gives_back
 from onnx_lobs.graph.load import PROTOBUF_LIMIT
 from onnx_lobs.graph.save import check_output, model_files
 from onnx_lobs.guarantee import with_bounds
-from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg import compiled
-from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch, interruptible
-from onnx_lobs.memory.store import Store
-from onnx_lobs.outcome import evaluate_run, score_dense
+from onnx_lobs.one_run import run_once
+from onnx_lobs.outcome import score_dense
 from onnx_lobs.phases import Progress, Silent
 from onnx_lobs.report.record import (
-    CorrectionRecord,
-    LayerRecord,
     Report,
-    SkipRecord,
     Totals,
 )
-from onnx_lobs.resume.state import Plan, Resume
-from onnx_lobs.schedule import calibrations, is_compiled, is_sequential, is_staged, uses_graph
-from onnx_lobs.solvers import METHODS
-from onnx_lobs.steps import Solved, solve_one, write_one
+from onnx_lobs.schedule import is_compiled, uses_graph
 from onnx_lobs.workspace import ModelSource, Workspace, open_workspace
 
 
@@ -187,17 +173,15 @@ def _run_all(
     if has_target(work.config):
         check_target(work)
     before = score_dense(work, progress)
-    if work.config.max_drop is not None and before is None:
-        raise ConfigError(f"max drop needs a score, and there is none: {work.warnings[-1]}")
     planner = Planner(work, scratch, progress)
     target = None
     if has_target(work.config):
         most = planner.limits()[1]
         run, target = search(
-            work, lambda part: _run(part, planner, before, scratch, progress), most
+            work, lambda part: run_once(part, planner, before, scratch, progress), most
         )
     else:
-        run = _run(work, planner, before, scratch, progress)
+        run = run_once(work, planner, before, scratch, progress)
     output, warnings = run.output, run.warnings
     if work.config.bound:
         output, notes = with_bounds(run.work, output, progress)
@@ -221,97 +205,6 @@ def _run_all(
         correction=run.correction,
         loops=compiled.version(),
     )
-
-
-def _run(
-    work: Workspace,
-    planner: Planner,
-    before: Measured | None,
-    scratch: Scratch,
-    progress: Progress,
-) -> Run:
-    """Choose the zeros, solve every layer, and evaluate the network."""
-    resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
-    with guesses(work.batches):
-        plan = resume.plan()
-        if plan is None:
-            allocation = planner.choose(work)
-            if allocation is not None:
-                resume.keep_plan(Plan(allocation, planner.kind))
-        else:
-            allocation, planner.kind = plan.allocation, plan.kind
-        records, changed = _solve(work, resume, scratch, progress)
-        release_memory()  # of the solver
-        correction = _correct(work, changed, scratch, progress)
-    release_memory()  # before two networks are loaded
-    output = evaluate_run(work, before, progress)
-    stamp(work.result.proto, work.config)
-    size = None
-    if work.config.max_bytes is not None:
-        size = encoded_bytes(work.result.proto, sparse_names(work), work.result.folder)
-    warnings = (*work.warnings, *resume.warnings)
-    return Run(work, tuple(records), output, allocation, warnings, size, correction)
-
-
-def _solve(
-    work: Workspace, resume: Resume, scratch: Scratch, progress: Progress
-) -> tuple[list[LayerRecord], list[Layer]]:
-    """Calibrate and solve every layer; the models change as it goes.
-
-    Returns the records, and the layers whose weights changed, in graph order.
-    """
-    in_order = [layer for group in make_groups(work.layers) for layer in group.layers]
-    records: dict[str, LayerRecord] = {}
-    changed: set[str] = set()
-    skipped = len(work.skips)
-    for group, calibration in calibrations(work, resume, scratch, progress):
-        for layer, part in group.parts(calibration):
-            solved = _solved(work, resume, group, layer, part)
-            if solved is not None:
-                write_one(work, layer, solved)
-                resume.note(group, layer, solved)
-                records[layer_key(layer)] = solved.record
-                changed |= set() if solved.weight is None else {layer_key(layer)}
-            progress.advance()
-        part = calibration = None  # before the next group's are made
-    names = [layer.name for layer in in_order]
-    work.skips[skipped:] = sorted(work.skips[skipped:], key=lambda skip: names.index(skip.node))
-    known = [records[key] for key in map(layer_key, in_order) if key in records]
-    return known, [layer for layer in in_order if layer_key(layer) in changed]
-
-
-def _solved(
-    work: Workspace, resume: Resume, group: Group, layer: Layer, calibration: Calibration | None
-) -> Solved | None:
-    """Return a layer as the cache has it, or solve it; None if no batch reaches it."""
-    known = resume.solved(group, layer)
-    if known is not None or calibration is None:
-        return known
-    if all(moments.inputs.count == 0 for moments in calibration.fit):
-        reason = "never reached on the calibration data"
-        work.skips.append(SkipRecord(layer.name, layer.op, reason))
-        return None
-    with layer_context(layer.name):
-        return solve_one(work, layer, calibration)
-
-
-def _correct(
-    work: Workspace, changed: Sequence[Layer], scratch: Scratch, progress: Progress
-) -> CorrectionRecord | None:
-    """Correct means and variances behind the layers that changed, if the options say so."""
-    config = work.config
-    refits = METHODS[config.method].refits if config.refit is None else config.refit
-    usual = refits and not is_sequential(work)  # which refits every bias behind the others
-    if not (usual if config.correct is None else config.correct):
-        return None
-    networks = Networks(work.dense, work.pruned, work.result, work.provider, work.room.weights)
-    record, notes = correct(
-        networks, changed, work.batches, n_batches=len(work.batches),
-        store=lambda: Store(work.room.activations, scratch),
-        start=progress.start, tick=progress.advance,
-    )  # fmt: skip
-    work.warnings.extend(notes)
-    return record
 
 
 def _config(options: dict[str, Any]) -> PruneConfig:

@@ -12,10 +12,10 @@ from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.files import find_test_beside
 from onnx_lobs.data.reader import InputSpec, input_specs, open_data
 from onnx_lobs.errors import ConfigError, DataError
+from onnx_lobs.evaluation.builtin import SCORES
 from onnx_lobs.evaluation.confidence import upper_drop
 from onnx_lobs.evaluation.find import find_score
 from onnx_lobs.evaluation.score import (
-    SCORES,
     Measured,
     Reference,
     Score,

@@ -12,6 +12,7 @@ from rich.console import Console
 
 import onnx_lobs
 from onnx_lobs import guarantee
+from onnx_lobs.errors import InferenceError, ModelError
 from onnx_lobs.phases import Silent
 from onnx_lobs.report.record import BoundRecord, OutputRecord
 from onnx_lobs.report.text import render_report
@@ -104,3 +105,16 @@ def test_bounds_are_shown() -> None:
     assert "logits: at most 0.500 (measured 0.0100), on these data" in text
     assert "best: none: pick: ArgMax has no rule" in text
     assert "far: none (measured 0.250): a: Round has no rule; b: Round has no rule" in text
+
+
+@pytest.mark.parametrize("error", [ModelError("too large"), InferenceError("no memory")])
+def test_what_cannot_be_bounded_does_not_cost_the_run(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(guarantee, "bound_outputs", fails)
+    report = onnx_lobs.prune(MNIST / "lenet-300-100.onnx", **FAST).report
+    assert report.output.bounds == ()
+    assert f"no bound was computed: {error}" in report.warnings

@@ -11,7 +11,7 @@ from build_onnx import Array, model, normal, run, value
 from onnx import ModelProto, helper
 
 import onnx_lobs
-from onnx_lobs import pipeline, schedule, steps
+from onnx_lobs import one_run, schedule, steps
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg import compiled
 from onnx_lobs.linalg.moments import Calibration
@@ -110,7 +110,7 @@ def test_the_largest_gram_is_solved_last_and_reported_in_its_place(
         alive.append(sum(isinstance(it, Calibration) for it in gc.get_objects()))
         return steps.solve_one(work, layer, calibration)
 
-    monkeypatch.setattr(pipeline, "solve_one", note)
+    monkeypatch.setattr(one_run, "solve_one", note)
     nodes = [
         NODE("MatMul", ["x", "w1"], ["a"], name="one"),
         NODE("MatMul", ["a", "w2"], ["b"], name="two"),

@@ -13,7 +13,7 @@ from build_onnx import model, normal, value
 from onnx import helper
 
 import onnx_lobs
-from onnx_lobs import ConfigError, DataError, ScoreError, pipeline
+from onnx_lobs import ConfigError, DataError, ScoreError, one_run
 from onnx_lobs.report.record import ScoreRecord
 
 FAST: dict[str, Any] = {"method": "magnitude", "refit": False, "sparsity": 0.5}
@@ -101,7 +101,7 @@ def test_an_impossible_score_is_found_before_the_work(
     def work(*args: Any) -> Any:
         raise AssertionError("the work began")
 
-    monkeypatch.setattr(pipeline, "calibrations", work)
+    monkeypatch.setattr(one_run, "calibrations", work)
     script = tmp_path / "s.py"
     script.write_text(broken)
     with pytest.raises((ScoreError, ConfigError), match=r"raised ValueError: no|no function"):

@@ -53,7 +53,7 @@ from onnx_lobs.linalg import compiled
 from onnx_lobs.pattern import NM, parse_pattern
 from onnx_lobs.solvers import METHODS, Problem, Selection, Solution, refit_mask, solve
 from onnx_lobs.solvers.elimination import eliminate
-from onnx_lobs.solvers.problem import conclude
+from onnx_lobs.solvers.solution import conclude
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 BLOCK_SPARSITIES = (0.5, 0.7, 0.9)
@@ -242,7 +242,7 @@ def settings(patterns: Iterable[str], sparsities: Iterable[float]) -> Iterator[t
     for pattern in patterns:
         shape = parse_pattern(pattern)
         if isinstance(shape, NM):
-            yield pattern, 1 - shape.keep / shape.of
+            yield pattern, shape.sparsity
             continue
         for sparsity in sorted(sparsities):
             if pattern == FREE or sparsity in BLOCK_SPARSITIES:

@@ -85,7 +85,7 @@ def predict_linearly(
         for name, value in before.items():
             # as pair_up has it: what is infinite in either network, a mask for one, is left out
             known = np.isfinite(value) & np.isfinite(after[name])
-            energy += float(np.square(value, where=known, out=np.zeros_like(value)).sum())
+            energy += float(np.square(value[known]).sum())
             change += float(np.square(after[name][known] - value[known]).sum())
         tick(1)
     predicted = change / (step * step * energy) if energy else math.inf

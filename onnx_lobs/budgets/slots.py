@@ -24,7 +24,7 @@ def wanted_sparsity(config: PruneConfig, pattern: Pattern) -> float:
     """
     if not isinstance(pattern, NM):
         return DEFAULT_SPARSITY if config.sparsity is None else config.sparsity
-    own = 1 - pattern.keep / pattern.of
+    own = pattern.sparsity
     of_layers = config.layer_sparsity or config.layer_min or config.layer_max
     if of_layers or (config.sparsity is not None and config.sparsity != own):
         raise ConfigError(

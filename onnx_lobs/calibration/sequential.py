@@ -101,22 +101,10 @@ def calibrate_sequential(
     the columns of data that the dense one left, as far as `store` lets them.
     """
     store = Store(sys.maxsize, Scratch()) if store is None else store
-    tied = [group for group in sorted(groups, key=lambda group: group.top) if group.is_tied]
-    parts = list(within(tied, most_grams))
-    ready: dict[int, Calibration] = {}
-
-    def of_tied(group: Group) -> Calibration | None:
-        if is_known(group):
-            return None
-        if id(group) not in ready:  # one pass for it and the next ones
-            part = next(part for part in parts if any(other is group for other in part))
-            made = calibrate_independent(
-                dense, part, batches, n_batches=n_batches, provider=provider, seed=seed,
-                positions=positions, least_columns=least_columns, shown=tied,
-            )  # fmt: skip
-            ready.update(zip(map(id, part), made, strict=True))
-        return ready.pop(id(group))
-
+    tied = _Tied(
+        dense, groups, batches, most_grams, n_batches=n_batches, provider=provider, seed=seed,
+        positions=positions, least_columns=least_columns,
+    )  # fmt: skip
     readings = [
         Reading(group, n_batches, seed, positions=positions, least_columns=least_columns)
         for group in groups
@@ -136,7 +124,7 @@ def calibrate_sequential(
             release_memory()
         for group in members:
             if group.is_tied:
-                yield group, of_tied(group)
+                yield group, None if is_known(group) else tied.take(group)
         while found:
             yield found.pop(0)
         run.forget(free)
@@ -150,6 +138,43 @@ def _by_top(groups: Sequence[Group]) -> dict[int, list[Group]]:
     for group in sorted(groups, key=lambda group: group.top):
         found.setdefault(group.top, []).append(group)
     return found
+
+
+class _Tied:
+    """The moments of tied layers on the dense network, made in passes when they are asked for.
+
+    Parameters
+    ----------
+    dense, groups, batches
+        As for :func:`calibrate_sequential`.
+    most_grams
+        Bytes of the Grams of one pass.
+    options
+        Of :func:`~onnx_lobs.calibration.independent.calibrate_independent`.
+    """
+
+    def __init__(
+        self,
+        dense: Model,
+        groups: Sequence[Group],
+        batches: Iterable[Feeds],
+        most_grams: int,
+        **options: Any,
+    ) -> None:
+        self.dense, self.batches, self.options = dense, batches, options
+        self.all = sorted((g for g in groups if g.is_tied), key=lambda group: group.top)
+        self.parts = list(within(self.all, most_grams))
+        self.ready: dict[int, Calibration] = {}
+
+    def take(self, group: Group) -> Calibration:
+        """Return the moments of a group, once; those of its pass are made with it."""
+        if id(group) not in self.ready:
+            part = next(p for p in self.parts if any(other is group for other in p))
+            made = calibrate_independent(
+                self.dense, part, self.batches, shown=self.all, **self.options
+            )
+            self.ready.update(zip(map(id, part), made, strict=True))
+        return self.ready.pop(id(group))
 
 
 class _Run:

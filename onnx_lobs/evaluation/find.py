@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from onnx_lobs.config import check_score
-from onnx_lobs.evaluation.score import SCORES, Score
+from onnx_lobs.evaluation.builtin import SCORES
+from onnx_lobs.evaluation.score import Score
 from onnx_lobs.evaluation.script import FunctionScore, load_function
 
 

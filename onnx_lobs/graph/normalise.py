@@ -96,21 +96,27 @@ def lift_constants(graph: onnx.GraphProto) -> None:
         graph.node.extend(kept)
 
 
-def seed_random(proto: onnx.ModelProto) -> bool:
-    """Give every node that draws random numbers a seed, in place; return whether one had none.
+def unseeded(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the nodes that draw random numbers and have no seed.
 
-    onnxruntime seeds the others by their place among the nodes, which differs between the whole
-    network and its stages, so two networks side by side would see different noise.
+    onnxruntime seeds them by their place among the nodes, which differs between a network and its
+    stages or its optimised form, so two of them side by side would see different noise.
     """
-    is_changed = False
     bodies = (*(graph.node for graph in iter_graphs(proto)), *(f.node for f in proto.functions))
-    for node in (node for body in bodies for node in body):
-        is_random = node.op_type in RANDOM and node.domain in DEFAULT_DOMAINS
-        if is_random and all(attribute.name != "seed" for attribute in node.attribute):
-            seed = float(zlib.crc32(node.output[0].encode()) % SEEDS)
-            node.attribute.append(onnx.helper.make_attribute("seed", seed))
-            is_changed = True
-    return is_changed
+    return [
+        node
+        for body in bodies
+        for node in body
+        if node.op_type in RANDOM and node.domain in DEFAULT_DOMAINS
+        if all(attribute.name != "seed" for attribute in node.attribute)
+    ]
+
+
+def seed_random(proto: onnx.ModelProto) -> None:
+    """Give every node of :func:`unseeded` a seed, in place, that goes by its output's name."""
+    for node in unseeded(proto):
+        seed = float(zlib.crc32(node.output[0].encode()) % SEEDS)
+        node.attribute.append(onnx.helper.make_attribute("seed", seed))
 
 
 def _unlist_initializers(proto: onnx.ModelProto) -> None:

@@ -4,8 +4,9 @@ from onnx_lobs.solvers.curves import ErrorCurve, error_curve
 from onnx_lobs.solvers.joint import EFFORTS
 from onnx_lobs.solvers.layer import prune_layer
 from onnx_lobs.solvers.methods import ALL_PATTERNS, METHODS, Method, select, solve
-from onnx_lobs.solvers.problem import Problem, Selection, Solution, Status, error
+from onnx_lobs.solvers.problem import Problem, error
 from onnx_lobs.solvers.refit import refit as refit_mask
+from onnx_lobs.solvers.solution import Selection, Solution, Status
 
 __all__ = [
     "ALL_PATTERNS",

@@ -31,8 +31,9 @@ from onnx_lobs.linalg.factor import eigenbasis
 from onnx_lobs.linalg.triangles import mirror_lower
 from onnx_lobs.linalg.workers import SMALL_LAYER, multiply, one_blas_thread
 from onnx_lobs.pattern import BoolArray
-from onnx_lobs.solvers.problem import Problem, Selection, Status
+from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.solution import Selection, Status
 
 Float = NDArray[np.floating[Any]]
 EIGEN_COST = 27  # time of an eigendecomposition over that of d³ flops in GEMM, measured

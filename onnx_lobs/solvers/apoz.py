@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.solvers.problem import Problem, Selection
+from onnx_lobs.solvers.problem import Problem
+from onnx_lobs.solvers.solution import Selection
 
 
 def select_apoz(problem: Problem) -> Selection:

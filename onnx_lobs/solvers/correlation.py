@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnx_lobs.solvers.problem import Problem, Selection
+from onnx_lobs.solvers.problem import Problem
+from onnx_lobs.solvers.solution import Selection
 
 
 def select_correlation(problem: Problem) -> Selection:

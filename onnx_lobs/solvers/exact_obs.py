@@ -23,8 +23,9 @@ from onnx_lobs.linalg.workers import ThreadBuffers, map_batches
 from onnx_lobs.pattern import NM, Block, FloatArray, IntArray
 from onnx_lobs.solvers.block_elimination import block_costs
 from onnx_lobs.solvers.elimination import Trace, eliminate
-from onnx_lobs.solvers.problem import Problem, Selection
+from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.solution import Selection
 
 BATCH_BYTES = 256 << 20  # of the inverses of one batch: some 48 rows of 1152 share each step
 APART_BYTES = 16 << 20  # the same where a compiled loop takes each row by itself

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import eigsh
 
 from onnx_lobs.solvers.admm import project
-from onnx_lobs.solvers.problem import Problem, Selection, Status
+from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.solution import Selection, Status
 
 Float = NDArray[np.floating[Any]]
 STEPS = 200

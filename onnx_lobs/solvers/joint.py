@@ -32,9 +32,10 @@ from onnx_lobs.pattern import NM, BoolArray
 from onnx_lobs.solvers.admm import EIGEN_COST, SLOW, Iterate, Schedule, iterate, make_resolvent
 from onnx_lobs.solvers.exact_obs import elimination_costs
 from onnx_lobs.solvers.linking import Candidate, damped_gain, link, search
-from onnx_lobs.solvers.problem import Problem, Selection, Status, error
+from onnx_lobs.solvers.problem import Problem, error
 from onnx_lobs.solvers.refit import refit, refit_nearly
 from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.solution import Selection, Status
 
 EFFORTS = ("fast", "default", "best")
 LAST_PENALTY = 1.2  # in scaled columns; beyond it the support stands still

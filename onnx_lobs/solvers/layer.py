@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from onnx_lobs.errors import ConfigError, SolverError
 from onnx_lobs.pattern import NM, Pattern, parse_pattern
 from onnx_lobs.solvers.methods import solve
-from onnx_lobs.solvers.problem import Problem, Solution
+from onnx_lobs.solvers.problem import Problem
+from onnx_lobs.solvers.solution import Solution
 
 
 def prune_layer(
@@ -120,7 +121,7 @@ def _share(sparsity: float | None, pattern: Pattern) -> float:
     """Return the share of zeros that is asked for."""
     if not isinstance(pattern, NM):
         return 0.5 if sparsity is None else sparsity
-    own = 1 - pattern.keep / pattern.of
+    own = pattern.sparsity
     if sparsity is not None and not math.isclose(sparsity, own):
         raise ConfigError(
             f"pattern {pattern} has {own:g} zeros, not {sparsity:g}; leave out the sparsity, or "

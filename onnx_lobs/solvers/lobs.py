@@ -18,7 +18,8 @@ import numpy as np
 
 from onnx_lobs.linalg.factor import damp_gram
 from onnx_lobs.pattern import BoolArray, FloatArray
-from onnx_lobs.solvers.problem import Problem, Selection, Status
+from onnx_lobs.solvers.problem import Problem
+from onnx_lobs.solvers.solution import Selection, Status
 
 RELEASED_DAMP = 1e-6  # absolute, on Psi: the released code starts Woodbury from 1e6 I
 

@@ -19,8 +19,9 @@ from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg import lapack
 from onnx_lobs.linalg.workers import ThreadBuffers, map_batches
 from onnx_lobs.pattern import NM, BoolArray, FloatArray
-from onnx_lobs.solvers.problem import Problem, Selection
+from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.refit import refit
+from onnx_lobs.solvers.solution import Selection
 
 PARTS = 8
 

@@ -21,9 +21,10 @@ from onnx_lobs.solvers.lobs_iterative import select_lobs_iterative
 from onnx_lobs.solvers.magnitude import select_magnitude
 from onnx_lobs.solvers.net_trim import select_net_trim
 from onnx_lobs.solvers.obd import select_obd
-from onnx_lobs.solvers.problem import Problem, Selection, Solution, conclude, noted
+from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.random_choice import select_random
 from onnx_lobs.solvers.refit import refit as refit_mask
+from onnx_lobs.solvers.solution import Selection, Solution, conclude, noted
 from onnx_lobs.solvers.sparsegpt import select_sparsegpt
 from onnx_lobs.solvers.wanda import select_wanda
 

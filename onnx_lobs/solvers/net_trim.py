@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from onnx_lobs.solvers.admm import EigenResolvent, project
 from onnx_lobs.solvers.net_trim_relu import select_net_trim_relu
-from onnx_lobs.solvers.problem import Problem, Selection
+from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.solution import Selection
 
 Float = NDArray[np.floating[Any]]
 BISECTIONS = 14

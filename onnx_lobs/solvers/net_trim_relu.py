@@ -23,7 +23,8 @@ import numpy as np
 from onnx_lobs.linalg.factor import cholesky, inverse
 from onnx_lobs.pattern import FloatArray
 from onnx_lobs.solvers.admm import project
-from onnx_lobs.solvers.problem import Problem, Selection
+from onnx_lobs.solvers.problem import Problem
+from onnx_lobs.solvers.solution import Selection
 
 BISECTIONS = 14
 STEPS = 40

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnx_lobs.solvers.problem import Problem, Selection
+from onnx_lobs.solvers.problem import Problem
+from onnx_lobs.solvers.solution import Selection
 
 
 def select_obd(problem: Problem) -> Selection:

@@ -21,7 +21,8 @@ from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg import lapack
 from onnx_lobs.linalg.triangles import bands
 from onnx_lobs.pattern import NM, BoolArray, FloatArray, IntArray, Unstructured
-from onnx_lobs.solvers.problem import Problem, Selection
+from onnx_lobs.solvers.problem import Problem
+from onnx_lobs.solvers.solution import Selection
 
 PANEL = 128
 

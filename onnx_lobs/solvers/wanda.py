@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from onnx_lobs.pattern import FloatArray, Unstructured
-from onnx_lobs.solvers.problem import Problem, Selection
+from onnx_lobs.solvers.problem import Problem
+from onnx_lobs.solvers.solution import Selection
 
 
 def select_wanda(problem: Problem) -> Selection:

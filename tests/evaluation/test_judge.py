@@ -10,10 +10,11 @@ from build_onnx import normal
 from networks import Network, batches_of, same
 
 from onnx_lobs.errors import DataError
+from onnx_lobs.evaluation.builtin import SCORES
 from onnx_lobs.evaluation.find import find_score
 from onnx_lobs.evaluation.judge import judge
 from onnx_lobs.evaluation.output import output_change
-from onnx_lobs.evaluation.score import SCORES, Reference
+from onnx_lobs.evaluation.score import Reference
 
 DATA = batches_of(normal(1, 9, 6), normal(2, 4, 6), labels=np.arange(13) % 6)
 

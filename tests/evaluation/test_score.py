@@ -11,14 +11,8 @@ from networks import Array, Network, batches_of, same, shown
 
 from onnx_lobs.config import SCORE_NAMES
 from onnx_lobs.errors import DataError
-from onnx_lobs.evaluation.score import (
-    SCORES,
-    Measured,
-    Reference,
-    differences,
-    mean_over,
-    standard_error,
-)
+from onnx_lobs.evaluation.builtin import SCORES
+from onnx_lobs.evaluation.score import Measured, Reference, differences, mean_over, standard_error
 
 NAN = float("nan")
 EXACT = 1e-12  # the same sums in another order

@@ -13,8 +13,8 @@ from build_onnx import normal
 from networks import Network, batches_of, same
 
 from onnx_lobs.errors import ConfigError, InferenceError, ScoreError
+from onnx_lobs.evaluation.builtin import SCORES
 from onnx_lobs.evaluation.find import find_score
-from onnx_lobs.evaluation.score import SCORES
 
 NETWORK = Network(y=same)
 DATA = batches_of(normal(1, 3, 4), normal(2, 2, 4), labels=[0, 1, 2, 3, 0])

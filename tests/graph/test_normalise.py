@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 import onnx_lobs
 from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ModelError
-from onnx_lobs.graph.normalise import seed_random, to_executable
+from onnx_lobs.graph.normalise import seed_random, to_executable, unseeded
 from onnx_lobs.graph.session import Session
 from onnx_lobs.pipeline import prune_file
 
@@ -145,9 +145,12 @@ def test_random_numbers_are_the_same_in_the_whole_and_in_its_stages() -> None:
 
 
 def test_a_seed_that_is_given_and_a_model_without_random_numbers_stay() -> None:
-    given = noisy(seed=5.0)
-    assert not seed_random(given)
-    assert seed_random(noisy())
+    given, without = noisy(seed=5.0), noisy()
+    assert not unseeded(given)
+    assert [node.op_type for node in unseeded(without)] == ["RandomNormalLike"]
+    seed_random(given)
+    seed_random(without)
+    assert not unseeded(without)
     assert given.SerializeToString() == noisy(seed=5.0).SerializeToString()
 
 

@@ -18,7 +18,7 @@ from build_onnx import model, normal, tensor, value
 from onnx import ModelProto, helper
 
 import onnx_lobs
-from onnx_lobs import pipeline, schedule
+from onnx_lobs import one_run, schedule
 from onnx_lobs.budgets.plan import Planner
 from onnx_lobs.pipeline import PruneResult
 
@@ -70,7 +70,7 @@ class Count:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.solved: list[str] = []
         self.calibrated: list[int] = []
-        solve, calibrate = pipeline.solve_one, schedule.calibrate_independent
+        solve, calibrate = one_run.solve_one, schedule.calibrate_independent
 
         def count_solved(work: Any, layer: Any, calibration: Any) -> Any:
             self.solved.append(layer.name)
@@ -80,7 +80,7 @@ class Count:
             self.calibrated.append(len(groups))
             return calibrate(dense, groups, *args, **options)
 
-        monkeypatch.setattr(pipeline, "solve_one", count_solved)
+        monkeypatch.setattr(one_run, "solve_one", count_solved)
         monkeypatch.setattr(schedule, "calibrate_independent", count_calibrated)
 
 
@@ -130,7 +130,7 @@ def test_memory_that_makes_it_run_in_stages_keeps_grams_too(
     tmp_path: Path, count: Count, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schedule, "is_staged", lambda work: True)
-    monkeypatch.setattr(pipeline, "is_staged", lambda work: True)
+    monkeypatch.setattr(one_run, "is_staged", lambda work: True)
     options = {"sequential": False, "sparsity": 0.3}
     plain = bytes_of(prune(None, **options))
     prune(tmp_path, sequential=False)
@@ -201,15 +201,15 @@ CHILD = """
     from onnx_lobs.pipeline import prune_file
     from onnx_lobs.graph.load import load_model
     model, out, base, slow, mode = sys.argv[1:]
-    from onnx_lobs import pipeline
+    from onnx_lobs import one_run
     from onnx_lobs.memory import store
     import time
-    solve = pipeline.solve_one
+    solve = one_run.solve_one
     store.SMALL = 0
     def slowly(*args):
         time.sleep(float(slow))
         return solve(*args)
-    pipeline.solve_one = slowly
+    one_run.solve_one = slowly
     config = PruneConfig(
         sparsity=0.6, batch_size=10, cache=f"{base}/cache", scratch=f"{base}/scratch",
         sequential=mode == "sequential",

@@ -21,8 +21,8 @@ from onnx_lobs.solvers.joint import (
     step_cost,
 )
 from onnx_lobs.solvers.linking import damped_gain
-from onnx_lobs.solvers.problem import Selection, conclude
 from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.solution import Selection, conclude
 
 NEAR_BEST = 1.2  # ADMM is a heuristic: on eight tiny layers it is 11 % above exhaustive search
 BARE = 4.0  # how much bare magnitude costs more than joint at 70 %, measured 4.2 to 6.6

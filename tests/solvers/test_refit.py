@@ -9,9 +9,9 @@ import onnx_lobs.solvers.refit as module
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.pattern import Block
 from onnx_lobs.solvers import Problem, error
-from onnx_lobs.solvers.problem import Selection, conclude
 from onnx_lobs.solvers.refit import refit, refit_nearly, refit_scaled
 from onnx_lobs.solvers.scaled import Scaled
+from onnx_lobs.solvers.solution import Selection, conclude
 
 EXACT = 1e-8  # float64 solves of condition below 1e5, relative to weights of order 1
 
