@@ -41,7 +41,7 @@ def to_config(options: Mapping[str, Any]) -> PruneConfig:
     }
     for name, parse in parsers.items():
         if name in given:
-            given[name] = parse(given[name] or ())
+            given[name] = parse(() if given[name] is None else given[name])
     return PruneConfig(**given)
 
 
@@ -51,12 +51,12 @@ def _parse_size(text: str | int) -> int | None:
     return parse_bytes(text) if text else None
 
 
-def _parse_positions(text: str | tuple[()]) -> int | None:
+def _parse_positions(text: str) -> int | None:
     if text == "all":
         return None
-    if not text or not text.isdecimal():
+    if not text.isdecimal():
         raise ConfigError(
-            f"positions {text or ''!r} is not understood; write a number such as 32, or all"
+            f"positions {text!r} is not understood; write a number such as 32, or all"
         )
     return int(text)
 
