@@ -11,8 +11,9 @@ largest resident memory is its peak; the fastest of all repeats and their larges
 * sequential: all Grams and targets, every layer counting as changed; nothing is solved.
 
 The Gram's share is n d² flops for the n columns that a phase read, at the rate of SYRK on one
-matrix of float32 with 1,024 columns: the median of products made between the models. Writes
-``tools/results/calibration.md``.
+matrix of float32 with 1,024 columns: the median of products made between the models. With
+``--provider cuda`` the graph's Grams are counted at the rate of such a product on the device, which
+makes both halves of it. Writes ``tools/results/calibration.md``, or what ``--out`` names.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 # the parent imports nothing large: a child's peak begins with what its parent holds
 KIB = 1024
 SYRK_SHAPE = 8192, 1024
+DEVICE_SHAPE = 131_072, 1024
 REPEATS = 12  # before each model, and after the last
 PHASES = "forward", "numpy", "graph", "sequential"
 TITLES = {
@@ -77,12 +79,13 @@ class Job:
     data: Path | None
     samples: int
     batch_size: int | None
+    provider: str
 
     @property
     def command(self) -> list[str]:
         """The arguments by which a child knows it."""
         data = [] if self.data is None else ["--data", str(self.data)]
-        sizes = ["--samples", str(self.samples)]
+        sizes = ["--samples", str(self.samples), "--provider", self.provider]
         if self.batch_size is not None:
             sizes += ["--batch-size", str(self.batch_size)]
         return [str(self.model), *data, *sizes]
@@ -96,6 +99,7 @@ def run_phase(job: Job, phase: str) -> Measured:
     config = PruneConfig(
         samples=job.samples,
         batch_size=job.batch_size,
+        provider=job.provider,
         sequential=phase == "sequential",
         gram="graph" if phase == "graph" else "numpy",
     )
@@ -144,12 +148,41 @@ def syrk_rates() -> list[float]:
 
     n, d = SYRK_SHAPE
     x = np.random.default_rng(0).standard_normal((n, d), np.float32)
+    return [n * d**2 / seconds for seconds in timed(lambda: x.T @ x)]
+
+
+def device_rates(provider: str) -> list[float]:
+    """Return the same of a graph's product of a matrix that is on the device, and stays there."""
+    import numpy as np
+    import onnxruntime as ort
+    from onnx import TensorProto, helper
+
+    from onnx_lobs.graph.session import find_provider
+
+    n, d = DEVICE_SHAPE
+    turn = helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0])
+    nodes = [turn, helper.make_node("MatMul", ["t", "x"], ["y"])]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, d]) for name in "xy")
+    graph = helper.make_graph(nodes, "gram", [x], [y])
+    opsets = [helper.make_opsetid("", 17)]
+    proto = helper.make_model(graph, ir_version=8, opset_imports=opsets).SerializeToString()
+    session = ort.InferenceSession(proto, providers=[(find_provider(provider), {"use_tf32": "0"})])
+    data = np.random.default_rng(0).standard_normal((n, d), np.float32)
+    binding = session.io_binding()
+    binding.bind_ortvalue_input("x", ort.OrtValue.ortvalue_from_numpy(data, provider, 0))
+    binding.bind_output("y", provider, 0)
+    return [n * d**2 / seconds for seconds in timed(lambda: session.run_with_iobinding(binding))]
+
+
+def timed(work: Callable[[], object]) -> list[float]:
+    """Return how long each of a few calls takes, after one that does not count."""
+    work()
     times = []
     for _ in range(REPEATS):
         started = time.perf_counter()
-        x.T @ x
+        work()
         times.append(time.perf_counter() - started)
-    return [n * d**2 / seconds for seconds in times]
+    return times
 
 
 def in_child(job: Job, phase: str, repeats: int) -> Measured:
@@ -163,12 +196,12 @@ def in_child(job: Job, phase: str, repeats: int) -> Measured:
     return replace(best, peak=max(run.peak for run in runs))
 
 
-def rows_of(name: str, runs: dict[str, Measured], rate: float) -> list[str]:
+def rows_of(name: str, runs: dict[str, Measured], rates: dict[str, float]) -> list[str]:
     """Return the lines of the table for one model."""
     forward = runs["forward"].seconds
     lines = []
     for phase, run in runs.items():
-        gram = run.flops / rate
+        gram = run.flops / rates[phase]
         is_plain = phase == "forward"
         ratio = "" if is_plain else f"{run.seconds / (forward + gram):.2f}"
         cells = [
@@ -180,12 +213,12 @@ def rows_of(name: str, runs: dict[str, Measured], rate: float) -> list[str]:
     return lines
 
 
-def verdicts(name: str, runs: dict[str, Measured], rate: float) -> list[str]:
+def verdicts(name: str, runs: dict[str, Measured], rates: dict[str, float]) -> list[str]:
     """Return, for one model, what was promised and whether it holds."""
     forward = runs["forward"].seconds
     lines = []
     for phase, run in runs.items():
-        gram = run.flops / rate
+        gram = run.flops / rates[phase]
         limit = INDEPENDENT_LIMIT * (forward + gram)
         if phase == "sequential":
             limit = SEQUENTIAL_LIMIT[0] * forward + SEQUENTIAL_LIMIT[1] * gram
@@ -197,21 +230,30 @@ def verdicts(name: str, runs: dict[str, Measured], rate: float) -> list[str]:
     return lines
 
 
-def report(found: dict[str, dict[str, Measured]], rate: float) -> str:
-    """Return the page of results."""
+def report(found: dict[str, dict[str, Measured]], rates: dict[str, float], provider: str) -> str:
+    """Return the page of results.
+
+    Parameters
+    ----------
+    rates
+        Flops per second of the Grams of each phase.
+    """
     import onnxruntime
 
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     each = list(found.items())
-    rows = [line for name, runs in each for line in rows_of(name, runs, rate)]
-    ends = [line for name, runs in each for line in verdicts(name, runs, rate)]
+    rows = [line for name, runs in each for line in rows_of(name, runs, rates)]
+    ends = [line for name, runs in each for line in verdicts(name, runs, rates)]
+    own = f"SYRK runs at {rates['numpy'] / 1e9:.1f} Gflop/s (n d² flops)"
+    if rates["graph"] != rates["numpy"]:
+        own += f", the product on the device at {rates['graph'] / 1e9:.1f}"
     return "\n".join([
         "# What calibration costs",
         "",
         f"Made by `tools/bench_calibration.py`: onnxruntime {onnxruntime.__version__}, "
-        f"{platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS {threads}, "
-        f"load average at the end {os.getloadavg()[0]:.1f}; SYRK runs at "
-        f"{rate / 1e9:.1f} Gflop/s (n d² flops). Ratio: seconds / (forward + Grams at that rate).",
+        f"provider {provider}, {platform.machine()}, {os.cpu_count()} cores, "
+        f"OMP_NUM_THREADS {threads}, load average at the end {os.getloadavg()[0]:.1f}; {own}. "
+        "Ratio: seconds / (forward + Grams at that rate).",
         "",
         "| model | phase | samples | session, s | seconds | Gram Gflop | at SYRK rate, s | ratio "
         "| peak MiB |",
@@ -226,13 +268,14 @@ def report(found: dict[str, dict[str, Measured]], rate: float) -> str:
     ])  # fmt: skip
 
 
-def find_job(name: str, zoo: Path | None, samples: int, batch_size: int | None) -> Job:
+def find_job(name: str, given: argparse.Namespace) -> Job:
     """Return the job of a file, or of a model of the zoo."""
+    how = given.samples, given.batch_size, given.provider
     if name.endswith(".onnx"):
-        return Job(Path(name), None, samples, batch_size)
-    if zoo is None:
+        return Job(Path(name), None, *how)
+    if given.zoo is None:
         sys.exit(f"{name!r} is no .onnx file; give the folder of the prepared models as --zoo")
-    return Job(zoo / f"{name}.onnx", zoo / f"{name}_calibration.npz", samples, batch_size)
+    return Job(given.zoo / f"{name}.onnx", given.zoo / f"{name}_calibration.npz", *how)
 
 
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
@@ -242,6 +285,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--zoo", type=Path, help="folder that tools/zoo.py filled")
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--batch-size", type=int, help="default: as the command chooses it")
+    parser.add_argument("--provider", default="cpu")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument(
         "--phases", default=",".join(PHASES), help="of forward (always), numpy, graph, sequential"
@@ -256,7 +300,8 @@ def main(args: Sequence[str] | None = None, echo: Callable[[str], None] = print)
     """Measure every model and write the table."""
     given = parse(args)
     if given.phase:
-        job = Job(Path(given.models[0]), given.data, given.samples, given.batch_size)
+        path = Path(given.models[0])
+        job = Job(path, given.data, given.samples, given.batch_size, given.provider)
         echo(json.dumps(asdict(run_phase(job, given.phase))))
         return
     names = given.models
@@ -265,11 +310,14 @@ def main(args: Sequence[str] | None = None, echo: Callable[[str], None] = print)
     phases = ["forward", *(p for p in given.phases.split(",") if p != "forward")]
     found, rates = {}, syrk_rates()
     for name in names:
-        job = find_job(name, given.zoo, given.samples, given.batch_size)
+        job = find_job(name, given)
         runs = {phase: in_child(job, phase, given.repeats) for phase in phases}
         found[job.model.stem] = runs
         rates += syrk_rates()
-    text = report(found, statistics.median(rates))
+    rate = dict.fromkeys(PHASES, statistics.median(rates))
+    if given.provider != "cpu":
+        rate["graph"] = statistics.median(device_rates(given.provider))
+    text = report(found, rate, given.provider)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(text, encoding="utf-8")
     echo(text)

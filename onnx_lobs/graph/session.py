@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,11 @@ from onnx_lobs.graph.lending import lend_weights
 
 Array = NDArray[Any]
 PROVIDER_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+CUDA = PROVIDER_NAMES["cuda"]
+# float32 is float32 on the device too; nothing is timed there to choose how to convolve, which
+# takes seconds in each of many sessions and may end otherwise in the next
+CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
 # the names differ between versions of onnxruntime, so they are collected, not listed
 ORT_ERRORS: tuple[type[Exception], ...] = tuple(
@@ -48,7 +56,19 @@ def find_provider(name: str) -> str:
             f"execution provider {name!r} is not in this onnxruntime; "
             f"{remedy}use one of {', '.join(available)}"
         )
+    if full == CUDA:
+        _load_cuda()
     return full
+
+
+@lru_cache(maxsize=1)
+def _load_cuda() -> None:
+    """Load CUDA's libraries from where pip installs them; elsewhere onnxruntime looks itself.
+
+    What it prints when it finds none is left to the error of the session that needs them.
+    """
+    with redirect_stdout(io.StringIO()):
+        ort.preload_dlls()
 
 
 class Session:
@@ -67,8 +87,8 @@ class Session:
     light
         Whether to load without optimising: quick, and external weights are only mapped.
     exact
-        For graphs with sums (:mod:`onnx_lobs.graph.gram_nodes`): float32 products are in
-        float32 on GPUs too, and nodes run in the order in which they stand.
+        For graphs with sums (:mod:`onnx_lobs.graph.gram_nodes`): nodes run in the order in
+        which they stand.
 
     Raises
     ------
@@ -112,13 +132,13 @@ class Session:
             del rest
             values = [ort.OrtValue.ortvalue_from_numpy(value) for value in self._lent.values()]
             options.add_external_initializers(list(self._lent), values)
-        chain = _providers(provider, exact=exact)
+        chain = _providers(provider)
         try:
             self._session = ort.InferenceSession(source, options, providers=chain)
         except ORT_ERRORS as error:
             raise ModelError(f"onnxruntime cannot load the model: {one_line(error)}") from error
         if provider not in self._session.get_providers():
-            raise ConfigError(f"{provider} could not be started; check its driver, or use cpu")
+            raise ConfigError(f"{provider} could not be started; {_remedy(provider)}")
         self.inputs = [i.name for i in self._session.get_inputs()]
         self._float32 = {i.name for i in self._session.get_inputs() if i.type == "tensor(float)"}
         self.outputs = [o.name for o in self._session.get_outputs()]
@@ -159,11 +179,18 @@ class Session:
         return value.astype(np.float32) if wide and name in self._float32 else value
 
 
-def _providers(provider: str, *, exact: bool) -> list[str | tuple[str, dict[str, str]]]:
+def _providers(provider: str) -> list[str | tuple[str, dict[str, str]]]:
     """Return the provider, with its options, and the CPU for what it cannot run."""
-    cuda, cpu = PROVIDER_NAMES["cuda"], PROVIDER_NAMES["cpu"]
-    own = (provider, {"use_tf32": "0"}) if exact and provider == cuda else provider
+    cpu = PROVIDER_NAMES["cpu"]
+    own = (provider, CUDA_OPTIONS) if provider == CUDA else provider
     return [own] if own == cpu else [own, cpu]
+
+
+def _remedy(provider: str) -> str:
+    what = "its driver"
+    if provider == CUDA:
+        what = "the GPU's driver, and CUDA's libraries (pip install 'onnxruntime-gpu[cuda,cudnn]')"
+    return f"check {what}, or use cpu"
 
 
 def _serialize(model: onnx.ModelProto) -> bytes:

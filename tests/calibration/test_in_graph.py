@@ -16,7 +16,7 @@ from onnx_lobs.calibration.groups import make_groups
 from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.errors import DataError, InferenceError
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.session import Session
+from onnx_lobs.graph.session import CUDA_OPTIONS, Session
 from onnx_lobs.layers.find import Selection, find_layers
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.schedule import uses_graph
@@ -58,19 +58,19 @@ def batches_of(n: int = 4) -> list[dict[str, Array]]:
 
 
 def calibrated(
-    proto: ModelProto, batches: list[dict[str, Array]], **options: Any
+    proto: ModelProto, batches: list[dict[str, Array]], provider: str = CPU, **options: Any
 ) -> list[Calibration]:
     index = Model(proto, None)
     groups = make_groups(find_layers(index, Selection(include=("*",), min_weights=0))[0])
     return calibrate_independent(
-        index, groups, batches, n_batches=len(batches), provider=CPU, **options
+        index, groups, batches, n_batches=len(batches), provider=provider, **options
     )
 
 
-def test_the_graphs_grams_are_numpys() -> None:
+def test_the_graphs_grams_are_numpys(provider: str) -> None:
     notes: list[str] = []
     expected = calibrated(network(), batches_of())
-    found = calibrated(network(), batches_of(), in_graph=True, note=notes.append)
+    found = calibrated(network(), batches_of(), provider, in_graph=True, note=notes.append)
     assert len(found) == 6
     for ours, theirs in zip(found, expected, strict=True):
         for mine, other in zip(ours.fit + ours.held, theirs.fit + theirs.held, strict=True):
@@ -129,7 +129,7 @@ def test_sums_that_are_not_finite_are_named(wrong: float) -> None:
         calibrated(one_node("MatMul", {"w": normal(1, 9, 9)}), [{"x": x}], in_graph=True)
 
 
-def test_prune_with_grams_from_the_graph() -> None:
+def test_prune_with_grams_from_the_graph(provider: str) -> None:
     data = {"x": np.concatenate([feeds["x"] for feeds in batches_of(8)])}
     nodes = [node for node in network().graph.node if node.op_type != "If"]
     outputs = [value("n", [None, 9])]
@@ -137,8 +137,8 @@ def test_prune_with_grams_from_the_graph() -> None:
     options: dict[str, Any] = {"sequential": False, "batch_size": 6, "min_weights": 0}
     results = {
         # uniform: a choice by trials may differ by their rounding
-        gram: prune(proto, data, gram=gram, allocation="uniform", **options)
-        for gram in ("graph", "numpy")
+        gram: prune(proto, data, gram=gram, provider=where, allocation="uniform", **options)
+        for gram, where in (("graph", provider), ("numpy", "cpu"))
     }
     for result in results.values():
         assert result.report.totals.zeros == result.report.totals.weights // 2
@@ -204,7 +204,7 @@ def test_auto_takes_the_graph_unless_the_provider_is_the_cpu(
         assert not uses_graph(work(sequential=True))
 
 
-def test_sessions_for_sums_keep_the_order_and_do_without_tf32(
+def test_sessions_for_sums_keep_the_order_and_all_do_without_tf32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[Any] = []
@@ -227,8 +227,9 @@ def test_sessions_for_sums_keep_the_order_and_do_without_tf32(
     Session(proto, provider=cuda, exact=True)
     Session(proto, exact=True)
     order = onnxruntime.ExecutionOrder
+    assert CUDA_OPTIONS["use_tf32"] == "0"
     assert seen == [
-        (order.DEFAULT, [cuda, CPU]),
-        (order.PRIORITY_BASED, [(cuda, {"use_tf32": "0"}), CPU]),
+        (order.DEFAULT, [(cuda, CUDA_OPTIONS), CPU]),
+        (order.PRIORITY_BASED, [(cuda, CUDA_OPTIONS), CPU]),
         (order.PRIORITY_BASED, [CPU]),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from build_onnx import branch, constant, model, normal, one_node, run, value
+from build_onnx import Array, branch, constant, model, normal, one_node, value
 from onnx import ModelProto, TensorProto, helper
 
 from onnx_lobs.errors import ModelError
@@ -53,10 +53,16 @@ def extended(proto: ModelProto) -> tuple[ModelProto, list[tuple[Use, GramOutputs
     return copy, [(use, found[use.tap]) for use, _ in wanted]
 
 
-def check(proto: ModelProto, shape: tuple[int, ...], dtype: Any = np.float32) -> None:
+def outputs_of(proto: ModelProto, x: Array, provider: str) -> dict[str, Array]:
+    return Session(proto, provider=provider, exact=True).run({"x": x})
+
+
+def check(
+    proto: ModelProto, shape: tuple[int, ...], provider: str, dtype: Any = np.float32
+) -> None:
     x = (normal(1, *shape) + 0.5).astype(dtype)
     copy, found = extended(proto)
-    values = run(copy, x=x)
+    values = outputs_of(copy, x, provider)
     assert found
     for use, outputs in found:
         assert isinstance(outputs, GramOutputs)
@@ -148,9 +154,9 @@ CASES: dict[str, Callable[[], Case]] = {
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_sums_equal_those_of_numpy(kind: str) -> None:
+def test_sums_equal_those_of_numpy(kind: str, provider: str) -> None:
     case = CASES[kind]()
-    check(case.proto, case.shape)
+    check(case.proto, case.shape, provider)
 
 
 def skip_unless_known(opset: int) -> None:
@@ -165,7 +171,7 @@ def skip_unless_known(opset: int) -> None:
 
 
 @pytest.mark.parametrize("opset", OPSETS)
-def test_sums_are_there_in_every_opset(opset: int) -> None:
+def test_sums_are_there_in_every_opset(opset: int, provider: str) -> None:
     skip_unless_known(opset)
     nodes = [
         helper.make_node("Conv", ["x", "u"], ["a"], auto_pad="SAME_UPPER", strides=[2, 1]),
@@ -186,8 +192,8 @@ def test_sums_are_there_in_every_opset(opset: int) -> None:
     shown.CopyFrom(proto)
     shown.graph.output.extend(value(name) for name in ("a", "b", "c", "e"))
     x = normal(1, 5, 3, 8, 7) + 0.5
-    taps = {"x": x, **run(shown, x=x)}
-    values = run(copy, x=x)
+    taps = {"x": x, **outputs_of(shown, x, provider)}
+    values = outputs_of(copy, x, provider)
     assert len(found) == len(wanted_of(index)) == 5
     for use, outputs in found:
         assert isinstance(outputs, GramOutputs)
@@ -198,24 +204,24 @@ def test_sums_are_there_in_every_opset(opset: int) -> None:
         assert np.abs(matrix - expected).max() <= SINGLE * np.abs(expected).max()
 
 
-def test_batch_and_image_may_change_between_runs() -> None:
+def test_batch_and_image_may_change_between_runs(provider: str) -> None:
     case = conv(auto_pad="SAME_LOWER", strides=[2, 3])
     for shape in ((1, 4, 5, 8), (6, 4, 9, 3)):
-        check(case.proto, shape)
+        check(case.proto, shape, provider)
 
 
-def test_half_precision_is_multiplied_in_float32() -> None:
+def test_half_precision_is_multiplied_in_float32(provider: str) -> None:
     weights = {"w": normal(9, 9, 7, dtype=np.float16)}
-    check(one_node("Gemm", weights, elem_type=TensorProto.FLOAT16), (30, 9), np.float16)
+    check(one_node("Gemm", weights, elem_type=TensorProto.FLOAT16), (30, 9), provider, np.float16)
 
 
-def test_large_means_cost_no_precision() -> None:
+def test_large_means_cost_no_precision(provider: str) -> None:
     case = conv(pads=[0] * 4)
     x = normal(1, 3, 4, 9, 8) + 1000
     copy, ((use, outputs),) = extended(case.proto)
     assert isinstance(outputs, GramOutputs)
     gram = Gram(1, 24)
-    gram.matrix, gram.total, gram.count = outputs.read(run(copy, x=x))
+    gram.matrix, gram.total, gram.count = outputs.read(outputs_of(copy, x, provider))
     columns = use.columns(x).astype(np.float64)
     columns -= columns.mean(axis=1, keepdims=True)
     expected = columns.transpose(0, 2, 1) @ columns
@@ -286,8 +292,8 @@ def test_products_whose_rank_is_not_known_are_left_to_numpy() -> None:
 
 
 def test_declared_ranks_do_where_a_model_is_too_large_to_infer(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, provider: str
 ) -> None:
     monkeypatch.setattr("onnx_lobs.graph.gram_nodes.MAX_PROTO_BYTES", 0)
     case = matmul((7, 9), (2, 9, 20), True)
-    check(case.proto, case.shape)
+    check(case.proto, case.shape, provider)
