@@ -69,7 +69,8 @@ def solve_layer(task: LayerTask) -> Outcome:
     if not refits:
         bare = solve(problem, task.method, refit=task.refit, effort=task.effort)
         changes = bias_changes(task, bare.weight, allowed=False)
-        return Outcome(bare.weight, changes, bare.status, damp, None, None, _info(bare))
+        used = damp if method.needs_hessian else None
+        return Outcome(bare.weight, changes, bare.status, used, None, None, _info(bare))
     solution = select(problem, task.method, task.effort)
     choice = _choose(task, problem, solution.mask, fit)
     del problem, fit  # its matrices, before those of the whole

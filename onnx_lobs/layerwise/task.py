@@ -142,13 +142,13 @@ class Outcome:
 
     ``held_error`` is the relative error on the held-out batches of the weights fitted
     without them, at the settings that these batches chose; None when nothing was held out or
-    the method does not refit.
+    the method does not refit. ``damp`` is None where no Hessian was read.
     """
 
     weight: Array
     bias_change: tuple[Array | None, ...]
     status: Status
-    damp: float
+    damp: float | None
     target: float | None
     held_error: float | None
     info: dict[str, float | str | int]

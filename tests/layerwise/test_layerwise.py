@@ -118,6 +118,13 @@ def test_no_refit_leaves_magnitude_bare() -> None:
     outcome = solve_layer(task)
     np.testing.assert_array_equal(outcome.weight, magnitude_weight(task))
     assert outcome.bias_change == (None,)
+    assert outcome.damp is None  # it reads no Hessian
+
+
+def test_no_refit_tells_the_damping_of_a_method_that_has_one() -> None:
+    weight = np.random.default_rng(9).standard_normal((1, ROWS, COLUMNS))
+    task = _task([_split(_inputs(10))], weight, True, method="sparsegpt", refit=False, damp=0.01)
+    assert solve_layer(task).damp == 0.01
 
 
 def test_tied_uses_add_their_moments_and_get_a_bias_each() -> None:
