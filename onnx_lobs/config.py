@@ -59,7 +59,8 @@ class PruneConfig:
         has at most `max_bytes` bytes.
     layer_sparsity
         ``{pattern: sparsity}``: layers whose name matches get this sparsity instead; the
-        last match wins. Patterns as in `include`.
+        last match wins. Patterns as in `include`. A layer named in full is pruned even when it
+        would be left dense by default, unless it is excluded.
     layer_min, layer_max
         ``{pattern: sparsity}``: between which the sparsity of such layers has to be, where it is
         not given by `layer_sparsity`; the last match wins.

@@ -134,7 +134,7 @@ def open_workspace(
         layers=_real_dtypes(layers, result),
         skips=[skip_record(skip) for skip in skips],
         pattern=pattern,
-        budgets=first_budgets(layers, config, pattern),
+        budgets=first_budgets(layers, config, pattern, skips),
         batches=batches,
         scoring=scoring,
         provider=provider,
@@ -206,8 +206,9 @@ def selection(config: PruneConfig, can_measure: bool = True) -> Selection:
     """
     measured = can_measure and protects_by_measurement(config, parse_pattern(config.pattern))
     return Selection(
-        config.include, config.exclude, config.op_types, config.min_weights, depthwise=measured
-    )
+        config.include, config.exclude, config.op_types, config.min_weights, depthwise=measured,
+        own=tuple(config.layer_sparsity),
+    )  # fmt: skip
 
 
 def skip_record(skip: Skip) -> SkipRecord:

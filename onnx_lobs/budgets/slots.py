@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from onnx_lobs.allocation.rules import RULES, Slot, allocate, check_limits, default_rule
 from onnx_lobs.config import PruneConfig, has_target
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.layers.find import matcher
-from onnx_lobs.layers.layer import Layer
+from onnx_lobs.layers.layer import Layer, Skip
 from onnx_lobs.pattern import NM, Pattern
 
 DEFAULT_SPARSITY = 0.5
@@ -34,8 +34,10 @@ def wanted_sparsity(config: PruneConfig, pattern: Pattern) -> float:
     return own
 
 
-def make_slots(layers: Sequence[Layer], config: PruneConfig) -> list[Slot]:
-    """Return the layers as the allocation sees them.
+def make_slots(
+    layers: Sequence[Layer], config: PruneConfig, skips: Sequence[Skip] = ()
+) -> list[Slot]:
+    """Return the layers as the allocation sees them; `skips` says why others are not among them.
 
     Raises
     ------
@@ -43,9 +45,9 @@ def make_slots(layers: Sequence[Layer], config: PruneConfig) -> list[Slot]:
         When a pattern of ``layer_sparsity``, ``layer_min`` or ``layer_max`` matches no layer, or
         a layer's least sparsity is above its largest.
     """
-    fixed = _by_pattern("layer sparsity", config.layer_sparsity, layers)
-    least = _by_pattern("layer min", config.layer_min, layers)
-    most = _by_pattern("layer max", config.layer_max, layers)
+    fixed = _by_pattern("layer sparsity", config.layer_sparsity, layers, skips)
+    least = _by_pattern("layer min", config.layer_min, layers, skips)
+    most = _by_pattern("layer max", config.layer_max, layers, skips)
     slots = []
     for layer in layers:
         geometry = layer.uses[0].unfold
@@ -63,7 +65,7 @@ def make_slots(layers: Sequence[Layer], config: PruneConfig) -> list[Slot]:
 
 
 def _by_pattern(
-    what: str, wanted: Mapping[str, float], layers: Sequence[Layer]
+    what: str, wanted: Mapping[str, float], layers: Sequence[Layer], skips: Sequence[Skip]
 ) -> dict[str, float]:
     """Return the values of the layers, by key, whose names match; the last match wins."""
     found: dict[str, float] = {}
@@ -71,12 +73,21 @@ def _by_pattern(
         test = matcher(pattern)
         hit = [layer for layer in layers if any(test(name) for name in layer.names)]
         if not hit:
-            names = ", ".join(layer.name for layer in layers[:5])
             raise ConfigError(
-                f"{what} {pattern!r} matches no layer that is pruned; there are: {names} ..."
+                f"{what} {pattern!r} matches no layer that is pruned; "
+                + (_why_not(test, skips) or f"there are: {_some(layers)} ...")
             )
         found |= {layer_key(layer): value for layer in hit}
     return found
+
+
+def _some(layers: Sequence[Layer]) -> str:
+    return ", ".join(layer.name for layer in layers[:5])
+
+
+def _why_not(test: Callable[[str], bool], skips: Sequence[Skip]) -> str:
+    """Return why a node is not pruned whose name passes the test, or nothing."""
+    return next((f"{s.node} is not, because: {s.reason}" for s in skips if test(s.node)), "")
 
 
 def _limits(
@@ -92,11 +103,16 @@ def _limits(
     return low, high
 
 
-def first_budgets(layers: Sequence[Layer], config: PruneConfig, pattern: Pattern) -> dict[str, int]:
-    """Return the zeros of each layer by its key, by a rule; what is measured comes later."""
+def first_budgets(
+    layers: Sequence[Layer], config: PruneConfig, pattern: Pattern, skips: Sequence[Skip] = ()
+) -> dict[str, int]:
+    """Return the zeros of each layer by its key, by a rule; what is measured comes later.
+
+    Raises as :func:`make_slots`.
+    """
     sparsity = wanted_sparsity(config, pattern)
     rule = config.allocation if config.allocation in RULES else default_rule(sparsity)
-    slots = make_slots(layers, config)
+    slots = make_slots(layers, config, skips)
     # a target stays within the limits by itself; what other budgets allow is known later
     if not has_target(config) and config.budget == "weights":
         check_limits(slots, sparsity)

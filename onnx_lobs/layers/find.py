@@ -22,13 +22,20 @@ from onnx_lobs.layers.ops import READERS, Match, Place, match
 
 @dataclass(frozen=True)
 class Selection:
-    """Which layers the user wants; see ``PruneConfig`` for the fields."""
+    """Which layers the user wants; see ``PruneConfig`` for the fields.
+
+    Attributes
+    ----------
+    own
+        Full names of layers with a sparsity of their own, which are taken unless excluded.
+    """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     op_types: tuple[str, ...] = tuple(READERS)
     min_weights: int = 0
     depthwise: bool = False
+    own: tuple[str, ...] = ()
 
 
 def find_layers(
@@ -191,6 +198,8 @@ def _refusal(
     """Return why a layer is left dense by the options, or None."""
     if any(test(name) for test in exclude for name in layer.names):
         return "excluded by name"
+    if not set(selection.own).isdisjoint(layer.names):
+        return None
     if include:
         named = any(test(name) for test in include for name in layer.names)
         return None if named else "not included by name"

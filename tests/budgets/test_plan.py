@@ -225,6 +225,16 @@ def test_depthwise_convolutions_take_part_where_zeros_are_measured() -> None:
         assert [layer.name for layer in by_rule.layers] == ["pointwise"]
 
 
+def test_a_depthwise_convolution_with_a_sparsity_of_its_own_is_pruned() -> None:
+    images = {"x": normal(0, 64, 8, 6, 6)}
+    options = {"allocation": "uniform", "min_weights": 8, "batch_size": 16, "sparsity": 0.5}
+    own = onnx_lobs.prune(separable(), images, layer_sparsity={"depthwise": 0.25}, **options)
+    assert {x.name: x.zeros for x in own.report.layers}["depthwise"] == 18
+    for left in ({"layer_sparsity": {"depth*": 0.25}}, {"layer_min": {"depthwise": 0.25}}):
+        with pytest.raises(ConfigError, match="depthwise is not, because: depthwise: left dense"):
+            onnx_lobs.prune(separable(), images, **left, **options)
+
+
 def test_uniform_zeros_that_spare_depthwise_convolutions_take_part() -> None:
     """They are those of a run by rule with as many zeros in all."""
     images = {"x": normal(0, 64, 8, 6, 6)}

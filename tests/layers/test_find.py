@@ -210,6 +210,13 @@ def test_include_takes_what_it_names_and_nothing_else(pattern: str) -> None:
     assert set(reasons.values()) == {"not included by name"}
 
 
+def test_a_layer_with_a_sparsity_of_its_own_is_taken_unless_it_is_excluded() -> None:
+    own = ("body/depthwise", "head", "body*")
+    assert chosen(own=own, min_weights=11)[0] == ["body/conv", "body/depthwise", "head"]
+    assert chosen(own=own[:1], include=("head",))[0] == ["body/depthwise", "head"]
+    assert chosen(own=own, exclude=("*depthwise",))[0] == ["body/conv", "head"]
+
+
 @pytest.mark.parametrize("pattern", ["body/*", "re:body"])
 def test_exclude_wins_over_include(pattern: str) -> None:
     names, reasons = chosen(include=("*",), exclude=(pattern,))
