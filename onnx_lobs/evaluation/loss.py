@@ -67,13 +67,9 @@ class OutputLoss:
         return share
 
 
-def is_lower(one: OutputLoss, other: OutputLoss) -> bool:
-    """Return whether a loss is lower than another, by fewer changed choices too if there are any.
-
-    Errors of a few samples, most of them tiny, say little where the choices do not differ.
-    """
-    agrees = not one.positions or one.changed < other.changed
-    return one.value < other.value and agrees
+def is_clearly_lower(one: OutputLoss, other: OutputLoss, share: float) -> bool:
+    """Return whether a loss is at most a share of another, with no more changed choices."""
+    return one.value <= share * other.value and one.changed <= other.changed
 
 
 def output_loss(

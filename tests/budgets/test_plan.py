@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto, helper
 import onnx_lobs
 from onnx_lobs.allocation.rules import Slot
 from onnx_lobs.budgets.candidates import MIXTURES, SPARED, candidate, with_unit
-from onnx_lobs.budgets.plan import CHEAP_STEPS, REACH, STEPS, Planner, _is_near
+from onnx_lobs.budgets.plan import CHEAP_STEPS, PROVEN, REACH, STEPS, Planner, _is_near
 from onnx_lobs.budgets.slots import layer_key
 from onnx_lobs.budgets.trial_samples import samples_needed, samples_scored, split_finally
 from onnx_lobs.budgets.trials import Runs, Trials, layer_moments
@@ -96,21 +96,23 @@ def uniform_zeros() -> dict[str, int]:
 
 
 @pytest.mark.usefixtures("always")
-def test_finals_overrule_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Losses of the finals are turned round, so that uniform zeros win."""
+@pytest.mark.parametrize(("share", "goes_on"), [(PROVEN - 0.01, True), (PROVEN + 0.01, False)])
+def test_the_best_of_the_trials_must_be_clearly_better_in_the_final(
+    monkeypatch: pytest.MonkeyPatch, share: float, goes_on: bool
+) -> None:
     found: list[dict[str, int]] = []
 
     def loss(runs: Runs, zeros: dict[str, int]) -> OutputLoss:
         found.append(zeros)
-        return OutputLoss(1.0 / len(found))
+        return OutputLoss(share if len(found) == 1 else 1.0)
 
     monkeypatch.setattr("onnx_lobs.budgets.plan.make_finals", lambda work, scratch: Final(loss))
     work = opened()
     record = planned(work)
-    assert record.chosen == "uniform"
+    assert (record.chosen == "uniform") != goes_on
     assert record.losses["uniform"] > min(record.losses.values())
-    assert work.budgets == found[1] == uniform_zeros()
-    assert found[0] != found[1]
+    assert found[1] == uniform_zeros() != found[0]
+    assert work.budgets == found[0 if goes_on else 1]
 
 
 class Final:

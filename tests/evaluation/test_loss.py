@@ -11,7 +11,7 @@ import pytest
 from build_onnx import normal
 from networks import Array, Network, batches_of, same
 
-from onnx_lobs.evaluation.loss import OutputLoss, is_lower, output_loss
+from onnx_lobs.evaluation.loss import OutputLoss, is_clearly_lower, output_loss
 
 EXACT = 1e-12  # float64 sums in another order
 X = normal(1, 7, 3), normal(2, 2, 3)
@@ -55,18 +55,18 @@ def test_one_choice_more_does_not_outweigh_an_error_that_is_lower_by_half() -> N
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
     [
-        (OutputLoss(0.2), OutputLoss(0.3), True),
-        (OutputLoss(0.3), OutputLoss(0.2), False),
-        (OutputLoss(0.2, 0, 32), OutputLoss(0.9, 0, 32), False),  # no choice tells them apart
-        (OutputLoss(0.2, 31, 99), OutputLoss(0.9, 30, 99), False),
-        (OutputLoss(0.2, 30, 99), OutputLoss(0.19, 39, 99), True),
-        (OutputLoss(0.9, 30, 99), OutputLoss(0.1, 39, 99), False),  # with far more error
+        (OutputLoss(0.14), OutputLoss(0.2), True),
+        (OutputLoss(0.15), OutputLoss(0.2), False),
+        (OutputLoss(0.02, 0, 32), OutputLoss(0.2, 0, 32), True),
+        (OutputLoss(0.02, 1, 32), OutputLoss(0.9, 0, 32), False),  # it changes a choice more
+        (OutputLoss(0.2, 20, 99), OutputLoss(0.3, 39, 99), True),
+        (OutputLoss(0.2, 30, 99), OutputLoss(0.3, 30, 99), False),
     ],
 )
-def test_a_loss_is_lower_where_fewer_choices_changed_too(
+def test_a_loss_is_clearly_lower_by_a_share_and_without_more_changed_choices(
     one: OutputLoss, other: OutputLoss, expected: bool
 ) -> None:
-    assert is_lower(one, other) == expected
+    assert is_clearly_lower(one, other, 0.701) == expected
 
 
 @pytest.mark.parametrize(
