@@ -75,19 +75,18 @@ def _by_pattern(
         if not hit:
             raise ConfigError(
                 f"{what} {pattern!r} matches no layer that is pruned; "
-                + (_why_not(test, skips) or f"there are: {_some(layers)} ...")
+                f"{_instead(test, layers, skips)}"
             )
         found |= {layer_key(layer): value for layer in hit}
     return found
 
 
-def _some(layers: Sequence[Layer]) -> str:
-    return ", ".join(layer.name for layer in layers[:5])
-
-
-def _why_not(test: Callable[[str], bool], skips: Sequence[Skip]) -> str:
-    """Return why a node is not pruned whose name passes the test, or nothing."""
-    return next((f"{s.node} is not, because: {s.reason}" for s in skips if test(s.node)), "")
+def _instead(test: Callable[[str], bool], layers: Sequence[Layer], skips: Sequence[Skip]) -> str:
+    """Return why a node whose name passes the test is not pruned, or else some that are."""
+    for skip in skips:
+        if test(skip.node):
+            return f"{skip.node} is not, because: {skip.reason}"
+    return f"there are: {', '.join(layer.name for layer in layers[:5])} ..."
 
 
 def _limits(

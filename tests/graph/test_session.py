@@ -43,8 +43,32 @@ def test_provider_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatc
             return ["CPUExecutionProvider"]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Fallback)
-    with pytest.raises(ConfigError, match="CUDAExecutionProvider could not be started; check"):
+    with pytest.raises(ConfigError, match=r"CUDAEx.*could not be started; check the GPU's driver"):
         Session(PROTO, provider="CUDAExecutionProvider")
+    with pytest.raises(ConfigError, match=r"OtherProvider could not be started; check its driver"):
+        Session(PROTO, provider="OtherProvider")
+
+
+def test_cudas_libraries_are_loaded_once_and_quietly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[str] = []
+
+    def load() -> None:
+        calls.append("load")
+        print("Failed to load libcublas.so")
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", load)
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: list(module.PROVIDER_NAMES.values())
+    )
+    module._load_cuda.cache_clear()
+    find_provider("cpu")
+    assert calls == []
+    assert find_provider("cuda") == find_provider("CUDAExecutionProvider") == module.CUDA
+    assert calls == ["load"]
+    assert capsys.readouterr().out == ""
+    module._load_cuda.cache_clear()  # the real libraries were not loaded
 
 
 def test_session_runs_a_model_and_a_file(tmp_path: Path) -> None:
