@@ -47,13 +47,14 @@ from zoo_model import Runner, predict
 
 MNIST = Path(__file__).parents[1] / "models" / "mnist"
 LENETS = ("lenet-300-100", "lenet-5")
-COMPACT = (0.3, 0.4, 0.5, 0.6, 0.7)
-WIDE = (0.5, 0.7, 0.8, 0.9, 0.95)
+COMPACT = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+WIDE = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+DENSE_LAYERS = (0.8, 0.9, 0.93, 0.97, 0.985, 0.99, 0.995)
 SPARSITIES = {
-    "lenet-300-100": (0.8, 0.9, 0.93, 0.97, 0.985),
-    "lenet-5": (0.8, 0.9, 0.93, 0.97, 0.985),
-    "ppocr-rec": COMPACT,
-    "ppocr-cls": (*COMPACT, 0.8),
+    "lenet-300-100": DENSE_LAYERS,
+    "lenet-5": DENSE_LAYERS,
+    "ppocr-rec": (*COMPACT, 0.9),
+    "ppocr-cls": (*COMPACT, 0.9, 0.95),
     "efficientnet-lite0": COMPACT,
     "minilm-l3": WIDE,
     "magika": WIDE,

@@ -112,6 +112,21 @@ def _loss(slot: Slot, values: Array) -> Loss:
     return Loss((shares - slot.least) * slot.size, losses, slot.unit)
 
 
+def between(
+    work: Workspace, measured: Measured, one: Mapping[str, int], other: Mapping[str, int]
+) -> dict[str, int]:
+    """Return zeros half-way between two allocations of the same cost.
+
+    A layer keeps the geometric mean of what it keeps in both, scaled to the same cost.
+    """
+    slots = measured.slots
+    free = [i for i, slot in enumerate(slots) if slot.fixed is None]
+    sizes = np.array([slots[i].size for i in free], dtype=np.float64)
+    a, b = (_in_order(work, zeros) for zeros in (one, other))
+    wanted = np.sqrt(np.maximum(sizes - a[free], 1.0) * np.maximum(sizes - b[free], 1.0))
+    return _kept(work, measured, a, wanted)
+
+
 def moved(
     work: Workspace, measured: Measured, zeros: Mapping[str, int], rng: np.random.Generator
 ) -> dict[str, int]:
@@ -119,13 +134,25 @@ def moved(
     slots = measured.slots
     free = [i for i, slot in enumerate(slots) if slot.fixed is None]
     sizes = np.array([slots[i].size for i in free], dtype=np.float64)
-    now = np.array([zeros[layer_key(layer)] for layer in work.layers], dtype=np.float64)
+    now = _in_order(work, zeros)
     count = max(1, round(CHANGED * len(free)))
     factor = np.ones(len(free))
     factor[rng.choice(len(free), size=count, replace=False)] = np.exp(
         SPREAD * rng.standard_normal(count)
     )
-    wanted = np.maximum(sizes - now[free], 1.0) * factor
+    return _kept(work, measured, now, np.maximum(sizes - now[free], 1.0) * factor)
+
+
+def _in_order(work: Workspace, zeros: Mapping[str, int]) -> Array:
+    return np.array([zeros[layer_key(layer)] for layer in work.layers], dtype=np.float64)
+
+
+def _kept(work: Workspace, measured: Measured, zeros: Array, kept: Array) -> dict[str, int]:
+    """Return the zeros where free layers keep weights in these proportions, others as before."""
+    slots = measured.slots
+    free = [i for i, slot in enumerate(slots) if slot.fixed is None]
     sparsity = wanted_sparsity(work.config, work.pattern)
-    now[free] = sizes - keep([slots[i] for i in free], wanted, sparsity)
+    now = zeros.copy()
+    sizes = np.array([slots[i].size for i in free], dtype=np.float64)
+    now[free] = sizes - keep([slots[i] for i in free], kept, sparsity)
     return by_key(work.layers, to_counts(slots, now, work.pattern))

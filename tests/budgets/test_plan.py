@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto, helper
 
 import onnx_lobs
 from onnx_lobs.allocation.rules import Slot
-from onnx_lobs.budgets.candidates import MIXTURES, SPARED, candidate, with_unit
+from onnx_lobs.budgets.candidates import MIXTURES, SPARED, between, candidate, with_unit
 from onnx_lobs.budgets.plan import CHEAP_STEPS, PROVEN, REACH, STEPS, Planner, _is_near
 from onnx_lobs.budgets.slots import layer_key
 from onnx_lobs.budgets.trial_samples import samples_needed, samples_scored, split_finally
@@ -76,43 +76,99 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnx_lobs.budgets.plan.REACH", math.inf)
 
 
-@pytest.mark.usefixtures("always")
-def test_finals_compare_the_best_of_the_trials_with_uniform_zeros() -> None:
+@pytest.fixture
+def doubted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold all finals: no winner of trials is ever clearly better than what is half-way."""
+    monkeypatch.setattr("onnx_lobs.budgets.plan.REACH", math.inf)
+    monkeypatch.setattr("onnx_lobs.budgets.plan.PROVEN", 0.0)
+
+
+def halfway(work: Workspace, even: dict[str, int], zeros: dict[str, int]) -> dict[str, int]:
+    measured = Planner(work, Scratch(None), Silent())._measure()[1]
+    return between(work, measured, even, zeros)
+
+
+@pytest.mark.usefixtures("doubted")
+def test_finals_compare_the_best_of_the_trials_with_uniform_zeros_and_half_way() -> None:
     work = opened()
     record = planned(work)
-    assert set(record.finals) == {record.chosen, "uniform"}
+    winner = min(record.losses, key=lambda name: record.losses[name])
+    middle = f"half-way from uniform to {winner}"
+    assert list(record.finals) == [winner, middle, "uniform"]
+    assert record.chosen in (middle, "uniform")
+    alone = opened(effort="fast")
+    best = planned(alone)
+    assert best.chosen == winner  # the random steps gain nothing here
+    zeros = alone.budgets
+    each = {winner: zeros, middle: halfway(opened(), uniform_zeros(), zeros),
+            "uniform": uniform_zeros()}  # fmt: skip
+    assert work.budgets == each[record.chosen]
     fit, held = split_finally(work.batches)
-    again = opened(effort="fast")
-    runs = Runs(dataclasses.replace(again, batches=fit), held,
+    runs = Runs(dataclasses.replace(opened(effort="fast"), batches=fit), held,
                 lambda task, layer: solve_layer(task), Scratch(None))  # fmt: skip
-    for name, zeros in ((record.chosen, work.budgets), ("uniform", uniform_zeros())):
-        loss = runs.loss(zeros)
-        assert loss.error == pytest.approx(record.finals[name]["error"], rel=FLOAT32)
-        assert loss.positions == record.finals[name]["positions"] == held.n_samples
+    for name, final in record.finals.items():
+        loss = runs.loss(each[name])
+        assert loss.error == pytest.approx(final["error"], rel=FLOAT32)
+        assert loss.positions == final["positions"] == held.n_samples
 
 
 def uniform_zeros() -> dict[str, int]:
     return opened(allocation="uniform").budgets
 
 
+CLEARLY, BARELY = PROVEN - 0.01, PROVEN + 0.01
+LADDER = [
+    ((CLEARLY, 1.0), (0, 0), 0),
+    ((CLEARLY, 1.0, 1.1), (1, 0, 1), 1),  # more choices changed, and as many
+    ((BARELY, 1.0, 1.01), (0, 0, 0), 1),
+    ((BARELY, 1.0, 1.0), (0, 0, 0), 2),
+    ((BARELY, 1.0, 0.99), (0, 0, 0), 2),
+]
+
+
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize(("share", "goes_on"), [(PROVEN - 0.01, True), (PROVEN + 0.01, False)])
-def test_the_best_of_the_trials_must_be_clearly_better_in_the_final(
-    monkeypatch: pytest.MonkeyPatch, share: float, goes_on: bool
+@pytest.mark.parametrize(("losses", "changed", "goes_on"), LADDER)
+def test_each_final_has_to_show_that_the_next_is_worse(
+    monkeypatch: pytest.MonkeyPatch,
+    losses: tuple[float, ...],
+    changed: tuple[int, ...],
+    goes_on: int,
 ) -> None:
     found: list[dict[str, int]] = []
 
     def loss(runs: Runs, zeros: dict[str, int]) -> OutputLoss:
         found.append(zeros)
-        return OutputLoss(share if len(found) == 1 else 1.0)
+        index = len(found) - 1
+        # without positions the value is the error alone
+        return OutputLoss(losses[index], changed[index], 0)
 
     monkeypatch.setattr("onnx_lobs.budgets.plan.make_finals", lambda work, scratch: Final(loss))
     work = opened()
     record = planned(work)
-    assert (record.chosen == "uniform") != goes_on
+    assert len(found) == len(losses)
+    assert record.chosen == list(record.finals)[goes_on]
+    assert work.budgets == found[goes_on]
     assert record.losses["uniform"] > min(record.losses.values())
-    assert found[1] == uniform_zeros() != found[0]
-    assert work.budgets == found[0 if goes_on else 1]
+    assert found[1] == halfway(work, uniform_zeros(), found[0])
+    assert found[2:] in ([], [uniform_zeros()])
+
+
+def test_half_way_keeps_geometric_means_at_the_same_cost() -> None:
+    work = opened()
+    first, second, third = (layer_key(layer) for layer in work.layers)
+    sizes = {layer_key(layer): layer.size for layer in work.layers}
+    even = uniform_zeros()
+    other = {first: even[first] + 30, second: even[second] - 20, third: even[third] - 10}
+    found = halfway(work, even, other)
+    assert sum(found.values()) == sum(even.values())
+    kept = {key: sizes[key] - found[key] for key in sizes}
+    mean = {k: math.sqrt((sizes[k] - even[k]) * (sizes[k] - other[k])) for k in sizes}
+    scale = sum(kept.values()) / sum(mean.values())
+    assert kept == pytest.approx({k: scale * mean[k] for k in sizes}, abs=1)  # whole weights
+    assert halfway(work, even, even) == even
+    own = opened(layer_sparsity={"second": 0.25})
+    held = own.budgets[second]
+    assert halfway(own, own.budgets, {**own.budgets, first: 0})[second] == held
 
 
 class Final:
@@ -144,7 +200,8 @@ def test_another_sparsity_tries_nothing_again_but_has_finals_of_its_own() -> Non
     assert records[1] is not None
     assert records[1].trials == 0
     assert records[1].losses == {}
-    assert "uniform" in records[1].finals
+    kind = planner.kind
+    assert list(records[1].finals)[:2] == [kind, f"half-way from uniform to {kind}"]
     total = sum(layer.size for layer in second.layers)
     assert sum(second.budgets.values()) == round(0.8 * total)
     scratch.close()
