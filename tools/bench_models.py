@@ -54,7 +54,7 @@ SPARSITIES = {
     "lenet-300-100": DENSE_LAYERS,
     "lenet-5": DENSE_LAYERS,
     "ppocr-rec": (*COMPACT, 0.9),
-    "ppocr-cls": (*COMPACT, 0.9, 0.95),
+    "ppocr-cls": (*COMPACT, 0.9, 0.95),  # not uniform: its depthwise convolutions stay dense
     "efficientnet-lite0": COMPACT,
     "minilm-l3": WIDE,
     "magika": WIDE,
