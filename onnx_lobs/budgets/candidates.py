@@ -119,40 +119,40 @@ def between(
 
     A layer keeps the geometric mean of what it keeps in both, scaled to the same cost.
     """
-    slots = measured.slots
-    free = [i for i, slot in enumerate(slots) if slot.fixed is None]
-    sizes = np.array([slots[i].size for i in free], dtype=np.float64)
-    a, b = (_in_order(work, zeros) for zeros in (one, other))
-    wanted = np.sqrt(np.maximum(sizes - a[free], 1.0) * np.maximum(sizes - b[free], 1.0))
-    return _kept(work, measured, a, wanted)
+    kept = np.sqrt(_kept(work, measured, one) * _kept(work, measured, other))
+    return _scaled(work, measured, one, kept)
 
 
 def moved(
     work: Workspace, measured: Measured, zeros: Mapping[str, int], rng: np.random.Generator
 ) -> dict[str, int]:
     """Return the zeros after a random step at the same cost."""
-    slots = measured.slots
-    free = [i for i, slot in enumerate(slots) if slot.fixed is None]
-    sizes = np.array([slots[i].size for i in free], dtype=np.float64)
-    now = _in_order(work, zeros)
+    free = _free(measured)
     count = max(1, round(CHANGED * len(free)))
-    factor = np.ones(len(free))
-    factor[rng.choice(len(free), size=count, replace=False)] = np.exp(
-        SPREAD * rng.standard_normal(count)
-    )
-    return _kept(work, measured, now, np.maximum(sizes - now[free], 1.0) * factor)
+    factors = np.exp(SPREAD * rng.standard_normal(count))
+    kept = _kept(work, measured, zeros)
+    kept[np.array(free)[rng.choice(len(free), size=count, replace=False)]] *= factors
+    return _scaled(work, measured, zeros, kept)
 
 
-def _in_order(work: Workspace, zeros: Mapping[str, int]) -> Array:
-    return np.array([zeros[layer_key(layer)] for layer in work.layers], dtype=np.float64)
+def _free(measured: Measured) -> list[int]:
+    """Return the indices of the layers without a sparsity of their own."""
+    return [i for i, slot in enumerate(measured.slots) if slot.fixed is None]
 
 
-def _kept(work: Workspace, measured: Measured, zeros: Array, kept: Array) -> dict[str, int]:
+def _kept(work: Workspace, measured: Measured, zeros: Mapping[str, int]) -> Array:
+    """Return the weights that each layer keeps, at least one, so that it can grow again."""
+    sizes = np.array([slot.size for slot in measured.slots], dtype=np.float64)
+    return np.maximum(sizes - [zeros[layer_key(layer)] for layer in work.layers], 1.0)
+
+
+def _scaled(
+    work: Workspace, measured: Measured, zeros: Mapping[str, int], kept: Array
+) -> dict[str, int]:
     """Return the zeros where free layers keep weights in these proportions, others as before."""
-    slots = measured.slots
-    free = [i for i, slot in enumerate(slots) if slot.fixed is None]
+    free = _free(measured)
+    slots = [measured.slots[i] for i in free]
+    now = np.array([zeros[layer_key(layer)] for layer in work.layers], dtype=np.float64)
     sparsity = wanted_sparsity(work.config, work.pattern)
-    now = zeros.copy()
-    sizes = np.array([slots[i].size for i in free], dtype=np.float64)
-    now[free] = sizes - keep([slots[i] for i in free], kept, sparsity)
-    return by_key(work.layers, to_counts(slots, now, work.pattern))
+    now[free] = [slot.size for slot in slots] - keep(slots, kept[free], sparsity)
+    return by_key(work.layers, to_counts(measured.slots, now, work.pattern))

@@ -75,7 +75,7 @@ class Planner:
     Notes
     -----
     Layers are measured once, when the first choice needs it, and candidates are tried once: later
-    choices compare the kind of allocation that won the trials with ``uniform``.
+    choices hold finals between the kind of allocation that won the trials and ``uniform``.
     """
 
     def __init__(self, work: Workspace, scratch: Scratch, progress: Progress) -> None:
@@ -214,12 +214,12 @@ class Planner:
         """
         plain = plain_name(work, measured)
         even = candidate(work, measured, plain)
+        if zeros == even:
+            return plain, even, {}
         middle = f"half-way from {plain} to {winner}"
         entrants = {winner: zeros, middle: between(work, measured, even, zeros), plain: even}
         if entrants[middle] in (zeros, even):
             del entrants[middle]
-        if zeros == even:
-            return plain, even, {}
         runs = make_finals(work, self.scratch)
         self.progress.start("comparing allocations", len(entrants))
         finals: dict[str, OutputLoss] = {}

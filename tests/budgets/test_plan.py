@@ -77,9 +77,8 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def doubted(monkeypatch: pytest.MonkeyPatch) -> None:
+def doubted(always: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold all finals: no winner of trials is ever clearly better than what is half-way."""
-    monkeypatch.setattr("onnx_lobs.budgets.plan.REACH", math.inf)
     monkeypatch.setattr("onnx_lobs.budgets.plan.PROVEN", 0.0)
 
 
@@ -121,6 +120,7 @@ LADDER = [
     ((CLEARLY, 1.0), (0, 0), 0),
     ((CLEARLY, 1.0, 1.1), (1, 0, 1), 1),  # more choices changed, and as many
     ((BARELY, 1.0, 1.01), (0, 0, 0), 1),
+    ((BARELY, 1.0, 1.01), (0, 1, 0), 1),  # half-way its loss alone decides
     ((BARELY, 1.0, 1.0), (0, 0, 0), 2),
     ((BARELY, 1.0, 0.99), (0, 0, 0), 2),
 ]
