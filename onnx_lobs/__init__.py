@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import (
     ConfigError,
     DataError,
@@ -14,12 +13,13 @@ from onnx_lobs.errors import (
     ScoreError,
     SolverError,
 )
+from onnx_lobs.options.config import PruneConfig
 
 if TYPE_CHECKING:
-    from onnx_lobs.comparison import Evaluation, evaluate
-    from onnx_lobs.pipeline import PruneResult, prune
     from onnx_lobs.report.record import Report
     from onnx_lobs.solvers import prune_layer
+    from onnx_lobs.verbs.evaluate import Evaluation, evaluate
+    from onnx_lobs.verbs.prune import PruneResult, prune
 
 __version__ = "0.1.0"
 
@@ -42,10 +42,10 @@ __all__ = [
 ]
 
 _LATE = {
-    "Evaluation": "onnx_lobs.comparison",
-    "evaluate": "onnx_lobs.comparison",
-    "PruneResult": "onnx_lobs.pipeline",
-    "prune": "onnx_lobs.pipeline",
+    "Evaluation": "onnx_lobs.verbs.evaluate",
+    "evaluate": "onnx_lobs.verbs.evaluate",
+    "PruneResult": "onnx_lobs.verbs.prune",
+    "prune": "onnx_lobs.verbs.prune",
     "Report": "onnx_lobs.report.record",
     "prune_layer": "onnx_lobs.solvers",
 }

@@ -11,8 +11,9 @@ import onnxruntime
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 from onnx import numpy_helper as nh
 
+from onnx_lobs.arrays import Array
+
 Shape = Sequence[int | str | None] | None
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def normal(seed: int, *shape: int, dtype: Any = np.float32) -> Array:

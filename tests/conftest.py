@@ -11,7 +11,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-from onnx_lobs.graph.session import find_provider
+from onnx_lobs.graph.run.session import find_provider
 
 slow_is_fine = [HealthCheck.too_slow]  # a solve of a drawn layer takes up to a second
 

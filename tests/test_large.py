@@ -12,15 +12,16 @@ import pytest
 from build_onnx import initializer
 
 import onnx_lobs
-from onnx_lobs import deliver, pipeline, workspace
-from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.graph import sizes
-from onnx_lobs.graph.external import external_bytes
-from onnx_lobs.graph.session import Session
-from onnx_lobs.graph.tensors import is_external
-from onnx_lobs.pipeline import prune_file
-from onnx_lobs.workspace import Workspace
+from onnx_lobs.graph.files import sizes
+from onnx_lobs.graph.files.external import external_bytes
+from onnx_lobs.graph.files.tensors import is_external
+from onnx_lobs.graph.run.session import Session
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.run import deliver, workspace
+from onnx_lobs.run.workspace import Workspace
+from onnx_lobs.verbs import prune as pipeline
+from onnx_lobs.verbs.prune import prune_file
 
 TOOL = Path(__file__).parent.parent / "tools" / "make_large.py"
 FAST: dict[str, Any] = {"batch_size": 4, "method": "magnitude", "refit": True}
@@ -102,7 +103,7 @@ def test_a_model_beyond_its_share_of_memory_runs_in_stages(
     options = {**FAST, "sequential": sequential}
     plain = onnx_lobs.prune(large, data_of(large), **options)
     monkeypatch.setattr(
-        workspace, "share_out", lambda memory: workspace.Room(1000, 1 << 20, 10_000, 1000)
+        workspace, "share_out", lambda memory: workspace.MemoryShares(1000, 1 << 20, 10_000, 1000)
     )
     out = tmp_path / "out.onnx"
     report = prune_file(large, out, PruneConfig(**options), data=data_of(large))

@@ -14,9 +14,9 @@ from onnx import numpy_helper
 
 import onnx_lobs
 from onnx_lobs import ConfigError, DataError, ModelError, PruneConfig
-from onnx_lobs.deliver import PROVENANCE
-from onnx_lobs.graph.session import Session
-from onnx_lobs.pipeline import prune_file
+from onnx_lobs.graph.run.session import Session
+from onnx_lobs.run.deliver import PROVENANCE
+from onnx_lobs.verbs.prune import prune_file
 
 MNIST = Path(__file__).parent.parent / "models" / "mnist"
 FAST = {"samples": 500, "batch_size": 50, "method": "magnitude", "refit": False}
@@ -119,7 +119,7 @@ def test_a_written_pattern_is_obeyed(pattern: str) -> None:
     conv2, fc1 = weights["conv2.weight"] != 0, weights["fc1.weight"] != 0
     if pattern.endswith(":4"):
         keep = int(pattern[0])
-        # groups of 4 input channels at one kernel tap; Gemm weights are (outputs, inputs)
+        # groups of 4 input channels at one kernel position; Gemm weights are (outputs, inputs)
         assert conv2.reshape(50, 5, 4, 25).sum(axis=2).max() == keep
         assert fc1.reshape(500, 200, 4).sum(axis=2).max() == keep
     elif pattern == "4x1":
@@ -192,7 +192,7 @@ def test_an_impossible_option_is_refused_before_any_work(
 def test_a_written_file_that_computes_something_else_never_gets_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from onnx_lobs import deliver
+    from onnx_lobs.run import deliver
 
     real = deliver.encode_sparse
 

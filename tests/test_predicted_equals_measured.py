@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 
 import onnx_lobs
 from onnx_lobs.graph.normalise import to_executable
-from onnx_lobs.graph.session import Session
+from onnx_lobs.graph.run.session import Session
 
 FLOAT32_SUMS = 1e-5  # absolute, on errors of 0.05 to 1: float32 convolutions of some 100 terms
 # half precision rounds the measured outputs and the stored biases to 2^-11 (2^-8) of themselves

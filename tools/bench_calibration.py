@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnx_lobs.workspace import Workspace
+    from onnx_lobs.run.workspace import Workspace
 
 # the parent imports nothing large: a child's peak begins with what its parent holds
 KIB = 1024
@@ -94,8 +94,8 @@ class Job:
 
 def run_phase(job: Job, phase: str) -> Measured:
     """Run one phase in this process."""
-    from onnx_lobs.config import PruneConfig
-    from onnx_lobs.workspace import open_workspace
+    from onnx_lobs.options.config import PruneConfig
+    from onnx_lobs.run.workspace import open_workspace
 
     config = PruneConfig(
         samples=job.samples,
@@ -112,7 +112,7 @@ def run_phase(job: Job, phase: str) -> Measured:
 
 def run_forward(work: Workspace) -> tuple[float, float, float]:
     """Return the seconds of onnxruntime over all batches, those of the session, and no flops."""
-    from onnx_lobs.graph.session import Session
+    from onnx_lobs.graph.run.session import Session
 
     loading = time.perf_counter()
     session = Session(work.dense.proto, folder=work.dense.folder, provider=work.provider)
@@ -125,9 +125,9 @@ def run_forward(work: Workspace) -> tuple[float, float, float]:
 def run_calibration(work: Workspace) -> tuple[float, float, float]:
     """Return the seconds, 0, and the flops of all Grams as the pipeline would compute them."""
     from onnx_lobs.memory.scratch import Scratch
-    from onnx_lobs.phases import Silent
-    from onnx_lobs.resume.state import Resume
-    from onnx_lobs.schedule import calibrations, is_sequential, is_staged
+    from onnx_lobs.report.progress import Silent
+    from onnx_lobs.run.resume.state import Resume
+    from onnx_lobs.run.schedule import calibrations, is_sequential, is_staged
 
     resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
     scratch = Scratch(None)
@@ -158,7 +158,7 @@ def device_rates(provider: str) -> list[float]:
     import onnxruntime as ort
     from onnx import TensorProto, helper
 
-    from onnx_lobs.graph.session import CUDA_OPTIONS, find_provider
+    from onnx_lobs.graph.run.session import CUDA_OPTIONS, find_provider
 
     n, d = DEVICE_SHAPE
     turn = helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0])

@@ -23,15 +23,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_lobs.calibration.groups import make_groups
+from onnx_lobs.arrays import FloatArray
 from onnx_lobs.calibration.independent import calibrate_independent
-from onnx_lobs.config import PruneConfig
+from onnx_lobs.calibration.shared_inputs import find_shared_inputs
 from onnx_lobs.layers.find import matcher
 from onnx_lobs.layers.layer import Layer
-from onnx_lobs.layerwise.pose import default_damp
-from onnx_lobs.layerwise.task import Sums, add_up
 from onnx_lobs.linalg.moments import Calibration
-from onnx_lobs.workspace import Workspace, open_workspace
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.run.workspace import Workspace, open_workspace
+from onnx_lobs.solvers.layerwise.pose import default_damp
+from onnx_lobs.solvers.layerwise.task import Sums, add_up
 
 SAMPLES_PER_INPUT = 8
 NEIGHBOURS = 0.95
@@ -81,22 +82,22 @@ class BenchLayer:
     mean, held_mean
         (groups, d) mean inputs.
     count, held_count
-        Columns of data in each part.
+        Observations in each part.
     """
 
     name: str
     op: str
     kernel: tuple[int, ...]
     weight: NDArray[np.float32]
-    hessian: NDArray[np.float64]
-    held: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    held_mean: NDArray[np.float64]
+    hessian: FloatArray
+    held: FloatArray
+    mean: FloatArray
+    held_mean: FloatArray
     count: int
     held_count: int
 
     @property
-    def taps(self) -> int:
+    def kernel_size(self) -> int:
         """Kernel positions per input channel."""
         return int(np.prod(self.kernel, dtype=int))
 
@@ -159,7 +160,7 @@ def make_real(model: Path, data: Path, wanted: dict[str, str]) -> Iterator[Bench
     """
     config = PruneConfig(include=tuple(wanted.values()), min_weights=0)
     work = open_workspace(model, data, None, config)
-    groups = make_groups(work.layers)
+    groups = find_shared_inputs(work.layers)
     found = calibrate_independent(
         work.dense, groups, work.batches, n_batches=len(work.batches), provider=work.provider
     )
@@ -192,7 +193,7 @@ def _real(name: str, work: Workspace, layer: Layer, calibration: Calibration) ->
     )
 
 
-def _hessian(sums: Sums) -> NDArray[np.float64]:
+def _hessian(sums: Sums) -> FloatArray:
     return sums.scatter * (2 / max(sums.count, 1))
 
 
@@ -218,7 +219,7 @@ def make_synthetic(name: str, rows: int, channels: int, kernel: tuple[int, ...])
     )
 
 
-def _covariance(rng: np.random.Generator, columns: int) -> NDArray[np.float64]:
+def _covariance(rng: np.random.Generator, columns: int) -> FloatArray:
     place = np.arange(columns)
     near = NEIGHBOURS ** np.abs(place[:, None] - place).astype(np.float64)
     factors = rng.standard_normal((columns, max(columns // 8, 1)))
@@ -229,9 +230,7 @@ def _covariance(rng: np.random.Generator, columns: int) -> NDArray[np.float64]:
     return ((1 - FACTOR_SHARE) * near + FACTOR_SHARE * common) * scale[:, None] * scale
 
 
-def _draw_gram(
-    rng: np.random.Generator, root: NDArray[np.float64], count: int
-) -> NDArray[np.float64]:
+def _draw_gram(rng: np.random.Generator, root: FloatArray, count: int) -> FloatArray:
     """Return (1/n) XᵀX of n samples x ~ N(0, root rootᵀ), without making them."""
     factor = np.tril(rng.standard_normal(root.shape), -1)
     np.fill_diagonal(factor, np.sqrt(rng.chisquare(count - np.arange(len(root)))))
@@ -273,7 +272,7 @@ def main() -> None:
         path = save_layer(layer, options.out)
         shape = "x".join(map(str, layer.weight.shape))
         print(
-            f"{layer.name:38} {layer.op:8} {shape:14} taps {layer.taps:2}  columns of data "
+            f"{layer.name:38} {layer.op:8} {shape:14} kernel {layer.kernel_size:2}  observations "
             f"{layer.count} + {layer.held_count} held out  {path.stat().st_size / 1e6:.1f} MB",
             flush=True,
         )

@@ -186,8 +186,8 @@ def prune(subject: Subject, method: str, sparsity: float) -> onnx.ModelProto:
 
 def own_sparsity(path: Path, method: str, sparsity: float) -> float:
     """Return what to ask a method of ours for, so that a share of all weights becomes zero."""
-    from onnx_lobs.config import PruneConfig
-    from onnx_lobs.inspection import inspect
+    from onnx_lobs.options.config import PruneConfig
+    from onnx_lobs.verbs.inspect import inspect
 
     prunable = sum(layer.weights for layer in inspect(path, PruneConfig(**LOBS[method])).layers)
     every = sum(array.size for array in constants(onnx.load(path)))

@@ -32,6 +32,7 @@ from onnx import TensorProto, helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
 import onnx_lobs
+from onnx_lobs.arrays import FloatArray
 
 Array = NDArray[np.float32]
 Pruner = Callable[[onnx.ModelProto, Array, float], onnx.ModelProto]
@@ -65,7 +66,7 @@ def build_model(layer: BenchLayer) -> onnx.ModelProto:
     nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="layer", transB=1)]
     weight, shape = layer.weight.reshape(groups * rows, columns), _input_shape(layer)
     if layer.kernel:
-        weight = weight.reshape(groups * rows, columns // layer.taps, *layer.kernel)
+        weight = weight.reshape(groups * rows, columns // layer.kernel_size, *layer.kernel)
         nodes = [helper.make_node("Conv", ["x", "w", "b"], ["y"], name="layer", group=groups)]
     elif layer.op == "MatMul":
         weight = np.ascontiguousarray(weight.T)
@@ -89,7 +90,7 @@ def build_model(layer: BenchLayer) -> onnx.ModelProto:
 
 def _input_shape(layer: BenchLayer) -> tuple[int, ...]:
     groups, _, columns = layer.weight.shape
-    return (groups * (columns // layer.taps), *layer.kernel)
+    return (groups * (columns // layer.kernel_size), *layer.kernel)
 
 
 def draw_inputs(
@@ -137,7 +138,7 @@ def prune_lobs(model: onnx.ModelProto, inputs: Array, sparsity: float) -> onnx.M
     return onnx_lobs.prune(model, {"x": inputs}, sparsity=sparsity, **options).model
 
 
-def run_model(model: onnx.ModelProto, inputs: Array, threads: int) -> NDArray[np.float64]:
+def run_model(model: onnx.ModelProto, inputs: Array, threads: int) -> FloatArray:
     """Return the outputs (samples, outputs) in onnxruntime."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads

@@ -50,9 +50,9 @@ from threadpoolctl import threadpool_limits
 import onnx_lobs
 from onnx_lobs.errors import LobsError
 from onnx_lobs.linalg import compiled
-from onnx_lobs.pattern import NM, parse_pattern
-from onnx_lobs.solvers import METHODS, Problem, Selection, Solution, refit_mask, solve
-from onnx_lobs.solvers.elimination import eliminate
+from onnx_lobs.patterns.pattern import NM, parse_pattern
+from onnx_lobs.solvers import METHODS, LayerFilter, Problem, Solution, refit_mask, solve
+from onnx_lobs.solvers.elimination.elimination import eliminate
 from onnx_lobs.solvers.solution import conclude
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
@@ -84,9 +84,9 @@ def pose(layer: BenchLayer, method: str, pattern: str, sparsity: float) -> tuple
     problem = Problem(
         layer.weight,
         layer.hessian,
-        chosen.closest(layer.weight.shape, sparsity, layer.taps),
+        chosen.closest(layer.weight.shape, sparsity, layer.kernel_size),
         pattern=chosen,
-        taps=layer.taps,
+        kernel_size=layer.kernel_size,
         damp=layer.damp,
         **options,
     )
@@ -108,7 +108,7 @@ def slow_admm(problem: Problem) -> Solution:
         free = ((target - dual + rho * fixed) @ basis / (values + rho)) @ basis.swapaxes(1, 2)
         fixed = free + dual / rho
         scores = problem.protect_live(np.square(fixed))
-        mask = problem.pattern.select(scores, problem.n_prune, problem.taps)
+        mask = problem.pattern.select(scores, problem.n_prune, problem.kernel_size)
         fixed = fixed * mask
         dual += rho * (free - fixed)
         if step % 3 == 0:
@@ -117,7 +117,7 @@ def slow_admm(problem: Problem) -> Solution:
                 break
             before = mask
             rho *= 1.05 if moved > 0.005 * smaller else 1.03
-    return conclude(problem, Selection(mask), refit_mask(problem, mask))
+    return conclude(problem, LayerFilter(mask), refit_mask(problem, mask))
 
 
 def run_case(layer: BenchLayer, method: str, pattern: str, sparsity: float) -> Case:
@@ -132,7 +132,7 @@ def run_case(layer: BenchLayer, method: str, pattern: str, sparsity: float) -> C
         if time.perf_counter() - began > 0.3:
             break
     zeros = int(np.count_nonzero(~solution.mask))
-    exact = zeros == problem.n_prune and problem.pattern.obeys(solution.mask, layer.taps)
+    exact = zeros == problem.n_prune and problem.pattern.obeys(solution.mask, layer.kernel_size)
     held = layer.relative_error(solution.weight, held=True) if layer.held_count else None
     return {
         "status": solution.status.value if exact else "WRONG ZEROS",

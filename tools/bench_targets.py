@@ -26,9 +26,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from bench_models import SPARSITIES, Subject, open_subject
-from numpy.typing import NDArray
 
 import onnx_lobs
+from onnx_lobs.arrays import BoolArray, FloatArray
 
 MOST_RUNS = 6  # that a search may take as long as
 SCRIPT = """
@@ -120,13 +120,13 @@ def search(name: str, folder: Path, limit: float, turned: bool) -> Search:
     )  # fmt: skip
 
 
-def is_searched(n: int, turned: bool = False) -> NDArray[np.bool_]:
+def is_searched(n: int, turned: bool = False) -> BoolArray:
     """Return which of n samples are searched on: half, at random, as labels may alternate."""
     first = np.random.default_rng(0).permutation(n) < n // 2
     return ~first if turned else first
 
 
-def held_hits(subject: Subject, model: bytes, turned: bool) -> NDArray[np.float64]:
+def held_hits(subject: Subject, model: bytes, turned: bool) -> FloatArray:
     """Return 1.0 for each sample that the search never saw and that the model gets right."""
     hits = subject.hits(ort.InferenceSession(model))
     return hits[~is_searched(hits.size, turned)].astype(np.float64)

@@ -1,1 +1,1 @@
-"""How many zeros each layer gets."""
+"""Shares zeros between layers."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from onnx_lobs.allocation.rules import RULES
-from onnx_lobs.config import PruneConfig
-from onnx_lobs.pattern import NM, Pattern, Unstructured
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.patterns.pattern import NM, Pattern, Unstructured
 from onnx_lobs.solvers import METHODS
 
 

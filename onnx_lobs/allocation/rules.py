@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onnx_lobs.allocation.share import rescale
+from onnx_lobs.arrays import Array
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.pattern import Pattern, Unstructured
+from onnx_lobs.patterns.pattern import Pattern, Unstructured
 
-Array = NDArray[Any]
 RULES = ("uniform", "erk")
 ROUNDING = 1e-9  # of a sum over layers, beside a sparsity that is the same number
 ERK_FROM = 0.8  # measured: uniform has the lower output error at 50 %, erk at 90 % and above
@@ -27,7 +25,7 @@ class Slot:
     ----------
     shape
         (groups, rows, columns).
-    taps
+    kernel_size
         Kernel positions per input channel.
     kernel
         Kernel sizes, empty for matrices.
@@ -40,7 +38,7 @@ class Slot:
     """
 
     shape: tuple[int, int, int]
-    taps: int = 1
+    kernel_size: int = 1
     kernel: tuple[int, ...] = ()
     fixed: float | None = None
     least: float = 0.0
@@ -145,14 +143,14 @@ def to_counts(slots: Sequence[Slot], wanted: Array, pattern: Pattern) -> tuple[i
         counts[free] = _round_to_total(wanted[free], round(float(wanted[free].sum())))
         return tuple(int(n) for n in counts)
     return tuple(
-        pattern.closest(slot.shape, float(w) / max(slot.size, 1), slot.taps)
+        pattern.closest(slot.shape, float(w) / max(slot.size, 1), slot.kernel_size)
         for slot, w in zip(slots, wanted, strict=True)
     )
 
 
 def _erk_score(slot: Slot) -> float:
     groups, rows, columns = slot.shape
-    inputs = columns // slot.taps
+    inputs = columns // slot.kernel_size
     dims = (groups * rows, inputs, *slot.kernel)
     return sum(dims) / float(np.prod(dims))
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from onnx_lobs.arrays import FloatArray
 
 
 @dataclass(frozen=True)
@@ -25,12 +24,12 @@ class Loss:
         What one zero saves of the budget.
     """
 
-    n_zero: Array
-    loss: Array
+    n_zero: FloatArray
+    loss: FloatArray
     unit: float = 1.0
 
 
-def share(losses: Sequence[Loss], saving: float) -> Array:
+def share(losses: Sequence[Loss], saving: float) -> FloatArray:
     """Return the zeros of every layer, real numbers, that save `saving` at the least loss.
 
     Minimises ``sum loss_l(k_l)`` subject to ``sum unit_l k_l = saving``, over the lower convex
@@ -62,7 +61,9 @@ def share(losses: Sequence[Loss], saving: float) -> Array:
     return zeros.astype(np.float64)
 
 
-def rescale(kept: Array, low: Array, high: Array, units: Array, left: float) -> Array:
+def rescale(
+    kept: FloatArray, low: FloatArray, high: FloatArray, units: FloatArray, left: float
+) -> FloatArray:
     """Return weights kept per layer, proportional to `kept` within limits, that cost `left`.
 
     Parameters
@@ -95,7 +96,7 @@ def rescale(kept: Array, low: Array, high: Array, units: Array, left: float) -> 
     return np.asarray(np.clip(factor * kept, low, high))
 
 
-def _lower_hull(x: Array, y: Array) -> tuple[Array, Array]:
+def _lower_hull(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the corners of the lower convex hull of a curve (monotone chain, Andrew 1979)."""
     kept: list[int] = []
     for i in range(len(x)):
@@ -105,7 +106,7 @@ def _lower_hull(x: Array, y: Array) -> tuple[Array, Array]:
     return x[kept], y[kept]
 
 
-def _is_above(x: Array, y: Array, first: int, middle: int, last: int) -> bool:
+def _is_above(x: FloatArray, y: FloatArray, first: int, middle: int, last: int) -> bool:
     """Whether the middle point lies on or above the line through the other two."""
     rise = (y[middle] - y[first]) * (x[last] - x[first])
     return bool(rise >= (y[last] - y[first]) * (x[middle] - x[first]))

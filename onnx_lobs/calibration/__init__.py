@@ -1,1 +1,1 @@
-"""From batches to second moments: on the dense network, or stage by stage on the pruned one."""
+"""Collects the second moments of every layer's inputs."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnx_lobs.calibration.groups import make_groups
 from onnx_lobs.calibration.independent import tap_values
-from onnx_lobs.config import BATCH_SIZE
+from onnx_lobs.calibration.shared_inputs import find_shared_inputs
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer
+from onnx_lobs.options.config import BATCH_SIZE
 
 SHOWN_PART = 8  # of the memory, for the layers' inputs of one batch
 MOST_SHOWN = 1 << 28  # bytes of them: more leave the caches before they are read, and gain nothing
@@ -38,7 +38,7 @@ def fit_batches(
     rooms += [] if memory is None else [memory // SHOWN_PART]
     if not rooms or batches.recut is None:
         return batches, BATCH_SIZE
-    groups = make_groups(layers)
+    groups = find_shared_inputs(layers)
     found = tap_values(model, groups, next(iter(batches.recut(1))), provider)
     shown = {use.tap: found(use).nbytes for group in groups for use in group.uses}
     most = min(rooms) // max(sum(shown.values()), 1)

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.calibration.in_graph import Made, not_made
-from onnx_lobs.calibration.notes import Seen
+from onnx_lobs.calibration.notes import DenseObservations
 from onnx_lobs.calibration.reading import Reading
 from onnx_lobs.errors import DataError, ModelError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer, Use
-from onnx_lobs.linalg.conv_costs import WholeSums
-from onnx_lobs.linalg.conv_gram import ConvSums
+from onnx_lobs.linalg.convolution.costs import WholeSums
+from onnx_lobs.linalg.convolution.offset_gram import ConvSums
+from onnx_lobs.linalg.convolution.pixel_gram import PixelSums
+from onnx_lobs.linalg.convolution.pixel_targets import PixelTargets
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
-from onnx_lobs.linalg.pixel_gram import PixelSums
-from onnx_lobs.linalg.pixel_targets import PixelTargets
 from onnx_lobs.linalg.towards import Towards
 
 MOST_PARTS = 4
 KEPT_SIZES = 4  # of images, whose sums are kept apart until a further one comes
 PART_NUMBERS = 1 << 23  # in the sums of all parts, about
 
-Array = NDArray[Any]
 Lookup = Callable[[Use], Array]
-Goal = Callable[[Use], Seen | None]
+Goal = Callable[[Use], DenseObservations | None]
 
 
 class Collector:
@@ -40,7 +38,7 @@ class Collector:
     model
         The dense network, for the layers' weights.
     reading
-        What to calibrate, and which columns of data it reads.
+        What to calibrate, and which observations it reads.
     towards
         Whether the dense network's pre-activations are a target of their own.
 
@@ -145,9 +143,9 @@ class Collector:
         towards: Towards | None,
         index: int,
         x: Array,
-        seen: Seen | None,
+        seen: DenseObservations | None,
     ) -> None:
-        """Add the columns of data that are read of one batch."""
+        """Add the observations that are read of one batch."""
         done = 0
         for piece, chosen in self.reading.pieces(use, len(x), use.output_sizes(x.shape), index):
             columns = use.columns(x[piece], chosen)
@@ -250,7 +248,7 @@ class Collector:
         self.pixels.clear()
 
 
-def _has_all(use: Use, x: Array, seen: Seen) -> bool:
+def _has_all(use: Use, x: Array, seen: DenseObservations) -> bool:
     """Whether a target is known at every output of a convolution."""
     return seen.is_output and seen.count == len(x) * math.prod(use.output_sizes(x.shape))
 
@@ -276,6 +274,6 @@ def _is_finite(moments: Moments) -> bool:
     return all(bool(np.isfinite(array).all()) for array in sums)
 
 
-def _matrix(model: Model, layer: Layer) -> NDArray[np.float64]:
+def _matrix(model: Model, layer: Layer) -> FloatArray:
     tensor = model.scopes[layer.scope].initializers[layer.weight]
     return layer.matrix(model.value(tensor))

@@ -1,6 +1,6 @@
 """What the dense network has where the pruned one is calibrated, noted in one pass ahead of it.
 
-Of every batch, and of every layer behind another one, the columns of data that calibration will
+Of every batch, and of every layer behind another one, the observations that calibration will
 read are kept: the layer's inputs, or its own outputs where those are fewer. So the dense network
 runs as a whole, and none of its activations is carried from stage to stage.
 """
@@ -12,25 +12,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Any
 
-from numpy.typing import NDArray
-
-from onnx_lobs.calibration.groups import Group
-from onnx_lobs.calibration.kept import KeptColumns
-from onnx_lobs.calibration.notes import Note, Seen, key_of
+from onnx_lobs.arrays import Array, Feeds
+from onnx_lobs.calibration.kept import KeptObservations
+from onnx_lobs.calibration.notes import DenseObservations, Note, key_of
 from onnx_lobs.calibration.reading import Reading
-from onnx_lobs.graph.arena import release_memory
+from onnx_lobs.calibration.shared_inputs import SharedInput
 from onnx_lobs.graph.model import Model, outer_names
-from onnx_lobs.graph.session import Session
-from onnx_lobs.graph.staged import cuts
-from onnx_lobs.graph.stages import Stage, cut, stage_session
+from onnx_lobs.graph.run.arena import release_memory
+from onnx_lobs.graph.run.session import Session
+from onnx_lobs.graph.run.staged import cuts
+from onnx_lobs.graph.run.stages import Stage, cut, stage_session
 from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.workers import map_batches
 from onnx_lobs.memory.store import Overlay, Store, Values
-
-Array = NDArray[Any]
-Feeds = Mapping[str, Array]
 
 
 class DensePass:
@@ -58,7 +53,7 @@ class DensePass:
     Notes
     -----
     Nothing runs before it is needed. Cost: one forward pass, and a second one of the first batch
-    where the notes are too many. Memory: per layer 4 bytes for each column of data and each input
+    where the notes are too many. Memory: per layer 4 bytes for each observation and each input
     of the layer, or output if those are fewer, until :meth:`forget`, as far as `store` lets them;
     with several stages also the values that are live between two of them.
     """
@@ -71,13 +66,13 @@ class DensePass:
         *,
         provider: str,
         store: Store,
-        kept: KeptColumns | None = None,
+        kept: KeptObservations | None = None,
         most_weights: int = sys.maxsize,
         most_noted: int = sys.maxsize,
     ) -> None:
         self.dense, self.types, self.provider, self.store = dense, types, provider, store
         self.most_noted = most_noted
-        self.kept = KeptColumns(0) if kept is None else kept
+        self.kept = KeptObservations(0) if kept is None else kept
         changing = _changing(dense, [reading.group for reading in readings])
         self._notes = {
             key_of(reading.group.uses[0]): Note(dense, reading, types)
@@ -98,7 +93,7 @@ class DensePass:
         self._values[-1].add({name: feeds[name] for name in feeds if name in self._inputs})
         self._written.append(self.store.new())
 
-    def reach(self, groups: Iterable[Group]) -> None:
+    def reach(self, groups: Iterable[SharedInput]) -> None:
         """See to it that :meth:`seen` knows what it is asked for of these groups."""
         wanted = {key_of(group.uses[0]) for group in groups} & set(self._notes)
         while any(note.key in wanted for part in self._parts for note in part.notes):
@@ -108,7 +103,7 @@ class DensePass:
             else:
                 del self._parts[0]
 
-    def seen(self, use: Use, batch: int) -> Seen | None:
+    def seen(self, use: Use, batch: int) -> DenseObservations | None:
         """Return what a use had on a batch; None: the same as in the pruned network."""
         note = self._notes.get(key_of(use))
         if note is None:
@@ -116,7 +111,7 @@ class DensePass:
         data = self.kept.find(note.key, batch)
         return note.restore(self._written[batch][note.key] if data is None else data)
 
-    def forget(self, groups: Iterable[Group]) -> None:
+    def forget(self, groups: Iterable[SharedInput]) -> None:
         """Free what was noted of these groups."""
         self._gone |= {key_of(group.uses[0]) for group in groups}
         for written in self._written:
@@ -233,7 +228,7 @@ def _name_outside(dense: Model, note: Note) -> str:
     return name
 
 
-def _changing(dense: Model, groups: Sequence[Group]) -> set[str]:
+def _changing(dense: Model, groups: Sequence[SharedInput]) -> set[str]:
     """Return the top-level values that change when the weights of the groups do."""
     tops = {use.top for group in groups for layer in group.layers for use in layer.uses}
     changing: set[str] = set()
@@ -243,7 +238,7 @@ def _changing(dense: Model, groups: Sequence[Group]) -> set[str]:
     return changing
 
 
-def _reads(dense: Model, group: Group) -> set[str]:
+def _reads(dense: Model, group: SharedInput) -> set[str]:
     """Return the top-level values that the first use of a group depends on directly."""
     use = group.uses[0]
     return set(outer_names(dense.main.graph.node[use.top])) if use.scope else {use.input}

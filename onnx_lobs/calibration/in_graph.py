@@ -1,6 +1,6 @@
 """Sessions on the dense network that show what calibration reads: activations, or finished sums.
 
-Sums that the graph computes itself (:mod:`onnx_lobs.graph.gram_nodes`) leave the device as
+Sums that the graph computes itself (:mod:`onnx_lobs.calibration.gram_nodes`) leave the device as
 d x d matrices; what it cannot compute is shown as it is, and the reason is kept.
 """
 
@@ -10,16 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array, Feeds
+from onnx_lobs.calibration.gram_nodes import GramOutputs, Tap, Wide, add_gram_outputs
 from onnx_lobs.errors import InferenceError
-from onnx_lobs.graph.gram_nodes import Array, GramOutputs, Tap, Wide, add_gram_outputs
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.session import Session
-from onnx_lobs.graph.taps import expose
+from onnx_lobs.graph.run.session import Session
+from onnx_lobs.graph.run.taps import expose
 from onnx_lobs.layers.layer import Use
 
-Feeds = Mapping[str, NDArray[np.generic]]
 Sums = tuple[Wide, Wide, int]
 """sum x x^T (groups, d, d), sum x (groups, d), and the number of columns"""
 NAMED = 5

@@ -8,42 +8,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array, Feeds
 from onnx_lobs.calibration.collect import Collector, Lookup
-from onnx_lobs.calibration.groups import Group
 from onnx_lobs.calibration.in_graph import Shown, show
-from onnx_lobs.calibration.reading import LEAST_COLUMNS, Reading
-from onnx_lobs.graph.arena import release_memory
+from onnx_lobs.calibration.reading import LEAST_OBSERVATIONS, Reading
+from onnx_lobs.calibration.shared_inputs import SharedInput
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.taps import tap_name
+from onnx_lobs.graph.run.arena import release_memory
+from onnx_lobs.graph.run.taps import tap_name
 from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.linalg.workers import map_batches
 
 AT_ONCE_BYTES = 64 << 20  # of the Grams of a group, up to which several are put together at once
 
-Array = NDArray[Any]
-Feeds = Mapping[str, Array]
 Progress = Callable[[int], None]
 
 
 def calibrate_independent(
     model: Model,
-    groups: Sequence[Group],
+    groups: Sequence[SharedInput],
     batches: Iterable[Feeds],
     *,
     n_batches: int,
     provider: str,
     seed: int = 0,
     positions: int | None = None,
-    least_columns: int = LEAST_COLUMNS,
+    least_observations: int = LEAST_OBSERVATIONS,
     tick: Progress = lambda n: None,
-    shown: Sequence[Group] | None = None,
+    shown: Sequence[SharedInput] | None = None,
     in_graph: bool = False,
     note: Callable[[str], None] = lambda text: None,
 ) -> list[Calibration]:
@@ -52,18 +49,18 @@ def calibrate_independent(
     The inputs of the groups `shown` become outputs of the graph, at least these: which ones
     do can change how onnxruntime rounds. With `in_graph` the sums over columns are computed in
     the graph where they can be, over all positions; `note` is told where they cannot and why.
-    Otherwise convolutions read `positions` columns of data per input, or all.
+    Otherwise convolutions read `positions` observations per input, or all.
 
     Cost: one forward pass, the unfolding of every tap and n d^2 flops per Gram; memory the
     Grams, one batch of taps and one unfolded chunk of 16 MiB. Activations are not kept.
-    In the graph: :func:`onnx_lobs.graph.gram_nodes.add_gram_outputs`.
+    In the graph: :func:`onnx_lobs.calibration.gram_nodes.add_gram_outputs`.
     """
     shown = groups if shown is None else shown
     session = show(
         model, _wanted(shown), tap_types(model, shown), provider, in_graph=in_graph, note=note
     )
     readings = [
-        Reading(group, n_batches, seed, positions=positions, least_columns=least_columns)
+        Reading(group, n_batches, seed, positions=positions, least_observations=least_observations)
         for group in groups
     ]
     collectors = [Collector(model, reading, towards=False) for reading in readings]
@@ -111,7 +108,7 @@ def lookup(values: Feeds) -> Lookup:
     return lambda use: values[tap_name(use.scope, use.input)]
 
 
-def tap_types(model: Model, groups: Sequence[Group]) -> dict[tuple[int, str], int]:
+def tap_types(model: Model, groups: Sequence[SharedInput]) -> dict[tuple[int, str], int]:
     """Return the element type of every tap: that of the weight it is multiplied with."""
     types: dict[tuple[int, str], int] = {}
     for group in groups:
@@ -123,20 +120,20 @@ def tap_types(model: Model, groups: Sequence[Group]) -> dict[tuple[int, str], in
     return types
 
 
-def tap_values(model: Model, groups: Sequence[Group], feeds: Feeds, provider: str) -> Lookup:
+def tap_values(model: Model, groups: Sequence[SharedInput], feeds: Feeds, provider: str) -> Lookup:
     """Return how to find what each use reads when the model runs on `feeds`, once."""
     return lookup(show(model, _wanted(groups), tap_types(model, groups), provider).run(feeds))
 
 
-def _wanted(groups: Sequence[Group]) -> list[tuple[Use, int]]:
+def _wanted(groups: Sequence[SharedInput]) -> list[tuple[Use, int]]:
     """Return all uses, each with the columns of its layer's matrices."""
     return [(use, group.layers[0].layout.columns) for group in groups for use in group.uses]
 
 
-def columns_per_sample(
-    model: Model, groups: Sequence[Group], feeds: Feeds, samples: int, provider: str
+def observations_per_sample(
+    model: Model, groups: Sequence[SharedInput], feeds: Feeds, samples: int, provider: str
 ) -> list[float]:
-    """Return how many columns of data a sample gives each group, by one run of `samples`."""
+    """Return how many observations a sample gives each group, by one run of `samples`."""
     found = tap_values(model, groups, feeds, provider)
     totals = [sum(use.n_columns(found(use).shape) for use in group.uses) for group in groups]
     return [total / samples for total in totals]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
+from onnx_lobs.arrays import Array
 
 
-class KeptColumns:
-    """Columns of data of the dense network, as far as they fit a budget.
+class KeptObservations:
+    """Observations of the dense network, as far as they fit a budget.
 
     Parameters
     ----------

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
-from onnx_lobs.calibration.groups import Group
+from onnx_lobs.arrays import Array, Feeds
 from onnx_lobs.calibration.reading import Reading
+from onnx_lobs.calibration.shared_inputs import SharedInput
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.taps import tap_name
+from onnx_lobs.graph.run.taps import tap_name
 from onnx_lobs.layers.bias import bias_values
 from onnx_lobs.layers.layer import Layer, Use
-
-Array = NDArray[Any]
-Feeds = Mapping[str, Array]
 
 # rows per column, up to which outputs cost no more than inputs: 2 n m d flops against 3 n d²
 MOST_ROWS = 1.5
@@ -26,8 +22,8 @@ WIDE_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)  # others round s
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Columns of data of the dense network: what a use read there, or what it gave.
+class DenseObservations:
+    """Observations of the dense network: what a use read there, or what it gave.
 
     ``data`` is (groups, n, columns), or (groups, n, rows) if it ``is_output``: the pre-activations
     without the bias.
@@ -38,12 +34,12 @@ class Seen:
 
     @property
     def count(self) -> int:
-        """Number of columns of data."""
+        """Number of observations."""
         return int(self.data.shape[1])
 
 
 class Note:
-    """How the columns of data of one group are taken from the dense network's values.
+    """How the observations of one group are taken from the dense network's values.
 
     Parameters
     ----------
@@ -76,7 +72,7 @@ class Note:
         return (0, self.use.output) if self.is_output else (self.use.scope, self.use.input)
 
     def read(self, batch: int, shown: Feeds) -> Array:
-        """Return the columns of data as they are stored: of convolutions, each in one run."""
+        """Return the observations as they are stored: of convolutions, each in one run."""
         values = shown[tap_name(*self.name)]
         if values.size == 0:  # of a branch that is not taken
             return np.empty((self.use.groups, 0, 0), values.dtype)
@@ -104,9 +100,9 @@ class Note:
         turned = [some.swapaxes(1, 2) for some in found]
         return turned[0] if len(turned) == 1 else np.concatenate(turned, axis=2)
 
-    def restore(self, stored: Array) -> Seen:
+    def restore(self, stored: Array) -> DenseObservations:
         """Return what :meth:`read` stored."""
-        return Seen(stored.swapaxes(1, 2) if self.is_conv else stored, self.is_output)
+        return DenseObservations(stored.swapaxes(1, 2) if self.is_conv else stored, self.is_output)
 
 
 def key_of(use: Use) -> str:
@@ -114,7 +110,7 @@ def key_of(use: Use) -> str:
     return f"{use.scope}:{use.output}"
 
 
-def _gives_outputs(group: Group, types: Mapping[tuple[int, str], int]) -> bool:
+def _gives_outputs(group: SharedInput, types: Mapping[tuple[int, str], int]) -> bool:
     """Whether a layer's own outputs are noted: they are W z in full precision, and no more."""
     use, layout = group.uses[0], group.layers[0].layout
     if use.scope or len(group.layers) > 1 or layout.rows > MOST_ROWS * layout.columns:

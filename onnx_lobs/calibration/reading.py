@@ -1,4 +1,4 @@
-"""Which columns of data a group's uses read: all, or some positions of convolutions."""
+"""Which observations a group's uses read: all, or some positions of convolutions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from onnx_lobs.calibration.groups import Group
+from onnx_lobs.calibration.shared_inputs import SharedInput
 from onnx_lobs.layers.layer import Use
-from onnx_lobs.linalg.conv_costs import WholeSums, cheapest
-from onnx_lobs.linalg.positions import Grid, Spread, grid_step, wants_grid
-from onnx_lobs.linalg.unfold import Chosen
+from onnx_lobs.linalg.convolution.costs import WholeSums, cheapest
+from onnx_lobs.linalg.convolution.positions import Grid, Spread, grid_step, wants_grid
+from onnx_lobs.linalg.convolution.unfold import Chosen
 
 CHUNK_BYTES = 1 << 24
-LEAST_COLUMNS = 1 << 16  # 1 << 13 doubled the error on data not seen; more gained nothing
+LEAST_OBSERVATIONS = 1 << 16  # 1 << 13 doubled the error on data not seen; more gained nothing
 # so many groups, or more, of a convolution read this part of them: on 16 depthwise layers pruned to
 # 50 and 80 % that raised the error on data not seen by 0.1 % in the mean and by 0.6 % at most. With
 # 16, 0.7 % and 2.3 %; and trials, which read few columns anyway, were misled by it: on the PP-OCR
@@ -35,28 +35,28 @@ class Reading:
     seed
         Chooses the positions of convolutions that are read.
     positions
-        Columns of data per input that a convolution reads, over all batches; None: all.
-    least_columns
-        Columns of data that it reads at the least.
+        Observations per input that a convolution reads, over all batches; None: all.
+    least_observations
+        Observations that it reads at the least.
 
     Attributes
     ----------
     budget
-        Columns of data that a convolution reads of each batch.
+        Observations that a convolution reads of each batch.
     """
 
     def __init__(
         self,
-        group: Group,
+        group: SharedInput,
         n_batches: int,
         seed: int,
         *,
         positions: int | None,
-        least_columns: int = LEAST_COLUMNS,
+        least_observations: int = LEAST_OBSERVATIONS,
     ) -> None:
         self.group, self.n_batches, self.seed = group, n_batches, seed
         layout = group.layers[0].layout
-        least = least_columns / min(layout.groups, MANY_GROUPS)
+        least = least_observations / min(layout.groups, MANY_GROUPS)
         wanted = math.inf if positions is None else max(positions * layout.columns, least)
         self.budget = wanted / n_batches
 

@@ -6,13 +6,11 @@ Or two networks that differ in weights only, side by side.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
 
-from numpy.typing import NDArray
-
+from onnx_lobs.arrays import Array, Feeds
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.session import Session
-from onnx_lobs.graph.stages import (
+from onnx_lobs.graph.run.session import Session
+from onnx_lobs.graph.run.stages import (
     Stage,
     cut,
     inputs_per_output,
@@ -21,10 +19,6 @@ from onnx_lobs.graph.stages import (
     stage_session,
 )
 from onnx_lobs.memory.store import Overlay, Store, Values, bytes_of
-
-Array = NDArray[Any]
-Feeds = Mapping[str, Array]
-
 
 # A stage whose outputs are large and quickly made runs again whenever they are asked for, and
 # with the stage behind it, rather than that they are stored: the expanding convolutions of

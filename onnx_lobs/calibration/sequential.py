@@ -1,6 +1,6 @@
 """Calibrate layer by layer while the network is pruned, towards what the dense network does.
 
-The dense network runs once, ahead, and leaves the columns of data that the layers aim at. The
+The dense network runs once, ahead, and leaves the observations that the layers aim at. The
 pruned one is cut into stages at the layers, each of which runs once, so that a layer is solved on
 the inputs that the layers before it leave, towards the pre-activations that the dense network has.
 """
@@ -8,33 +8,30 @@ the inputs that the layers before it leave, towards the pre-activations that the
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from numpy.typing import NDArray
-
+from onnx_lobs.arrays import Feeds
 from onnx_lobs.calibration.collect import Collector, Lookup
 from onnx_lobs.calibration.dense_pass import DensePass
-from onnx_lobs.calibration.groups import Group, within
 from onnx_lobs.calibration.independent import calibrate_independent, lookup, tap_types
-from onnx_lobs.calibration.kept import KeptColumns
-from onnx_lobs.calibration.reading import LEAST_COLUMNS, Reading
+from onnx_lobs.calibration.kept import KeptObservations
+from onnx_lobs.calibration.reading import LEAST_OBSERVATIONS, Reading
 from onnx_lobs.calibration.runner import Runner
-from onnx_lobs.graph.arena import release_memory
+from onnx_lobs.calibration.shared_inputs import SharedInput, within
 from onnx_lobs.graph.model import Model, outer_names
-from onnx_lobs.graph.session import Session
-from onnx_lobs.graph.stages import stage_of, stage_session
+from onnx_lobs.graph.run.arena import release_memory
+from onnx_lobs.graph.run.session import Session
+from onnx_lobs.graph.run.stages import stage_of, stage_session
 from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.linalg.workers import map_batches
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Overlay, Store
 
-Array = NDArray[Any]
-Feeds = Mapping[str, Array]
 Progress = Callable[[int], None]
-Found = Iterator[tuple[Group, Calibration | None]]
+Found = Iterator[tuple[SharedInput, Calibration | None]]
 
 NOTED_PART = 2  # of the values' memory, for what is noted of the dense network
 
@@ -42,18 +39,18 @@ NOTED_PART = 2  # of the values' memory, for what is noted of the dense network
 def calibrate_sequential(
     dense: Model,
     pruned: Model | None,
-    groups: Sequence[Group],
+    groups: Sequence[SharedInput],
     batches: Iterable[Feeds],
     *,
     n_batches: int,
     provider: str,
     seed: int = 0,
     positions: int | None = None,
-    least_columns: int = LEAST_COLUMNS,
+    least_observations: int = LEAST_OBSERVATIONS,
     tick: Progress = lambda n: None,
     store: Store | None = None,
-    is_known: Callable[[Group], bool] = lambda group: False,
-    kept: KeptColumns | None = None,
+    is_known: Callable[[SharedInput], bool] = lambda group: False,
+    kept: KeptObservations | None = None,
     most_weights: int = sys.maxsize,
     most_noted: int = sys.maxsize,
     is_tight: bool = False,
@@ -69,7 +66,7 @@ def calibrate_sequential(
         those of :func:`~onnx_lobs.calibration.independent.calibrate_independent`, but only one
         stage and the Grams of one layer are in memory at a time.
     groups
-        From :func:`onnx_lobs.calibration.groups.make_groups`.
+        From :func:`onnx_lobs.calibration.shared_inputs.find_shared_inputs`.
     batches
         Read once, and once more where weights are tied, or more often: see `most_grams`.
     store
@@ -98,23 +95,23 @@ def calibrate_sequential(
     before it is solved; layers inside one If node see the pruned network's values from
     outside the node, but each other's dense ones. Cost: two forward passes in all, and the
     Grams; memory: the values of the pruned network that are live at one cut, for all batches, and
-    the columns of data that the dense one left, as far as `store` lets them.
+    the observations that the dense one left, as far as `store` lets them.
     """
     store = Store(sys.maxsize, Scratch()) if store is None else store
     tied = _Tied(
         dense, groups, batches, most_grams, n_batches=n_batches, provider=provider, seed=seed,
-        positions=positions, least_columns=least_columns,
+        positions=positions, least_observations=least_observations,
     )  # fmt: skip
     readings = [
-        Reading(group, n_batches, seed, positions=positions, least_columns=least_columns)
+        Reading(group, n_batches, seed, positions=positions, least_observations=least_observations)
         for group in groups
     ]
-    run = _Run(dense, pruned, readings, batches, provider, store)
+    run = _Pass(dense, pruned, readings, batches, provider, store)
     if pruned is not None:
         run.look_ahead(batches, kept, most_weights, most_noted)
     for top, members in _by_top(groups).items():
         free = [group for group in members if not group.is_tied]
-        found: list[tuple[Group, Calibration | None]] = []
+        found: list[tuple[SharedInput, Calibration | None]] = []
         if free:
             run.runner.advance(top)
             unknown = [group for group in free if not is_known(group)]
@@ -132,9 +129,9 @@ def calibrate_sequential(
     run.close()
 
 
-def _by_top(groups: Sequence[Group]) -> dict[int, list[Group]]:
+def _by_top(groups: Sequence[SharedInput]) -> dict[int, list[SharedInput]]:
     """Return the groups by the top-level node that they begin at, in graph order."""
-    found: dict[int, list[Group]] = {}
+    found: dict[int, list[SharedInput]] = {}
     for group in sorted(groups, key=lambda group: group.top):
         found.setdefault(group.top, []).append(group)
     return found
@@ -156,7 +153,7 @@ class _Tied:
     def __init__(
         self,
         dense: Model,
-        groups: Sequence[Group],
+        groups: Sequence[SharedInput],
         batches: Iterable[Feeds],
         most_grams: int,
         **options: Any,
@@ -166,7 +163,7 @@ class _Tied:
         self.parts = list(within(self.all, most_grams))
         self.ready: dict[int, Calibration] = {}
 
-    def take(self, group: Group) -> Calibration:
+    def take(self, group: SharedInput) -> Calibration:
         """Return the moments of a group, once; those of its pass are made with it."""
         if id(group) not in self.ready:
             part = next(p for p in self.parts if any(other is group for other in p))
@@ -177,7 +174,7 @@ class _Tied:
         return self.ready.pop(id(group))
 
 
-class _Run:
+class _Pass:
     """One pass of calibration: the network that runs in stages, and the dense one ahead of it."""
 
     def __init__(
@@ -200,7 +197,7 @@ class _Run:
     def look_ahead(
         self,
         batches: Iterable[Feeds],
-        kept: KeptColumns | None,
+        kept: KeptObservations | None,
         most_weights: int,
         most_noted: int,
     ) -> None:
@@ -216,8 +213,8 @@ class _Run:
             self.ahead.take(feeds)
 
     def collect(
-        self, top: int, members: Sequence[Group], wanted: Sequence[Group]
-    ) -> Iterator[tuple[Group, Calibration]]:
+        self, top: int, members: Sequence[SharedInput], wanted: Sequence[SharedInput]
+    ) -> Iterator[tuple[SharedInput, Calibration]]:
         """Yield the moments of the `wanted` groups of those, `members`, that begin at node `top`.
 
         The batches are dealt out to collectors that work at the same time. How many there are does
@@ -253,21 +250,21 @@ class _Run:
         towards = self.ahead is not None
         return [Collector(self.dense, reading, towards=towards) for reading in readings]
 
-    def _taps(self, top: int, groups: Sequence[Group]) -> Iterator[Lookup]:
+    def _taps(self, top: int, groups: Sequence[SharedInput]) -> Iterator[Lookup]:
         """Yield, per batch, how to look up a use's input."""
         inner = self._inner_session(top, groups) if _shows_branches(groups) else None
         for batch in range(len(self.runner.clean)):
             values = self.runner.shown(batch)
             yield lookup(values if inner is None else Overlay(inner.run(values), values))
 
-    def _inner_session(self, top: int, groups: Sequence[Group]) -> Session:
+    def _inner_session(self, top: int, groups: Sequence[SharedInput]) -> Session:
         """Return a session on one node with branches that shows the taps inside them."""
         types = tap_types(self.dense, groups)
         taps = [(use.scope, use.input) for group in groups for use in group.uses if use.scope]
         stage = stage_of(self.own, top)
         return stage_session(self.own, stage, self.runner.shown(0), self.provider, taps, types)
 
-    def forget(self, groups: Sequence[Group]) -> None:
+    def forget(self, groups: Sequence[SharedInput]) -> None:
         """Free what the dense network left for these groups."""
         if self.ahead is not None:
             self.ahead.forget(groups)
@@ -283,12 +280,12 @@ def _no_goal(use: Use) -> None:
     """Say that the layer's own output is what it aims at."""
 
 
-def _shows_branches(groups: Sequence[Group]) -> bool:
+def _shows_branches(groups: Sequence[SharedInput]) -> bool:
     """Whether taps of these groups are inside a node, which must be run to see them."""
     return any(use.scope for group in groups for use in group.uses)
 
 
-def _needs(dense: Model, groups: Sequence[Group], top: int) -> set[str]:
+def _needs(dense: Model, groups: Sequence[SharedInput], top: int) -> set[str]:
     """Return the values that must be there before the groups at top-level node `top` are solved."""
     outer = outer_names(dense.main.graph.node[top])
     names: set[str] = set()

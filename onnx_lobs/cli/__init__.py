@@ -1,1 +1,1 @@
-"""The command line: verbs, options, progress bars. The only package that prints."""
+"""Reads the command line and prints."""

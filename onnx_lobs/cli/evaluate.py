@@ -17,7 +17,7 @@ from onnx_lobs.report.evaluation import Limits
 from onnx_lobs.report.write import check_report, write_report
 
 if TYPE_CHECKING:
-    from onnx_lobs.config import PruneConfig
+    from onnx_lobs.options.config import PruneConfig
     from onnx_lobs.report.evaluation import Evaluation
 
 _LIMITS = "Limits"
@@ -132,8 +132,8 @@ def _evaluate(
 ) -> Evaluation:
     """Compare and show the two models."""
     from onnx_lobs.cli.progress import show_bars
-    from onnx_lobs.comparison import evaluate
     from onnx_lobs.report.evaluation_text import render_evaluation
+    from onnx_lobs.verbs.evaluate import evaluate
 
     with show_bars(screen.console(stderr=True), wanted=not screen.quiet) as progress:
         record = evaluate(

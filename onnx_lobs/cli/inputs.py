@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from onnx_lobs.cli.options import option
-from onnx_lobs.config import SCORE_NAMES
+from onnx_lobs.options.config import SCORE_NAMES
 
 DATA_PANEL = "Data"
 
@@ -66,7 +66,7 @@ Positions = Annotated[
         DATA_PANEL,
         "--positions",
         metavar="N|all",
-        help="Columns of data per input that are read of a convolution, at random positions.",
+        help="Observations per input that are read of a convolution, at random positions.",
     ),
 ]
 BatchSize = Annotated[

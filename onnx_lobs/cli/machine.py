@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from onnx_lobs.cli.options import option
-from onnx_lobs.config import GRAMS
+from onnx_lobs.options.config import GRAMS
 
 _MACHINE = "Machine"
 

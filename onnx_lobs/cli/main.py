@@ -26,7 +26,7 @@ from onnx_lobs.cli.screen import Screen, one_line, show_warnings
 from onnx_lobs.errors import DataError, LobsError, ModelError
 
 if TYPE_CHECKING:
-    from onnx_lobs.config import PruneConfig
+    from onnx_lobs.options.config import PruneConfig
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 # typer carries a copy of click or depends on it, by version; its public BadParameter leads to
@@ -211,9 +211,9 @@ class Files:
 def _prune(files: Files, config: PruneConfig, screen: Screen) -> int:
     """Run the pipeline, show and write its report; return the exit code."""
     from onnx_lobs.cli.progress import show_bars
-    from onnx_lobs.pipeline import prune_file
     from onnx_lobs.report.text import render_report
     from onnx_lobs.report.write import check_report, write_report
+    from onnx_lobs.verbs.prune import prune_file
 
     if files.report is not None:
         check_report(files.report, overwrite=files.overwrite)
@@ -237,8 +237,8 @@ def _prune(files: Files, config: PruneConfig, screen: Screen) -> int:
 
 def _inspect(model: Path, config: PruneConfig, screen: Screen) -> int:
     """Show what the model holds; return 1 when nothing can be pruned."""
-    from onnx_lobs.inspection import inspect as inspect_model
     from onnx_lobs.report.inspection import inspection_to_json, render_inspection
+    from onnx_lobs.verbs.inspect import inspect as inspect_model
 
     found = inspect_model(model, config)
     screen.show(render_inspection(found, verbose=screen.verbose), inspection_to_json(found))

@@ -1,7 +1,7 @@
 """The command line's options: names, help and defaults.
 
-The options of ``prune`` have the names of :class:`~onnx_lobs.config.PruneConfig`'s fields and
-take their defaults from it. This module imports nothing heavy, so that ``--help`` is fast.
+The options of ``prune`` have the names of :class:`~onnx_lobs.options.config.PruneConfig`'s fields
+and take their defaults from it. This module imports nothing heavy, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onnx_lobs.config import (
+from onnx_lobs.options.config import (
     ALLOCATIONS,
     BUDGETS,
     EFFORTS,

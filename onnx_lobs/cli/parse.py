@@ -7,8 +7,8 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
-from onnx_lobs.config import PruneConfig, parse_bytes
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.options.config import PruneConfig, parse_bytes
 
 
 def to_config(options: Mapping[str, Any]) -> PruneConfig:

@@ -1,0 +1,1 @@
+"""Opens inputs of every kind as batches."""

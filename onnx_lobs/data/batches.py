@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.data.columns import Rows, Table
 from onnx_lobs.data.fit import fit
-from onnx_lobs.data.inputs import Array, InputSpec
+from onnx_lobs.data.inputs import InputSpec
 from onnx_lobs.errors import DataError
 
 

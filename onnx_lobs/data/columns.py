@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
-from onnx_lobs.data.inputs import Array, DType, InputSpec, kind
+from onnx_lobs.arrays import Array
+from onnx_lobs.data.inputs import DType, InputSpec, kind
 from onnx_lobs.errors import DataError
 
 Rows = slice | Array

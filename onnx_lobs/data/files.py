@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.data.fit import LABEL_NAMES
-from onnx_lobs.data.inputs import Array
 from onnx_lobs.errors import DataError
 
 MAPPED_BYTES = 1 << 20  # arrays of an npz file from this size on are mapped

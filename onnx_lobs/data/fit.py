@@ -8,8 +8,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.data.columns import Column, Table
-from onnx_lobs.data.inputs import Array, DType, InputSpec, kind
+from onnx_lobs.data.inputs import DType, InputSpec, kind
 from onnx_lobs.errors import DataError
 
 LABEL_NAMES = ("label", "labels", "y")

@@ -9,11 +9,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from onnx_lobs.errors import DataError
 
-Array = NDArray[Any]
 DType = np.dtype[Any]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.data.batches import Batches, Item, given_batches, stacked_batches
 from onnx_lobs.data.files import (
     ARRAY_SUFFIXES,
@@ -19,7 +20,7 @@ from onnx_lobs.data.files import (
     read_test_set,
 )
 from onnx_lobs.data.fit import as_array
-from onnx_lobs.data.inputs import Array, InputSpec, input_specs
+from onnx_lobs.data.inputs import InputSpec, input_specs
 from onnx_lobs.errors import ConfigError, DataError
 
 __all__ = ["Batches", "InputSpec", "input_specs", "open_data"]

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.columns import integer_limits
-from onnx_lobs.data.inputs import Array, InputSpec, kind
+from onnx_lobs.data.inputs import InputSpec, kind
 from onnx_lobs.errors import ConfigError, DataError, InferenceError
 
 _IMAGE_SIZE = 224

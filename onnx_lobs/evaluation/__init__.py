@@ -1,1 +1,1 @@
-"""What pruning did to the whole network."""
+"""Measures how a network's outputs changed."""

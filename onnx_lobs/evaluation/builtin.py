@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array, FloatArray, IntArray
 from onnx_lobs.errors import DataError
 from onnx_lobs.evaluation.output import Outputs
 from onnx_lobs.evaluation.samples import (
-    Floats,
     agreements,
     class_scores,
     cosines,
     n_outcomes,
     pair_up,
 )
-from onnx_lobs.evaluation.score import Array, SampledScore, Score, Seen
+from onnx_lobs.evaluation.score import SampledScore, Score, ScoredBatch
 from onnx_lobs.graph.model import is_float
 
 
-def _hits(seen: Seen, k: int) -> Floats:
+def _hits(seen: ScoredBatch, k: int) -> FloatArray:
     """Return 1 for every sample whose label is among the `k` best classes, else 0.
 
     Of equal scores the class with the smaller index is better, as argmax has it; a sample with
@@ -34,7 +33,7 @@ def _hits(seen: Seen, k: int) -> Floats:
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     earlier = np.arange(scores.shape[1]) < labels[:, None]
     rank = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
-    hits: Floats = ((rank < k) & ~np.isnan(scores).any(axis=1)).astype(np.float64)
+    hits: FloatArray = ((rank < k) & ~np.isnan(scores).any(axis=1)).astype(np.float64)
     return hits
 
 
@@ -59,7 +58,7 @@ def find_scores(outputs: Outputs) -> Array:
     )
 
 
-def class_indices(labels: Array | None, n_scores: int, n_classes: int) -> NDArray[np.int64]:
+def class_indices(labels: Array | None, n_scores: int, n_classes: int) -> IntArray:
     """Return labels as (n_scores,) class indices.
 
     Raises
@@ -86,7 +85,7 @@ def class_indices(labels: Array | None, n_scores: int, n_classes: int) -> NDArra
     return flat.astype(np.int64)
 
 
-def _agreement(seen: Seen) -> Floats:
+def _agreement(seen: ScoredBatch) -> FloatArray:
     floats_first = sorted(seen.expected.items(), key=lambda item: not _is_floating(item[1]))
     for name, value in floats_first:  # integers are often inputs that are passed on
         shares = agreements(value, seen.outputs[name], seen.size)
@@ -96,7 +95,7 @@ def _agreement(seen: Seen) -> Floats:
     raise DataError(f"no output chooses a class ({names}), so none can agree; score with cosine")
 
 
-def _cosine(seen: Seen) -> Floats:
+def _cosine(seen: ScoredBatch) -> FloatArray:
     parts = []
     for name, value in seen.expected.items():
         other = seen.outputs[name]
@@ -113,11 +112,11 @@ def _cosine(seen: Seen) -> Floats:
     if len({len(part) for part in parts}) > 1:
         parts = [part.mean(keepdims=True) for part in parts]
     known = [part for part in parts if not np.isnan(part).any()]
-    means: Floats = np.mean(known or parts, axis=0)
+    means: FloatArray = np.mean(known or parts, axis=0)
     return means
 
 
-def _nothing(value: Array, seen: Seen) -> Floats:
+def _nothing(value: Array, seen: ScoredBatch) -> FloatArray:
     """Return what the samples contribute for which two outputs are empty, as :func:`mean_over`."""
     return np.full(n_outcomes(value, seen.size), np.nan)
 

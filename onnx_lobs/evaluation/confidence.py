@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from onnx_lobs.evaluation.samples import Floats
+from onnx_lobs.arrays import FloatArray
 
 CONFIDENT = 1.645  # standard errors: a normal variable exceeds them with a probability of 5 %
 START = 1e-12  # above the drop itself, where the equation has a root too if nothing changed
@@ -22,7 +22,7 @@ class Upper:
     unchanged: float
 
 
-def upper_drop(before: Floats, after: Floats) -> Upper:
+def upper_drop(before: FloatArray, after: FloatArray) -> Upper:
     """Return what the mean of ``before - after`` is below with a confidence of 95 %.
 
     Parameters

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from onnx_lobs.config import check_score
 from onnx_lobs.evaluation.builtin import SCORES
 from onnx_lobs.evaluation.score import Score
 from onnx_lobs.evaluation.script import FunctionScore, load_function
+from onnx_lobs.options.config import check_score
 
 
 def find_score(wanted: str | Callable[..., Any]) -> Score:

@@ -7,11 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnx_lobs.arrays import FloatArray
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.evaluation.output import ChangeTally, NetworkChange
-from onnx_lobs.evaluation.samples import Floats
-from onnx_lobs.evaluation.score import Measured, SampledScore, Score, Seen, check_labels, mean_over
-from onnx_lobs.graph.staged import Runnable
+from onnx_lobs.evaluation.score import (
+    MeasuredScore,
+    SampledScore,
+    Score,
+    ScoredBatch,
+    check_labels,
+    mean_over,
+)
+from onnx_lobs.graph.run.staged import Runnable
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,7 @@ class Judgement:
     """How the outputs differ, and every score (before, after)."""
 
     change: NetworkChange
-    scores: tuple[tuple[Measured, Measured], ...]
+    scores: tuple[tuple[MeasuredScore, MeasuredScore], ...]
 
 
 def judge(
@@ -54,12 +61,12 @@ def judge(
     sampled = [score for score in scores if isinstance(score, SampledScore)]
     for score in sampled:
         check_labels(score, batches)
-    parts: dict[str, list[tuple[Floats, Floats]]] = {score.name: [] for score in sampled}
+    parts: dict[str, list[tuple[FloatArray, FloatArray]]] = {score.name: [] for score in sampled}
     tally = ChangeTally()
     for (feeds, labels), size in zip(batches.labelled(), batches.sizes, strict=True):
         before, after = dense.run(feeds), pruned.run(feeds)
         tally.add(before, after, size)
-        seen = Seen(before, before, labels, size), Seen(after, before, labels, size)
+        seen = ScoredBatch(before, before, labels, size), ScoredBatch(after, before, labels, size)
         for score in sampled:
             parts[score.name].append((score.outcomes(seen[0]), score.outcomes(seen[1])))
         tick(1)
@@ -70,6 +77,6 @@ def judge(
     return Judgement(tally.result(), tuple(found[score.name] for score in scores))
 
 
-def _join(pairs: list[tuple[Floats, Floats]]) -> tuple[Measured, Measured]:
+def _join(pairs: list[tuple[FloatArray, FloatArray]]) -> tuple[MeasuredScore, MeasuredScore]:
     before, after = (mean_over(np.concatenate(parts)) for parts in zip(*pairs, strict=True))
     return before, after

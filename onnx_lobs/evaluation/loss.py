@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.evaluation.samples import choices, pair_up
 from onnx_lobs.graph.model import is_float
-from onnx_lobs.graph.staged import Runnable
+from onnx_lobs.graph.run.staged import Runnable
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def is_clearly_lower(one: OutputLoss, other: OutputLoss, share: float) -> bool:
 
 
 def output_loss(
-    dense: Runnable, pruned: Runnable, batches: Iterable[Mapping[str, NDArray[Any]]]
+    dense: Runnable, pruned: Runnable, batches: Iterable[Mapping[str, Array]]
 ) -> OutputLoss:
     """Compare a pruned network with the dense one on some batches.
 
@@ -100,7 +99,7 @@ def output_loss(
     return OutputLoss(_ratio(change, energy) if seen else None, changed, positions)
 
 
-def _squares(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:
+def _squares(before: Array, after: Array) -> tuple[float, float]:
     """Return the squared change of an output and its square."""
     if before.shape != after.shape:
         energy = float(np.square(pair_up(before, before).before).sum())

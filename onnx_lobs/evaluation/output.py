@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.data.batches import Batches
-from onnx_lobs.evaluation.samples import Floats, Pair, agreements, cosines, pair_up
+from onnx_lobs.evaluation.samples import ComparedOutput, agreements, cosines, pair_up
 from onnx_lobs.graph.model import is_float
-from onnx_lobs.graph.staged import Runnable
+from onnx_lobs.graph.run.staged import Runnable
 
-Outputs = Mapping[str, NDArray[Any]]
+Outputs = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def output_change(
     ----------
     reference
         The dense network's outputs of each batch: a list, or
-        :class:`onnx_lobs.evaluation.score.Reference`, which runs it anew.
+        :class:`onnx_lobs.evaluation.score.DenseOutputs`, which runs it anew.
     pruned
         The network to be judged.
     batches
@@ -129,8 +128,8 @@ class _OutputTally:
         self.change = self.energy = self.max_change = self.largest = 0.0
         self._nonfinite = np.zeros(2, int)
         self._clashes = 0
-        self._cosines: list[Floats] = []
-        self._agreements: list[Floats] = []
+        self._cosines: list[FloatArray] = []
+        self._agreements: list[FloatArray] = []
 
     def add(self, before: object, after: object, size: int) -> None:
         if not isinstance(before, np.ndarray) or not isinstance(after, np.ndarray):
@@ -151,7 +150,7 @@ class _OutputTally:
         elif agreed is None:
             self.failure = f"not compared: {before.dtype} and {after.dtype}"
 
-    def _add_floats(self, pair: Pair, size: int) -> None:
+    def _add_floats(self, pair: ComparedOutput, size: int) -> None:
         change = pair.after - pair.before
         self.change += float(np.square(change).sum())
         self.energy += float(np.square(pair.before).sum())
@@ -187,7 +186,7 @@ class _OutputTally:
         )
 
 
-def _mean(parts: list[Floats]) -> float | None:
+def _mean(parts: list[FloatArray]) -> float | None:
     values = np.concatenate(parts) if parts else np.zeros(0)
     return float(values.mean()) if values.size else None
 

@@ -4,40 +4,37 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array, BoolArray, FloatArray
 from onnx_lobs.graph.model import is_float
 
-Array = NDArray[Any]
-Floats = NDArray[np.float64]
 NO_CHOICE = -1  # where a score is NaN
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class ComparedOutput:
     """The same output of two models in float64, with 0 wherever one is NaN or infinite.
 
     ``nonfinite`` counts such values of each; ``clash`` is True where one model has such a
     value and the other has none, or another.
     """
 
-    before: Floats
-    after: Floats
+    before: FloatArray
+    after: FloatArray
     nonfinite: tuple[int, int]
-    clash: NDArray[np.bool_]
+    clash: BoolArray
 
 
-def pair_up(before: Array, after: Array) -> Pair:
-    """Return two floating arrays of one shape as a Pair; they are not modified."""
+def pair_up(before: Array, after: Array) -> ComparedOutput:
+    """Return two floating arrays of one shape as a ComparedOutput; they are not modified."""
     a, b = before.astype(np.float64), after.astype(np.float64)
     wild_a, wild_b = ~np.isfinite(a), ~np.isfinite(b)
     wild = wild_a | wild_b
     clash = wild & (a != b) & ~(np.isnan(a) & np.isnan(b))
     a[wild] = b[wild] = 0
-    return Pair(a, b, (int(wild_a.sum()), int(wild_b.sum())), clash)
+    return ComparedOutput(a, b, (int(wild_a.sum()), int(wild_b.sum())), clash)
 
 
 def by_sample(values: Array, size: int) -> Array:
@@ -57,7 +54,7 @@ def n_outcomes(values: Array, size: int) -> int:
     return size if divides or not values.size else 1
 
 
-def cosines(pair: Pair, size: int) -> Floats:
+def cosines(pair: ComparedOutput, size: int) -> FloatArray:
     """Return the cosine similarity of each sample: 1 for two zero vectors, 0 for one.
 
     A sample with a clash of NaN or infinity has 0.
@@ -87,7 +84,7 @@ def class_scores(value: object) -> Array | None:
 def choices(value: object) -> Array | None:
     """Return what an output chooses at each position, or None if it chooses nothing.
 
-    Integers and booleans are choices themselves. Floats of rank 2 and 3 choose along the last
+    Integers and booleans are choices themselves. FloatArray of rank 2 and 3 choose along the last
     axis; of higher rank, and where all axes from the third on are 1, along axis 1. A single
     class is no choice. Where a score is NaN the choice is -1.
     """
@@ -107,7 +104,7 @@ def choices(value: object) -> Array | None:
     return chosen
 
 
-def agreements(before: object, after: object, size: int) -> Floats | None:
+def agreements(before: object, after: object, size: int) -> FloatArray | None:
     """Return each sample's share of positions at which two outputs choose the same.
 
     None: the first chooses nothing. Where the shapes differ no position agrees.
@@ -117,5 +114,5 @@ def agreements(before: object, after: object, size: int) -> Floats | None:
         return None
     if other is None or one.shape != other.shape:
         return np.zeros(n_outcomes(one, size))
-    shares: Floats = by_sample(one == other, size).mean(axis=1)
+    shares: FloatArray = by_sample(one == other, size).mean(axis=1)
     return shares

@@ -1,31 +1,29 @@
-"""Scores of a network on data: higher is better, with a standard error where samples count."""
+"""RealArray of a network on data: higher is better, with a standard error where samples count."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.errors import DataError
 from onnx_lobs.evaluation.output import Outputs
-from onnx_lobs.evaluation.samples import Floats
-from onnx_lobs.graph.staged import Runnable
+from onnx_lobs.graph.run.staged import Runnable
 
-Array = NDArray[Any]
 Tick = Callable[[int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredScore:
     """A score: its value, and what each sample contributed if it is a mean over samples."""
 
     value: float
-    outcomes: Floats | None = None
+    outcomes: FloatArray | None = None
 
     @property
     def n(self) -> int:
@@ -38,7 +36,7 @@ class Measured:
         return standard_error(self.outcomes)
 
 
-def differences(before: Measured, after: Measured) -> Floats | None:
+def differences(before: MeasuredScore, after: MeasuredScore) -> FloatArray | None:
     """Return what each of at least two samples lost, if both scores are means over the same ones.
 
     Samples that both models get right, or both wrong, lose 0, so they do not add to the error.
@@ -48,7 +46,7 @@ def differences(before: Measured, after: Measured) -> Floats | None:
     return before.outcomes - after.outcomes
 
 
-def mean_over(outcomes: Floats) -> Measured:
+def mean_over(outcomes: FloatArray) -> MeasuredScore:
     """Return the score that is the mean of what the samples contribute.
 
     NaN is what a sample contributes for which neither network gives anything: they agree there.
@@ -62,10 +60,10 @@ def mean_over(outcomes: Floats) -> Measured:
     if is_empty.all():
         raise DataError("the model gave no output that could be scored; give other data")
     outcomes = np.where(is_empty, 1.0, outcomes)
-    return Measured(float(outcomes.mean()), outcomes)
+    return MeasuredScore(float(outcomes.mean()), outcomes)
 
 
-def standard_error(outcomes: Floats | None) -> float | None:
+def standard_error(outcomes: FloatArray | None) -> float | None:
     """Return the standard error of the mean; None for fewer than two outcomes."""
     if outcomes is None or len(outcomes) < 2:
         return None
@@ -73,7 +71,7 @@ def standard_error(outcomes: Floats | None) -> float | None:
 
 
 @dataclass(frozen=True)
-class Reference:
+class DenseOutputs:
     """The outputs of a network on batches, computed anew on every iteration."""
 
     model: Runnable
@@ -116,7 +114,7 @@ class Score(Protocol):
         batches: Batches | None,
         reference: Iterable[Outputs] | None = None,
         tick: Tick = lambda n: None,
-    ) -> Measured:
+    ) -> MeasuredScore:
         """Return the score of `model`.
 
         Parameters
@@ -149,7 +147,7 @@ def check_labels(score: Score, batches: Batches) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class ScoredBatch:
     """One batch: what the network gives, what the dense one gives, the labels, the size."""
 
     outputs: Outputs
@@ -177,7 +175,7 @@ class SampledScore:
     """
 
     name: str
-    outcomes: Callable[[Seen], Floats]
+    outcomes: Callable[[ScoredBatch], FloatArray]
     needs_labels: bool = False
     needs_reference: bool = False
     is_fraction: bool = True
@@ -189,7 +187,7 @@ class SampledScore:
         batches: Batches | None,
         reference: Iterable[Outputs] | None = None,
         tick: Tick = lambda n: None,
-    ) -> Measured:
+    ) -> MeasuredScore:
         """Return the mean over the samples, see :meth:`Score.compute`. One forward pass."""
         assert batches is not None
         check_labels(self, batches)
@@ -198,6 +196,6 @@ class SampledScore:
         for (feeds, labels), size in zip(batches.labelled(), batches.sizes, strict=True):
             outputs = model.run(feeds)
             known = outputs if expected is None else next(expected)
-            parts.append(self.outcomes(Seen(outputs, known, labels, size)))
+            parts.append(self.outcomes(ScoredBatch(outputs, known, labels, size)))
             tick(1)
         return mean_over(np.concatenate(parts))

@@ -1,4 +1,4 @@
-"""Scores by the user's own function.
+"""RealArray by the user's own function.
 
 ``--score FILE.py:FUNCTION`` names one of two forms, told apart by the signature::
 
@@ -25,11 +25,12 @@ from typing import Any
 
 import numpy as np
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.errors import ConfigError, ScoreError
 from onnx_lobs.evaluation.output import Outputs
-from onnx_lobs.evaluation.score import Array, Measured, Tick, mean_over
-from onnx_lobs.graph.staged import Runnable
+from onnx_lobs.evaluation.score import MeasuredScore, Tick, mean_over
+from onnx_lobs.graph.run.staged import Runnable
 
 _FORMS = "write `def score(run)` or `def score(run, batches)`"
 
@@ -74,7 +75,7 @@ class FunctionScore:
         batches: Batches | None,
         reference: Iterable[Outputs] | None = None,
         tick: Tick = lambda n: None,
-    ) -> Measured:
+    ) -> MeasuredScore:
         """Call the function, see :meth:`onnx_lobs.evaluation.score.Score.compute`.
 
         Raises
@@ -213,7 +214,7 @@ def _takes_batches(function: Callable[..., Any], name: str) -> bool:
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def _measured(result: Any, name: str) -> Measured:
+def _measured(result: Any, name: str) -> MeasuredScore:
     try:
         given = np.asarray(result)
     except ValueError:  # lists of unequal lengths
@@ -231,4 +232,4 @@ def _measured(result: Any, name: str) -> Measured:
     if not np.isfinite(values).all():
         bad = values.reshape(-1)[~np.isfinite(values.reshape(-1))][0]
         raise ScoreError(f"score {name} returned {bad}; return finite numbers")
-    return mean_over(values) if values.ndim else Measured(float(values))
+    return mean_over(values) if values.ndim else MeasuredScore(float(values))

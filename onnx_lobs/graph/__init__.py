@@ -1,0 +1,1 @@
+"""Holds a model as a graph of named values."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
-from onnx_lobs.graph.external import patch_tensor, shared_places, stored_bytes
-from onnx_lobs.graph.tensors import (
+from onnx_lobs.arrays import Array
+from onnx_lobs.graph.files.external import patch_tensor, shared_places, stored_bytes
+from onnx_lobs.graph.files.tensors import (
     external_ref,
     is_external,
     read_tensor,
@@ -101,15 +101,15 @@ class Model:
         versions = [o.version for o in self.proto.opset_import if o.domain in DEFAULT_DOMAINS]
         return int(versions[0]) if versions else 0
 
-    def value(self, tensor: onnx.TensorProto) -> NDArray[Any]:
+    def value(self, tensor: onnx.TensorProto) -> Array:
         """Return a tensor's array, read only, from the model or its external data."""
         return read_tensor(tensor, self.folder)
 
-    def write(self, tensor: onnx.TensorProto, array: NDArray[Any]) -> None:
+    def write(self, tensor: onnx.TensorProto, array: Array) -> None:
         """Put new values into a tensor, in place.
 
         They go into its external data file where that is private and no other tensor shares
-        the bytes; else into the model, see :func:`onnx_lobs.graph.tensors.write_tensor`.
+        the bytes; else into the model, see :func:`onnx_lobs.graph.files.tensors.write_tensor`.
         """
         if self.is_private and is_external(tensor) and external_ref(tensor) not in self._shared:
             patch_tensor(tensor, self.folder, array)

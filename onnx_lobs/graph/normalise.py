@@ -15,11 +15,11 @@ import onnx
 from onnx import TensorProto
 
 from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.files.tensors import read_tensor, write_tensor
+from onnx_lobs.graph.files.walk import iter_graphs
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, RANDOM
 from onnx_lobs.graph.padding import fold_pads
-from onnx_lobs.graph.session import Session
-from onnx_lobs.graph.tensors import read_tensor, write_tensor
-from onnx_lobs.graph.walk import iter_graphs
+from onnx_lobs.graph.run.session import Session
 
 RARE_FLOATS = (TensorProto.BFLOAT16, TensorProto.DOUBLE)
 TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype")

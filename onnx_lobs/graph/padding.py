@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, attributes, outer_names
-from onnx_lobs.graph.session import Session
-from onnx_lobs.graph.stages import constant_makers
+from onnx_lobs.graph.run.session import Session
+from onnx_lobs.graph.run.stages import constant_makers
 
-Array = NDArray[Any]
 PADS, VALUE, AXES = 1, 2, 3  # inputs of Pad
 PADS_AS_INPUT = 11  # opset; before, sizes and value are attributes
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.graph.model import subgraphs
 
 AXES_ARE_INPUTS = {
@@ -18,8 +18,6 @@ AXES_ARE_INPUTS = {
     "ReduceL1": 18, "ReduceL2": 18,
 }  # fmt: skip
 """operator: the opset from which its axes are an input rather than an attribute"""
-
-Array = NDArray[Any]
 
 
 class Writer:

@@ -1,0 +1,1 @@
+"""Finds what can be pruned in a graph, and writes it back."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes
 from onnx_lobs.layers.chain import Chain, Root, trace
 from onnx_lobs.layers.layer import BiasSlot
@@ -98,7 +98,7 @@ def _new_name(model: Model, node: onnx.NodeProto) -> str:
     return name
 
 
-def bias_values(model: Model, slot: BiasSlot, dtype: np.dtype[Any]) -> NDArray[Any]:
+def bias_values(model: Model, slot: BiasSlot, dtype: np.dtype[Any]) -> Array:
     """Return the bias as the node sees it now: zeros where there is none yet.
 
     Its shape has room for a correction of shape ``slot.shape``.
@@ -109,5 +109,5 @@ def bias_values(model: Model, slot: BiasSlot, dtype: np.dtype[Any]) -> NDArray[A
     tensor = model.constant(scope, slot.source)
     assert tensor is not None
     seen = slot.chain.apply(model.value(tensor))
-    wide: NDArray[Any] = np.broadcast_to(seen, np.broadcast_shapes(seen.shape, slot.shape)).copy()
+    wide: Array = np.broadcast_to(seen, np.broadcast_shapes(seen.shape, slot.shape)).copy()
     return wide

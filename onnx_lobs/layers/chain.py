@@ -8,11 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes, is_float
 
-Array = NDArray[Any]
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 PASSING = ("Identity", "Transpose", "Cast", *RESHAPES)
 

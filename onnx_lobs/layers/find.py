@@ -17,11 +17,11 @@ from onnx_lobs.errors import ConfigError, UnsupportedOpError
 from onnx_lobs.graph.model import Model, Scope, is_float
 from onnx_lobs.layers.chain import PASSING
 from onnx_lobs.layers.layer import Layer, Skip
-from onnx_lobs.layers.ops import READERS, Match, Place, match
+from onnx_lobs.layers.operators import READERS, Match, NodePlace, match
 
 
 @dataclass(frozen=True)
-class Selection:
+class LayerFilter:
     """Which layers the user wants; see ``PruneConfig`` for the fields.
 
     Attributes
@@ -39,7 +39,7 @@ class Selection:
 
 
 def find_layers(
-    model: Model, selection: Selection | None = None
+    model: Model, selection: LayerFilter | None = None
 ) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
     """Return the layers in topological order of their first use, and the skipped nodes.
 
@@ -50,8 +50,8 @@ def find_layers(
     UnsupportedOpError
         When a node that an include pattern names by its full name cannot be pruned.
     """
-    selection = selection or Selection()
-    matches: dict[tuple[int, str], list[tuple[Place, Match]]] = defaultdict(list)
+    selection = selection or LayerFilter()
+    matches: dict[tuple[int, str], list[tuple[NodePlace, Match]]] = defaultdict(list)
     skips: list[Skip] = []
     for place in _places(model):
         found = match(place)
@@ -88,14 +88,14 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     return lambda name: expression.search(name) is not None
 
 
-def _places(model: Model) -> Iterator[Place]:
+def _places(model: Model) -> Iterator[NodePlace]:
     """Yield every node of every scope, in the order in which the main graph runs them."""
     by_graph = {id(scope.graph): scope for scope in model.scopes}
 
-    def walk(scope: Scope, top: int | None) -> Iterator[Place]:
+    def walk(scope: Scope, top: int | None) -> Iterator[NodePlace]:
         for index, node in enumerate(scope.graph.node):
             here = index if top is None else top
-            yield Place(model, scope, node, here)
+            yield NodePlace(model, scope, node, here)
             for attribute in node.attribute:
                 for graph in (attribute.g, *attribute.graphs):
                     inner = by_graph.get(id(graph))
@@ -105,7 +105,7 @@ def _places(model: Model) -> Iterator[Place]:
     yield from walk(model.main, None)
 
 
-def _trouble(place: Place, found: Match) -> str | None:
+def _trouble(place: NodePlace, found: Match) -> str | None:
     """Return why a node that multiplies by a constant is still not taken."""
     dtype = _dtype(found.root.tensor)
     if not is_float(dtype):
@@ -120,7 +120,7 @@ def _trouble(place: Place, found: Match) -> str | None:
     return None
 
 
-def _join(model: Model, group: Sequence[tuple[Place, Match]]) -> Layer | str:
+def _join(model: Model, group: Sequence[tuple[NodePlace, Match]]) -> Layer | str:
     """Make one layer of all nodes that multiply by one stored weight, or say why not."""
     place, first = group[0]
     home = model.scopes[first.root.scope]
@@ -162,7 +162,7 @@ def _stranger(home: Scope, name: str, known: set[int]) -> str | None:
 
 
 def _select(
-    layers: list[Layer], skips: list[Skip], selection: Selection
+    layers: list[Layer], skips: list[Skip], selection: LayerFilter
 ) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
     names = {name for layer in layers for name in layer.names} | {s.node for s in skips}
     include = [_checked(pattern, names) for pattern in selection.include]
@@ -191,7 +191,7 @@ def _checked(pattern: str, names: set[str]) -> Callable[[str], bool]:
 
 def _refusal(
     layer: Layer,
-    selection: Selection,
+    selection: LayerFilter,
     include: Sequence[Callable[[str], bool]],
     exclude: Sequence[Callable[[str], bool]],
 ) -> str | None:

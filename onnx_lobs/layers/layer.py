@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.layers.chain import Chain
-from onnx_lobs.linalg.unfold import (
+from onnx_lobs.linalg.convolution.unfold import (
     Chosen,
     Unfold,
     n_positions,
@@ -19,8 +19,6 @@ from onnx_lobs.linalg.unfold import (
     resolve,
     unfold,
 )
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -170,14 +168,14 @@ class Use:
 
     @property
     def tap(self) -> tuple[object, ...]:
-        """Key of the Gram: uses with equal keys see the same columns of data."""
+        """Key of the Gram: uses with equal keys see the same observations."""
         return (
             self.scope, self.input, self.groups, self.batch, self.unfold, self.transposed,
             self.scale,
         )  # fmt: skip
 
     def n_columns(self, shape: tuple[int, ...]) -> int:
-        """Return how many columns of data an activation of `shape` gives."""
+        """Return how many observations an activation of `shape` gives."""
         if self.unfold is not None:
             return n_positions(shape, self.unfold)
         if len(shape) == 1:
@@ -195,7 +193,7 @@ class Use:
         return output_sizes(shape[2:], resolve(self.unfold, shape[2:]))
 
     def outputs(self, y: Array, chosen: Chosen = None) -> Array:
-        """Return the use's own output as columns of data (groups, n, rows).
+        """Return the use's own output as observations (groups, n, rows).
 
         Of a convolution, at the `chosen` positions that :meth:`columns` takes; it is a copy. Of a
         product with a matrix, all.
@@ -205,10 +203,10 @@ class Use:
         return pixels_as_columns(y, self.groups, chosen)
 
     def columns(self, x: Array, chosen: Chosen = None) -> Array:
-        """Return the activation as columns of data (groups, n, columns).
+        """Return the activation as observations (groups, n, columns).
 
         `chosen` holds ascending indices in 0 .. n_columns(x.shape) - 1, or is None for all, or what
-        :func:`~onnx_lobs.linalg.unfold.unfold` takes. With the layer's matrices M,
+        :func:`~onnx_lobs.linalg.convolution.unfold.unfold` takes. With the layer's matrices M,
         ``columns(x) @ M.transpose(0, 2, 1)`` are the pre-activations.
         """
         if self.unfold is not None:
@@ -276,23 +274,23 @@ class Layer:
         return math.prod(self.layout.shape)
 
     @property
-    def taps(self) -> int:
+    def kernel_size(self) -> int:
         """Kernel positions per input channel; 1 for Gemm and MatMul."""
         geometry = self.uses[0].unfold
-        return 1 if geometry is None else geometry.taps
+        return 1 if geometry is None else geometry.kernel_size
 
     @property
     def is_depthwise(self) -> bool:
         """Whether it is a convolution with one input channel per group."""
         is_conv = self.uses[0].unfold is not None
-        return is_conv and self.layout.groups > 1 and self.layout.columns == self.taps
+        return is_conv and self.layout.groups > 1 and self.layout.columns == self.kernel_size
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every name that include and exclude patterns are matched with."""
         return (self.name, self.weight, *(use.node for use in self.uses))
 
-    def matrix(self, stored: Array) -> NDArray[np.float64]:
+    def matrix(self, stored: Array) -> FloatArray:
         """Return the stored tensor as (groups, rows, columns) in float64."""
         return self.layout.to_matrix(self.chain.apply(stored)).astype(np.float64)
 

@@ -1,0 +1,1 @@
+"""Computes with second moments and their factors."""

@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from onnx_lobs.arrays import BoolArray, FloatArray
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg.triangles import is_symmetric, mirror_lower, symmetrise
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 DEAD = 1e-13  # of the largest diagonal entry: the float64 rounding left by centring a constant
 ASYMMETRY = 1e-6  # of the largest entry: a Gram accumulated in float32 stays below this

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.linalg.lapack import syrk
 from onnx_lobs.linalg.triangles import BAND, add_lower, bands, mirror_lower
-
-Array = NDArray[np.float64]
-Data = NDArray[Any]
 
 SETTLE_ROWS = 1 << 13  # float32 sums of so many rows keep an error of about 3e-7
 REFERENCE_ROWS = 1 << 8
@@ -26,15 +22,15 @@ BATCHED = 64  # columns up to which many groups are faster as one batched produc
 
 @dataclass(frozen=True)
 class Centred:
-    """Data x = rest + mean: `rest` (groups, n, d), `mean` and the sums of `rest` (groups, d)."""
+    """Array x = rest + mean: `rest` (groups, n, d), `mean` and the sums of `rest` (groups, d)."""
 
-    rest: Data
-    mean: Array
-    sums: Array
+    rest: Array
+    mean: FloatArray
+    sums: FloatArray
 
 
 class Gram:
-    """Sums over columns of data: ``X^T X``, ``sum x`` and the count, per group, in float64.
+    """Sums over observations: ``X^T X``, ``sum x`` and the count, per group, in float64.
 
     Parameters
     ----------
@@ -54,15 +50,15 @@ class Gram:
     def __init__(self, groups: int, columns: int) -> None:
         self.groups, self.columns = groups, columns
         self.count = 0
-        self._matrix: Array | None = None
+        self._matrix: FloatArray | None = None
         self._mirrored = True
-        self._total: Array = np.zeros((groups, columns))
-        self._reference = Reference()
+        self._total: FloatArray = np.zeros((groups, columns))
+        self._reference = Origin()
         self._sources: tuple[Gram, ...] = ()
-        self._part: Data | None = None
-        self._left: Array = np.zeros((groups, columns))
+        self._part: Array | None = None
+        self._left: FloatArray = np.zeros((groups, columns))
         self._rows = 0
-        self._waiting: list[Data] = []
+        self._waiting: list[Array] = []
 
     @classmethod
     def joined(cls, one: Gram, two: Gram) -> Gram:
@@ -76,7 +72,7 @@ class Gram:
         return both
 
     @property
-    def matrix(self) -> Array:
+    def matrix(self) -> FloatArray:
         """Sum of x x^T (groups, columns, columns), not to be modified."""
         if self._sources:
             return self._sources[0].matrix + self._sources[1].matrix
@@ -89,22 +85,22 @@ class Gram:
         return self._matrix
 
     @matrix.setter
-    def matrix(self, value: Array) -> None:
+    def matrix(self, value: FloatArray) -> None:
         self.settle()
         self._matrix, self._mirrored = value, True
 
     @property
-    def total(self) -> Array:
+    def total(self) -> FloatArray:
         """Sum of x (groups, columns), not to be modified."""
         self.settle()
         return self._total
 
     @total.setter
-    def total(self, value: Array) -> None:
+    def total(self, value: FloatArray) -> None:
         self.settle()
         self._total = value
 
-    def update(self, x: Data, *, overwrite: bool = False) -> Centred:
+    def update(self, x: Array, *, overwrite: bool = False) -> Centred:
         """Add the rows of `x` (groups, n, columns), in either memory order, which must not change.
 
         Not modified, unless the caller lets it `overwrite` them, which saves a copy.
@@ -128,7 +124,7 @@ class Gram:
         self.count += n
         return Centred(rest, self._reference.value.astype(np.float64), left)
 
-    def _add_up(self, rest: Data, left: Array) -> None:
+    def _add_up(self, rest: Array, left: FloatArray) -> None:
         """Add products to those of earlier rows in the data's precision."""
         n, dtype = rest.shape[1], rest.dtype
         if self._part is not None and (self._part.dtype != dtype or self._rows + n > SETTLE_ROWS):
@@ -139,7 +135,7 @@ class Gram:
         self._left += left
         self._rows += n
 
-    def _add_at_once(self, rest: Data, left: Array) -> None:
+    def _add_at_once(self, rest: Array, left: FloatArray) -> None:
         """Add products in float64, once there are enough rows."""
         if self._waiting and self._waiting[0].dtype != rest.dtype:
             self._multiply()
@@ -167,7 +163,7 @@ class Gram:
         """Add another Gram of the same shape."""
         self.add(other.matrix, other.total, other.count)
 
-    def add(self, matrix: Array, total: Array, count: int) -> None:
+    def add(self, matrix: FloatArray, total: FloatArray, count: int) -> None:
         """Add sums that were made elsewhere: x x^T, x, and their number."""
         self.settle()
         if self._matrix is None:
@@ -192,7 +188,7 @@ class Gram:
             add_lower(self._matrix, part, is_first=is_first)
         self._note(left, n)
 
-    def _note(self, left: Array, n: int) -> None:
+    def _note(self, left: FloatArray, n: int) -> None:
         """Add to the sums what the reference left out of the products of n rows."""
         assert self._matrix is not None
         shift = self._reference.value.astype(np.float64)
@@ -202,11 +198,11 @@ class Gram:
         self._mirrored = False
 
     @property
-    def mean(self) -> Array:
+    def mean(self) -> FloatArray:
         """Mean input (groups, columns); zeros before the first update."""
         return np.asarray(self.total / max(self.count, 1))
 
-    def scatter(self, centred: bool) -> Array:
+    def scatter(self, centred: bool) -> FloatArray:
         """Return ``sum x x^T``, or ``sum (x - mean)(x - mean)^T`` if `centred`; a new array."""
         result = self.matrix if self._sources else np.array(self.matrix)
         if centred:
@@ -223,24 +219,24 @@ def gram_bytes(groups: int, columns: int) -> int:
     return (8 if columns >= LARGE else 12) * groups * columns**2
 
 
-class Reference:
-    """What is taken off the columns of data before they are multiplied.
+class Origin:
+    """What is taken off the observations before they are multiplied.
 
     Zero where the mean is small beside the deviation, so that most activations are multiplied as
     they are, without a copy.
     """
 
     def __init__(self) -> None:
-        self._value: Data | None = None
+        self._value: Array | None = None
         self._any = False
 
     @property
-    def value(self) -> Data:
+    def value(self) -> Array:
         """(groups, columns), in the type of the data that were seen first."""
         assert self._value is not None
         return self._value
 
-    def see(self, x: Data) -> None:
+    def see(self, x: Array) -> None:
         """Choose the reference by the first rows of data (groups, n, columns) ever seen."""
         if self._value is not None:
             return
@@ -252,23 +248,23 @@ class Reference:
         self._value = np.where(is_large, mean, 0.0).astype(x.dtype)
         self._any = bool(is_large.any())
 
-    def take_off(self, x: Data, out: Data | None = None) -> Data:
+    def take_off(self, x: Array, out: Array | None = None) -> Array:
         """Return `x` less the reference, in its type and memory order; `x` itself if it is 0.
 
         In `out`, which may be `x`, if it is given.
         """
         if not self._any:
             return x
-        rest: Data = np.subtract(x, self.value.astype(x.dtype)[:, None, :], out=out)
+        rest: Array = np.subtract(x, self.value.astype(x.dtype)[:, None, :], out=out)
         return rest
 
 
-def column_sums(x: Data) -> Array:
+def column_sums(x: Array) -> FloatArray:
     """Return the sums of the columns of x (groups, n, d), in float64, to the rounding of `x`."""
     return np.asarray(np.ones(x.shape[1], x.dtype) @ x, dtype=np.float64)
 
 
-def _add_shift(sums: Array, left: Array, shift: Array, n: int) -> None:
+def _add_shift(sums: FloatArray, left: FloatArray, shift: FloatArray, n: int) -> None:
     """Add ``left shift^T + shift left^T + n shift shift^T`` per group, to the lower triangles."""
     half = left + 0.5 * n * shift
     for rows in bands(sums.shape[-1]):
@@ -278,12 +274,12 @@ def _add_shift(sums: Array, left: Array, shift: Array, n: int) -> None:
         sums[:, rows, to] += change
 
 
-def as_real(x: Data) -> Data:
+def as_real(x: Array) -> Array:
     """Return `x` in float32 or float64; half precisions become float32."""
     return x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
 
 
-def _add_self_product(sums: Data, x: Data) -> None:
+def _add_self_product(sums: Array, x: Array) -> None:
     """Add ``x^T x`` per group to the lower triangles, in place; x is (groups, n, d).
 
     SYRK takes half the flops of GEMM and adds in place; many small groups are faster as one
@@ -296,7 +292,7 @@ def _add_self_product(sums: Data, x: Data) -> None:
         syrk(total, _in_order(one))
 
 
-def _joined(parts: list[Data]) -> Data:
+def _joined(parts: list[Array]) -> Array:
     """Return matrices (n, columns) as one, in the memory order of the first."""
     if len(parts) == 1:
         return parts[0]
@@ -305,6 +301,6 @@ def _joined(parts: list[Data]) -> Data:
     return whole.T if is_turned else whole
 
 
-def _in_order(x: Data) -> Data:
+def _in_order(x: Array) -> Array:
     """Return `x`, or a copy that BLAS takes as it is."""
     return x if x.flags.c_contiguous or x.flags.f_contiguous else np.ascontiguousarray(x)

@@ -20,16 +20,16 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cython_blas, cython_lapack
 
-Matrix = NDArray[np.floating[Any]]
+from onnx_lobs.arrays import RealArray
+
 INTEGERS = {"int": ctypes.c_int, "long": ctypes.c_long, "int64_t": ctypes.c_int64}
 LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
 SCALARS = {"s": ctypes.c_float, "d": ctypes.c_double}
 
 
-def potrf(matrix: Matrix) -> int:
+def potrf(matrix: RealArray) -> int:
     """Replace the upper triangle of a symmetric matrix A by R with ``A = RᵀR``; n³/3 flops.
 
     Returns
@@ -45,7 +45,7 @@ def potrf(matrix: Matrix) -> int:
     return int(status.value)
 
 
-def potrs(upper: Matrix, sides: Matrix) -> None:
+def potrs(upper: RealArray, sides: RealArray) -> None:
     """Replace each row y of `sides` (rows, n) by ``(RᵀR)⁻¹ y``; 2 n² flops a row."""
     letter, n, stride = _square(upper)
     if sides.ndim != 2 or sides.dtype != upper.dtype or sides.shape[1] != n:
@@ -62,7 +62,7 @@ def potrs(upper: Matrix, sides: Matrix) -> None:
     )
 
 
-def trtri(upper: Matrix) -> int:
+def trtri(upper: RealArray) -> int:
     """Replace a triangle R by R⁻¹, upper as well; n³/3 flops. Returns 0 or a zero pivot's place."""
     letter, n, stride = _square(upper)
     if n == 0:
@@ -72,7 +72,7 @@ def trtri(upper: Matrix) -> int:
     return int(status.value)
 
 
-def potri(upper: Matrix) -> int:
+def potri(upper: RealArray) -> int:
     """Replace R by the upper triangle of ``(RᵀR)⁻¹``; 2/3 n³ flops. Returns 0 or a zero pivot's."""
     letter, n, stride = _square(upper)
     if n == 0:
@@ -82,7 +82,7 @@ def potri(upper: Matrix) -> int:
     return int(status.value)
 
 
-def syrk(total: Matrix, rows: Matrix, alpha: float = 1.0) -> None:
+def syrk(total: RealArray, rows: RealArray, alpha: float = 1.0) -> None:
     """Add ``alpha XᵀX`` to the lower triangle of `total` (n, n); k n² flops.
 
     Parameters
@@ -108,7 +108,7 @@ def syrk(total: Matrix, rows: Matrix, alpha: float = 1.0) -> None:
     )
 
 
-def _square(matrix: Matrix) -> tuple[str, int, int]:
+def _square(matrix: RealArray) -> tuple[str, int, int]:
     """Return the type's letter, n, and the distance of rows of a matrix to be changed in place."""
     if matrix.dtype not in LETTERS:
         raise TypeError(f"LAPACK is given {matrix.dtype}; it wants float32 or float64")
@@ -117,7 +117,7 @@ def _square(matrix: Matrix) -> tuple[str, int, int]:
     return LETTERS[matrix.dtype], len(matrix), _stride(matrix) if matrix.size else 1
 
 
-def _stride(array: Matrix, written: bool = True) -> int:
+def _stride(array: RealArray, written: bool = True) -> int:
     """Return the distance of consecutive rows in numbers; raises ValueError if there is none."""
     rows, columns = array.shape
     itemsize = array.itemsize

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onnx_lobs.linalg.gram import Centred, Gram, Reference, as_real, column_sums
-
-Array = NDArray[np.float64]
-Data = NDArray[Any]
+from onnx_lobs.arrays import Array, FloatArray
+from onnx_lobs.linalg.gram import Centred, Gram, Origin, as_real, column_sums
 
 SHORT = 256  # rows of which squares add up in the data's own precision
 
@@ -23,9 +19,9 @@ class TargetMoments:
     ``energy`` sum y^2 (groups, rows), all in float64.
     """
 
-    def __init__(self, cross: Array, total: Array, energy: Array) -> None:
+    def __init__(self, cross: FloatArray, total: FloatArray, energy: FloatArray) -> None:
         self.cross, self.total, self.energy = cross, total, energy
-        self._of_y = Reference()
+        self._of_y = Origin()
 
     @classmethod
     def zeros(cls, groups: int, rows: int, columns: int) -> TargetMoments:
@@ -35,7 +31,11 @@ class TargetMoments:
         )
 
     def add_linear(
-        self, weight: Array, matrix: Array, total: Array, cross: Array | None = None
+        self,
+        weight: FloatArray,
+        matrix: FloatArray,
+        total: FloatArray,
+        cross: FloatArray | None = None,
     ) -> None:
         """Add the sums of y = W z from those of z: `matrix` z z^T, `total` z, `cross` z x^T.
 
@@ -47,7 +47,7 @@ class TargetMoments:
         self.total += np.einsum("grd,gd->gr", weight, total)
         self.energy += np.einsum("grd,grd->gr", own, weight)
 
-    def update(self, y: Data, x: Centred) -> None:
+    def update(self, y: Array, x: Centred) -> None:
         """Add rows of `y` (groups, n, rows) with those that :meth:`Gram.update` returned."""
         n = y.shape[1]
         if n == 0:
@@ -68,7 +68,7 @@ class TargetMoments:
         self.energy += other.energy
 
 
-def add_cross(sums: Array, y: Centred, x: Centred) -> None:
+def add_cross(sums: FloatArray, y: Centred, x: Centred) -> None:
     """Add the sums of y x^T (groups, columns of y, columns of x) over the same rows, in place."""
     n = x.rest.shape[1]
     sums += y.rest.swapaxes(1, 2) @ x.rest
@@ -143,7 +143,7 @@ class Calibration:
         )
 
 
-def _column_energies(x: Data) -> Array:
+def _column_energies(x: Array) -> FloatArray:
     """Return the sums of squares of the columns of x (groups, n, d): short sums, then float64."""
     total = np.zeros((x.shape[0], x.shape[2]))
     for begin in range(0, x.shape[1], SHORT):

@@ -1,6 +1,6 @@
 """The moments of a target y = W z, where z are the dense network's inputs, by the cheapest way.
 
-With n columns of data, m rows and d inputs, multiplying W and z, then y and x, takes 4 n m d flops,
+With n observations, m rows and d inputs, multiplying W and z, then y and x, takes 4 n m d flops,
 and half as many where y is known. The sums of z x^T and of z z^T take 3 n d^2, and W is multiplied
 with them once, so that wide layers, or several that share their inputs, cost as much as narrow
 ones. Where z is x nothing else is left to do.
@@ -8,16 +8,11 @@ ones. Where z is x nothing else is left to do.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Moments, TargetMoments, add_cross
-
-Array = NDArray[np.float64]
-Data = NDArray[Any]
 
 WIDE = 0.75  # rows over columns, from which the inputs' sums are cheaper
 MOST_COLUMNS = 2048  # of which they are kept: two matrices of d x d
@@ -34,7 +29,7 @@ class Towards:
         Where everything is added, with targets; complete after :meth:`finish`.
     """
 
-    def __init__(self, weight: Array, moments: Moments) -> None:
+    def __init__(self, weight: FloatArray, moments: Moments) -> None:
         assert moments.targets is not None
         self.weight, self.inputs, self.targets = weight, moments.inputs, moments.targets
         self._is_own = True
@@ -43,8 +38,8 @@ class Towards:
         self._dense = Gram(groups, columns) if is_wide else None
         self._cross = np.zeros((groups, columns, columns)) if is_wide else None
 
-    def add(self, x: Data, z: Data | None = None) -> None:
-        """Add columns of data (groups, n, columns); z None: those of x. Not modified."""
+    def add(self, x: Array, z: Array | None = None) -> None:
+        """Add observations (groups, n, columns); z None: those of x. Not modified."""
         if self._is_own:
             if z is None:
                 self.inputs.update(x)
@@ -58,8 +53,8 @@ class Towards:
             weight = self.weight.astype(np.result_type(z.dtype, np.float32))
             self.targets.update(z @ weight.swapaxes(1, 2), centred)
 
-    def add_towards_outputs(self, x: Data, y: Data) -> None:
-        """Add columns of data together with W z itself, y (groups, n, rows). Not modified."""
+    def add_towards_outputs(self, x: Array, y: Array) -> None:
+        """Add observations together with W z itself, y (groups, n, rows). Not modified."""
         if self._is_own:
             self._add_own()
         self.targets.update(y, self.inputs.update(x))
@@ -78,16 +73,16 @@ class Towards:
             self.inputs.merge(other.inputs)
         self.targets.merge(other.targets)
 
-    def add_sums(self, matrix: Array, total: Array, count: int) -> None:
-        """Add sums over columns of data, which are their own targets: x x^T, x, their number."""
+    def add_sums(self, matrix: FloatArray, total: FloatArray, count: int) -> None:
+        """Add sums over observations, which are their own targets: x x^T, x, their number."""
         self.inputs.add(matrix, total, count)
         if not self._is_own:
             self.targets.add_linear(self.weight, matrix, total)
 
     def add_target_sums(
-        self, matrix: Array, total: Array, count: int, targets: TargetMoments
+        self, matrix: FloatArray, total: FloatArray, count: int, targets: TargetMoments
     ) -> None:
-        """Add sums over columns of data, and those of their targets."""
+        """Add sums over observations, and those of their targets."""
         if self._is_own:
             self._add_own()
         self.inputs.add(matrix, total, count)

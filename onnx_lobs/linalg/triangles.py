@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Data = NDArray[Any]
+from onnx_lobs.arrays import Array, FloatArray
 
 BAND = 256  # rows
 
@@ -20,7 +17,7 @@ def bands(size: int) -> Iterator[slice]:
         yield slice(begin, min(begin + BAND, size))
 
 
-def mirror_lower(matrix: Data) -> None:
+def mirror_lower(matrix: Array) -> None:
     """Copy the lower triangles of matrices (..., d, d) to their upper ones, in place."""
     for rows in bands(matrix.shape[-1]):
         own = matrix[..., rows, rows]
@@ -29,7 +26,7 @@ def mirror_lower(matrix: Data) -> None:
             matrix[..., columns, rows] = matrix[..., rows, columns].swapaxes(-1, -2)
 
 
-def add_lower(sums: Array, part: Data, *, is_first: bool = False) -> None:
+def add_lower(sums: FloatArray, part: Array, *, is_first: bool = False) -> None:
     """Add, or copy if `is_first`, lower triangles of matrices (..., d, d) to others', in place.
 
     What is above the diagonals of `sums` is undefined afterwards.
@@ -41,7 +38,7 @@ def add_lower(sums: Array, part: Data, *, is_first: bool = False) -> None:
             sums[..., rows, : rows.stop] += part[..., rows, : rows.stop]
 
 
-def is_symmetric(matrix: Array, tolerance: float) -> tuple[bool, float]:
+def is_symmetric(matrix: FloatArray, tolerance: float) -> tuple[bool, float]:
     """Return whether one (d, d) matrix equals its transpose to `tolerance`, and by how much not."""
     worst = 0.0
     for rows in bands(len(matrix)):
@@ -50,7 +47,7 @@ def is_symmetric(matrix: Array, tolerance: float) -> tuple[bool, float]:
     return worst <= tolerance, worst
 
 
-def symmetrise(matrix: Array) -> None:
+def symmetrise(matrix: FloatArray) -> None:
     """Replace one (d, d) matrix by the mean of it and its transpose, in place."""
     for rows in bands(len(matrix)):
         mean = 0.5 * (matrix[rows, : rows.stop] + matrix[: rows.stop, rows].T)

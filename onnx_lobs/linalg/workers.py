@@ -15,8 +15,9 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
+
+from onnx_lobs.arrays import Array, IntArray
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,7 +62,7 @@ def one_blas_thread(when: bool = True) -> AbstractContextManager[Any]:
     return limit
 
 
-def multiply(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+def multiply(left: Array, right: Array) -> Array:
     """Return ``left @ right``, (groups, rows, d) by (groups, d, e), rows shared out among cores.
 
     Unlike the threads of BLAS, those wait without spinning, so a busy machine costs its share and
@@ -86,9 +87,9 @@ class ThreadBuffers(threading.local):
     """Memory that each thread reuses: fresh pages cost more than what is written into them."""
 
     def __init__(self) -> None:
-        self._parts: dict[str, NDArray[Any]] = {}
+        self._parts: dict[str, Array] = {}
 
-    def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Return an array of any content; it shares memory with earlier ones of this `name`."""
         size = int(np.prod(shape))
         part = self._parts.get(name)
@@ -96,9 +97,7 @@ class ThreadBuffers(threading.local):
             self._parts[name] = part = np.empty(size, dtype)
         return part[:size].reshape(shape)
 
-    def principal(
-        self, matrix: NDArray[Any], columns: NDArray[np.int64], out: NDArray[Any] | None = None
-    ) -> NDArray[Any]:
+    def principal(self, matrix: Array, columns: IntArray, out: Array | None = None) -> Array:
         """Return ``matrix[columns][:, columns]`` (c, c), in `out` or in reused memory."""
         size = columns.size
         if out is None:
@@ -110,7 +109,7 @@ class ThreadBuffers(threading.local):
             rows.take(columns, axis=1, out=out[start : start + some.size], mode="clip")
         return out
 
-    def upper(self, matrix: NDArray[Any], columns: NDArray[np.int64]) -> NDArray[Any]:
+    def upper(self, matrix: Array, columns: IntArray) -> Array:
         """Return ``matrix[columns][:, columns]`` (c, c) in reused memory, for its upper triangle.
 
         What is below the diagonal is anything. Of up to FEW columns, and a matrix in C's order,

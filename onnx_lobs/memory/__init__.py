@@ -1,1 +1,1 @@
-"""What a run may keep where: shares of --memory, activations on disk, scratch folders."""
+"""Keeps a run within its memory."""

@@ -13,7 +13,7 @@ UNKNOWN = 4 << 30  # bytes taken as available where the system does not say
 
 
 @dataclass(frozen=True)
-class Room:
+class MemoryShares:
     """Bytes for each use.
 
     Attributes
@@ -35,7 +35,7 @@ class Room:
     noted: int
 
 
-def share_out(memory: int | None) -> Room:
+def share_out(memory: int | None) -> MemoryShares:
     """Return the shares of `memory` bytes, or of what the machine has.
 
     Parameters
@@ -46,9 +46,9 @@ def share_out(memory: int | None) -> Room:
         change how sums are rounded, which is why they do not depend on the machine.
     """
     if memory is None:
-        return Room(available_memory() // 2, GRAM_BYTES, WEIGHT_BYTES, NOTED_BYTES)
+        return MemoryShares(available_memory() // 2, GRAM_BYTES, WEIGHT_BYTES, NOTED_BYTES)
     # what is left is for the stage that runs and for the layer that is solved
-    return Room(memory // 4, memory // 4, memory // 4, memory // 4)
+    return MemoryShares(memory // 4, memory // 4, memory // 4, memory // 4)
 
 
 def available_memory() -> int:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.memory.scratch import Scratch, writing
 
-Array = NDArray[Any]
 SMALL = 1 << 12  # bytes; what is smaller stays in memory
 
 

@@ -1,0 +1,1 @@
+"""Records what a run did, and shows it."""

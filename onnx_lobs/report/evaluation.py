@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_lobs.config import check_sparsity
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.options.config import check_sparsity
 from onnx_lobs.report.numbers import format_error, format_percent, format_score
 from onnx_lobs.report.record import SCHEMA, ScoreRecord
 

@@ -17,7 +17,7 @@ from onnx_lobs.report.skips import skip_table
 from onnx_lobs.report.table import Name, plain_table
 
 if TYPE_CHECKING:
-    from onnx_lobs.inspection import Inspection, LayerRow
+    from onnx_lobs.verbs.inspect import Inspection, LayerRow
 
 
 def render_inspection(inspection: Inspection, *, verbose: bool = False) -> RenderableType:

@@ -35,7 +35,7 @@ class LayerRecord:
     method
         What solved it.
     columns, samples
-        Inputs of the layer problem, and columns of data that its Gram saw.
+        Inputs of the layer problem, and observations that its Gram saw.
     damp
         Fraction of the mean diagonal used.
     target

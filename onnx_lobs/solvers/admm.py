@@ -20,22 +20,19 @@ in float32 where the damping allows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import BoolArray, RealArray
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg import lapack
 from onnx_lobs.linalg.factor import eigenbasis
 from onnx_lobs.linalg.triangles import mirror_lower
 from onnx_lobs.linalg.workers import SMALL_LAYER, multiply, one_blas_thread
-from onnx_lobs.pattern import BoolArray
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.scaled import Scaled
 from onnx_lobs.solvers.solution import Selection, Status
 
-Float = NDArray[np.floating[Any]]
 EIGEN_COST = 27  # time of an eigendecomposition over that of d³ flops in GEMM, measured
 INVERSE_COST = 3  # the same for a Cholesky factorisation and inversion
 
@@ -64,7 +61,7 @@ class Iterate:
     """Where ADMM ended: its mask (groups, rows, d), scaled values on it, and figures."""
 
     mask: BoolArray
-    values: Float
+    values: RealArray
     steps: int
     moved: int
     penalty: float
@@ -140,12 +137,12 @@ def iterate(
     return Iterate(mask, fixed, step, moved, penalty)
 
 
-def project(problem: Problem, value: Float) -> BoolArray:
+def project(problem: Problem, value: RealArray) -> BoolArray:
     """Return the mask of the largest squares that the pattern allows; dead inputs go first."""
     scores = np.square(value)
     if problem.damped.dead.any():
         scores = problem.protect_live(scores)
-    return problem.pattern.select(scores, problem.n_prune, problem.taps)
+    return problem.pattern.select(scores, problem.n_prune, problem.kernel_size)
 
 
 class InverseResolvent:
@@ -156,7 +153,7 @@ class InverseResolvent:
         self.penalty = -1.0
         self.inverse = np.empty_like(self.matrix)
 
-    def apply(self, right: Float, penalty: float) -> Float:
+    def apply(self, right: RealArray, penalty: float) -> RealArray:
         """Return ``right (Ã + rho)⁻¹``."""
         if penalty != self.penalty:
             for one, out in zip(self.matrix, self.inverse, strict=True):
@@ -174,7 +171,7 @@ class EigenResolvent:
         self.basis = vectors.astype(scaled.dtype)
         self.back = np.ascontiguousarray(self.basis.swapaxes(1, 2))
 
-    def apply(self, right: Float, penalty: float) -> Float:
+    def apply(self, right: RealArray, penalty: float) -> RealArray:
         """Return ``right Q (Λ + rho)⁻¹ Qᵀ``."""
         coordinates = multiply(right, self.basis)
         coordinates /= (self.values + self.values.dtype.type(penalty))[:, None, :]
@@ -193,7 +190,7 @@ def make_resolvent(scaled: Scaled, *schedules: Schedule) -> Resolvent:
     return InverseResolvent(scaled) if spent < saved and d >= 32 else EigenResolvent(scaled)
 
 
-def _invert(matrix: Float, penalty: float, shifted: Float) -> None:
+def _invert(matrix: RealArray, penalty: float, shifted: RealArray) -> None:
     """Write (Ã + rho)⁻¹, symmetric, to `shifted`."""
     np.copyto(shifted, matrix)
     shifted.flat[:: len(matrix) + 1] += penalty

@@ -28,4 +28,4 @@ def select_apoz(problem: Problem) -> Selection:
         )
     scores = np.abs(problem.weight * problem.mean[:, None, :])
     scores = problem.protect_live(scores)
-    return Selection(problem.pattern.select(scores, problem.n_prune, problem.taps))
+    return Selection(problem.pattern.select(scores, problem.n_prune, problem.kernel_size))

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from onnx_lobs.arrays import FloatArray
 from onnx_lobs.errors import InfeasibleError, SolverError
-from onnx_lobs.pattern import FloatArray
 
 
-def check_shapes(arrays: Mapping[str, FloatArray | None], taps: int) -> None:
+def check_shapes(arrays: Mapping[str, FloatArray | None], kernel_size: int) -> None:
     """Raise unless weight, hessian, cross and mean fit one another.
 
     Raises
@@ -19,7 +19,7 @@ def check_shapes(arrays: Mapping[str, FloatArray | None], taps: int) -> None:
     SolverError
         When they do not.
     InfeasibleError
-        When `taps` does not divide the columns.
+        When `kernel_size` does not divide the columns.
     """
     weight, hessian = arrays["weight"], arrays["hessian"]
     assert weight is not None
@@ -43,8 +43,8 @@ def check_shapes(arrays: Mapping[str, FloatArray | None], taps: int) -> None:
     samples = arrays["samples"]
     if samples is not None and (samples.ndim != 3 or samples.shape[::2] != (groups, columns)):
         raise SolverError(f"samples has shape {samples.shape}; it must be ({groups}, n, {columns})")
-    if taps < 1 or columns % taps:
-        raise InfeasibleError(f"{taps} kernel taps do not divide {columns} columns")
+    if kernel_size < 1 or columns % kernel_size:
+        raise InfeasibleError(f"{kernel_size} kernel position do not divide {columns} columns")
 
 
 def check_values(arrays: Mapping[str, FloatArray | None], n_prune: int, damp: float) -> None:

@@ -27,4 +27,4 @@ def select_correlation(problem: Problem) -> Selection:
     spread = np.sqrt(np.maximum(output, 0.0) * np.maximum(inputs, 0.0))
     scores = np.abs(shared) / np.where(spread > 0, spread, np.inf)
     scores = problem.protect_live(scores)
-    return Selection(problem.pattern.select(scores, problem.n_prune, problem.taps))
+    return Selection(problem.pattern.select(scores, problem.n_prune, problem.kernel_size))

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnx_lobs.arrays import FloatArray, IntArray
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.pattern import NM, Block, FloatArray, IntArray
+from onnx_lobs.patterns.pattern import NM, Block
 from onnx_lobs.solvers.exact_obs import elimination_costs, trace_rows
 from onnx_lobs.solvers.problem import Problem, error
 from onnx_lobs.solvers.scaled import Scaled

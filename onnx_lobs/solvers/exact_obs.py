@@ -10,19 +10,21 @@ N:M: a weight may go while its group has zeros left to give. Blocks: the cheapes
 one, with ``w_b (G_bb)⁻¹ w_bᵀ / 2`` summed over its rows, which share one support and so one G.
 
 Paper: Frantar, Alistarh, Optimal Brain Compression, NeurIPS 2022 (arXiv 2208.11580).
-Cost: n³/3 flops a row in SYRK (2/3 n³ as GEMM), see :mod:`onnx_lobs.solvers.elimination`.
-Memory: 6 bytes per weight for the traces, and 256 MB of work per thread (16 MB or a row, compiled).
+Cost: n³/3 flops a row in SYRK (2/3 n³ as GEMM), see
+:mod:`onnx_lobs.solvers.elimination.elimination`. Memory: 6 bytes per weight for the traces, and 256
+MB of work per thread (16 MB or a row, compiled).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from onnx_lobs.arrays import FloatArray, IntArray
 from onnx_lobs.linalg import compiled
 from onnx_lobs.linalg.workers import ThreadBuffers, map_batches
-from onnx_lobs.pattern import NM, Block, FloatArray, IntArray
-from onnx_lobs.solvers.block_elimination import block_costs
-from onnx_lobs.solvers.elimination import Trace, eliminate
+from onnx_lobs.patterns.pattern import NM, Block
+from onnx_lobs.solvers.elimination.block_elimination import block_costs
+from onnx_lobs.solvers.elimination.elimination import Trace, eliminate
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.scaled import Scaled
 from onnx_lobs.solvers.solution import Selection
@@ -44,7 +46,7 @@ def select_exact_obs(problem: Problem) -> Selection:
     if problem.n_prune in (0, problem.weight.size):
         return Selection(np.full(problem.shape, problem.n_prune == 0))
     scores = elimination_costs(problem, Scaled(problem))
-    return Selection(problem.pattern.select(scores, problem.n_prune, problem.taps))
+    return Selection(problem.pattern.select(scores, problem.n_prune, problem.kernel_size))
 
 
 def elimination_costs(problem: Problem, scaled: Scaled) -> FloatArray:
@@ -58,7 +60,7 @@ def elimination_costs(problem: Problem, scaled: Scaled) -> FloatArray:
         return block_costs(problem, scaled)
     quota, steps = None, problem.shape[2]
     if isinstance(problem.pattern, NM):
-        quota = problem.pattern.units(problem.shape[2], problem.taps)
+        quota = problem.pattern.units(problem.shape[2], problem.kernel_size)
         steps = int(quota[1].sum())
     trace = trace_rows(scaled, steps, quota)
     return spread_costs(trace, problem.shape[2]).reshape(problem.shape)

@@ -14,18 +14,15 @@ al. 2016 (arXiv 1607.05423) without its retraining. Cost: 2 m d² flops a step, 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse.linalg import eigsh
 
+from onnx_lobs.arrays import RealArray
 from onnx_lobs.solvers.admm import project
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.scaled import Scaled
 from onnx_lobs.solvers.solution import Selection, Status
 
-Float = NDArray[np.floating[Any]]
 STEPS = 200
 STILL = 10
 SMALL = 96  # inputs: up to here all eigenvalues take less time than one by Lanczos' method
@@ -54,7 +51,7 @@ def select_iht(problem: Problem) -> Selection:
     return Selection(mask, weight, status, {"steps": step})
 
 
-def largest_eigenvalue(matrix: Float) -> Float:
+def largest_eigenvalue(matrix: RealArray) -> RealArray:
     """Return each matrix's largest eigenvalue, (groups,): by Lanczos' method if it is large.
 
     That starts from a random direction: any vector made from the matrix's own entries may be

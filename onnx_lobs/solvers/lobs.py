@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnx_lobs.arrays import BoolArray, FloatArray
 from onnx_lobs.linalg.factor import damp_gram
-from onnx_lobs.pattern import BoolArray, FloatArray
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.solution import Selection, Status
 
@@ -38,7 +38,7 @@ def select_lobs(problem: Problem) -> Selection:
     group, column = np.nonzero(damped.dead)  # where the released code has nothing but its damping
     gram_inverse[group, column, column] = 1 / psi[group, column, column]
     scores = sensitivities(problem.weight, gram_inverse)
-    mask = problem.pattern.select(scores, problem.n_prune, problem.taps)
+    mask = problem.pattern.select(scores, problem.n_prune, problem.kernel_size)
     status = Status.DAMPED if damped.raised > 0 else Status.SOLVED
     weight = delete(problem.weight, gram_inverse, mask)
     info = {"released_damp": RELEASED_DAMP, "raised": damped.raised}

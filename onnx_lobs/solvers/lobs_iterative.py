@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnx_lobs.arrays import BoolArray, FloatArray
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg import lapack
 from onnx_lobs.linalg.workers import ThreadBuffers, map_batches
-from onnx_lobs.pattern import NM, BoolArray, FloatArray
+from onnx_lobs.patterns.pattern import NM
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.refit import refit
 from onnx_lobs.solvers.solution import Selection
@@ -34,7 +35,7 @@ def select_lobs_iterative(problem: Problem) -> Selection:
         values = refit(problem, mask)
         scores = np.where(mask, sensitivities(problem, mask, values), 0.0)
         scores[np.broadcast_to(problem.damped.dead[:, None, :], mask.shape)] = 0.0
-        mask = problem.pattern.select(scores, count, problem.taps)
+        mask = problem.pattern.select(scores, count, problem.kernel_size)
     return Selection(mask, info={"parts": len(counts)})
 
 
@@ -44,7 +45,7 @@ def part_counts(problem: Problem) -> list[int]:
         return [problem.n_prune]
     share = problem.n_prune / problem.weight.size
     wanted = [share * part / PARTS for part in range(1, PARTS)]
-    counts = [problem.pattern.closest(problem.shape, w, problem.taps) for w in wanted]
+    counts = [problem.pattern.closest(problem.shape, w, problem.kernel_size) for w in wanted]
     return sorted({c for c in counts if c < problem.n_prune} | {problem.n_prune})
 
 

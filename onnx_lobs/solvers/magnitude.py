@@ -17,4 +17,4 @@ def select_magnitude(problem: Problem) -> Selection:
     Neither the Hessian nor dead inputs are looked at. In a block the squares add up.
     """
     scores = np.square(problem.weight)
-    return Selection(problem.pattern.select(scores, problem.n_prune, problem.taps))
+    return Selection(problem.pattern.select(scores, problem.n_prune, problem.kernel_size))

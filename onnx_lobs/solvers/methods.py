@@ -10,12 +10,12 @@ import numpy as np
 
 from onnx_lobs.errors import ConfigError, SolverError
 from onnx_lobs.linalg.workers import SMALL_LAYER, one_blas_thread
-from onnx_lobs.pattern import NM, Block, Pattern, Unstructured
+from onnx_lobs.patterns.pattern import NM, Block, Pattern, Unstructured
 from onnx_lobs.solvers.apoz import select_apoz
 from onnx_lobs.solvers.correlation import select_correlation
 from onnx_lobs.solvers.exact_obs import select_exact_obs
 from onnx_lobs.solvers.iht import select_iht
-from onnx_lobs.solvers.joint import EFFORTS, select_joint
+from onnx_lobs.solvers.joint.joint import EFFORTS, select_joint
 from onnx_lobs.solvers.lobs import select_lobs
 from onnx_lobs.solvers.lobs_iterative import select_lobs_iterative
 from onnx_lobs.solvers.magnitude import select_magnitude

@@ -16,10 +16,7 @@ Cost: 9 d³ once, 4 m d² flops a step, 14 values of mu of 25 steps.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from onnx_lobs.solvers.admm import EigenResolvent, project
 from onnx_lobs.solvers.net_trim_relu import select_net_trim_relu
@@ -27,7 +24,6 @@ from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.scaled import Scaled
 from onnx_lobs.solvers.solution import Selection
 
-Float = NDArray[np.floating[Any]]
 BISECTIONS = 14
 STEPS = 25
 PENALTY = 0.3  # of ADMM, in scaled columns

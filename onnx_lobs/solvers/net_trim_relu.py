@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnx_lobs.arrays import FloatArray
 from onnx_lobs.linalg.factor import cholesky, inverse
-from onnx_lobs.pattern import FloatArray
 from onnx_lobs.solvers.admm import project
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.solution import Selection

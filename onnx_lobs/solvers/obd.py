@@ -17,4 +17,4 @@ def select_obd(problem: Problem) -> Selection:
     diagonal = np.diagonal(problem.hessian, axis1=1, axis2=2)
     scores = np.square(problem.weight) * np.maximum(diagonal, 0.0)[:, None, :]
     scores = problem.protect_live(scores)
-    return Selection(problem.pattern.select(scores, problem.n_prune, problem.taps))
+    return Selection(problem.pattern.select(scores, problem.n_prune, problem.kernel_size))

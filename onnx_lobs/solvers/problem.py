@@ -18,13 +18,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg.factor import Damped, damp_gram
-from onnx_lobs.pattern import FloatArray, Pattern, Unstructured
+from onnx_lobs.patterns.pattern import Pattern, Unstructured
 from onnx_lobs.solvers.checks import check_shapes, check_values
-from onnx_lobs.solvers.room import Room, make_room
+from onnx_lobs.solvers.memory import SolverRoom, make_room
 
 MODERATE = 2.0**-24, 2.0**24  # outputs whose squares, and errors, float32 holds
 
@@ -40,13 +41,13 @@ class Problem:
     hessian
         H (groups, d, d) = (2/n) XᵀX.
     n_prune
-        Zeros over all groups together; ``pattern.closest(weight.shape, sparsity, taps)``.
+        Zeros over all groups together; ``pattern.closest(weight.shape, sparsity, kernel_size)``.
     cross
         Y (groups, rows, d) = (2/n) TᵀX, or None for ``W H``: aim at the weight's own outputs.
     pattern
         Where zeros may stand.
-    taps
-        Product of the kernel's sizes; column = channel * taps + tap.
+    kernel_size
+        Product of the kernel's sizes; column = channel * kernel_size + position.
     damp
         lambda as a fraction of the mean diagonal of H: solvers minimise
         ``E(V) + lambda/2 ||V - W||²``, so damping pulls towards W and never towards zero.
@@ -60,7 +61,7 @@ class Problem:
         E[x] (groups, d) of the inputs, for ``apoz``; whether or not H is about it.
     memory
         Bytes that a solve may allocate beyond these arrays, by the estimates of
-        :mod:`onnx_lobs.solvers.room`; None: batches as large as they are fastest.
+        :mod:`onnx_lobs.solvers.memory`; None: batches as large as they are fastest.
     samples
         X (groups, n, d), for ``net-trim`` before a ReLU; the other methods do not look at it.
 
@@ -69,7 +70,7 @@ class Problem:
     SolverError
         When shapes do not fit or values are not finite.
     InfeasibleError
-        When `n_prune` or `taps` is out of range.
+        When `n_prune` or `kernel_size` is out of range.
     """
 
     weight: FloatArray
@@ -77,7 +78,7 @@ class Problem:
     n_prune: int
     cross: FloatArray | None = None
     pattern: Pattern = field(default_factory=Unstructured)
-    taps: int = 1
+    kernel_size: int = 1
     damp: float = 1e-3
     target_energy: float | None = None
     seed: int = 0
@@ -91,7 +92,7 @@ class Problem:
             value = getattr(self, name)
             arrays[name] = None if value is None else np.asarray(value, dtype=np.float64)
             object.__setattr__(self, name, arrays[name])
-        check_shapes(arrays, self.taps)
+        check_shapes(arrays, self.kernel_size)
         check_values(arrays, self.n_prune, self.damp)
 
     @classmethod
@@ -132,7 +133,7 @@ class Problem:
         return groups, rows, columns
 
     @cached_property
-    def room(self) -> Room:
+    def room(self) -> SolverRoom:
         """How rows are cut into batches so that `memory` is kept.
 
         Raises
@@ -205,14 +206,14 @@ class Problem:
             lower = self.damped.lower  # which repairs what is indefinite by rounding
         return 0.5 * float(np.square(np.linalg.solve(lower, live.swapaxes(1, 2))).sum())
 
-    def protect_live(self, scores: NDArray[Any]) -> NDArray[Any]:
+    def protect_live(self, scores: Array) -> Array:
         """Return `scores` (>= 0) with dead inputs at exactly 0 and all others above it.
 
         A weight on a dead input changes no output, so it goes first. Not modified.
         """
         dead = np.broadcast_to(self.damped.dead[:, None, :], scores.shape)
         tiny = np.finfo(scores.dtype).tiny
-        result: NDArray[Any] = np.where(dead, scores.dtype.type(0), np.maximum(scores, tiny))
+        result: Array = np.where(dead, scores.dtype.type(0), np.maximum(scores, tiny))
         return result
 
 

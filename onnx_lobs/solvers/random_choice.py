@@ -14,4 +14,4 @@ from onnx_lobs.solvers.solution import Selection
 def select_random(problem: Problem) -> Selection:
     """Return a mask drawn uniformly among those that the pattern allows."""
     scores = np.random.default_rng(problem.seed).random(problem.shape)
-    return Selection(problem.pattern.select(scores, problem.n_prune, problem.taps))
+    return Selection(problem.pattern.select(scores, problem.n_prune, problem.kernel_size))

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnx_lobs.arrays import BoolArray, FloatArray, IntArray, RealArray
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg import lapack
 from onnx_lobs.linalg.workers import ThreadBuffers, map_batches
-from onnx_lobs.pattern import BoolArray, FloatArray, IntArray
+from onnx_lobs.solvers.memory import SolverRoom
 from onnx_lobs.solvers.problem import Problem
-from onnx_lobs.solvers.room import Room
-from onnx_lobs.solvers.scaled import Float, Scaled
+from onnx_lobs.solvers.scaled import Scaled
 
 BATCHED = 48  # below this many unknowns one batched call beats a LAPACK call per support
 BATCH_BYTES = 64 << 20  # of the gathered matrices of one batch
@@ -75,7 +75,7 @@ def refit(problem: Problem, mask: BoolArray) -> FloatArray:
     return np.asarray(fitted, dtype=np.float64)
 
 
-def refit_scaled(scaled: Scaled, mask: BoolArray) -> Float:
+def refit_scaled(scaled: Scaled, mask: BoolArray) -> RealArray:
     """Return about what :func:`refit` does, in scaled columns and their precision: for choices.
 
     In float32 that takes half the time. On 12 real layers it raised the damped error by 1e-7 of it
@@ -122,13 +122,13 @@ def refit_nearly(scaled: Scaled, mask: BoolArray) -> FloatArray:
 class _System:
     """A, R, and how to get A⁻¹ and R A⁻¹ where they are needed."""
 
-    matrix: Float
-    target: Float
-    inverse: Callable[[], Float]
-    free: Callable[[], Float]
+    matrix: RealArray
+    target: RealArray
+    inverse: Callable[[], RealArray]
+    free: Callable[[], RealArray]
 
 
-def _fit(system: _System, mask: BoolArray, room: Room, *, either_side: bool) -> Float:
+def _fit(system: _System, mask: BoolArray, room: SolverRoom, *, either_side: bool) -> RealArray:
     """Solve for every row, on the pruned side where that is smaller and allowed."""
     groups, rows, columns = mask.shape
     flat = mask.reshape(-1, columns)
@@ -157,13 +157,13 @@ def _mean_diagonal(problem: Problem) -> FloatArray:
 
 
 def _solve(
-    matrix: Float,
-    right: Float,
+    matrix: RealArray,
+    right: RealArray,
     chosen: BoolArray,
     rows: IntArray,
     group_of: IntArray,
-    room: Room,
-) -> Float:
+    room: SolverRoom,
+) -> RealArray:
     """Return x (len(rows), d) with ``matrix_CC x_C = right_C`` for the chosen C of each row."""
     result = np.zeros_like(right)
     supports = _distinct(chosen[rows], rows, group_of)
@@ -207,11 +207,11 @@ def _batches(order: IntArray, sizes: IntArray, batch_bytes: int) -> Iterator[Int
 
 
 def _solve_batch(
-    matrix: Float,
-    right: Float,
+    matrix: RealArray,
+    right: RealArray,
     supports: _Supports,
     batch: IntArray,
-    result: Float,
+    result: RealArray,
 ) -> None:
     """Solve many small supports in one call; short ones are padded with the identity."""
     chosen = supports.chosen[batch]
@@ -240,11 +240,11 @@ def _solve_batch(
 
 
 def _solve_one(
-    matrix: Float,
-    right: Float,
+    matrix: RealArray,
+    right: RealArray,
     supports: _Supports,
     index: int,
-    result: Float,
+    result: RealArray,
     scratch: ThreadBuffers,
 ) -> None:
     """Solve one large support for all its rows by Cholesky."""

@@ -12,13 +12,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnx_lobs.arrays import FloatArray, IntArray, RealArray
 from onnx_lobs.linalg.triangles import bands
-from onnx_lobs.pattern import FloatArray, IntArray
 from onnx_lobs.solvers.problem import Problem
 
-Float = NDArray[np.floating[Any]]
 # from here on float32 keeps the order of removal costs, and no penalty's matrix has a negative
 # direction: of the mean diagonal, and of every column's own, which may be far above the mean
 SINGLE_DAMP, SINGLE_OWN = 1e-4, 3e-6
@@ -48,19 +46,19 @@ class Scaled:
         return np.sqrt(np.diagonal(self.problem.damped.matrix, axis1=1, axis2=2))
 
     @cached_property
-    def matrix(self) -> Float:
+    def matrix(self) -> RealArray:
         """Ã (groups, d, d)."""
         return self._over(self.problem.damped.matrix, 1 / self.scale)
 
     @cached_property
-    def inverse(self) -> Float:
+    def inverse(self) -> RealArray:
         """G̃ = Ã⁻¹ (groups, d, d)."""
         if self.problem.is_tight:
             _ = self.free  # which is made of A⁻¹ too
         return self._over(self._take_inverse(), self.scale)
 
     @cached_property
-    def inverse_diagonal(self) -> Float:
+    def inverse_diagonal(self) -> RealArray:
         """The diagonals of G̃ (groups, d), without the rest of it."""
         diagonal = np.diagonal(self._take_inverse(), axis1=1, axis2=2)
         return np.asarray(diagonal * self.scale * self.scale, dtype=self.dtype)
@@ -71,20 +69,20 @@ class Scaled:
         return problem.damped.take_inverse() if problem.is_tight else problem.inverse
 
     @cached_property
-    def target(self) -> Float:
+    def target(self) -> RealArray:
         """R̃ = R/s (groups * rows, d); 0 on dead inputs, which pull at nothing."""
         problem = self.problem
         return self._rows(np.where(problem.damped.dead[:, None, :], 0.0, problem.target / self._s))
 
     @cached_property
-    def free(self) -> Float:
+    def free(self) -> RealArray:
         """The unconstrained optimum R A⁻¹ s (groups * rows, d); 0 on dead inputs."""
         problem = self.problem
         best = problem.weight if problem.cross is None else problem.target @ problem.inverse
         return self._rows(np.where(problem.damped.dead[:, None, :], 0.0, best * self._s))
 
     @cached_property
-    def weight(self) -> Float:
+    def weight(self) -> RealArray:
         """W s (groups * rows, d)."""
         return self._rows(self.problem.weight * self._s)
 
@@ -98,12 +96,12 @@ class Scaled:
         groups, rows, _ = self.problem.shape
         return np.repeat(np.arange(groups), rows)
 
-    def _over(self, matrix: FloatArray, factor: FloatArray) -> Float:
+    def _over(self, matrix: FloatArray, factor: FloatArray) -> RealArray:
         result = np.empty(matrix.shape, dtype=self.dtype)
         for out, one, f in zip(result, matrix, factor, strict=True):
             for rows in bands(len(one)):
                 np.multiply(one[rows] * f[rows, None], f, out=out[rows], casting="same_kind")
         return result
 
-    def _rows(self, values: FloatArray) -> Float:
+    def _rows(self, values: FloatArray) -> RealArray:
         return np.ascontiguousarray(values.reshape(-1, values.shape[-1]), dtype=self.dtype)

@@ -10,7 +10,7 @@ from enum import Enum
 
 import numpy as np
 
-from onnx_lobs.pattern import BoolArray, FloatArray
+from onnx_lobs.arrays import BoolArray, FloatArray
 from onnx_lobs.solvers.problem import Problem, error
 
 

@@ -4,7 +4,7 @@ With U upper triangular and UᵀU = A⁻¹, the inverse of A over the columns fr
 in U: removing w_j costs ``w_j² / U_jj²`` and moves the columns to its right by
 ``-w_j / U_jj U_j,j:``. The mask of a panel of 128 columns is chosen from these costs when the panel
 begins (for N:M, of each group when the group begins), all rows together, with an equal share of the
-zeros in every panel. Columns run tap by tap, so that N:M groups are consecutive.
+zeros in every panel. Columns run position by position, so that N:M groups are consecutive.
 
 Paper: Frantar, Alistarh, ICML 2023 (arXiv 2301.00774). As published it has no refit; here the
 exact one follows unless it is switched off. Cost: d³ + m d² flops. It starts from the unconstrained
@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnx_lobs.arrays import BoolArray, FloatArray, IntArray
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg import lapack
 from onnx_lobs.linalg.triangles import bands
-from onnx_lobs.pattern import NM, BoolArray, FloatArray, IntArray, Unstructured
+from onnx_lobs.patterns.pattern import NM, Unstructured
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.solution import Selection
 
@@ -30,7 +31,7 @@ PANEL = 128
 def select_sparsegpt(problem: Problem) -> Selection:
     """Return the mask and SparseGPT's own values on it."""
     _, _, columns = problem.shape
-    order = np.arange(columns).reshape(-1, problem.taps).T.ravel()
+    order = np.arange(columns).reshape(-1, problem.kernel_size).T.ravel()
     weight = (problem.target @ problem.inverse)[:, :, order]
     weight[np.broadcast_to(problem.damped.dead[:, None, order], weight.shape)] = 0.0
     inverse = problem.damped.take_inverse() if problem.is_tight else problem.inverse
@@ -47,10 +48,10 @@ def panels(problem: Problem) -> list[tuple[int, int, int]]:
     groups, rows, columns = problem.shape
     pattern = problem.pattern
     if isinstance(pattern, NM):
-        _, zeros = pattern.units(columns, problem.taps)
+        _, zeros = pattern.units(columns, problem.kernel_size)
         sizes = group_sizes(problem)
         edges = np.concatenate([[0], np.cumsum(sizes)])
-        per_tap = zeros.reshape(-1, problem.taps).T.ravel()
+        per_tap = zeros.reshape(-1, problem.kernel_size).T.ravel()
         counts = groups * rows * per_tap
     else:
         edges = np.append(np.arange(0, columns, PANEL), columns)
@@ -61,11 +62,11 @@ def panels(problem: Problem) -> list[tuple[int, int, int]]:
 
 
 def group_sizes(problem: Problem) -> IntArray:
-    """Return the sizes of the N:M groups in the order of the columns, tap by tap."""
+    """Return the sizes of the N:M groups in the order of the columns, position by position."""
     assert isinstance(problem.pattern, NM)
-    unit, zeros = problem.pattern.units(problem.shape[2], problem.taps)
+    unit, zeros = problem.pattern.units(problem.shape[2], problem.kernel_size)
     sizes = np.bincount(unit, minlength=zeros.size)
-    return np.asarray(sizes.reshape(-1, problem.taps).T.ravel())
+    return np.asarray(sizes.reshape(-1, problem.kernel_size).T.ravel())
 
 
 def _upper(inverse: FloatArray, order: IntArray, *, overwrite: bool = False) -> FloatArray:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnx_lobs.pattern import FloatArray, Unstructured
+from onnx_lobs.arrays import FloatArray
+from onnx_lobs.patterns.pattern import Unstructured
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.solution import Selection
 
@@ -21,7 +22,7 @@ def select_wanda(problem: Problem) -> Selection:
     scores = problem.protect_live(scores)
     if isinstance(problem.pattern, Unstructured):
         scores = rank_in_rows(scores)
-    return Selection(problem.pattern.select(scores, problem.n_prune, problem.taps))
+    return Selection(problem.pattern.select(scores, problem.n_prune, problem.kernel_size))
 
 
 def rank_in_rows(scores: FloatArray) -> FloatArray:

@@ -16,7 +16,7 @@ from onnx_lobs.allocation.rules import (
     limits,
 )
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.pattern import NM, Unstructured
+from onnx_lobs.patterns.pattern import NM, Unstructured
 
 LENET = [Slot((1, 300, 784)), Slot((1, 100, 300)), Slot((1, 10, 100))]
 
@@ -46,7 +46,7 @@ def test_erk_densities_are_proportional_to_sum_over_product_where_below_one() ->
 
 
 def test_erk_counts_kernel_sizes_of_a_convolution() -> None:
-    conv = Slot((1, 50, 500), taps=25, kernel=(5, 5))
+    conv = Slot((1, 50, 500), kernel_size=25, kernel=(5, 5))
     zeros = allocate([conv, Slot((1, 500, 800))], 0.9, "erk", Unstructured())
     density = 1 - np.array(zeros) / [25000, 400000]
     expected = ((50 + 20 + 5 + 5) / 25000) / (1300 / 400000)

@@ -11,8 +11,8 @@ from onnx import helper
 
 from onnx_lobs.calibration import batch_size
 from onnx_lobs.calibration.batch_size import SHOWN_PART
-from onnx_lobs.config import BATCH_SIZE, PruneConfig
-from onnx_lobs.workspace import Workspace, open_workspace
+from onnx_lobs.options.config import BATCH_SIZE, PruneConfig
+from onnx_lobs.run.workspace import Workspace, open_workspace
 
 NODE = helper.make_node
 SIDE = 64

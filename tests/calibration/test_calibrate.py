@@ -14,19 +14,19 @@ from onnx import ModelProto, TensorProto, helper
 import onnx_lobs.calibration.independent as independent_mode
 from onnx_lobs.calibration import collect, reading
 from onnx_lobs.calibration.collect import Collector, is_held_out
-from onnx_lobs.calibration.groups import Group, make_groups
 from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.reading import Reading
 from onnx_lobs.calibration.sequential import calibrate_sequential
+from onnx_lobs.calibration.shared_inputs import SharedInput, find_shared_inputs
 from onnx_lobs.errors import DataError, ModelError
+from onnx_lobs.graph.files.tensors import write_tensor
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.tensors import write_tensor
-from onnx_lobs.layers.find import Selection, find_layers
-from onnx_lobs.linalg.conv_costs import WholeSums
-from onnx_lobs.linalg.conv_gram import ConvSums
+from onnx_lobs.layers.find import LayerFilter, find_layers
+from onnx_lobs.linalg.convolution.costs import WholeSums
+from onnx_lobs.linalg.convolution.offset_gram import ConvSums
+from onnx_lobs.linalg.convolution.pixel_gram import PixelSums
+from onnx_lobs.linalg.convolution.pixel_targets import PixelTargets
 from onnx_lobs.linalg.moments import Calibration, Moments
-from onnx_lobs.linalg.pixel_gram import PixelSums
-from onnx_lobs.linalg.pixel_targets import PixelTargets
 
 NODE = helper.make_node
 CPU = "CPUExecutionProvider"
@@ -56,8 +56,8 @@ def batches_of(n: int = 4) -> list[dict[str, Array]]:
     return [{"x": normal(10 + i, 7, 6)} for i in range(n)]
 
 
-def groups_of(index: Model) -> tuple[Group, ...]:
-    return make_groups(find_layers(index, Selection(depthwise=True))[0])
+def groups_of(index: Model) -> tuple[SharedInput, ...]:
+    return find_shared_inputs(find_layers(index, LayerFilter(depthwise=True))[0])
 
 
 def independent(
@@ -301,7 +301,7 @@ def test_convolution_reads_a_bounded_number_of_positions() -> None:
     nodes = [NODE("Conv", ["x", "w"], ["y"], name="node")]
     proto = model(nodes, [value("x", [None, 2, 30])], ["y"], {"w": normal(1, 3, 2, 3)})
     batches = [{"x": normal(i, 5, 2, 30)} for i in range(4)]
-    limits = {"positions": 7, "least_columns": 0}
+    limits = {"positions": 7, "least_observations": 0}
     found, again = (independent(proto, batches, **limits)["node"] for _ in range(2))
     assert found.total(0).inputs.count == 40  # 10 of the 10.5 per batch
     assert independent(proto, batches)["node"].total(0).inputs.count == 4 * 5 * 28
@@ -319,7 +319,7 @@ def test_convolutions_in_groups_read_their_part_of_the_least_columns(
     nodes = [NODE("Conv", ["x", "w"], ["y"], name="node", group=groups)]
     proto = model(nodes, [value("x", [None, 32, 66])], ["y"], weights)
     batches = [{"x": normal(i, 4, 32, 66)} for i in range(2)]
-    limits = {"positions": 1, "least_columns": least}
+    limits = {"positions": 1, "least_observations": least}
     found = independent(proto, batches, **limits)["node"].total(0).inputs.count
     if groups < 8:
         assert found == count
@@ -369,7 +369,9 @@ def test_pointwise_convolutions_read_every_pixel_as_often_as_any_other() -> None
     proto = model(nodes, [value("x", [None, 1, side, side])], ["y"], {"w": normal(1, 3, 1, 1, 1)})
     image = 2.0 ** np.arange(0, 0.05 * side**2, 0.05)[: side**2].reshape(1, 1, side, side)
     batches = [{"x": image.astype(np.float32)}] * n
-    found = independent(proto, batches, positions=n * 40, least_columns=0)["node"].total(0).inputs
+    found = (
+        independent(proto, batches, positions=n * 40, least_observations=0)["node"].total(0).inputs
+    )
     assert found.count == n * 40
     # the standard error of the mean over n starts; of 20 seeds none was off by 2.5 of it
     mean, spread = image.mean(), image.std() / np.sqrt(n)
@@ -444,7 +446,7 @@ def test_targets_of_small_images_are_those_of_unfolded_ones(
         monkeypatch.setattr(
             reading, "cheapest", lambda *of, way=way: way if of[2] == of[0][1] else None
         )
-        limits = {"positions": positions, "least_columns": 0}
+        limits = {"positions": positions, "least_observations": 0}
         found.append(sequential(proto, batches, 4, halve=True, **limits)["node"].total(0))
     assert bool(made) == (positions is None)  # with fewer no target is known at all outputs
     whole, unfolded = found

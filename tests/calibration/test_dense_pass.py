@@ -13,11 +13,11 @@ from onnx import ModelProto, TensorProto, helper
 
 from onnx_lobs.calibration import reading
 from onnx_lobs.calibration.dense_pass import DensePass
-from onnx_lobs.calibration.groups import Group, make_groups
 from onnx_lobs.calibration.independent import tap_types
 from onnx_lobs.calibration.reading import Reading
+from onnx_lobs.calibration.shared_inputs import SharedInput, find_shared_inputs
 from onnx_lobs.graph.model import Model
-from onnx_lobs.layers.find import Selection, find_layers
+from onnx_lobs.layers.find import LayerFilter, find_layers
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 
@@ -36,9 +36,10 @@ def open_pass(
     **limits: Any,
 ) -> tuple[DensePass, list[Reading]]:
     dense = Model(proto, None)
-    groups = make_groups(find_layers(dense, Selection(depthwise=True))[0])
+    groups = find_shared_inputs(find_layers(dense, LayerFilter(depthwise=True))[0])
     readings = [
-        Reading(group, len(batches), 0, positions=positions, least_columns=0) for group in groups
+        Reading(group, len(batches), 0, positions=positions, least_observations=0)
+        for group in groups
     ]
     store = Store(sys.maxsize, Scratch()) if store is None else store
     made = DensePass(dense, readings, tap_types(dense, groups), provider=CPU, store=store, **limits)
@@ -47,8 +48,8 @@ def open_pass(
     return made, readings
 
 
-def read(group: Group, of: Reading, x: Array, index: int) -> Array:
-    """Return the columns of data that a group reads of an activation."""
+def read(group: SharedInput, of: Reading, x: Array, index: int) -> Array:
+    """Return the observations that a group reads of an activation."""
     use = group.uses[0]
     pieces = of.pieces(use, len(x), use.output_sizes(x.shape), index)
     return np.concatenate([use.columns(x[piece], chosen) for piece, chosen in pieces], axis=1)

@@ -12,14 +12,14 @@ from build_onnx import Array, branch, model, normal, one_node, run, value
 from onnx import ModelProto, TensorProto, helper
 
 from onnx_lobs import ConfigError, prune
-from onnx_lobs.calibration.groups import make_groups
 from onnx_lobs.calibration.independent import calibrate_independent
+from onnx_lobs.calibration.shared_inputs import find_shared_inputs
 from onnx_lobs.errors import DataError, InferenceError
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.session import CUDA_OPTIONS, Session
-from onnx_lobs.layers.find import Selection, find_layers
+from onnx_lobs.graph.run.session import CUDA_OPTIONS, Session
+from onnx_lobs.layers.find import LayerFilter, find_layers
 from onnx_lobs.linalg.moments import Calibration
-from onnx_lobs.schedule import uses_graph
+from onnx_lobs.run.schedule import uses_graph
 
 NODE = helper.make_node
 CPU = "CPUExecutionProvider"
@@ -61,7 +61,7 @@ def calibrated(
     proto: ModelProto, batches: list[dict[str, Array]], provider: str = CPU, **options: Any
 ) -> list[Calibration]:
     index = Model(proto, None)
-    groups = make_groups(find_layers(index, Selection(include=("*",), min_weights=0))[0])
+    groups = find_shared_inputs(find_layers(index, LayerFilter(include=("*",), min_weights=0))[0])
     return calibrate_independent(
         index, groups, batches, n_batches=len(batches), provider=provider, **options
     )

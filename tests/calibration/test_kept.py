@@ -10,10 +10,10 @@ from build_onnx import Array, model, normal, value
 from onnx import ModelProto, helper
 
 from onnx_lobs.calibration import dense_pass, sequential
-from onnx_lobs.calibration.groups import make_groups
-from onnx_lobs.calibration.kept import KeptColumns
+from onnx_lobs.calibration.kept import KeptObservations
+from onnx_lobs.calibration.shared_inputs import find_shared_inputs
+from onnx_lobs.graph.files.tensors import write_tensor
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.tensors import write_tensor
 from onnx_lobs.layers.find import find_layers
 
 NODE = helper.make_node
@@ -39,10 +39,10 @@ def batches() -> list[dict[str, Array]]:
     return [{"x": normal(10 + i, 7, 8)} for i in range(BATCHES)]
 
 
-def calibrated(kept: KeptColumns | None, scale: float) -> Iterator[tuple[Array, Array]]:
+def calibrated(kept: KeptObservations | None, scale: float) -> Iterator[tuple[Array, Array]]:
     """Yield the sums of each layer, whose weights become `scale` times as large."""
     dense, pruned = Model(network(), None), Model(network(), None)
-    groups = make_groups(find_layers(dense)[0])
+    groups = find_shared_inputs(find_layers(dense)[0])
     found = sequential.calibrate_sequential(
         dense, pruned, groups, batches(), n_batches=BATCHES, provider=CPU, kept=kept
     )
@@ -76,7 +76,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_dense_network_runs_again_only_if_something_did_not_fit(
     sessions: list[str], budget: int, n_kept: int
 ) -> None:
-    kept = KeptColumns(budget)
+    kept = KeptObservations(budget)
     for _ in range(3):
         list(calibrated(kept, 0.5))
         assert kept.n_kept == n_kept
@@ -85,7 +85,7 @@ def test_the_dense_network_runs_again_only_if_something_did_not_fit(
 
 @pytest.mark.parametrize("budget", [1 << 30, 3 * NOTE])
 def test_sums_are_the_same_to_the_last_bit(budget: int) -> None:
-    kept = KeptColumns(budget)
+    kept = KeptObservations(budget)
     list(calibrated(kept, 0.5))
     for again, alone in zip(calibrated(kept, 0.25), calibrated(None, 0.25), strict=True):
         for one, other in zip(again, alone, strict=True):
@@ -93,7 +93,7 @@ def test_sums_are_the_same_to_the_last_bit(budget: int) -> None:
 
 
 def test_what_is_cleared_is_made_again_within_the_same_budget() -> None:
-    kept = KeptColumns(8)
+    kept = KeptObservations(8)
     for _ in range(2):
         assert kept.keep("a", 0, np.ones(1))
         assert not kept.keep("a", 1, np.ones(1))

@@ -12,9 +12,9 @@ from onnx import ModelProto, TensorProto, helper
 
 from onnx_lobs.calibration import runner as module
 from onnx_lobs.calibration.runner import Runner
+from onnx_lobs.graph.files.tensors import write_tensor
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.stages import Stage, inputs_per_output, stage_of
-from onnx_lobs.graph.tensors import write_tensor
+from onnx_lobs.graph.run.stages import Stage, inputs_per_output, stage_of
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 

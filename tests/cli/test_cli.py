@@ -18,14 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import onnx_lobs
-import onnx_lobs.inspection
-import onnx_lobs.pipeline
+import onnx_lobs.verbs.inspect
+import onnx_lobs.verbs.prune
 from onnx_lobs.cli.main import main, with_verb
-from onnx_lobs.config import METHOD_NAMES, PruneConfig
 from onnx_lobs.errors import ConfigError, DataError, LobsError, ModelError, SolverError
-from onnx_lobs.inspection import Inspection, LayerRow
+from onnx_lobs.options.config import METHOD_NAMES, PruneConfig
 from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, Totals
 from onnx_lobs.solvers import METHODS
+from onnx_lobs.verbs.inspect import Inspection, LayerRow
 
 REPORT = Report(
     model="m.onnx",
@@ -91,8 +91,8 @@ class Pipeline:
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     fake = Pipeline()
-    monkeypatch.setattr(onnx_lobs.pipeline, "prune_file", fake.prune_file)
-    monkeypatch.setattr(onnx_lobs.inspection, "inspect", fake.inspect)
+    monkeypatch.setattr(onnx_lobs.verbs.prune, "prune_file", fake.prune_file)
+    monkeypatch.setattr(onnx_lobs.verbs.inspect, "inspect", fake.inspect)
     return fake
 
 

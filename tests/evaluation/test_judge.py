@@ -14,7 +14,7 @@ from onnx_lobs.evaluation.builtin import SCORES
 from onnx_lobs.evaluation.find import find_score
 from onnx_lobs.evaluation.judge import judge
 from onnx_lobs.evaluation.output import output_change
-from onnx_lobs.evaluation.score import Reference
+from onnx_lobs.evaluation.score import DenseOutputs
 
 DATA = batches_of(normal(1, 9, 6), normal(2, 4, 6), labels=np.arange(13) % 6)
 
@@ -28,7 +28,7 @@ def test_one_pass_gives_every_score_and_the_change() -> None:
     scores = list(SCORES.values())
     found = judge(dense, pruned, DATA, scores)
     assert (dense.runs, pruned.runs) == (2, 2)
-    reference = Reference(dense, DATA)
+    reference = DenseOutputs(dense, DATA)
     assert found.change == output_change(reference, pruned, DATA)
     for score, (before, after) in zip(scores, found.scores, strict=True):
         assert before.value == score.compute(dense, DATA).value

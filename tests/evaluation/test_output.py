@@ -10,7 +10,7 @@ from build_onnx import normal
 from networks import Array, Network, batches_of, same, shown
 
 from onnx_lobs.evaluation.output import NetworkChange, OutputChange, output_change
-from onnx_lobs.evaluation.score import Reference
+from onnx_lobs.evaluation.score import DenseOutputs
 
 EXACT = 1e-12  # float64 sums in another order
 DATA = batches_of(normal(1, 5, 3), normal(2, 2, 3))
@@ -18,7 +18,7 @@ NAN = float("nan")
 
 
 def change_of(before: Network, after: Network) -> NetworkChange:
-    return output_change(Reference(before, DATA), after, DATA)
+    return output_change(DenseOutputs(before, DATA), after, DATA)
 
 
 def one(before: Any, after: Any) -> OutputChange:
@@ -26,7 +26,7 @@ def one(before: Any, after: Any) -> OutputChange:
     x = normal(1, 2, 3)
     data = batches_of(x)
     dense, pruned = Network(y=lambda x: before), Network(y=lambda x: after)
-    (output,) = output_change(Reference(dense, data), pruned, data).outputs
+    (output,) = output_change(DenseOutputs(dense, data), pruned, data).outputs
     return output
 
 
@@ -65,7 +65,7 @@ def test_a_network_that_did_not_change_has_error_zero() -> None:
 def test_every_batch_is_told_and_both_networks_run_once_on_each() -> None:
     told: list[int] = []
     dense, pruned = Network(y=same), Network(y=same)
-    output_change(Reference(dense, DATA), pruned, DATA, told.append)
+    output_change(DenseOutputs(dense, DATA), pruned, DATA, told.append)
     assert (told, dense.runs, pruned.runs) == ([1, 1], 2, 2)
 
 

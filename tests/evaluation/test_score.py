@@ -9,10 +9,16 @@ import pytest
 from build_onnx import normal
 from networks import Array, Network, batches_of, same, shown
 
-from onnx_lobs.config import SCORE_NAMES
 from onnx_lobs.errors import DataError
 from onnx_lobs.evaluation.builtin import SCORES
-from onnx_lobs.evaluation.score import Measured, Reference, differences, mean_over, standard_error
+from onnx_lobs.evaluation.score import (
+    DenseOutputs,
+    MeasuredScore,
+    differences,
+    mean_over,
+    standard_error,
+)
+from onnx_lobs.options.config import SCORE_NAMES
 
 NAN = float("nan")
 EXACT = 1e-12  # the same sums in another order
@@ -95,7 +101,7 @@ def test_top5_of_five_classes_is_refused() -> None:
 def test_agreement_counts_the_dense_networks_choices() -> None:
     passed_on = {"ids": lambda x: np.arange(len(x))}
     dense, pruned = Network(**passed_on, y=same), Network(**passed_on, y=shifted)
-    found = SCORES["agreement"].compute(pruned, DATA, Reference(dense, DATA))
+    found = SCORES["agreement"].compute(pruned, DATA, DenseOutputs(dense, DATA))
     same_choice = X.argmax(1) == shifted(X).argmax(1)
     assert 0.2 < same_choice.mean() < 0.8  # or the test shows nothing
     assert found.outcomes is not None
@@ -104,7 +110,7 @@ def test_agreement_counts_the_dense_networks_choices() -> None:
 
 def test_without_floating_outputs_integers_agree() -> None:
     ids, others = (Network(y=lambda x, k=k: np.arange(len(x)) // k) for k in (1, 2))
-    found = SCORES["agreement"].compute(others, DATA, Reference(ids, DATA))
+    found = SCORES["agreement"].compute(others, DATA, DenseOutputs(ids, DATA))
     assert found.value == 2 / 40  # the first of both batches
 
 
@@ -113,21 +119,21 @@ def test_cosine_is_the_mean_over_samples_and_floating_outputs() -> None:
     dense, pruned = Network(y=same, **outputs), Network(y=shifted, **outputs)
     a, b = X.astype(np.float64), shifted(X).astype(np.float64)
     alike = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    found = SCORES["cosine"].compute(pruned, DATA, Reference(dense, DATA))
+    found = SCORES["cosine"].compute(pruned, DATA, DenseOutputs(dense, DATA))
     assert found.value == pytest.approx((alike.mean() + 1) / 2, rel=EXACT)
     assert found.n == 40
 
 
 def test_cosine_of_an_output_without_a_batch_axis_is_one_per_batch() -> None:
     dense = Network(y=same, state=lambda x: np.ones((3, 2)))
-    found = SCORES["cosine"].compute(dense, DATA, Reference(dense, DATA))
+    found = SCORES["cosine"].compute(dense, DATA, DenseOutputs(dense, DATA))
     assert (found.value, found.n) == (pytest.approx(1.0, rel=EXACT), 2)
 
 
 def test_an_output_whose_shape_changed_is_not_alike() -> None:
     pruned = Network(y=lambda x: x[:3])
     for name in ("agreement", "cosine"):
-        found = SCORES[name].compute(pruned, DATA, Reference(DENSE, DATA))
+        found = SCORES[name].compute(pruned, DATA, DenseOutputs(DENSE, DATA))
         assert found.value == 0.0
 
 
@@ -174,7 +180,7 @@ def test_the_standard_error_of_a_drop_is_that_of_paired_differences() -> None:
 
 
 def test_without_samples_or_with_one_there_is_no_standard_error() -> None:
-    one, bare = mean_over(np.ones(1)), Measured(0.5)
+    one, bare = mean_over(np.ones(1)), MeasuredScore(0.5)
     two = mean_over(np.array([0.0, 1.0]))
     assert (one.standard_error, bare.standard_error, bare.n) == (None, None, 0)
     for pair in ((one, one), (bare, two), (two, bare), (two, one)):
@@ -186,7 +192,7 @@ def test_a_batch_whose_output_changed_its_size_counts_for_all_its_samples(name: 
     def fails_at_first(x: Array) -> Array:
         return x if len(x) == 15 else np.concatenate([x, x])
 
-    found = SCORES[name].compute(Network(y=fails_at_first), DATA, Reference(DENSE, DATA))
+    found = SCORES[name].compute(Network(y=fails_at_first), DATA, DenseOutputs(DENSE, DATA))
     assert (found.value, found.n) == (pytest.approx(15 / 40), 40)
 
 
@@ -197,7 +203,7 @@ def test_where_neither_gives_anything_they_agree_and_samples_stay_paired(name: s
 
     dense, pruned = Network(y=found_some), Network(y=lambda x: found_some(x)[:0])
     before = SCORES[name].compute(dense, DATA)
-    after = SCORES[name].compute(pruned, DATA, Reference(dense, DATA))
+    after = SCORES[name].compute(pruned, DATA, DenseOutputs(dense, DATA))
     assert (before.value, before.n) == (pytest.approx(1), 40)
     assert (after.value, after.n) == (pytest.approx(25 / 40), 40)
     assert differences(before, after) is not None

@@ -13,11 +13,11 @@ from build_onnx import branch, constant, model, normal, one_node, run, value
 from onnx import TensorProto, helper
 
 import onnx_lobs
-from onnx_lobs.config import PruneConfig
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.normalise import seed_random, to_executable, unseeded
-from onnx_lobs.graph.session import Session
-from onnx_lobs.pipeline import prune_file
+from onnx_lobs.graph.run.session import Session
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.verbs.prune import prune_file
 
 NODE = helper.make_node
 CPU = "CPUExecutionProvider"

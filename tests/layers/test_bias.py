@@ -11,7 +11,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.layer import BiasSlot, Layer
-from onnx_lobs.rewrite import add_biases, write_bias
+from onnx_lobs.layers.write import add_biases, write_bias
 
 NODE = helper.make_node
 CHANGE = np.arange(1.0, 4.0)  # added to the three outputs of every layer here

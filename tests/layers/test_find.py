@@ -12,7 +12,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from onnx_lobs.errors import ConfigError, UnsupportedOpError
 from onnx_lobs.graph.model import Model
-from onnx_lobs.layers.find import Selection, find_layers, matcher
+from onnx_lobs.layers.find import LayerFilter, find_layers, matcher
 from onnx_lobs.layers.layer import Layer, Skip
 
 NODE = helper.make_node
@@ -20,7 +20,7 @@ W = normal(1, 4, 4)
 
 
 def find(
-    proto: ModelProto, selection: Selection | None = None
+    proto: ModelProto, selection: LayerFilter | None = None
 ) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
     return find_layers(Model(proto, None), selection)
 
@@ -191,7 +191,7 @@ def two_convs() -> ModelProto:
 
 
 def chosen(**fields: object) -> tuple[list[str], dict[str, str]]:
-    layers, skips = find(two_convs(), Selection(**fields))  # type: ignore[arg-type]
+    layers, skips = find(two_convs(), LayerFilter(**fields))  # type: ignore[arg-type]
     return [layer.name for layer in layers], {skip.node: skip.reason for skip in skips}
 
 
@@ -251,7 +251,7 @@ def test_bad_regular_expression_is_an_error() -> None:
 def test_node_that_is_named_but_cannot_be_pruned_is_an_error() -> None:
     proto = square([NODE("Relu", ["w"], ["r"]), NODE("MatMul", ["x", "r"], ["y"], name="head")])
     with pytest.raises(UnsupportedOpError, match=r"'head' was included by name, but: .* by Relu"):
-        find(proto, Selection(include=("head",)))
+        find(proto, LayerFilter(include=("head",)))
 
 
 def test_glob_over_a_node_that_cannot_be_pruned_only_skips_it() -> None:
@@ -260,7 +260,7 @@ def test_glob_over_a_node_that_cannot_be_pruned_only_skips_it() -> None:
         NODE("MatMul", ["x", "r"], ["a"], name="head1"),
         NODE("MatMul", ["a", "v"], ["y"], name="head2"),
     ]
-    (layer,), (skip,) = find(square(nodes, v=W), Selection(include=("head*",)))
+    (layer,), (skip,) = find(square(nodes, v=W), LayerFilter(include=("head*",)))
     assert (layer.name, skip.node) == ("head2", "head1")
 
 

@@ -10,7 +10,7 @@ import pytest
 from build_onnx import Array, normal
 
 from onnx_lobs.linalg import gram as gram_module
-from onnx_lobs.linalg.gram import Gram, Reference
+from onnx_lobs.linalg.gram import Gram, Origin
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 from onnx_lobs.linalg.triangles import BAND
 
@@ -164,7 +164,7 @@ def test_rows_of_large_grams_wait_until_there_are_enough(
     ("mean", "is_taken"), [(0.0, False), (1.0, False), (3.0, True), (1e4, True), (1e15, True)]
 )
 def test_a_reference_is_taken_where_the_mean_is_large(mean: float, is_taken: bool) -> None:
-    reference = Reference()
+    reference = Origin()
     reference.see((mean + normal(5, 2, 200, 3)).astype(np.float32))
     assert (reference.value != 0).all() == is_taken
     assert (reference.value != 0).any() == is_taken

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from onnx_lobs.config import PruneConfig, parse_bytes
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.memory import shares as memory
 from onnx_lobs.memory.shares import available_memory, share_out
+from onnx_lobs.options.config import PruneConfig, parse_bytes
 
 
 @pytest.mark.parametrize(

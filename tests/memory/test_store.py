@@ -13,9 +13,9 @@ import pytest
 from build_onnx import model, normal, value
 from onnx import ModelProto, helper
 
-from onnx_lobs.calibration.groups import make_groups
 from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.sequential import calibrate_sequential
+from onnx_lobs.calibration.shared_inputs import find_shared_inputs
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import find_layers
@@ -144,7 +144,7 @@ def network() -> ModelProto:
 
 def calibrate(store: Store | None, *, pruned: bool) -> list[Calibration]:
     index = Model(network(), None)
-    groups = make_groups(find_layers(index)[0])
+    groups = find_shared_inputs(find_layers(index)[0])
     batches = [{"x": normal(10 + i, 100, 64)} for i in range(3)]
     found = calibrate_sequential(
         index, index if pruned else None, groups, batches, n_batches=3, provider=CPU, store=store
@@ -167,7 +167,7 @@ def test_moments_do_not_depend_on_where_values_are_kept(scratch: Scratch) -> Non
 
 def test_independent_moments_come_stage_by_stage_too(scratch: Scratch) -> None:
     index = Model(network(), None)
-    groups = make_groups(find_layers(index)[0])
+    groups = find_shared_inputs(find_layers(index)[0])
     batches = [{"x": normal(10 + i, 100, 64)} for i in range(3)]
     whole = calibrate_independent(index, groups, batches, n_batches=3, provider=CPU)
     for one, other in zip(whole, calibrate(Store(0, scratch), pruned=False), strict=True):

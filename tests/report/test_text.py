@@ -8,7 +8,6 @@ import re
 import pytest
 from rich.console import Console, RenderableType
 
-from onnx_lobs.inspection import Inspection, LayerRow
 from onnx_lobs.report.inspection import render_inspection
 from onnx_lobs.report.record import (
     CorrectionRecord,
@@ -21,6 +20,7 @@ from onnx_lobs.report.record import (
 )
 from onnx_lobs.report.skips import MOST_ROWS, group_skips
 from onnx_lobs.report.text import render_report
+from onnx_lobs.verbs.inspect import Inspection, LayerRow
 
 LONG = "/model/encoder/layer.0/attention/self/query/MatMul"
 LAYERS = (

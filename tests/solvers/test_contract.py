@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onnx_lobs.errors import ConfigError, InfeasibleError, NotPositiveDefiniteError, SolverError
-from onnx_lobs.pattern import NM, Block, Pattern, Unstructured
+from onnx_lobs.patterns.pattern import NM, Block, Pattern, Unstructured
 from onnx_lobs.solvers import METHODS, Problem, Status, error, refit_mask, solve
 
 SAME = 1e-9  # the same float64 sums in another order
@@ -16,7 +16,17 @@ ROUNDING = 1e-9  # of the energy: differences of float64 sums over singular Hess
 SCALED = 1e-6  # ADMM runs in float32; its support is the same, the refit float64
 
 PATTERNS = [Unstructured(), Unstructured(True), NM(2, 4), NM(1, 3), Block(4, 1), Block(2, 2)]
-CASES = ["plain", "dead", "rank", "groups", "taps", "one column", "no rows", "all dead", "cross"]
+CASES = [
+    "plain",
+    "dead",
+    "rank",
+    "groups",
+    "kernel_size",
+    "one column",
+    "no rows",
+    "all dead",
+    "cross",
+]
 
 SAME_AS_OBD = ["joint", "exact-obs", "lobs", "lobs-iterative", "sparsegpt", "iht", "obd"]
 
@@ -32,7 +42,7 @@ def pairs(patterns):
 def make(case: str, dtype=np.float64, pattern: Pattern | None = None, sparsity=0.5) -> Problem:
     rng = np.random.default_rng(11)
     groups = 3 if case == "groups" else 1
-    taps = 2 if case == "taps" else 1
+    kernel_size = 2 if case == "kernel_size" else 1
     rows = 0 if case == "no rows" else 6
     d = 1 if case == "one column" else 10
     samples = 4 if case == "rank" else 80
@@ -45,9 +55,11 @@ def make(case: str, dtype=np.float64, pattern: Pattern | None = None, sparsity=0
     hessian = 2 / samples * x.swapaxes(1, 2) @ x
     cross = (weight.astype(np.float64) * 0.9) @ hessian if case == "cross" else None
     pattern = pattern or Unstructured()
-    n_prune = pattern.closest(weight.shape, sparsity, taps)
+    n_prune = pattern.closest(weight.shape, sparsity, kernel_size)
     mean = x.mean(axis=1)
-    return Problem(weight, hessian, n_prune, cross=cross, pattern=pattern, taps=taps, mean=mean)
+    return Problem(
+        weight, hessian, n_prune, cross=cross, pattern=pattern, kernel_size=kernel_size, mean=mean
+    )
 
 
 @pairs(PATTERNS)
@@ -60,7 +72,7 @@ def test_solution_keeps_the_contract(method, pattern, dtype, refit, case):
     given = [a.copy() for a in (problem.weight, problem.hessian)]
     solution = solve(problem, method, refit=refit)
     assert np.count_nonzero(~solution.mask) == problem.n_prune
-    assert pattern.obeys(solution.mask, problem.taps)
+    assert pattern.obeys(solution.mask, problem.kernel_size)
     assert (solution.weight[~solution.mask] == 0).all()
     assert solution.weight.dtype == np.float64
     assert np.isfinite(solution.weight).all()
@@ -186,7 +198,7 @@ def test_nan_in_the_hessian_is_refused(method):
         ({"cross": np.ones((1, 1, 3))}, SolverError, "cross has shape"),
         ({"n_prune": 7}, InfeasibleError, "between 0 and 6"),
         ({"n_prune": -1}, InfeasibleError, "between 0 and 6"),
-        ({"taps": 2}, InfeasibleError, "2 kernel taps do not divide 3 columns"),
+        ({"kernel_size": 2}, InfeasibleError, "2 kernel position do not divide 3 columns"),
         ({"damp": -1.0}, SolverError, "damp is -1.0"),
         ({"damp": float("nan")}, SolverError, "damp is nan"),
         ({"mean": np.ones((1, 2))}, SolverError, r"mean has shape \(1, 2\); it must be \(1, 3\)"),

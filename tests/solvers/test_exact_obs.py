@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnx_lobs.pattern import NM, Block, Unstructured
+from onnx_lobs.patterns.pattern import NM, Block, Unstructured
 from onnx_lobs.solvers import Problem, solve
-from onnx_lobs.solvers.elimination import eliminate
+from onnx_lobs.solvers.elimination.elimination import eliminate
+from onnx_lobs.solvers.elimination.tiles import block_columns
 from onnx_lobs.solvers.exact_obs import elimination_costs
 from onnx_lobs.solvers.scaled import Scaled
-from onnx_lobs.solvers.units import block_columns
 
 SAME = 2e-4  # of a cost: float32 against float64 on Hessians of condition about 1e3
 DOUBLE = 1e-6  # of the largest cost: float64, recorded as float32
@@ -20,14 +20,20 @@ DOUBLE = 1e-6  # of the largest cost: float64, recorded as float32
 pytestmark = pytest.mark.usefixtures("loops")
 
 
-def make(rows=4, d=12, taps=1, pattern=None, cross=True, seed=0, groups=1) -> Problem:
+def make(rows=4, d=12, kernel_size=1, pattern=None, cross=True, seed=0, groups=1) -> Problem:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((groups, 5 * d, d)) @ (np.eye(d) + 0.3)
     hessian = 2 / (5 * d) * x.swapaxes(1, 2) @ x
     weight = rng.standard_normal((groups, rows, d))
     aim = weight @ hessian + 0.1 * rng.standard_normal(weight.shape) if cross else None
     return Problem(
-        weight, hessian, 0, cross=aim, pattern=pattern or Unstructured(), taps=taps, damp=1e-2
+        weight,
+        hessian,
+        0,
+        cross=aim,
+        pattern=pattern or Unstructured(),
+        kernel_size=kernel_size,
+        damp=1e-2,
     )
 
 
@@ -77,10 +83,10 @@ def test_every_removal_is_the_cheapest_one_left(groups, cross):
             assert scores[group, row, column] == pytest.approx(cost, rel=SAME)
 
 
-@pytest.mark.parametrize(("pattern", "taps", "d"), [(NM(2, 4), 1, 12), (NM(1, 3), 2, 12)])
-def test_n_m_groups_give_no_more_than_their_zeros(pattern, taps, d):
-    problem = make(d=d, taps=taps, pattern=pattern)
-    unit, zeros = pattern.units(d, taps)
+@pytest.mark.parametrize(("pattern", "kernel_size", "d"), [(NM(2, 4), 1, 12), (NM(1, 3), 2, 12)])
+def test_n_m_groups_give_no_more_than_their_zeros(pattern, kernel_size, d):
+    problem = make(d=d, kernel_size=kernel_size, pattern=pattern)
+    unit, zeros = pattern.units(d, kernel_size)
     scores = elimination_costs(problem, Scaled(problem))
     for row in range(problem.shape[1]):
         expected = brute_costs(
@@ -93,14 +99,14 @@ def test_n_m_groups_give_no_more_than_their_zeros(pattern, taps, d):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "taps", "d"),
+    ("pattern", "kernel_size", "d"),
     [(Block(4, 1), 1, 12), (Block(2, 3), 1, 13), (Block(1, 4), 2, 14), (Block(2, 2), 2, 12)],
     ids=str,
 )
-def test_blocks_go_as_one_the_cheapest_first(pattern, taps, d):
-    problem = make(rows=6, d=d, taps=taps, pattern=pattern)
+def test_blocks_go_as_one_the_cheapest_first(pattern, kernel_size, d):
+    problem = make(rows=6, d=d, kernel_size=kernel_size, pattern=pattern)
     scores = elimination_costs(problem, Scaled(problem))[0]
-    blocks, real = block_columns(d, taps, pattern.columns)
+    blocks, real = block_columns(d, kernel_size, pattern.columns)
     units = [block[exists] for block, exists in zip(blocks, real, strict=True)]
     for first in range(0, 6, pattern.rows):
         rows = np.arange(first, min(6, first + pattern.rows))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnx_lobs.pattern import FloatArray
+from onnx_lobs.arrays import FloatArray
 from onnx_lobs.solvers import Problem, solve
 from onnx_lobs.solvers.lobs import RELEASED_DAMP, delete, sensitivities
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onnx_lobs.errors import NotPositiveDefiniteError, SolverError
-from onnx_lobs.pattern import NM, Block, Unstructured
+from onnx_lobs.patterns.pattern import NM, Block, Unstructured
 from onnx_lobs.solvers import METHODS, Problem, Selection, methods, refit_mask, select, solve
 from onnx_lobs.solvers.iht import CLOSE, MARGIN, SMALL, largest_eigenvalue
 from onnx_lobs.solvers.lobs_iterative import part_counts
@@ -19,15 +19,17 @@ SCORES = ["apoz", "correlation", "magnitude", "obd", "random", "wanda"]
 NAMES = [*SCORES, "exact-obs", "iht", "joint", "lobs", "lobs-iterative", "net-trim", "sparsegpt"]
 
 
-def make(rows=16, d=40, pattern=None, sparsity=0.6, taps=1, seed=0) -> Problem:
+def make(rows=16, d=40, pattern=None, sparsity=0.6, kernel_size=1, seed=0) -> Problem:
     rng = np.random.default_rng(seed)
     x = np.maximum(rng.standard_normal((400, 10)) @ rng.standard_normal((10, d)), 0)
     x += 0.3 * rng.standard_normal(x.shape)
     weight = rng.standard_normal((1, rows, d))
     pattern = pattern or Unstructured()
-    zeros = pattern.closest(weight.shape, sparsity, taps)
+    zeros = pattern.closest(weight.shape, sparsity, kernel_size)
     hessian = (2 / 400 * x.T @ x)[None]
-    return Problem(weight, hessian, zeros, pattern=pattern, taps=taps, mean=x.mean(0)[None])
+    return Problem(
+        weight, hessian, zeros, pattern=pattern, kernel_size=kernel_size, mean=x.mean(0)[None]
+    )
 
 
 def test_table_holds_every_method():

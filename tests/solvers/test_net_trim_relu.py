@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onnx_lobs.errors import SolverError
-from onnx_lobs.pattern import Unstructured
+from onnx_lobs.patterns.pattern import Unstructured
 from onnx_lobs.solvers import Problem, solve
 from onnx_lobs.solvers.net_trim_relu import _Program
 

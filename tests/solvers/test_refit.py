@@ -7,7 +7,7 @@ import pytest
 
 import onnx_lobs.solvers.refit as module
 from onnx_lobs.errors import NotPositiveDefiniteError
-from onnx_lobs.pattern import Block
+from onnx_lobs.patterns.pattern import Block
 from onnx_lobs.solvers import Problem, error
 from onnx_lobs.solvers.refit import refit, refit_nearly, refit_scaled
 from onnx_lobs.solvers.scaled import Scaled

@@ -1,0 +1,72 @@
+"""Which layers are calibrated together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from onnx_lobs.layers.layer import Layer, Use
+from onnx_lobs.linalg.gram import gram_bytes
+from onnx_lobs.linalg.moments import Calibration
+
+
+@dataclass(frozen=True)
+class SharedInput:
+    """Layers that are calibrated together, and the uses whose inputs are read.
+
+    Either several layers that share one tap (their rows are stacked), or one tied layer
+    with several uses, or, mostly, one layer with one use.
+    """
+
+    layers: tuple[Layer, ...]
+    uses: tuple[Use, ...]
+
+    @property
+    def top(self) -> int:
+        """Index of the top-level node before which the group is solved."""
+        return min(use.top for layer in self.layers for use in layer.uses)
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether one weight has several uses."""
+        return len(self.uses) > 1
+
+    @property
+    def gram_bytes(self) -> int:
+        """Bytes of the Grams, while they add up: two per use."""
+        layout = self.layers[0].layout
+        return 2 * gram_bytes(layout.groups, layout.columns) * len(self.uses)
+
+    def parts(self, calibration: Calibration | None) -> Iterator[tuple[Layer, Calibration | None]]:
+        """Yield each layer with its own part of the group's moments."""
+        first = 0
+        for layer in self.layers:
+            rows = slice(first, first + layer.layout.rows)
+            first += layer.layout.rows
+            yield layer, None if calibration is None else calibration.rows(rows)
+
+
+def find_shared_inputs(layers: Sequence[Layer]) -> tuple[SharedInput, ...]:
+    """SharedInput layers with the same tap; a tied layer is a group of its own. In graph order."""
+    shared: dict[tuple[object, ...], list[Layer]] = {}
+    for layer in layers:
+        tied = len(layer.uses) > 1
+        key = ("tied", layer.scope, layer.weight) if tied else layer.uses[0].tap
+        shared.setdefault(key, []).append(layer)
+    groups = [SharedInput(tuple(members), members[0].uses) for members in shared.values()]
+    return tuple(sorted(groups, key=lambda group: group.top))
+
+
+def within(groups: Sequence[SharedInput], budget: int) -> Iterator[list[SharedInput]]:
+    """Split groups into runs whose Grams fit a budget of bytes; each run is one pass."""
+    part: list[SharedInput] = []
+    used = 0
+    for group in groups:
+        size = group.gram_bytes
+        if part and used + size > budget:
+            yield part
+            part, used = [], 0
+        part.append(group)
+        used += size
+    if part:
+        yield part

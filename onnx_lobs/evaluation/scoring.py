@@ -1,0 +1,168 @@
+"""The score of a run: which one, on which data, and its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onnx_lobs.data.batches import Batches
+from onnx_lobs.data.files import find_test_beside
+from onnx_lobs.data.reader import InputSpec, input_specs, open_data
+from onnx_lobs.errors import ConfigError, DataError
+from onnx_lobs.evaluation.builtin import SCORES
+from onnx_lobs.evaluation.confidence import upper_drop
+from onnx_lobs.evaluation.find import find_score
+from onnx_lobs.evaluation.score import (
+    DenseOutputs,
+    MeasuredScore,
+    Score,
+    check_labels,
+    differences,
+    standard_error,
+)
+from onnx_lobs.graph.files.load import LoadedModel
+from onnx_lobs.graph.run.staged import Runnable
+from onnx_lobs.options.config import BATCH_SIZE, PruneConfig
+from onnx_lobs.report.record import ScoreRecord
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A score and the data that it is measured on.
+
+    Parameters
+    ----------
+    score
+        What is measured.
+    test
+        Test data; None only where the score needs none.
+    is_asked
+        Whether the user named the score or the data; False: the data were found beside the
+        model, and whether they can be scored is not known before the model ran.
+    """
+
+    score: Score
+    test: Batches | None
+    is_asked: bool
+
+    @property
+    def n_batches(self) -> int:
+        """Batches of the test data."""
+        return 0 if self.test is None else len(self.test)
+
+    def measure(
+        self,
+        model: Runnable,
+        dense: Runnable | None = None,
+        tick: Callable[[int], None] = lambda n: None,
+    ) -> MeasuredScore:
+        """Return the score of `model`; `dense` is what it is compared with, None: itself.
+
+        Raises
+        ------
+        DataError, ScoreError
+            As :meth:`onnx_lobs.evaluation.score.Score.compute`.
+
+        Notes
+        -----
+        Cost: one forward pass over the test data, and one of `dense` for scores that compare.
+        """
+        known = None
+        if dense is not None and self.score.needs_reference and self.test is not None:
+            known = DenseOutputs(dense, self.test)
+        return self.score.compute(model, self.test, known, tick)
+
+
+def open_scoring(
+    loaded: LoadedModel, test: Any, config: PruneConfig
+) -> tuple[Scoring | None, list[str]]:
+    """Return the score that a run is to be judged by, and warnings.
+
+    Parameters
+    ----------
+    loaded
+        The dense model.
+    test
+        Test data of any kind; None: what lies beside the model's file, if it has labels.
+    config
+        ``score`` and ``batch_size`` are read.
+
+    Returns
+    -------
+    Scoring or None
+        None where nothing was asked for and nothing was found.
+
+    Raises
+    ------
+    ConfigError
+        When the score is not known or needs data that are not there.
+    DataError
+        When data that were given do not fit, or lack the labels that the score needs.
+    """
+    score = None if config.score is None else find_score(config.score)
+    batches, notes = open_test(loaded.path, input_specs(loaded.proto), test, config)
+    if score is None:
+        if batches is None:
+            return None, notes
+        check_labels(SCORES["top1"], batches)
+        return Scoring(SCORES["top1"], batches, is_asked=test is not None), notes
+    if batches is None and score.needs_data:
+        raise ConfigError(f"score {score.name!r} needs test data; give them with --test")
+    if batches is not None:
+        check_labels(score, batches)
+    return Scoring(score, batches, is_asked=True), notes
+
+
+def open_test(
+    path: Path | None,
+    inputs: Sequence[InputSpec],
+    test: Any,
+    config: PruneConfig,
+    samples: int | None = None,
+) -> tuple[Batches | None, list[str]]:
+    """Open the test set: the one given, or a labelled one found beside the model.
+
+    One that was found and does not fit is left with a warning.
+
+    Raises
+    ------
+    DataError
+        When the one that was given does not fit, or the one that was found is damaged.
+    """
+    options: dict[str, Any] = {
+        "samples": samples,
+        "batch_size": config.batch_size or BATCH_SIZE,
+        "seed": config.seed,
+    }
+    if test is not None:
+        return open_data(test, inputs, **options), []
+    found = None if path is None else find_test_beside(path)
+    if found is None:
+        return None, []
+    try:
+        return open_data(found, inputs, **options), []
+    except DataError as error:
+        return None, [f"{found.name}, found beside the model, was not used to score: {error}"]
+
+
+def score_record(score: Score, before: MeasuredScore, after: MeasuredScore) -> ScoreRecord:
+    """Return the record of a score measured before and after."""
+    lost = differences(before, after)
+    upper = None
+    if before.outcomes is not None and after.outcomes is not None and lost is not None:
+        upper = upper_drop(before.outcomes, after.outcomes)
+    return ScoreRecord(
+        name=score.name,
+        before=before.value,
+        after=after.value,
+        drop=before.value - after.value,
+        before_error=before.standard_error,
+        after_error=after.standard_error,
+        drop_error=standard_error(lost),
+        n=after.n,
+        is_fraction=score.is_fraction,
+        drop_below=None if upper is None else upper.drop,
+        unchanged_below=None if upper is None else upper.unchanged,
+    )

@@ -1,0 +1,1 @@
+"""Runs a graph in onnxruntime, as a whole or in stages."""

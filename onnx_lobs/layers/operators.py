@@ -1,0 +1,285 @@
+"""From a node to its Use: how each operator multiplies by its weight, or why it is not taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import onnx
+
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes
+from onnx_lobs.layers.bias import find_add, find_input_bias
+from onnx_lobs.layers.chain import Root, is_computed, trace
+from onnx_lobs.layers.layer import (
+    Use,
+    WeightLayout,
+    conv_layout,
+    matmul_layout,
+    transposed_conv_layout,
+)
+from onnx_lobs.linalg.convolution.unfold import Unfold, transposed_pads
+
+NOT_TAKEN = {
+    "LSTM": "recurrent: its weights act on states that no tap sees",
+    "GRU": "recurrent: its weights act on states that no tap sees",
+    "RNN": "recurrent: its weights act on states that no tap sees",
+    "QLinearConv": "quantised",
+    "QLinearMatMul": "quantised",
+    "ConvInteger": "quantised",
+    "MatMulInteger": "quantised",
+    "QGemm": "quantised",
+    "DynamicQuantizeMatMul": "quantised",
+    "MatMulIntegerToFloat": "quantised",
+    "MatMulNBits": "quantised",
+    "QAttention": "quantised",
+    "DeformConv": "its inputs are sampled at positions that the network computes",
+    "Einsum": "a general tensor product; not taken",
+    "Attention": "fused; its weight has no separate input to tap",
+    "FusedConv": "fused by onnxruntime; prune the model before it is optimised",
+    "FusedMatMul": "fused by onnxruntime; prune the model before it is optimised",
+    "FusedGemm": "fused by onnxruntime; prune the model before it is optimised",
+}
+
+
+@dataclass(frozen=True)
+class NodePlace:
+    """Where a node stands: its scope, and the top-level node that is or contains it."""
+
+    model: Model
+    scope: Scope
+    node: onnx.NodeProto
+    top: int
+
+    @property
+    def label(self) -> str:
+        """The node's name, or operator and output where it has none."""
+        return self.node.name or f"{self.node.op_type}_{self.node.output[0]}"
+
+    def attribute(self, name: str, default: object) -> object:
+        """Return an attribute, or the default."""
+        return attributes(self.node).get(name, default)
+
+    def integers(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        """Return an attribute that is a list of integers."""
+        return tuple(cast("tuple[int, ...]", self.attribute(name, default)))
+
+
+@dataclass(frozen=True)
+class Match:
+    """A node that can be taken: its use, its weight's root, and the weight's layout."""
+
+    use: Use
+    root: Root
+    layout: WeightLayout
+
+
+def match(place: NodePlace) -> Match | str | None:
+    """Return how `place` multiplies by a constant weight, or why not, or None.
+
+    None: the node has no weights in the sense of this project (an activation, an Add, a
+    product of two dynamic tensors).
+    """
+    node = place.node
+    if node.op_type in NOT_TAKEN:
+        return NOT_TAKEN[node.op_type]
+    reader = READERS.get(node.op_type)
+    if reader is None or node.domain not in DEFAULT_DOMAINS:
+        function = place.model.functions.get((node.domain, node.op_type))
+        return None if function is None else _function(function)
+    return reader(place)
+
+
+def _function(function: onnx.FunctionProto) -> str | None:
+    """Return why a call of a model's own function is not taken, if it may hold weights."""
+    inside = {node.op_type for node in function.node}
+    if not inside & {*READERS, *NOT_TAKEN}:
+        return None
+    return "a function of the model: inline it first, onnx.inliner.inline_local_functions"
+
+
+BOTH_CONSTANT = "both operands are constant"
+
+
+def _conv_weight(place: NodePlace) -> Root | str:
+    if _is_fixed(place, place.node.input[0]):
+        return BOTH_CONSTANT
+    name = place.node.input[1]
+    root = trace(place.model, place.scope, name)
+    return root if isinstance(root, Root) else _computed(place, name, root) or root
+
+
+def _conv(place: NodePlace) -> Match | str:
+    root = _conv_weight(place)
+    if isinstance(root, str):
+        return root
+    groups = cast(int, place.attribute("group", 1))
+    geometry = _conv_geometry(place, root.shape)
+    layout = conv_layout(root.shape, groups)
+    shape = (groups * layout.rows,)
+    use = _conv_use(place, groups, geometry, shape)
+    return Match(use, root, layout)
+
+
+def _conv_use(place: NodePlace, groups: int, geometry: Unfold, shape: tuple[int, ...]) -> Use:
+    node = place.node
+    return Use(
+        node=place.label,
+        op=node.op_type,
+        scope=place.scope.index,
+        output=node.output[0],
+        top=place.top,
+        input=node.input[0],
+        groups=groups,
+        unfold=geometry,
+        bias=find_input_bias(place.model, place.scope, node, shape),
+    )
+
+
+def _conv_geometry(place: NodePlace, shape: tuple[int, ...]) -> Unfold:
+    kernel = shape[2:]
+    ones = (1,) * len(kernel)
+    auto_pad = cast(str, place.attribute("auto_pad", "NOTSET"))
+    explicit = place.integers("pads", (0,) * (2 * len(kernel)))
+    return Unfold(
+        kernel=kernel,
+        strides=place.integers("strides", ones),
+        dilations=place.integers("dilations", ones),
+        pads=explicit if auto_pad == "NOTSET" else (0,) * (2 * len(kernel)),
+        upsample=ones,
+        auto_pad=auto_pad if auto_pad.startswith("SAME") else "NOTSET",
+    )
+
+
+def _transposed_conv(place: NodePlace) -> Match | str:
+    root = _conv_weight(place)
+    if isinstance(root, str):
+        return root
+    groups = cast(int, place.attribute("group", 1))
+    kernel = root.shape[2:]
+    ones = (1,) * len(kernel)
+    dilations = place.integers("dilations", ones)
+    output_padding = place.integers("output_padding", (0,) * len(kernel))
+    auto_pad = cast(str, place.attribute("auto_pad", "NOTSET"))
+    explicit = place.integers("pads", (0,) * (2 * len(kernel)))
+    pads = explicit if auto_pad == "NOTSET" else (0,) * (2 * len(kernel))
+    extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True))
+    begin, end = pads[: len(kernel)], pads[len(kernel) :]
+    geometry = Unfold(
+        kernel=kernel,
+        strides=ones,
+        dilations=dilations,
+        pads=transposed_pads(extent, begin, end, output_padding),
+        upsample=place.integers("strides", ones),
+        flip=True,
+        auto_pad=auto_pad if auto_pad.startswith("SAME") else "NOTSET",
+        output_padding=output_padding,
+        output_shape=place.integers("output_shape", ())[-len(kernel) :],
+    )
+    layout = transposed_conv_layout(root.shape, groups)
+    use = _conv_use(place, groups, geometry, (groups * layout.rows,))
+    return Match(use, root, layout)
+
+
+def _one_constant(place: NodePlace) -> tuple[Root, bool] | str:
+    """Return the one constant operand of a product and whether it is the right one, or why not."""
+    left = trace(place.model, place.scope, place.node.input[0])
+    right = trace(place.model, place.scope, place.node.input[1])
+    if isinstance(right, Root) and not isinstance(left, Root):
+        return BOTH_CONSTANT if _is_fixed(place, place.node.input[0]) else (right, True)
+    if isinstance(left, Root) and not isinstance(right, Root):
+        return BOTH_CONSTANT if _is_fixed(place, place.node.input[1]) else (left, False)
+    return _pair(place, left, right)
+
+
+def _is_fixed(place: NodePlace, name: str) -> bool:
+    """Whether an operand is the same for all data: what no sample changes cannot be calibrated."""
+    return is_computed(place.model, place.scope, name, or_default=True)
+
+
+def _gemm(place: NodePlace) -> Match | str:
+    node = place.node
+    found = _one_constant(place)
+    if isinstance(found, str):
+        return found
+    root, constant_right = found
+    alpha = cast(float, place.attribute("alpha", 1.0))
+    if alpha == 0:
+        return "its alpha is 0, so the weight has no effect"
+    trans_a, trans_b = place.attribute("transA", 0), place.attribute("transB", 0)
+    if constant_right:
+        tapped, transposed, rows_first = node.input[0], bool(trans_a), bool(trans_b)
+    else:
+        tapped, transposed, rows_first = node.input[1], not trans_b, not trans_a
+    layout = matmul_layout(root.shape, rows_first)
+    shape = (layout.rows,) if constant_right else (layout.rows, 1)
+    use = Use(
+        node=place.label,
+        op=node.op_type,
+        scope=place.scope.index,
+        output=node.output[0],
+        top=place.top,
+        input=tapped,
+        groups=1,
+        transposed=transposed,
+        scale=alpha,
+        bias=find_input_bias(place.model, place.scope, node, shape),
+    )
+    return Match(use, root, layout)
+
+
+def _matmul(place: NodePlace) -> Match | str:
+    node = place.node
+    found = _one_constant(place)
+    if isinstance(found, str):
+        return found
+    root, constant_right = found
+    layout = matmul_layout(root.shape, rows_first=not constant_right)
+    batch = root.shape[:-2]
+    lead = batch if math.prod(batch) > 1 else ()
+    if len(root.shape) == 1:
+        shape: tuple[int, ...] = ()
+    elif constant_right:
+        shape = (*lead, 1, layout.rows) if lead else (layout.rows,)
+    else:
+        shape = (*lead, layout.rows, 1)
+    use = Use(
+        node=place.label,
+        op=node.op_type,
+        scope=place.scope.index,
+        output=node.output[0],
+        top=place.top,
+        input=node.input[0 if constant_right else 1],
+        groups=layout.groups,
+        batch=batch,
+        transposed=not constant_right,
+        bias=find_add(place.model, place.scope, node, shape),
+    )
+    return Match(use, root, layout)
+
+
+def _pair(place: NodePlace, left: Root | str, right: Root | str) -> str:
+    """Return the reason for a product whose operands are both dynamic or both constant."""
+    for name, reason in zip(place.node.input[1::-1], (right, left), strict=True):
+        if isinstance(reason, Root):
+            return BOTH_CONSTANT
+        if "quantised" in reason or (reason := _computed(place, name, reason) or ""):
+            return reason
+    return "both operands are dynamic: it has no weights"
+
+
+def _computed(place: NodePlace, name: str, reason: str) -> str | None:
+    """Return why a weight made from constants alone is not taken; None if it is not so made."""
+    if not is_computed(place.model, place.scope, name):
+        return None
+    made = reason.replace("its weight is dynamic: made", "its weight is computed from constants")
+    return f"{made}; fold constants first to prune it" if made != reason else reason
+
+
+READERS: dict[str, Callable[[NodePlace], Match | str]] = {
+    "Conv": _conv,
+    "ConvTranspose": _transposed_conv,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+}

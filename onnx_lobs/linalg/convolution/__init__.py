@@ -1,0 +1,1 @@
+"""Unfolds convolutions, and sums their second moments without unfolding."""

@@ -1,0 +1,291 @@
+"""im2col for every convolution: sliding windows of an activation as the rows of a matrix.
+
+One record, :class:`Unfold`, describes Conv and ConvTranspose in 1 to 3 dimensions with any
+groups, strides, dilations and pads, so that ``unfold(x) @ weight.T`` is the layer's output.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onnx_lobs.arrays import Array, BoolArray, IntArray
+from onnx_lobs.linalg.convolution.positions import Grid, Spread
+
+Indices = IntArray
+
+
+@dataclass(frozen=True)
+class Unfold:
+    """Geometry of a convolution as windows over a zero-padded, zero-inserted input.
+
+    Parameters
+    ----------
+    kernel, strides, dilations
+        One entry per spatial axis.
+    pads
+        Begin of every axis, then end of every axis; negative values crop.
+    upsample
+        Zeros inserted between neighbours are ``upsample - 1``; all ones for Conv.
+    flip
+        True for ConvTranspose, whose kernel runs backwards.
+    auto_pad
+        ``NOTSET``, ``SAME_UPPER`` or ``SAME_LOWER``; the last two replace `pads` once the
+        input's size is known (:func:`resolve`). ``VALID`` is NOTSET with zero pads.
+    output_padding, output_shape
+        ConvTranspose only; needed to resolve ``auto_pad`` and ``output_shape``.
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[int, ...]
+    upsample: tuple[int, ...]
+    flip: bool = False
+    auto_pad: str = "NOTSET"
+    output_padding: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] = ()
+
+    @property
+    def kernel_size(self) -> int:
+        """Number of kernel positions."""
+        return math.prod(self.kernel)
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether every window is one pixel of the input, and every pixel a window."""
+        steps = (*self.kernel, *self.strides, *self.upsample)
+        return (
+            all(n == 1 for n in steps)
+            and not any((*self.pads, *self.output_padding))
+            and (not self.output_shape)
+        )
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Size of the dilated kernel along every axis."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
+
+
+Chosen = Indices | Spread | Grid | None
+
+
+def resolve(geometry: Unfold, spatial: tuple[int, ...]) -> Unfold:
+    """Return `geometry` with explicit pads for an input of size `spatial`.
+
+    For Conv, ``SAME`` makes the output ``ceil(input / stride)``. For ConvTranspose, the total
+    padding follows from ``output_shape``, which under ``SAME`` is ``input * stride``
+    (ONNX operator specification). It is never negative: where a kernel is smaller than its
+    stride, ``SAME`` gives a smaller output, and ``output_shape`` zeros at the end, as
+    onnxruntime has it.
+    """
+    if geometry.flip:
+        return _resolve_transposed(geometry, spatial)
+    if geometry.auto_pad == "NOTSET":
+        return geometry
+    totals = [
+        max((math.ceil(size / stride) - 1) * stride + extent - size, 0)
+        for size, stride, extent in zip(spatial, geometry.strides, geometry.extent, strict=True)
+    ]
+    begin = [_smaller_half(t, geometry.auto_pad == "SAME_UPPER") for t in totals]
+    end = [t - b for t, b in zip(totals, begin, strict=True)]
+    return replace(geometry, pads=(*begin, *end), auto_pad="NOTSET")
+
+
+def _resolve_transposed(geometry: Unfold, spatial: tuple[int, ...]) -> Unfold:
+    if geometry.auto_pad == "NOTSET" and not geometry.output_shape:
+        return geometry
+    wanted = geometry.output_shape or tuple(
+        s * m for s, m in zip(spatial, geometry.upsample, strict=True)
+    )
+    full = [
+        (size - 1) * up + out_pad + extent
+        for size, up, out_pad, extent in zip(
+            spatial, geometry.upsample, geometry.output_padding, geometry.extent, strict=True
+        )
+    ]
+    totals = [f - w for f, w in zip(full, wanted, strict=True)]
+    if not geometry.output_shape:
+        totals = [max(t, 0) for t in totals]
+    upper = geometry.auto_pad == "SAME_UPPER"
+    begin = [_smaller_half(max(t, 0), upper) for t in totals]
+    end = [t - b for t, b in zip(totals, begin, strict=True)]
+    return replace(
+        geometry,
+        pads=transposed_pads(geometry.extent, begin, end, geometry.output_padding),
+        auto_pad="NOTSET",
+        output_shape=(),
+    )
+
+
+def _smaller_half(total: int, smaller: bool) -> int:
+    """Return the begin pad: the smaller half of `total` if `smaller`, else the larger."""
+    return total // 2 if smaller else total - total // 2
+
+
+def transposed_pads(
+    extent: tuple[int, ...],
+    begin: list[int] | tuple[int, ...],
+    end: list[int] | tuple[int, ...],
+    output_padding: tuple[int, ...],
+) -> tuple[int, ...]:
+    """Return the window pads of a ConvTranspose whose ONNX pads are `begin` and `end`."""
+    lo = [e - 1 - b for e, b in zip(extent, begin, strict=True)]
+    hi = [e - 1 - b + o for e, b, o in zip(extent, end, output_padding, strict=True)]
+    return (*lo, *hi)
+
+
+def unfold(x: Array, geometry: Unfold, groups: int, chosen: Chosen = None) -> Array:
+    """Return the windows of `x` as matrices, one per group.
+
+    Parameters
+    ----------
+    x
+        Activation (samples, channels, *spatial). Not modified.
+    geometry
+        See :class:`Unfold`; resolved here for the size of `x`.
+    groups
+        Channel groups; `channels` is a multiple of it.
+    chosen
+        Flat indices of output positions in 0 .. samples * prod(output) - 1, ascending; or the same
+        positions of all samples: a Grid, or a Spread where every window is a pixel; None: all.
+
+    Returns
+    -------
+    ndarray
+        (groups, positions, channels / groups * prod(kernel)); the order of positions is
+        sample-major, the order of columns channel-major with the kernel position fastest. In memory
+        the positions of one column are neighbours, as they are in `x`: that makes for long
+        runs, and costs one copy of the result.
+    """
+    inside = x.shape[1] // groups * geometry.kernel_size
+    if isinstance(chosen, Spread):
+        flat = _spread_pixels(x, chosen)
+    elif isinstance(chosen, np.ndarray):
+        flat = _some_windows(x, geometry, chosen)
+    else:
+        flat = _grid_windows(x, geometry, chosen)
+    result: Array = flat.reshape(groups, inside, flat.shape[-1]).swapaxes(1, 2)
+    return result
+
+
+def pixels_as_columns(y: Array, groups: int, chosen: Chosen = None) -> Array:
+    """Return the `chosen` pixels of images (samples, channels, *spatial) as observations.
+
+    They are (groups, pixels, channels / groups), in the order of :func:`unfold`, whose choices
+    these are.
+    """
+    ones = (1,) * (y.ndim - 2)
+    return unfold(y, Unfold(ones, ones, ones, (0,) * 2 * len(ones), ones), groups, chosen)
+
+
+def _grid_windows(x: Array, geometry: Unfold, grid: Grid | None) -> Array:
+    """Return (channels, kernel_size, positions): no padding and no inserted zeros are made."""
+    nd = len(geometry.kernel)
+    geometry = resolve(geometry, x.shape[2:])
+    grid = Grid((0,) * nd, (1,) * nd) if grid is None else grid
+    sizes = grid.sizes(output_sizes(x.shape[2:], geometry))
+    axes = [_reads(geometry, axis, grid, n, x.shape[2 + axis]) for axis, n in enumerate(sizes)]
+    is_whole = all(
+        to == slice(0, n, 1) for n, row in zip(sizes, axes, strict=True) for to, _ in row
+    )
+    make = np.empty if is_whole else np.zeros
+    result = make((x.shape[1], geometry.kernel_size, x.shape[0], *sizes), x.dtype)
+    images = x.swapaxes(0, 1)
+    every = slice(None)
+    for position, reads in enumerate(itertools.product(*axes)):
+        to, of = ((every, every, *slices) for slices in zip(*reads, strict=True))
+        result[:, position][to] = images[of]
+    return result.reshape(*result.shape[:2], -1)
+
+
+def _reads(geometry: Unfold, axis: int, grid: Grid, n: int, size: int) -> list[tuple[slice, slice]]:
+    """Return, for each position of an axis, which of n outputs read a pixel there, and which
+    pixels.
+
+    Output o reads place ``first + o * stride`` of the pixels with zeros between them.
+    """
+    stride = geometry.strides[axis] * grid.step[axis]
+    up, kernel = geometry.upsample[axis], geometry.kernel[axis]
+    period = up // math.gcd(stride, up)  # of the outputs that meet no inserted zero
+    found = []
+    for k in range(kernel):
+        position = kernel - 1 - k if geometry.flip else k
+        first = geometry.strides[axis] * grid.start[axis] - geometry.pads[axis]
+        first += position * geometry.dilations[axis]
+        lo, hi = max(0, -(first // stride)), min(n, ((size - 1) * up - first) // stride + 1)
+        lo = next((o for o in range(lo, lo + period) if (first + o * stride) % up == 0), hi)
+        count = max(0, -(-(hi - lo) // period))
+        at, step = (first + lo * stride) // up, stride * period // up
+        pixels = slice(at, at + (count - 1) * step + 1, step) if count else slice(0)
+        found.append(
+            (slice(lo, lo + (count - 1) * period + 1, period) if count else slice(0), pixels)
+        )
+    return found
+
+
+def _spread_pixels(x: Array, chosen: Spread) -> Array:
+    """Return (channels, samples * chosen.count), the same pixels of every sample."""
+    images = x.reshape(*x.shape[:2], -1).swapaxes(0, 1)
+    result = np.empty((*images.shape[:2], chosen.count), x.dtype)
+    for to, pixels in chosen.runs(images.shape[2]):
+        result[:, :, to] = images[:, :, pixels]
+    return result.reshape(len(images), -1)
+
+
+def _some_windows(x: Array, geometry: Unfold, chosen: Indices) -> Array:
+    """Return (channels, kernel_size, len(chosen)), sample by sample, by distances."""
+    geometry = resolve(geometry, x.shape[2:])
+    out = output_sizes(x.shape[2:], geometry)
+    each = math.prod(out)
+    corners = np.unravel_index(chosen % max(each, 1), out)
+    places, is_outside = pixels_read(geometry, corners, x.shape[2:])
+    result = np.empty((x.shape[1], len(places), len(chosen)), x.dtype)
+    edges = np.searchsorted(chosen, each * np.arange(len(x) + 1))
+    for sample, (begin, end) in enumerate(itertools.pairwise(edges)):
+        image = x[sample].reshape(x.shape[1], -1)
+        result[:, :, begin:end] = image.take(places[:, begin:end], axis=1)
+    for position, outside in enumerate(is_outside):
+        result[:, position, np.flatnonzero(outside)] = 0
+    return result
+
+
+def pixels_read(
+    geometry: Unfold, corners: Sequence[Indices], spatial: tuple[int, ...]
+) -> tuple[Indices, BoolArray]:
+    """Return what each position reads at some outputs: indices of pixels (kernel_size, n), and
+    where none is.
+
+    None is read outside the image, and where a ConvTranspose has zeros between its pixels.
+    """
+    places = np.zeros((geometry.kernel_size, corners[0].size), np.int64)
+    is_outside = np.zeros(places.shape, bool)
+    corner = np.unravel_index(np.arange(geometry.kernel_size), geometry.kernel)
+    for axis, (size, up) in enumerate(zip(spatial, geometry.upsample, strict=True)):
+        position = geometry.kernel[axis] - 1 - corner[axis] if geometry.flip else corner[axis]
+        first = corners[axis] * geometry.strides[axis] - geometry.pads[axis]
+        at = first + (position * geometry.dilations[axis])[:, None]
+        is_outside |= (at < 0) | (at > (size - 1) * up) | (at % up != 0)
+        places = places * size + np.clip(at // up, 0, size - 1)
+    return places, is_outside
+
+
+def n_positions(shape: tuple[int, ...], geometry: Unfold) -> int:
+    """Return samples * output positions for an input of `shape` (samples, channels, ...)."""
+    spatial = shape[2:]
+    return shape[0] * math.prod(output_sizes(spatial, resolve(geometry, spatial)))
+
+
+def output_sizes(spatial: tuple[int, ...], geometry: Unfold) -> tuple[int, ...]:
+    """Return the sizes of the output of a resolved geometry, for an input of size `spatial`."""
+    nd = len(spatial)
+    sizes = []
+    for axis, size in enumerate(spatial):
+        padded = (size - 1) * geometry.upsample[axis] + 1
+        padded += geometry.pads[axis] + geometry.pads[nd + axis]
+        sizes.append(max((padded - geometry.extent[axis]) // geometry.strides[axis] + 1, 0))
+    return tuple(sizes)

@@ -1,0 +1,1 @@
+"""Declares the options of a run."""

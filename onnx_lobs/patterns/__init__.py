@@ -1,0 +1,1 @@
+"""Says where zeros may stand, and chooses them from scores."""

@@ -1,0 +1,159 @@
+"""One layer's step in a run: pose its task, solve it, write the result back, record it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnx_lobs.arrays import Array, FloatArray
+from onnx_lobs.graph.model import Model
+from onnx_lobs.layers.layer import Layer
+from onnx_lobs.layers.write import round_weight, write_bias, write_weight
+from onnx_lobs.linalg.moments import Calibration
+from onnx_lobs.report.record import LayerRecord
+from onnx_lobs.run.slots import layer_key
+from onnx_lobs.run.workspace import Workspace
+from onnx_lobs.solvers.layerwise import (
+    LayerTask,
+    Outcome,
+    magnitude_weight,
+    relative_error,
+    solve_layer,
+)
+from onnx_lobs.solvers.memory import least_memory
+
+LEAST_SOLVER = 1 << 28  # bytes that a layer's solver gets in any case
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A solved layer: its record, its tensor as stored (None: unchanged), its biases' changes."""
+
+    record: LayerRecord
+    weight: Array | None
+    changes: tuple[FloatArray | None, ...]
+
+
+def solve_one(work: Workspace, layer: Layer, calibration: Calibration) -> Solved:
+    """Solve a layer on its moments. The models are not modified.
+
+    Raises
+    ------
+    SolverError
+        When the layer's problem has no solution.
+    """
+    started = time.perf_counter()
+    task = make_task(work, layer, calibration)
+    zeros_before = int((task.weight == 0).sum())
+    none = (None,) * len(layer.uses)
+    if task.n_prune == 0:
+        return Solved(_untouched(layer, zeros_before, calibration, "left dense"), None, none)
+    if zeros_before >= task.n_prune and task.pattern.obeys(task.weight != 0, task.kernel_size):
+        return Solved(_untouched(layer, zeros_before, calibration, "already sparse"), None, none)
+    outcome = solve_layer(task)
+    stored = round_weight(layer, outcome.weight)
+    exact = layer.matrix(stored)
+    record = _record(work, layer, task, outcome, exact, time.perf_counter() - started)
+    return Solved(record, stored, outcome.bias_change)
+
+
+def write_one(work: Workspace, layer: Layer, solved: Solved) -> None:
+    """Write a layer's new weights and biases into the models."""
+    for model in (work.pruned, work.result):
+        if solved.weight is not None:
+            write_weight(model, layer, solved.weight)
+        for use, change in zip(layer.uses, solved.changes, strict=True):
+            if change is not None:
+                write_bias(model, use, layer, change)
+
+
+def solver_memory(memory: int | None, layer: Layer) -> int | None:
+    """Return the bytes that a layer's solver gets: half, but at least what it must have."""
+    if memory is None:
+        return None
+    layout = layer.layout
+    least = least_memory((layout.groups, layout.rows, layout.columns + 1))
+    return max(memory // 2, LEAST_SOLVER, least)
+
+
+def make_task(work: Workspace, layer: Layer, calibration: Calibration) -> LayerTask:
+    """Return what is asked of a layer, with the options and zeros of the run."""
+    config = work.config
+    tensor = work.result.constant(work.result.scopes[layer.scope], layer.weight)
+    assert tensor is not None
+    return LayerTask(
+        weight=layer.matrix(work.result.value(tensor)),
+        calibration=calibration,
+        centred=tuple(use.bias is not None for use in layer.uses),
+        n_prune=work.budgets[layer_key(layer)],
+        bias=_present_bias(work.dense, layer),
+        pattern=work.pattern,
+        kernel_size=layer.kernel_size,
+        method=config.method,
+        effort=config.effort,
+        memory=solver_memory(config.memory, layer),
+        refit=config.refit,
+        damp=config.damp,
+        seed=config.seed,
+    )
+
+
+def _present_bias(model: Model, layer: Layer) -> np.ndarray | None:
+    """Return the bias (groups, rows) of a layer's only use, or None if it has no such one."""
+    slot = layer.uses[0].bias
+    if slot is None or len(layer.uses) > 1:
+        return None
+    tensor = model.constant(model.scopes[slot.scope], slot.name)
+    assert tensor is not None
+    values = model.value(tensor).astype(np.float64)
+    if values.size != layer.layout.groups * layer.layout.rows:
+        return None
+    return values.reshape(layer.layout.groups, layer.layout.rows) * slot.factor
+
+
+def _untouched(layer: Layer, zeros: int, calibration: Calibration, status: str) -> LayerRecord:
+    return LayerRecord(
+        name=layer.name,
+        op=layer.op,
+        weights=layer.size,
+        zeros=zeros,
+        error=0.0,
+        magnitude_error=0.0,
+        status=status,
+        seconds=0.0,
+        columns=layer.layout.columns,
+        samples=sum(moments.inputs.count for moments in calibration.fit),
+    )
+
+
+def _record(
+    work: Workspace,
+    layer: Layer,
+    task: LayerTask,
+    outcome: Outcome,
+    exact: np.ndarray,
+    seconds: float,
+) -> LayerRecord:
+    none = (None,) * len(task.centred)
+    return LayerRecord(
+        name=layer.name,
+        op=layer.op,
+        weights=layer.size,
+        zeros=int((exact == 0).sum()),
+        error=relative_error(task, exact, outcome.bias_change),
+        magnitude_error=relative_error(task, magnitude_weight(task), none),
+        status=outcome.status.value,
+        remedy=outcome.status.remedy,
+        seconds=seconds,
+        held_error=outcome.held_error,
+        method=work.config.method,
+        columns=layer.layout.columns,
+        samples=sum(
+            moments.inputs.count for moments in (*task.calibration.fit, *task.calibration.held)
+        ),
+        damp=outcome.damp,
+        target=outcome.target,
+        info=dict(outcome.info),
+    )

@@ -1,0 +1,128 @@
+"""What the options ask of the layers: sparsities of their own, limits, and zeros by a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from onnx_lobs.allocation.rules import RULES, Slot, allocate, check_limits, default_rule
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.layers.find import matcher
+from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.options.config import PruneConfig, has_target
+from onnx_lobs.patterns.pattern import NM, Pattern
+
+DEFAULT_SPARSITY = 0.5
+
+
+def wanted_sparsity(config: PruneConfig, pattern: Pattern) -> float:
+    """Return the fraction of zeros asked for: N:M has its own, else 0.5 is the default.
+
+    Raises
+    ------
+    ConfigError
+        When a sparsity, or a limit, is given and the pattern is N:M, which has one of its own.
+    """
+    if not isinstance(pattern, NM):
+        return DEFAULT_SPARSITY if config.sparsity is None else config.sparsity
+    own = pattern.sparsity
+    of_layers = config.layer_sparsity or config.layer_min or config.layer_max
+    if of_layers or (config.sparsity is not None and config.sparsity != own):
+        raise ConfigError(
+            f"pattern {pattern} has {own:g} zeros in every layer; leave out --sparsity, "
+            "--layer-sparsity, --layer-min and --layer-max, or choose another pattern"
+        )
+    return own
+
+
+def make_slots(
+    layers: Sequence[Layer], config: PruneConfig, skips: Sequence[Skip] = ()
+) -> list[Slot]:
+    """Return the layers as the allocation sees them; `skips` says why others are not among them.
+
+    Raises
+    ------
+    ConfigError
+        When a pattern of ``layer_sparsity``, ``layer_min`` or ``layer_max`` matches no layer, or
+        a layer's least sparsity is above its largest.
+    """
+    fixed = _by_pattern("layer sparsity", config.layer_sparsity, layers, skips)
+    least = _by_pattern("layer min", config.layer_min, layers, skips)
+    most = _by_pattern("layer max", config.layer_max, layers, skips)
+    slots = []
+    for layer in layers:
+        geometry = layer.uses[0].unfold
+        layout = layer.layout
+        slots.append(
+            Slot(
+                (layout.groups, layout.rows, layout.columns),
+                layer.kernel_size,
+                () if geometry is None else geometry.kernel,
+                fixed.get(layer_key(layer)),
+                *_limits(layer, least, most),
+            )
+        )
+    return slots
+
+
+def _by_pattern(
+    what: str, wanted: Mapping[str, float], layers: Sequence[Layer], skips: Sequence[Skip]
+) -> dict[str, float]:
+    """Return the values of the layers, by key, whose names match; the last match wins."""
+    found: dict[str, float] = {}
+    for pattern, value in wanted.items():
+        test = matcher(pattern)
+        hit = [layer for layer in layers if any(test(name) for name in layer.names)]
+        if not hit:
+            raise ConfigError(
+                f"{what} {pattern!r} matches no layer that is pruned; "
+                f"{_instead(test, layers, skips)}"
+            )
+        found |= {layer_key(layer): value for layer in hit}
+    return found
+
+
+def _instead(test: Callable[[str], bool], layers: Sequence[Layer], skips: Sequence[Skip]) -> str:
+    """Return why a node whose name passes the test is not pruned, or else some that are."""
+    for skip in skips:
+        if test(skip.node):
+            return f"{skip.node} is not, because: {skip.reason}"
+    return f"there are: {', '.join(layer.name for layer in layers[:5])} ..."
+
+
+def _limits(
+    layer: Layer, least: Mapping[str, float], most: Mapping[str, float]
+) -> tuple[float, float]:
+    """Return the least and the largest sparsity of a layer."""
+    key = layer_key(layer)
+    low, high = least.get(key, 0.0), most.get(key, 1.0)
+    if low > high:
+        raise ConfigError(
+            f"layer {layer.name!r} has layer min {low:g} above layer max {high:g}; change one"
+        )
+    return low, high
+
+
+def first_budgets(
+    layers: Sequence[Layer], config: PruneConfig, pattern: Pattern, skips: Sequence[Skip] = ()
+) -> dict[str, int]:
+    """Return the zeros of each layer by its key, by a rule; what is measured comes later.
+
+    Raises as :func:`make_slots`.
+    """
+    sparsity = wanted_sparsity(config, pattern)
+    rule = config.allocation if config.allocation in RULES else default_rule(sparsity)
+    slots = make_slots(layers, config, skips)
+    # a target stays within the limits by itself; what other budgets allow is known later
+    if not has_target(config) and config.budget == "weights":
+        check_limits(slots, sparsity)
+    return by_key(layers, allocate(slots, sparsity, rule, pattern))
+
+
+def by_key(layers: Sequence[Layer], zeros: Sequence[int]) -> dict[str, int]:
+    """Return numbers of zeros by the key of their layer."""
+    return {layer_key(layer): n for layer, n in zip(layers, zeros, strict=True)}
+
+
+def layer_key(layer: Layer) -> str:
+    """Return what identifies a layer within its model."""
+    return f"{layer.scope}:{layer.weight}"

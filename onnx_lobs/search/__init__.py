@@ -1,0 +1,1 @@
+"""Chooses the zeros of every layer, and the sparsity that a target allows."""

@@ -1,0 +1,305 @@
+"""The sparsest network that meets a target, by a few whole runs.
+
+The share of weights kept is searched on a logarithmic scale: first by steps that keep 0.4 of what
+was kept before, until the target is missed, then by halving the interval in between. A target that
+is missed at the start is approached from the other side.
+
+The sparsest of several networks that seem good enough is one that the test data happened to favour.
+A limit on the drop of the score is therefore kept by the upper end of its confidence interval, 95 %
+from one side, wherever the score is a mean over samples; where they are so few that even an
+unchanged network would miss the limit, by what that one would have.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.evaluation.confidence import CONFIDENT, upper_difference
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.patterns.pattern import NM
+from onnx_lobs.report.record import (
+    AllocationRecord,
+    CorrectionRecord,
+    LayerRecord,
+    OutputRecord,
+    ScoreRecord,
+    TargetRecord,
+)
+from onnx_lobs.run.workspace import Workspace, renewed
+from onnx_lobs.search.file_bytes import expected_bytes
+
+FIRST = 0.5
+FACTOR = 0.4  # of the weights kept, from one step to the next sparser one
+LEAST = 0.05  # sparsity below which pruning is not worth its name
+RUNS = 6  # seven took up to 6.2 times as long as one run, measured with all that is shared
+CLOSE = 0.01  # of the limit in bytes: closer is not looked for
+ROUNDING = 1e-9  # of a limit that is found by iteration
+MOST = 0.999  # sparsity beyond which nothing is looked for
+
+
+@dataclass(frozen=True)
+class Run:
+    """One whole run: what it changed, its records, and the bytes of the file where they count."""
+
+    work: Workspace
+    records: tuple[LayerRecord, ...]
+    output: OutputRecord
+    allocation: AllocationRecord | None
+    warnings: tuple[str, ...]
+    size: int | None = None
+    correction: CorrectionRecord | None = None
+
+
+def search(
+    work: Workspace, run: Callable[[Workspace], Run], most: float = 1.0
+) -> tuple[Run, TargetRecord]:
+    """Run at several sparsities and return the best run, and what became of the target.
+
+    Parameters
+    ----------
+    work
+        Not modified; every run gets a renewed copy.
+    run
+        Does the whole work of one run on it.
+    most
+        Largest sparsity that the limits of the layers allow.
+
+    Returns
+    -------
+    Run and TargetRecord
+        The sparsest run that keeps all limits; with a limit of bytes the least sparse one that
+        keeps that. If none does, the one nearest to them. It is warned of test data that are too
+        few for the limit.
+    """
+    made: list[tuple[float, Run]] = []
+
+    def meets(sparsity: float) -> bool:
+        made.append((sparsity, run(renewed(work, sparsity))))
+        return _is_met(work.config, made[-1][1])
+
+    most = min(most, MOST)
+    if work.config.max_bytes is None:
+        find_sparsest(meets, most=most)
+    else:
+
+        def size_at(sparsity: float) -> int:
+            meets(sparsity)
+            size = made[-1][1].size
+            assert size is not None
+            return size
+
+        find_smallest(work.config.max_bytes, size_at, expected_bytes(work), most)
+    best = min(made, key=lambda pair: _rank(work.config, *pair))
+    record = TargetRecord(
+        limits=_limits(work.config),
+        is_met=_is_met(work.config, best[1]),
+        sparsity=best[0],
+        runs=tuple({"sparsity": s, **_measures(work.config, r), **_error(r)} for s, r in made),
+    )
+    notes = _too_few(work.config, best[1].output.score)
+    return dataclasses.replace(best[1], warnings=(*best[1].warnings, *notes)), record
+
+
+def _too_few(config: PruneConfig, score: ScoreRecord | None) -> list[str]:
+    """Warn of test data that hardly tell a drop of the limit from none."""
+    if config.max_drop is None or score is None or score.drop_error is None:
+        return []
+    spread = CONFIDENT * score.drop_error
+    if score.unchanged_below:  # hits: of so few that one lost is one too many
+        spread = max(spread, upper_difference(1, 0, score.n))
+    if spread <= config.max_drop:
+        return []
+    each = 1 / score.n
+    one = f", one sample is {each:.2g}" if score.is_fraction else ""
+    return [
+        f"{score.n} test samples hardly tell a drop of {config.max_drop:g} (the standard error "
+        f"is {score.drop_error:.2g}{one}); give more, and more may be pruned"
+    ]
+
+
+def find_smallest(
+    limit: int, size_at: Callable[[float], int], expected: Callable[[float], float], most: float
+) -> None:
+    """Approach a size in bytes from above and below.
+
+    Parameters
+    ----------
+    limit
+        The size that is allowed.
+    size_at
+        Runs at a sparsity and returns the size; called at most `RUNS` times, never twice with
+        one value.
+    expected
+        About that size; how far it was from the last one found is put right in the next guess.
+    most
+        Largest sparsity that is possible.
+    """
+    low, high = 0.0, 1.0  # too large, as far as is known, and small enough
+    aim, misses = limit * (1 - CLOSE / 2), 0
+    wanted = _solve(expected, aim, most)
+    for _ in range(RUNS):
+        size = size_at(wanted)
+        if size > limit:
+            low = wanted
+        else:
+            high = wanted
+        if (1 - CLOSE) * limit <= size <= limit or wanted == (most if size > limit else 0.0):
+            return
+        misses = misses + 1 if size > limit else 0
+        wanted = _solve(expected, aim - (size - expected(wanted)), most)
+        if misses > 1 and high == 1.0:  # the size falls later than it is expected to
+            wanted = max(wanted, _between(low, high))
+        elif not low < wanted < high:
+            wanted = _between(low, high)
+        wanted = min(wanted, most)
+
+
+def _solve(size: Callable[[float], float], aim: float, most: float) -> float:
+    """Return the least sparsity up to `most` at which a size that falls is no more than `aim`."""
+    if size(0.0) <= aim:
+        return 0.0
+    low, high = 0.0, most
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (middle, high) if size(middle) > aim else (low, middle)
+    return high
+
+
+def _measures(config: PruneConfig, run: Run) -> dict[str, float]:
+    """Return what the limits are on; a value that is unknown is infinite."""
+    score, error = run.output.score, run.output.error
+    known = {
+        "drop": math.inf if score is None else score.drop,
+        "output_error": math.inf if error is None else error,
+        "bytes": math.inf if run.size is None else run.size,
+    }
+    return {name: known[name] for name in _limits(config)}
+
+
+def _error(run: Run) -> dict[str, float]:
+    """Return the standard error of the drop, and what it is likely below, where they are known."""
+    score = run.output.score
+    if score is None or score.drop_error is None or score.drop_below is None:
+        return {}
+    return {"drop_error": score.drop_error, "drop_below": score.drop_below}
+
+
+def _limits(config: PruneConfig) -> dict[str, float]:
+    limits = {
+        "drop": config.max_drop,
+        "output_error": config.max_output_error,
+        "bytes": config.max_bytes,
+    }
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _likely(config: PruneConfig, run: Run) -> dict[str, float]:
+    """Return the measures, of the drop what it is likely below."""
+    measured, score = _measures(config, run), run.output.score
+    if "drop" not in measured or score is None or score.drop_below is None:
+        return measured
+    assert config.max_drop is not None
+    assert score.unchanged_below is not None
+    measured["drop"] = score.drop_below
+    if score.drop_below <= score.unchanged_below + ROUNDING:
+        # the samples speak for it no less than for an unchanged network
+        measured["drop"] = min(measured["drop"], config.max_drop)
+    return measured
+
+
+def _is_met(config: PruneConfig, run: Run) -> bool:
+    likely = _likely(config, run)
+    return all(likely[name] <= limit for name, limit in _limits(config).items())
+
+
+def _rank(config: PruneConfig, sparsity: float, run: Run) -> tuple[float, ...]:
+    """Return what is least for the best run."""
+    limits, likely = _limits(config), _likely(config, run)
+    if _is_met(config, run):
+        return (0.0, sparsity if "bytes" in limits else -sparsity)
+    over = max(likely[name] / max(limit, 1e-12) for name, limit in limits.items())
+    return (1.0, over)
+
+
+def find_sparsest(
+    meets: Callable[[float], bool], runs: int = RUNS, most: float = MOST
+) -> float | None:
+    """Return the largest sparsity tried that meets a target, or None.
+
+    Parameters
+    ----------
+    meets
+        Runs at a sparsity in (0, 1) and says whether the target is met; called at most `runs`
+        times, never twice with one value.
+    runs
+        At least 1.
+    most
+        Largest sparsity that is possible.
+
+    Notes
+    -----
+    The target is taken to be met up to some sparsity and missed above it.
+
+    >>> tried = []
+    >>> round(find_sparsest(lambda s: tried.append(s) or s < 0.85), 3)
+    0.841
+    >>> [round(s, 2) for s in tried]
+    [0.5, 0.8, 0.92, 0.87, 0.84, 0.86]
+    """
+    sparsest: float | None = None
+    low, high = 0.0, 1.0  # met, as far as is known, and missed
+    wanted = min(FIRST, most)
+    for _ in range(runs):
+        if meets(wanted):
+            sparsest = low = wanted
+            if wanted == most:
+                break
+        else:
+            high = wanted
+        if high < LEAST:
+            break
+        wanted = min(_between(low, high), most)
+    return sparsest
+
+
+def _between(low: float, high: float) -> float:
+    """Return the next sparsity to try between one that is met and one that is missed."""
+    if high == 1.0:
+        return 1 - FACTOR * (1 - low)
+    if low == 0.0:
+        return high / 2
+    return 1 - math.sqrt((1 - low) * (1 - high))
+
+
+def check_target(work: Workspace) -> None:
+    """Raise ConfigError when the options name a target that cannot be searched for."""
+    config, pattern = work.config, work.pattern
+    if config.sparsity is not None:
+        raise ConfigError(
+            f"sparsity {config.sparsity:g} is given and a target too, which finds its own "
+            "sparsity; leave out --sparsity, or the target"
+        )
+    if isinstance(pattern, NM):
+        raise ConfigError(
+            f"pattern {pattern} has one count of zeros, so no target can be searched for; choose "
+            "another pattern, or leave the target out"
+        )
+    if config.max_drop is not None and work.scoring is None:
+        raise ConfigError(
+            "max drop needs a score of labelled data: give them with --test, or a --score that "
+            "needs none"
+        )
+    if config.max_bytes is not None and config.storage == "dense":
+        raise ConfigError(
+            "max bytes cannot be met by zeros in a dense file, which keeps its size; add "
+            "--format sparse"
+        )
+    if work.result.is_private:
+        raise ConfigError(
+            "a target is searched for with several copies of the model in memory, which its "
+            "external data exceed; give a --sparsity"
+        )

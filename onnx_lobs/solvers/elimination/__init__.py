@@ -1,0 +1,1 @@
+"""Eliminates one weight, or block of weights, after the other, exactly."""

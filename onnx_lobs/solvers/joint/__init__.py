@@ -1,0 +1,1 @@
+"""Finds the zeros of a whole layer at once."""

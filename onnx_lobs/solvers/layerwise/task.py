@@ -1,0 +1,222 @@
+"""What is asked of one layer, the sums that its moments give, and the errors they predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from onnx_lobs.arrays import FloatArray, IntArray
+from onnx_lobs.linalg.moments import Calibration, Moments
+from onnx_lobs.patterns.pattern import Pattern, Unstructured
+from onnx_lobs.solvers import Status
+
+STEADY = 1e-12  # of an output's mean square: a variance that is only rounding
+
+
+@dataclass(frozen=True)
+class LayerSums:
+    """Moments of all uses of a layer, added up.
+
+    ``scatter`` (groups, d, d) is sum x x^T, ``cross`` (groups, rows, d) sum y x^T, `energies`
+    (groups, rows) sum y², about the means for the uses that are centred; `count` the columns of
+    data.
+    """
+
+    scatter: FloatArray
+    cross: FloatArray
+    energies: FloatArray
+    count: int
+
+    @property
+    def energy(self) -> float:
+        """Sum y² over all rows."""
+        return float(self.energies.sum())
+
+    def part(self, groups: IntArray, rows: IntArray) -> LayerSums:
+        """Return the sums of some rows of some groups: new arrays."""
+        place = np.ix_(groups, rows)
+        return LayerSums(self.scatter[groups], self.cross[place], self.energies[place], self.count)
+
+
+def add_up(moments: Sequence[Moments], centred: Sequence[bool], weight: FloatArray) -> LayerSums:
+    """Return the sums over all uses; without targets, y = W x."""
+    groups, rows, columns = weight.shape
+    scatter: FloatArray | None = None
+    cross: FloatArray | None = None
+    energies, count = np.zeros((groups, rows)), 0
+    for use, centre in zip(moments, centred, strict=True):
+        n = use.inputs.count
+        if n == 0:
+            continue
+        own = use.inputs.scatter(centre)
+        if use.targets is None:
+            towards = weight @ own
+            energies += np.einsum("grd,grd->gr", towards, weight)
+        else:
+            mean = use.targets.total / n
+            shift = n * mean[:, :, None] * use.inputs.mean[:, None, :] if centre else 0.0
+            towards = use.targets.cross - shift
+            energies += use.targets.energy - (n * mean**2 if centre else 0.0)
+        scatter = own if scatter is None else np.add(scatter, own, out=scatter)
+        cross = towards if cross is None else cross + towards
+        count += n
+    if scatter is None or cross is None:
+        scatter, cross = np.zeros((groups, columns, columns)), np.zeros(weight.shape)
+    return LayerSums(scatter, cross, energies, count)
+
+
+@dataclass(frozen=True)
+class LayerTask:
+    """What is asked of one layer.
+
+    Parameters
+    ----------
+    weight
+        W (groups, rows, columns), float64.
+    calibration
+        Moments per use, with targets of this layer's rows only.
+    centred
+        Per use: whether its bias may change, which absorbs the mean error.
+    bias
+        Present bias (groups, rows) for methods that prune it too, or None.
+    n_prune, pattern, kernel_size
+        As in :class:`onnx_lobs.solvers.Problem`.
+    method, effort, refit
+        Name in METHODS; how long it looks; whether the exact refit ends it (None: as the
+        method was made).
+    damp
+        Fraction of the mean diagonal, or None to choose it, on the held-out batches if it can be.
+    memory
+        Bytes that the solver may allocate beyond the moments and weights; None: no limit.
+    """
+
+    weight: FloatArray
+    calibration: Calibration
+    centred: tuple[bool, ...]
+    n_prune: int
+    bias: FloatArray | None = None
+    pattern: Pattern = field(default_factory=Unstructured)
+    kernel_size: int = 1
+    method: str = "joint"
+    effort: str = "default"
+    refit: bool | None = None
+    damp: float | None = None
+    seed: int = 0
+    memory: int | None = None
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the layer aims at the dense network rather than at its own outputs."""
+        return self.calibration.fit[0].targets is not None
+
+    @cached_property
+    def moments(self) -> tuple[Moments, ...]:
+        """Moments of each use over all batches. Computed once."""
+        return tuple(self.calibration.total(use) for use in range(len(self.centred)))
+
+    def fit_sums(self) -> LayerSums:
+        """Return the sums over the batches that are not held out, of all uses: new arrays."""
+        return add_up(self.calibration.fit, self.centred, self.weight)
+
+    def held_sums(self) -> LayerSums:
+        """Return the sums over the batches that are held out, of all uses: new arrays."""
+        return add_up(self.calibration.held, self.centred, self.weight)
+
+    def all_sums(self) -> LayerSums:
+        """Return the sums over all batches and uses: new arrays."""
+        return add_up(self.moments, self.centred, self.weight)
+
+    @cached_property
+    def sums(self) -> LayerSums:
+        """The sums over all batches and uses, for measuring. Computed once."""
+        return self.all_sums()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A solved layer: weights before rounding, and how they came about.
+
+    ``held_error`` is the relative error on the held-out batches of the weights fitted
+    without them, at the settings that these batches chose; None when nothing was held out or
+    the method does not refit. ``damp`` is None where no Hessian was read.
+    """
+
+    weight: FloatArray
+    bias_change: tuple[FloatArray | None, ...]
+    status: Status
+    damp: float | None
+    target: float | None
+    held_error: float | None
+    info: dict[str, float | str | int]
+
+
+def excess(weight: FloatArray, sums: LayerSums) -> float:
+    """Return sum ||y - V x||² about the means of the centred uses; rounding may make it < 0."""
+    gradient = weight @ sums.scatter - 2 * sums.cross
+    return max(float(np.vdot(gradient, weight)) + sums.energy, 0.0)
+
+
+def bias_changes(
+    task: LayerTask, weight: FloatArray, allowed: bool = True
+) -> tuple[FloatArray | None, ...]:
+    """Return, per use, the mean of y - V x, which its bias takes up; None if it may not."""
+    changes: list[FloatArray | None] = []
+    for moments, centre in zip(task.moments, task.centred, strict=True):
+        possible = allowed and centre and moments.inputs.count > 0
+        changes.append(_mean_change(moments, task.weight, weight) if possible else None)
+    return tuple(changes)
+
+
+def _mean_change(moments: Moments, dense: FloatArray, weight: FloatArray) -> FloatArray:
+    mean = moments.inputs.mean
+    if moments.targets is None:
+        return np.asarray(np.einsum("grd,gd->gr", dense - weight, mean))
+    target = moments.targets.total / moments.inputs.count
+    return np.asarray(target - np.einsum("grd,gd->gr", weight, mean))
+
+
+def relative_error(
+    task: LayerTask, weight: FloatArray, bias_change: Sequence[FloatArray | None]
+) -> float:
+    """Return the mean squared change of the pre-activations over the dense ones' energy.
+
+    Parameters
+    ----------
+    task
+        Its moments over all batches are used. Not modified.
+    weight
+        V (groups, rows, columns), the values as stored.
+    bias_change
+        Per use: what was added to its bias, or None.
+
+    Returns
+    -------
+    float
+        sum ||y - V x - c||² / sum ||y||², the latter about the mean of y where the bias of
+        the use may change, unless y does not vary. 0.0 when there is no energy and no error,
+        infinity when there is an error only.
+    """
+    sums = task.sums
+    squared, energy = excess(weight, sums), sums.energy
+    steady = 0.0
+    for moments, centre, change in zip(task.moments, task.centred, bias_change, strict=True):
+        if centre and moments.inputs.count:
+            left = _mean_change(moments, task.weight, weight)
+            left = left if change is None else left - change
+            squared += moments.inputs.count * float((left**2).sum())
+            mean = _mean_change(moments, task.weight, np.zeros_like(weight))
+            steady += moments.inputs.count * float((mean**2).sum())
+    if energy <= STEADY * steady:
+        energy = steady
+    if energy <= 0:
+        return 0.0 if squared <= 0 else float("inf")
+    return squared / energy
+
+
+def magnitude_weight(task: LayerTask) -> FloatArray:
+    """Return W with its smallest weights zeroed and nothing else changed."""
+    mask = task.pattern.select(np.abs(task.weight), task.n_prune, task.kernel_size)
+    return np.where(mask, task.weight, 0.0)

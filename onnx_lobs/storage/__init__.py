@@ -1,0 +1,1 @@
+"""Stores pruned weights in less space."""

@@ -1,0 +1,1 @@
+"""Does what the verbs of the command line say, one file a verb."""

@@ -1,0 +1,243 @@
+"""evaluate(): what distinguishes a pruned model from the dense one, and whether that will do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from onnx_lobs.data.batches import Batches
+from onnx_lobs.data.inputs import InputSpec, input_specs
+from onnx_lobs.data.synthetic import guesses
+from onnx_lobs.errors import ConfigError, DataError, ModelError
+from onnx_lobs.evaluation.builtin import SCORES, class_indices, find_scores
+from onnx_lobs.evaluation.find import find_score
+from onnx_lobs.evaluation.judge import judge
+from onnx_lobs.evaluation.score import Score
+from onnx_lobs.evaluation.scoring import open_test, score_record
+from onnx_lobs.graph.files.external import external_bytes
+from onnx_lobs.graph.files.load import LoadedModel, load_model
+from onnx_lobs.graph.files.sizes import Sizes, file_sizes
+from onnx_lobs.graph.model import Model
+from onnx_lobs.graph.normalise import to_executable
+from onnx_lobs.graph.run.arena import gives_back
+from onnx_lobs.graph.run.session import find_provider
+from onnx_lobs.graph.run.staged import Runnable, open_session
+from onnx_lobs.memory.shares import share_out
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.report.evaluation import Evaluation, Limits, SideRecord
+from onnx_lobs.report.progress import Progress, Silent
+from onnx_lobs.run.workspace import ModelSource, open_calibration
+from onnx_lobs.verbs.inspect import Inspection, inspect
+
+__all__ = ["Evaluation", "Limits", "evaluate"]
+
+
+@gives_back
+def evaluate(
+    dense: ModelSource,
+    pruned: ModelSource,
+    data: Any = None,
+    *,
+    score: str | Callable[..., Any] | None = None,
+    max_drop: float | None = None,
+    max_output_error: float | None = None,
+    min_sparsity: float | None = None,
+    samples: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    provider: str = "cpu",
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Compare a pruned model with the dense one on data.
+
+    Parameters
+    ----------
+    dense, pruned
+        Path, bytes or ModelProto of models with the same inputs and outputs; the names of
+        weights and nodes do not matter. Not modified.
+    data
+        As for :func:`onnx_lobs.prune`, with labels or without. None: a labelled test set
+        beside the dense model's file, or else what ``prune`` takes.
+    score
+        A name, ``FILE.py:FUNCTION``, or a function as :mod:`onnx_lobs.evaluation.script` has
+        it. None: top1, and top5 of more than five classes, where the data have labels.
+    max_drop, max_output_error, min_sparsity
+        See :class:`Limits`; what is missed is in the record, and no error.
+    samples, batch_size, seed, provider, input_shapes, memory
+        As in :class:`onnx_lobs.PruneConfig`.
+    progress
+        Told of every batch.
+
+    Raises
+    ------
+    ConfigError
+        When an option is not possible, or `max_drop` has no score.
+    ModelError
+        When a model cannot be read or run, or the two take or give different things.
+    DataError, InferenceError, ScoreError
+        When the data do not fit, or onnxruntime or the user's function fails on them.
+
+    Notes
+    -----
+    Cost: one forward pass of each model, and what the user's function runs.
+    """
+    started = time.perf_counter()
+    limits = Limits(max_drop, max_output_error, min_sparsity)
+    config = PruneConfig(
+        samples=samples,
+        batch_size=batch_size,
+        seed=seed,
+        provider=provider,
+        input_shapes=input_shapes or {},
+        memory=memory,
+    )
+    wanted = None if score is None else find_score(score)
+    models = load_model(dense), load_model(pruned)
+    batches, data_notes = _open_data(models, data, config)
+    (before, after), run_notes = _open_sessions(models, config)
+    progress = progress or Silent()
+    with guesses(batches):
+        scores, score_notes = _choose(wanted, limits, before, batches)
+        progress.start("comparing", len(batches))
+        found = judge(before, after, batches, scores, progress.advance)
+    seen = inspect(dense), inspect(pruned)
+    sizes = _sizes(models, seen)
+    return Evaluation(
+        dense=_side(seen[0]),
+        pruned=_side(seen[1]),
+        data=batches.origin,
+        samples=batches.n_samples,
+        error=found.change.error,
+        outputs=found.change.outputs,
+        scores=tuple(score_record(s, *m) for s, m in zip(scores, found.scores, strict=True)),
+        file_bytes=sizes.file_bytes,
+        gzip_bytes=sizes.gzip_bytes,
+        limits=limits,
+        seconds=time.perf_counter() - started,
+        warnings=(*data_notes, *run_notes, *score_notes, *found.change.notes),
+    )
+
+
+def _open_data(
+    models: tuple[LoadedModel, LoadedModel], data: Any, config: PruneConfig
+) -> tuple[Batches, list[str]]:
+    """Open the data given, or the labelled test set, or what a pruning run would take."""
+    inputs = common_inputs(*(input_specs(model.proto) for model in models))
+    _check_outputs(models)
+    path = models[0].path
+    notes: list[str] = []
+    if data is None:
+        batches, notes = open_test(path, inputs, None, config, config.samples)
+        if batches is not None:
+            return batches, notes
+    batches, more = open_calibration(path, inputs, data, config)
+    return batches, notes + more
+
+
+def common_inputs(dense: Sequence[InputSpec], pruned: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
+    """Return what both models take: each axis is fixed where one of them fixes it.
+
+    Raises
+    ------
+    ModelError
+        When the names, the types, the ranks or the fixed sizes differ.
+    """
+    others = {spec.name: spec for spec in pruned}
+    if {spec.name for spec in dense} != set(others):
+        raise ModelError(
+            f"the models take different inputs: the dense one {_names(s.name for s in dense)}, "
+            f"the pruned one {_names(others)}; compare a model with its own pruned copy"
+        )
+    return tuple(_common(spec, others[spec.name]) for spec in dense)
+
+
+def _common(one: InputSpec, other: InputSpec) -> InputSpec:
+    sizes = (one.shape, other.shape)
+    fits = one.dtype == other.dtype
+    if one.shape is None or other.shape is None:
+        shape = one.shape or other.shape
+    else:
+        fits &= len(one.shape) == len(other.shape)
+        pairs = list(zip(one.shape, other.shape, strict=False))
+        fits &= all(a == b for a, b in pairs if isinstance(a, int) and isinstance(b, int))
+        shape = tuple(b if isinstance(b, int) else a for a, b in pairs)
+    if not fits:
+        raise ModelError(
+            f"the models take different inputs: {one.name!r} of the dense one is {one.dtype} "
+            f"{sizes[0]}, of the pruned one {other.dtype} {sizes[1]}; compare a model with its "
+            "own pruned copy"
+        )
+    rows = [spec.rows for spec in (one, other) if spec.rows is not None]
+    return InputSpec(one.name, one.dtype, shape, min(rows, default=None))
+
+
+def _check_outputs(models: tuple[LoadedModel, LoadedModel]) -> None:
+    dense, pruned = ([output.name for output in m.proto.graph.output] for m in models)
+    if set(dense) != set(pruned):
+        raise ModelError(
+            f"the models give different outputs: the dense one {_names(dense)}, the pruned one "
+            f"{_names(pruned)}; compare a model with its own pruned copy"
+        )
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
+
+
+def _open_sessions(
+    models: tuple[LoadedModel, LoadedModel], config: PruneConfig
+) -> tuple[tuple[Runnable, Runnable], list[str]]:
+    """Return what runs the models, in stages where they are large, and notes."""
+    provider, limit = find_provider(config.provider), share_out(config.memory).weights
+    sessions: list[Runnable] = []
+    notes = []
+    for word, loaded in zip(("dense", "pruned"), models, strict=True):
+        is_large = external_bytes(loaded.proto) > limit
+        executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
+        model = Model(executable, loaded.folder)
+        sessions.append(open_session(model, provider=provider, limit=limit))
+        if note is not None:
+            notes.append(f"the {word} model is {note}")
+    before, after = sessions
+    return (before, after), notes
+
+
+def _choose(
+    wanted: Score | None, limits: Limits, dense: Runnable, batches: Batches
+) -> tuple[list[Score], list[str]]:
+    """Return the score that was asked for, or those that labels allow, and warnings."""
+    if wanted is not None:
+        return [wanted], []
+    if batches.labels is None:
+        if limits.max_drop is not None:
+            raise ConfigError(
+                f"max_drop is {limits.max_drop:g}, but there is no score: {batches.origin} has no "
+                "labels; add an array `label`, or name a score"
+            )
+        return [], []
+    try:
+        feeds, labels = next(iter(batches.labelled()))
+        scores = find_scores(dense.run(feeds))
+        n_classes = scores.shape[1]
+        class_indices(labels, *scores.shape)
+        class_indices(batches.labels, batches.n_samples, n_classes)
+    except DataError as error:
+        if limits.max_drop is not None:
+            raise
+        return [], [f"the labels were not used: {error}"]
+    return [SCORES["top1"], *([SCORES["top5"]] if n_classes > 5 else [])], []
+
+
+def _sizes(models: tuple[LoadedModel, LoadedModel], seen: tuple[Inspection, Inspection]) -> Sizes:
+    before, after = (model.path for model in models)
+    if before is None or after is None:
+        return Sizes((seen[0].file_bytes, seen[1].file_bytes), None)
+    return file_sizes(before, after)
+
+
+def _side(seen: Inspection) -> SideRecord:
+    weights, zeros = (sum(getattr(row, n) for row in seen.layers) for n in ("weights", "zeros"))
+    return SideRecord(seen.model, weights, zeros)

@@ -1,0 +1,97 @@
+"""What a model holds: layers that can be pruned, their zeros, and what is skipped and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from onnx_lobs.graph.files.load import load_model
+from onnx_lobs.graph.files.save import model_files
+from onnx_lobs.graph.model import Model
+from onnx_lobs.layers.find import find_layers
+from onnx_lobs.layers.layer import Layer
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.report.record import SkipRecord
+from onnx_lobs.run.workspace import ModelSource, selection, skip_record
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer: its stored weight, its problem's shape, and its zeros."""
+
+    name: str
+    op: str
+    shape: tuple[int, ...]
+    dtype: str
+    groups: int
+    rows: int
+    columns: int
+    weights: int
+    zeros: int
+    uses: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A model as onnx-lobs sees it; ``file_bytes`` includes external data."""
+
+    model: str
+    opset: int
+    ir_version: int
+    producer: str
+    file_bytes: int
+    layers: tuple[LayerRow, ...]
+    skipped: tuple[SkipRecord, ...]
+
+
+def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection:
+    """List the layers of a model without running it.
+
+    Raises
+    ------
+    ModelError
+        When the model cannot be read or is not valid.
+    ConfigError
+        When an include or exclude pattern matches nothing.
+    """
+    loaded = load_model(model)
+    index = Model(loaded.proto, loaded.folder)
+    layers, skips = find_layers(index, selection(config or PruneConfig()))
+    proto = loaded.proto
+    return Inspection(
+        model="model" if loaded.path is None else str(loaded.path),
+        opset=index.opset,
+        ir_version=proto.ir_version,
+        producer=f"{proto.producer_name} {proto.producer_version}".strip(),
+        file_bytes=_bytes(proto, loaded.path),
+        layers=tuple(_row(index, layer) for layer in layers),
+        skipped=tuple(skip_record(skip) for skip in skips),
+    )
+
+
+def _row(model: Model, layer: Layer) -> LayerRow:
+    tensor = model.constant(model.scopes[layer.scope], layer.weight)
+    assert tensor is not None
+    values = model.value(tensor)
+    layout = layer.layout
+    return LayerRow(
+        name=layer.name,
+        op=layer.op,
+        shape=tuple(tensor.dims),
+        dtype=layer.dtype.name,
+        groups=layout.groups,
+        rows=layout.rows,
+        columns=layout.columns,
+        weights=layer.size,
+        zeros=int(layer.size - np.count_nonzero(values)),
+        uses=len(layer.uses),
+    )
+
+
+def _bytes(proto: onnx.ModelProto, path: Path | None) -> int:
+    if path is None:
+        return int(proto.ByteSize())
+    return sum(file.stat().st_size for file in model_files(path))

@@ -1,0 +1,532 @@
+"""Zeros by measurement: the best of all that was tried, exact sums, and reasons where not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from budget_networks import chain, data
+from build_onnx import model, normal, run, value
+from onnx import ModelProto, TensorProto, helper
+
+import onnx_lobs
+from onnx_lobs.allocation.rules import Slot
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.evaluation.loss import OutputLoss
+from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.report.progress import Silent
+from onnx_lobs.run.layer_step import make_task
+from onnx_lobs.run.slots import layer_key
+from onnx_lobs.run.workspace import Workspace, open_workspace
+from onnx_lobs.search.candidates import MIXTURES, SPARED, between, candidate, with_unit
+from onnx_lobs.search.plan import CHEAP_STEPS, PROVEN, REACH, STEPS, Planner, _is_near
+from onnx_lobs.search.trial_samples import samples_needed, samples_scored, split_finally
+from onnx_lobs.search.trials import Runs, Trials, layer_moments
+from onnx_lobs.solvers.layerwise import relative_error, solve_layer, solve_quickly
+
+NODE = helper.make_node
+FLOAT32 = 1e-4  # relative: outputs are sums of float32 products
+
+
+def opened(proto: ModelProto | None = None, **options: Any) -> Workspace:
+    config = PruneConfig(**{"sparsity": 0.6, "min_weights": 8, "batch_size": 16, **options})
+    return open_workspace(proto or chain(), data(), None, config)
+
+
+def planned(work: Workspace) -> Any:
+    with_scratch = Scratch(None)
+    try:
+        return Planner(work, with_scratch, Silent()).choose(work)
+    finally:
+        with_scratch.close()
+
+
+def test_auto_is_the_best_of_all_that_it_tried() -> None:
+    work = opened()
+    record = planned(work)
+    assert record.losses[record.chosen] == min(record.losses.values())
+    assert {"uniform", "erk"} < set(record.losses)
+    assert record.trials == 2 + len(MIXTURES) + STEPS["default"]
+    one = dict.fromkeys(work.budgets, 1.0)
+    needed = samples_needed(work, one)
+    scored = samples_scored(work, one, needed)
+    again = Trials(opened(), needed, scored, Scratch(None)).loss(work.budgets)
+    assert again.value == pytest.approx(record.losses[record.chosen], rel=FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("cheap", "scored", "steps"),
+    [(1e10, 160, CHEAP_STEPS), (1.0, 160, STEPS), (1e10, 161, STEPS)],  # 160 of 320 samples score
+)
+def test_cheap_trials_that_many_samples_score_are_more(
+    cheap: float, scored: int, steps: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnx_lobs.search.plan.CHEAP_TRIAL", cheap)
+    monkeypatch.setattr("onnx_lobs.search.plan.ENOUGH_SCORED", scored)
+    assert planned(opened()).trials == 2 + len(MIXTURES) + steps["default"]
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold finals however far uniform zeros are behind."""
+    monkeypatch.setattr("onnx_lobs.search.plan.REACH", math.inf)
+
+
+@pytest.fixture
+def doubted(always: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold all finals: no winner of trials is ever clearly better than what is half-way."""
+    monkeypatch.setattr("onnx_lobs.search.plan.PROVEN", 0.0)
+
+
+def halfway(work: Workspace, even: dict[str, int], zeros: dict[str, int]) -> dict[str, int]:
+    measured = Planner(work, Scratch(None), Silent())._measure()[1]
+    return between(work, measured, even, zeros)
+
+
+@pytest.mark.usefixtures("doubted")
+def test_finals_compare_the_best_of_the_trials_with_uniform_zeros_and_half_way() -> None:
+    work = opened()
+    record = planned(work)
+    winner = min(record.losses, key=lambda name: record.losses[name])
+    middle = f"half-way from uniform to {winner}"
+    assert list(record.finals) == [winner, middle, "uniform"]
+    assert record.chosen in (middle, "uniform")
+    alone = opened(effort="fast")
+    best = planned(alone)
+    assert best.chosen == winner  # the random steps gain nothing here
+    zeros = alone.budgets
+    each = {winner: zeros, middle: halfway(opened(), uniform_zeros(), zeros),
+            "uniform": uniform_zeros()}  # fmt: skip
+    assert work.budgets == each[record.chosen]
+    fit, held = split_finally(work.batches)
+    runs = Runs(dataclasses.replace(opened(effort="fast"), batches=fit), held,
+                lambda task, layer: solve_layer(task), Scratch(None))  # fmt: skip
+    for name, final in record.finals.items():
+        loss = runs.loss(each[name])
+        assert loss.error == pytest.approx(final["error"], rel=FLOAT32)
+        assert loss.positions == final["positions"] == held.n_samples
+
+
+def uniform_zeros() -> dict[str, int]:
+    return opened(allocation="uniform").budgets
+
+
+CLEARLY, BARELY = PROVEN - 0.01, PROVEN + 0.01
+LADDER = [
+    ((CLEARLY, 1.0), (0, 0), 0),
+    ((CLEARLY, 1.0, 1.1), (1, 0, 1), 1),  # more choices changed, and as many
+    ((BARELY, 1.0, 1.01), (0, 0, 0), 1),
+    ((BARELY, 1.0, 1.01), (0, 1, 0), 1),  # half-way its loss alone decides
+    ((BARELY, 1.0, 1.0), (0, 0, 0), 2),
+    ((BARELY, 1.0, 0.99), (0, 0, 0), 2),
+]
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize(("losses", "changed", "goes_on"), LADDER)
+def test_each_final_has_to_show_that_the_next_is_worse(
+    monkeypatch: pytest.MonkeyPatch,
+    losses: tuple[float, ...],
+    changed: tuple[int, ...],
+    goes_on: int,
+) -> None:
+    found: list[dict[str, int]] = []
+
+    def loss(runs: Runs, zeros: dict[str, int]) -> OutputLoss:
+        found.append(zeros)
+        index = len(found) - 1
+        # without positions the value is the error alone
+        return OutputLoss(losses[index], changed[index], 0)
+
+    monkeypatch.setattr("onnx_lobs.search.plan.make_finals", lambda work, scratch: Final(loss))
+    work = opened()
+    record = planned(work)
+    assert len(found) == len(losses)
+    assert record.chosen == list(record.finals)[goes_on]
+    assert work.budgets == found[goes_on]
+    assert record.losses["uniform"] > min(record.losses.values())
+    assert found[1] == halfway(work, uniform_zeros(), found[0])
+    assert found[2:] in ([], [uniform_zeros()])
+
+
+def test_half_way_keeps_geometric_means_at_the_same_cost() -> None:
+    work = opened()
+    first, second, third = (layer_key(layer) for layer in work.layers)
+    sizes = {layer_key(layer): layer.size for layer in work.layers}
+    even = uniform_zeros()
+    other = {first: even[first] + 30, second: even[second] - 20, third: even[third] - 10}
+    found = halfway(work, even, other)
+    assert sum(found.values()) == sum(even.values())
+    kept = {key: sizes[key] - found[key] for key in sizes}
+    mean = {k: math.sqrt((sizes[k] - even[k]) * (sizes[k] - other[k])) for k in sizes}
+    scale = sum(kept.values()) / sum(mean.values())
+    assert kept == pytest.approx({k: scale * mean[k] for k in sizes}, abs=1)  # whole weights
+    assert halfway(work, even, even) == even
+    own = opened(layer_sparsity={"second": 0.25})
+    held = own.budgets[second]
+    assert halfway(own, own.budgets, {**own.budgets, first: 0})[second] == held
+
+
+class Final:
+    """Stands for the finals."""
+
+    def __init__(self, loss: Any) -> None:
+        self.loss = lambda zeros: loss(self, zeros)
+
+
+@pytest.mark.parametrize(("factor", "near"), [(0.99, True), (1.01, False)])
+def test_uniform_zeros_that_are_far_behind_need_no_final(factor: float, near: bool) -> None:
+    best = OutputLoss(0.04, 3, 99)
+    tried = {"best": best, "uniform": OutputLoss((factor * REACH) ** 2 * 0.04, 3, 99)}
+    assert _is_near(tried, "best", "uniform") == near
+    assert _is_near({}, "best", "uniform")
+
+
+def test_fast_effort_has_no_finals() -> None:
+    record = planned(opened(effort="fast"))
+    assert record.finals == {}
+    assert record.losses
+
+
+def test_another_sparsity_tries_nothing_again_but_has_finals_of_its_own() -> None:
+    scratch = Scratch(None)
+    planner = Planner(opened(), scratch, Silent())
+    first, second = opened(), opened(sparsity=0.8)
+    records = [planner.choose(work) for work in (first, second)]
+    assert records[1] is not None
+    assert records[1].trials == 0
+    assert records[1].losses == {}
+    kind = planner.kind
+    assert list(records[1].finals)[:2] == [kind, f"half-way from uniform to {kind}"]
+    total = sum(layer.size for layer in second.layers)
+    assert sum(second.budgets.values()) == round(0.8 * total)
+    scratch.close()
+
+
+@pytest.mark.parametrize("allocation", ["auto", "global"])
+@pytest.mark.parametrize("sparsity", [0.3, 0.6, 0.95])
+def test_zeros_add_up_exactly(allocation: str, sparsity: float) -> None:
+    work = opened(allocation=allocation, sparsity=sparsity)
+    planned(work)
+    total = sum(layer.size for layer in work.layers)
+    assert sum(work.budgets.values()) == round(sparsity * total)
+    assert all(0 <= work.budgets[layer_key(layer)] <= layer.size for layer in work.layers)
+
+
+def test_global_takes_from_where_the_data_need_nothing() -> None:
+    work = opened(allocation="global", sparsity=0.4)
+    planned(work)
+    shares = [work.budgets[layer_key(layer)] / layer.size for layer in work.layers]
+    assert shares[0] > 0.6
+    assert max(shares[1:]) < 0.4
+
+
+def test_a_layer_with_a_sparsity_of_its_own_keeps_it() -> None:
+    work = opened(layer_sparsity={"second": 0.25})
+    planned(work)
+    assert work.budgets[layer_key(work.layers[1])] == 30
+    rest = work.budgets[layer_key(work.layers[0])] + work.budgets[layer_key(work.layers[2])]
+    assert rest == round(0.6 * (288 + 100))
+
+
+@pytest.mark.parametrize("allocation", ["auto", "global"])
+def test_measured_zeros_stay_within_the_limits_of_layers(allocation: str) -> None:
+    free = opened(allocation=allocation)
+    planned(free)
+    first, second, _ = (layer_key(layer) for layer in free.layers)
+    assert free.budgets[first] > 0.5 * 288  # else the limits below would not bind
+    limits = {"layer_max": {"first": 0.5}, "layer_min": {"second": 0.55}}
+    work = opened(allocation=allocation, **limits)
+    planned(work)
+    assert work.budgets[first] <= 144
+    assert work.budgets[second] >= 66
+    assert sum(work.budgets.values()) == round(0.6 * (288 + 120 + 100))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layer_max": {"*": 0.5}}, "allow a sparsity from 0 to 0.5, and 0.6 is asked for"),
+        ({"layer_min": {"*": 0.7}}, "allow a sparsity from 0.7 to 1, and 0.6 is asked for"),
+        ({"layer_max": {"nobody": 0.5}}, "layer max 'nobody' matches no layer"),
+        ({"layer_min": {"*": 0.7}, "layer_max": {"first": 0.6}}, "'first' has layer min 0.7 above"),
+    ],
+)
+def test_limits_that_cannot_be_met_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        opened(**options)
+
+
+def separable() -> ModelProto:
+    """A depthwise Conv and a pointwise one."""
+    nodes = [
+        NODE("Conv", ["x", "w1"], ["d"], name="depthwise", group=8),
+        NODE("Relu", ["d"], ["r"]),
+        NODE("Conv", ["r", "w2"], ["y"], name="pointwise"),
+    ]
+    weights = {"w1": normal(1, 8, 1, 3, 3), "w2": normal(2, 30, 8, 1, 1)}
+    return model(nodes, [value("x", ["n", 8, 6, 6])], ["y"], weights)
+
+
+def test_depthwise_convolutions_take_part_where_zeros_are_measured() -> None:
+    images = {"x": normal(0, 64, 8, 6, 6)}
+    config = PruneConfig(sparsity=0.4, min_weights=8, batch_size=16)
+    work = open_workspace(separable(), images, None, config)
+    assert [layer.name for layer in work.layers] == ["depthwise", "pointwise"]
+    planned(work)
+    assert sum(work.budgets.values()) == round(0.4 * (72 + 240))
+    for options in ({"allocation": "uniform"}, {"method": "magnitude"}, {"pattern": "1x2"}):
+        by_rule = open_workspace(separable(), images, None, dataclasses.replace(config, **options))
+        assert [layer.name for layer in by_rule.layers] == ["pointwise"]
+
+
+def test_a_depthwise_convolution_with_a_sparsity_of_its_own_is_pruned() -> None:
+    images = {"x": normal(0, 64, 8, 6, 6)}
+    options = {"allocation": "uniform", "min_weights": 8, "batch_size": 16, "sparsity": 0.5}
+    own = onnx_lobs.prune(separable(), images, layer_sparsity={"depthwise": 0.25}, **options)
+    assert {x.name: x.zeros for x in own.report.layers}["depthwise"] == 18
+    for left in ({"layer_sparsity": {"depth*": 0.25}}, {"layer_min": {"depthwise": 0.25}}):
+        with pytest.raises(ConfigError, match="depthwise is not, because: depthwise: left dense"):
+            onnx_lobs.prune(separable(), images, **left, **options)
+
+
+def test_uniform_zeros_that_spare_depthwise_convolutions_take_part() -> None:
+    """They are those of a run by rule with as many zeros in all."""
+    images = {"x": normal(0, 64, 8, 6, 6)}
+    config = PruneConfig(sparsity=0.5, min_weights=8, batch_size=16)
+    work = open_workspace(separable(), images, None, config)
+    record = planned(work)
+    assert SPARED in record.losses
+    assert SPARED in record.finals or record.chosen == SPARED
+    measured = Planner(work, Scratch(None), Silent())._measure()[1]
+    by_rule = dataclasses.replace(config, allocation="uniform", sparsity=0.5 * 312 / 240)
+    plain = open_workspace(separable(), images, None, by_rule)
+    zeros = candidate(work, measured, SPARED)
+    assert zeros == {**dict.fromkeys(work.budgets, 0), **plain.budgets}
+
+
+def test_where_the_others_cannot_have_all_zeros_none_are_spared() -> None:
+    config = PruneConfig(sparsity=0.8, min_weights=8, batch_size=16)
+    work = open_workspace(separable(), {"x": normal(0, 64, 8, 6, 6)}, None, config)
+    record = planned(work)
+    assert SPARED not in record.losses
+    assert "uniform" in record.finals or record.chosen == "uniform"
+
+
+def test_a_kind_that_another_sparsity_does_not_have_gives_way_to_uniform_zeros() -> None:
+    """At 80 % the pointwise convolution cannot have all zeros, so depthwise ones get some."""
+    images = {"x": normal(0, 64, 8, 6, 6)}
+    config = PruneConfig(sparsity=0.5, min_weights=8, batch_size=16)
+    first = open_workspace(separable(), images, None, config)
+    planner = Planner(first, Scratch(None), Silent())
+    planner.kind = SPARED
+    denser = open_workspace(separable(), images, None, dataclasses.replace(config, sparsity=0.8))
+    record = planner.choose(denser)
+    assert record is not None
+    assert record.chosen == "uniform"
+    assert sum(denser.budgets.values()) == round(0.8 * 312)
+
+
+def test_blocks_get_counts_that_they_can_hold() -> None:
+    work = opened(pattern="2x2")
+    planned(work)
+    assert all(n % 4 == 0 for n in work.budgets.values())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"allocation": "uniform"}, {"allocation": "erk"}, {"pattern": "2:4", "sparsity": None},
+     {"method": "magnitude"}],
+)  # fmt: skip
+def test_where_nothing_is_to_be_chosen_nothing_is_measured(options: dict[str, Any]) -> None:
+    work = opened(**options)
+    before = dict(work.budgets)
+    assert planned(work) is None
+    assert work.budgets == before
+
+
+def test_one_free_layer_leaves_no_choice() -> None:
+    work = opened(include=("first",))
+    assert planned(work) is None
+
+
+def convolution() -> ModelProto:
+    """A Conv with 36 positions, then a Gemm."""
+    nodes = [
+        NODE("Conv", ["x", "w1"], ["c"], name="conv"),
+        NODE("Flatten", ["c"], ["f"]),
+        NODE("Gemm", ["f", "w2"], ["y"], name="gemm", transB=1),
+    ]
+    weights = {"w1": normal(1, 3, 2, 3, 3), "w2": normal(2, 9, 108)}
+    return model(nodes, [value("x", ["n", 2, 8, 8])], ["y"], weights)
+
+
+@pytest.mark.parametrize("allocation", ["auto", "uniform", "erk", "global"])
+def test_a_budget_of_multiplications_counts_positions(allocation: str) -> None:
+    config = PruneConfig(sparsity=0.5, min_weights=8, budget="macs", allocation=allocation)
+    work = open_workspace(convolution(), {"x": normal(0, 64, 2, 8, 8)}, None, config)
+    planned(work)
+    conv, gemm = (work.budgets[layer_key(layer)] for layer in work.layers)
+    # one weight of each layer may be rounded
+    assert 36 * conv + gemm == pytest.approx(0.5 * (36 * 54 + 972), abs=37)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "storage", "unit"), [("float32", "dense", 4), ("float16", "dense", 2),
+                                   ("float16", "sparse", 3)]
+)  # fmt: skip
+def test_a_weight_costs_the_bytes_that_it_is_stored_in(
+    dtype: str, storage: str, unit: float
+) -> None:
+    work = opened(budget="bytes", storage=storage)
+    layer = dataclasses.replace(work.layers[0], dtype=np.dtype(dtype))
+    assert with_unit(work, layer, Slot((1, 12, 24)), 1.0).unit == unit
+
+
+def test_layers_of_one_type_share_bytes_as_they_share_weights() -> None:
+    work = opened(budget="bytes", allocation="erk")
+    planned(work)
+    assert work.budgets == opened(allocation="erk").budgets
+
+
+def test_a_model_in_stages_is_shared_out_by_a_rule_and_says_so() -> None:
+    work = opened()
+    work.room = dataclasses.replace(work.room, weights=8)
+    assert planned(work) is None
+    assert "exceed their share of --memory" in work.warnings[-1]
+    assert work.budgets == opened(allocation="uniform").budgets
+
+
+def test_the_report_tells_how_zeros_were_shared() -> None:
+    result = onnx_lobs.prune(chain(), data(), sparsity=0.6, min_weights=8, batch_size=16)
+    record = result.report.allocation
+    assert record is not None
+    assert record.chosen in {**record.losses, **record.finals}
+    assert set(record.sensitivity) == {":w1", ":w2", ":w3"} or len(record.sensitivity) == 3
+    assert result.report.totals.zeros == round(0.6 * 508)
+
+
+def test_measured_zeros_beat_uniform_ones_where_layers_differ() -> None:
+    options: dict[str, Any] = {"sparsity": 0.5, "min_weights": 8, "batch_size": 16}
+    errors = [
+        onnx_lobs.prune(chain(), data(), allocation=allocation, **options).report.output.error
+        for allocation in ("auto", "uniform")
+    ]
+    assert errors[0] is not None
+    assert errors[1] is not None
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_an_unknown_budget_is_refused() -> None:
+    with pytest.raises(ConfigError, match="budget 'flops' is unknown; choose one of weights"):
+        PruneConfig(budget="flops")
+
+
+def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
+    work = opened(sparsity=0.5)
+    planned, measured = Planner(work, Scratch(None), Silent())._measure()
+    n = planned.work.batches.n_samples
+    trials = Trials(work, n, n, Scratch(None))
+    config = dataclasses.replace(trials.work.config, sequential=False)
+    dense = dataclasses.replace(trials.work, config=config)
+    ratios = {}
+    for layer, calibration in layer_moments(dense, Scratch(None)):
+        task = make_task(dense, layer, calibration)
+        own, whole = trials.error_of_one(layer, task)
+        outcome = solve_quickly(task, refit=True)  # cheap here, so trials do
+        assert own == pytest.approx(
+            relative_error(task, outcome.weight, outcome.bias_change), rel=FLOAT32
+        )
+        assert 0 < own < 1
+        ratios[layer.name] = whole / own
+    # an error of the last layer is the output's own, over its energy about the mean
+    x = np.concatenate([feeds["x"] for feeds in work.batches])
+    y = run(chain(), x=x)["y"]
+    assert ratios["third"] == pytest.approx(
+        np.square(y - y.mean(axis=0)).sum() / np.square(y).sum(), rel=0.3
+    )  # the trial's samples are other ones than those that score
+    expected = [ratios[layer.name] for layer in work.layers]
+    np.testing.assert_allclose(measured.sensitivity, expected, rtol=1e-3)
+
+
+def test_curves_begin_at_nothing_rise_and_end_at_the_whole_energy() -> None:
+    measured = Planner(opened(), Scratch(None), Silent())._measure()[1]
+    for loss in measured.losses:
+        assert loss[0] == pytest.approx(0, abs=1e-9)
+        assert (np.diff(loss) >= -1e-12).all()
+        assert loss[-1] == pytest.approx(1, rel=0.02)  # of damping, which the curve has
+
+
+def test_outputs_that_are_kept_score_as_those_that_are_computed_anew() -> None:
+    kept, anew = opened(), opened()
+    anew.room = dataclasses.replace(anew.room, activations=0)
+    errors = [
+        [trials.loss(work.budgets), trials.loss(work.budgets)]
+        for work, trials in ((w, Trials(w, 64, 64, Scratch(None))) for w in (kept, anew))
+    ]
+    assert errors[0] == errors[1]
+    assert errors[0][0] == errors[0][1]
+    assert errors[0][0].error
+
+
+def ending(node: Any, output: Any) -> ModelProto:
+    """Return the chain with a node behind its output, whose result is the only output."""
+    proto = chain()
+    proto.graph.node.append(node)
+    proto.graph.output.pop()
+    proto.graph.output.append(output)
+    return proto
+
+
+def test_labels_alone_are_judged_by_how_many_changed() -> None:
+    labels = helper.make_tensor_value_info("best", TensorProto.INT64, ["n"])
+    work = opened(ending(NODE("ArgMax", ["y"], ["best"], axis=1, keepdims=0), labels))
+    record = planned(work)
+    assert record.losses[record.chosen] == min(record.losses.values())
+    assert 0 < record.losses["uniform"] < 1
+    assert not work.warnings
+
+
+def test_outputs_that_cannot_be_compared_are_shared_evenly_and_said_so() -> None:
+    several = helper.make_tensor_sequence_value_info("all", TensorProto.FLOAT, None)
+    proto = ending(NODE("SequenceConstruct", ["y"], ["all"]), several)
+    work = opened(proto)
+    assert planned(work) is None
+    uniform = opened(proto, allocation="uniform")
+    assert work.budgets == uniform.budgets
+    assert any("no output that two networks can compare" in text for text in work.warnings)
+
+
+@pytest.mark.parametrize("option", ["layer_min", "layer_max", "layer_sparsity"])
+def test_sparsities_of_layers_are_refused_under_a_pattern_that_has_its_own(option: str) -> None:
+    options = {option: {"second": 0.1}, "pattern": "2:4"}
+    with pytest.raises(ConfigError, match=r"2:4 has 0.5 zeros in every layer; leave out"):
+        onnx_lobs.prune(chain(), data(), **options)
+
+
+def deep() -> Any:
+    """Two convolutions with a pooling between them: the first one's weights multiply 16 times."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["h"], name="one", pads=[1, 1, 1, 1]),
+        helper.make_node("MaxPool", ["h"], ["p"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Conv", ["p", "w2"], ["y"], name="two", pads=[1, 1, 1, 1]),
+    ]
+    weights = {"w1": normal(1, 8, 4, 3, 3), "w2": normal(2, 8, 8, 3, 3)}
+    return model(nodes, [value("x", ["n", 4, 8, 8])], ["y"], weights)
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "auto"])
+def test_limits_of_layers_are_held_against_what_the_budget_counts(allocation: str) -> None:
+    feeds = {"x": normal(3, 64, 4, 8, 8)}
+    options = {"budget": "macs", "allocation": allocation, "batch_size": 16, "effort": "fast"}
+    # the first layer has a third of the weights and 8/9 of the multiplications
+    with pytest.raises(ConfigError, match=r"allow a sparsity from 0 to 0.2, and 0.5 is asked for"):
+        onnx_lobs.prune(deep(), feeds, sparsity=0.5, layer_max={"one": 0.1}, **options)
+    report = onnx_lobs.prune(deep(), feeds, sparsity=0.85, layer_max={"two": 0.1}, **options).report
+    one, two = report.layers
+    assert two.sparsity <= 0.1 + 1e-2
+    assert (8 * one.sparsity + two.sparsity) / 9 == pytest.approx(0.85, abs=1e-2)
