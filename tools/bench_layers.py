@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from onnx_lobs.arrays import FloatArray
 from onnx_lobs.calibration.independent import calibrate_independent
+from onnx_lobs.calibration.options import CalibrationOptions
 from onnx_lobs.calibration.shared_inputs import find_shared_inputs
 from onnx_lobs.layers.find import matcher
 from onnx_lobs.layers.layer import Layer
@@ -162,7 +163,10 @@ def make_real(model: Path, data: Path, wanted: dict[str, str]) -> Iterator[Bench
     work = open_workspace(model, data, None, config)
     groups = find_shared_inputs(work.layers)
     found = calibrate_independent(
-        work.dense, groups, work.batches, n_batches=len(work.batches), provider=work.provider
+        work.dense,
+        groups,
+        work.batches,
+        CalibrationOptions(n_batches=len(work.batches), provider=work.provider),
     )
     for group, calibration in zip(groups, found, strict=True):
         for layer in group.layers:

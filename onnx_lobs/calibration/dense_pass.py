@@ -1,4 +1,4 @@
-"""What the dense network has where the pruned one is calibrated, noted in one pass ahead of it.
+"""Runs the dense network once, ahead of the pruned one, for what its layers aim at.
 
 Of every batch, and of every layer behind another one, the observations that calibration will
 read are kept: the layer's inputs, or its own outputs where those are fewer. So the dense network
@@ -7,53 +7,52 @@ runs as a whole, and none of its activations is carried from stage to stage.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
 from onnx_lobs.arrays import Array, Feeds
-from onnx_lobs.calibration.kept import KeptObservations
-from onnx_lobs.calibration.notes import DenseObservations, Note, key_of
-from onnx_lobs.calibration.reading import Reading
+from onnx_lobs.calibration.dense_target import DenseTarget, key_of
+from onnx_lobs.calibration.observation_choice import ObservationChoice
+from onnx_lobs.calibration.options import CalibrationOptions
 from onnx_lobs.calibration.shared_inputs import SharedInput
+from onnx_lobs.calibration.target_cache import TargetCache
 from onnx_lobs.graph.model import Model, outer_names
 from onnx_lobs.graph.run.arena import release_memory
 from onnx_lobs.graph.run.session import Session
 from onnx_lobs.graph.run.staged import cuts
 from onnx_lobs.graph.run.stages import Stage, cut, stage_session
 from onnx_lobs.layers.layer import Use
+from onnx_lobs.linalg.accumulator import TargetObservations
 from onnx_lobs.linalg.workers import map_batches
 from onnx_lobs.memory.store import Overlay, Store, Values
 
 
 class DensePass:
-    """Runs the dense network over all batches and notes what calibration will aim at.
+    """Runs the dense network over all batches and stores what calibration will aim at.
 
     Parameters
     ----------
     dense
         Execution copy; it must not change.
-    readings
-        Of all groups that are calibrated, in graph order. Those that no earlier one can change the
-        inputs of need no note, nor do tied ones.
+    choices
+        Of all shared inputs that are calibrated, in graph order. Those that no earlier one can
+        change need no target of their own, nor do tied ones.
     types
         Element type of every tap, by scope and name.
-    provider
-        Full name of an execution provider.
+    options
+        Its provider and, in bytes, the weights in one session and the targets that it leaves; with
+        more, the network runs in stages, each just before it is needed.
     store
-        Where the notes are kept, and values between stages.
-    kept
-        Notes for other runs too.
-    most_weights, most_noted
-        Bytes of weights in one session and of notes that it makes; with more, the network runs in
-        stages, each just before it is needed.
+        Where the targets are kept, and values between stages.
+    cache
+        Targets for other runs too.
 
     Notes
     -----
     Nothing runs before it is needed. Cost: one forward pass, and a second one of the first batch
-    where the notes are too many. Memory: per layer 4 bytes for each observation and each input
+    where the targets are too many. Memory: per layer 4 bytes for each observation and each input
     of the layer, or output if those are fewer, until :meth:`forget`, as far as `store` lets them;
     with several stages also the values that are live between two of them.
     """
@@ -61,28 +60,25 @@ class DensePass:
     def __init__(
         self,
         dense: Model,
-        readings: Sequence[Reading],
+        choices: Sequence[ObservationChoice],
         types: Mapping[tuple[int, str], int],
-        *,
-        provider: str,
+        options: CalibrationOptions,
         store: Store,
-        kept: KeptObservations | None = None,
-        most_weights: int = sys.maxsize,
-        most_noted: int = sys.maxsize,
+        cache: TargetCache | None = None,
     ) -> None:
-        self.dense, self.types, self.provider, self.store = dense, types, provider, store
-        self.most_noted = most_noted
-        self.kept = KeptObservations(0) if kept is None else kept
-        changing = _changing(dense, [reading.group for reading in readings])
-        self._notes = {
-            key_of(reading.group.uses[0]): Note(dense, reading, types)
-            for reading in readings
-            if _reads(dense, reading.group) & changing and not reading.group.is_tied
+        self.dense, self.types, self.options, self.store = dense, types, options, store
+        self.cache = TargetCache(0) if cache is None else cache
+        changing = _changing(dense, [choice.shared for choice in choices])
+        self._targets = {
+            key_of(choice.shared.uses[0]): DenseTarget(dense, choice, types)
+            for choice in choices
+            if _reads(dense, choice.shared) & changing and not choice.shared.is_tied
         }
-        self._ends = list(_by_weights(dense, list(self._notes.values()), most_weights))
+        targets = list(self._targets.values())
+        self._ends = list(_by_weights(dense, targets, options.most_weights))
         self._parts = _cut(dense, self._ends)
         self._values: list[Values] = []
-        self._written: list[Values] = []
+        self._stored: list[Values] = []
         self._gone: set[str] = set()
         made = {name for node in dense.main.graph.node for name in node.output}
         self._inputs = {name for part in self._parts for name in part.reads} - made
@@ -91,84 +87,84 @@ class DensePass:
         """Remember a batch, the next one."""
         self._values.append(self.store.new())
         self._values[-1].add({name: feeds[name] for name in feeds if name in self._inputs})
-        self._written.append(self.store.new())
+        self._stored.append(self.store.new())
 
-    def reach(self, groups: Iterable[SharedInput]) -> None:
-        """See to it that :meth:`seen` knows what it is asked for of these groups."""
-        wanted = {key_of(group.uses[0]) for group in groups} & set(self._notes)
-        while any(note.key in wanted for part in self._parts for note in part.notes):
-            too_many = [] if self._is_kept(self._parts) else self._run(self._parts[0])
+    def reach(self, shared_inputs: Iterable[SharedInput]) -> None:
+        """See to it that :meth:`target` knows what it is asked for of these shared inputs."""
+        wanted = {key_of(shared.uses[0]) for shared in shared_inputs} & set(self._targets)
+        while any(target.key in wanted for part in self._parts for target in part.targets):
+            too_many = [] if self._is_cached(self._parts) else self._run(self._parts[0])
             if too_many:
                 self._split(too_many)
             else:
                 del self._parts[0]
 
-    def seen(self, use: Use, batch: int) -> DenseObservations | None:
-        """Return what a use had on a batch; None: the same as in the pruned network."""
-        note = self._notes.get(key_of(use))
-        if note is None:
+    def target(self, use: Use, batch: int) -> TargetObservations | None:
+        """Return what a use aims at on a batch; None: it reads the same in the pruned network."""
+        target = self._targets.get(key_of(use))
+        if target is None:
             return None
-        data = self.kept.find(note.key, batch)
-        return note.restore(self._written[batch][note.key] if data is None else data)
+        data = self.cache.find(target.key, batch)
+        return target.restore(self._stored[batch][target.key] if data is None else data)
 
-    def forget(self, groups: Iterable[SharedInput]) -> None:
-        """Free what was noted of these groups."""
-        self._gone |= {key_of(group.uses[0]) for group in groups}
-        for written in self._written:
-            written.keep([name for name in written if name not in self._gone])
+    def forget(self, shared_inputs: Iterable[SharedInput]) -> None:
+        """Free the targets of these shared inputs."""
+        self._gone |= {key_of(shared.uses[0]) for shared in shared_inputs}
+        for stored in self._stored:
+            stored.keep([name for name in stored if name not in self._gone])
 
     def close(self) -> None:
-        """Free everything but what is kept for other runs."""
-        for values in (*self._values, *self._written):
+        """Free everything but what is cached for other runs."""
+        for values in (*self._values, *self._stored):
             values.keep(())
 
-    def _is_kept(self, parts: Sequence[_Part]) -> bool:
-        keys = [note.key for part in parts for note in part.notes]
+    def _is_cached(self, parts: Sequence[_Part]) -> bool:
+        keys = [target.key for part in parts for target in part.targets]
         batches = range(len(self._values))
-        return all(self.kept.find(key, batch) is not None for key in keys for batch in batches)
+        return all(self.cache.find(key, batch) is not None for key in keys for batch in batches)
 
     def _run(self, part: _Part) -> list[int]:
-        """Run a stage over all batches; or return the bytes of each note, if they are too many."""
+        """Run a stage over all batches; or return the bytes of each target, if too many."""
         later = {name for other in self._parts[1:] for name in other.reads}
         session: Session | None = None
         for batch, values in enumerate(self._values):
             if session is None and part.stage.nodes:
                 session = stage_session(
-                    self.dense, part.stage, values, self.provider, part.taps, self.types
+                    self.dense, part.stage, values, self.options.provider, part.taps, self.types
                 )
             made = {} if session is None else session.run(values)
-            shown = Overlay(made, values)
-            found = map_batches(partial(Note.read, batch=batch, shown=shown), part.notes)
+            read = partial(DenseTarget.read, batch=batch, tapped=Overlay(made, values))
+            found = map_batches(read, part.targets)
             if batch == 0 and part.is_divisible:
                 sizes = [data.nbytes * len(self._values) for data in found]
-                if sum(sizes) > self.most_noted:
+                if sum(sizes) > self.options.most_targets:
                     return sizes
-            self._write(batch, part.notes, found)
+            self._write(batch, part.targets, found)
             values.keep(later)
             values.add({name: made[name] for name in made if name in later})
         del session
         release_memory()  # a batch of taps
         return []
 
-    def _write(self, batch: int, notes: Sequence[Note], found: Sequence[Array]) -> None:
-        """Keep the notes of a batch, unless they are kept already, or needed no more."""
-        for note, data in zip(notes, found, strict=True):
-            is_kept = self.kept.find(note.key, batch) is not None
-            is_kept = is_kept or self.kept.keep(note.key, batch, data)
-            if not is_kept and note.key not in self._gone:
-                self._written[batch].add({note.key: data})
+    def _write(self, batch: int, targets: Sequence[DenseTarget], found: Sequence[Array]) -> None:
+        """Store the targets of a batch, unless they are cached already, or needed no more."""
+        for target, data in zip(targets, found, strict=True):
+            is_cached = self.cache.find(target.key, batch) is not None
+            is_cached = is_cached or self.cache.store(target.key, batch, data)
+            if not is_cached and target.key not in self._gone:
+                self._stored[batch].add({target.key: data})
 
     def _split(self, bytes_of_each: Sequence[int]) -> None:
-        """Cut the next stage into several that each note no more than they may."""
+        """Cut the next stage into several that each leave no more targets than they may."""
         done = len(self._ends) - len(self._parts)
-        end, notes = self._ends[done]
-        sizes = dict(zip(notes, bytes_of_each, strict=True))
-        parts: list[list[Note]] = []
+        end, targets = self._ends[done]
+        sizes = dict(zip(targets, bytes_of_each, strict=True))
+        parts: list[list[DenseTarget]] = []
         used = 0
-        for _, some in groupby(notes, key=lambda note: note.use.top):  # of one node, not to be cut
+        for _, some in groupby(targets, key=lambda target: target.use.top):  # a node is not cut
             members = list(some)
-            size = sum(sizes[note] for note in members)
-            if not parts or used + size > self.most_noted:
+            size = sum(sizes[target] for target in members)
+            if not parts or used + size > self.options.most_targets:
                 parts.append([])
                 used = 0
             parts[-1] += members
@@ -180,57 +176,58 @@ class DensePass:
 
 @dataclass(frozen=True)
 class _Part:
-    """A stage of the dense network and what is noted there."""
+    """A stage of the dense network and the targets that are taken there."""
 
     stage: Stage
-    notes: tuple[Note, ...]
+    targets: tuple[DenseTarget, ...]
 
     @property
     def taps(self) -> list[tuple[int, str]]:
-        """The values inside branches that are noted, by scope and name."""
-        return sorted({note.name for note in self.notes if note.name[0]})
+        """The values inside branches that are tapped, by scope and name."""
+        return sorted({target.name for target in self.targets if target.name[0]})
 
     @property
     def is_divisible(self) -> bool:
-        """Whether its notes are of several nodes."""
-        return len({note.use.top for note in self.notes}) > 1
+        """Whether its targets are of several nodes."""
+        return len({target.use.top for target in self.targets}) > 1
 
     @property
     def reads(self) -> set[str]:
         """The values that must be there before it runs."""
-        shown = {name for scope, name in (note.name for note in self.notes) if scope == 0}
-        return {*self.stage.inputs, *(shown - set(self.stage.outputs))}
+        tapped = {name for scope, name in (target.name for target in self.targets) if scope == 0}
+        return {*self.stage.inputs, *(tapped - set(self.stage.outputs))}
 
 
 def _by_weights(
-    dense: Model, notes: Sequence[Note], most_weights: int
-) -> Iterator[tuple[int, list[Note]]]:
-    """Yield the nodes before which stages end, and the notes whose layers are in each."""
-    found: dict[int, list[Note]] = {}
+    dense: Model, targets: Sequence[DenseTarget], most_weights: int
+) -> Iterator[tuple[int, list[DenseTarget]]]:
+    """Yield the nodes before which stages end, and the targets whose layers are in each."""
+    found: dict[int, list[DenseTarget]] = {}
     ends = [*cuts(dense, most_weights), len(dense.main.graph.node)]
-    for note in notes:
-        found.setdefault(next(end for end in ends if note.use.top < end), []).append(note)
+    for target in targets:
+        found.setdefault(next(end for end in ends if target.use.top < end), []).append(target)
     yield from sorted(found.items())
 
 
-def _cut(dense: Model, ends: Sequence[tuple[int, Sequence[Note]]]) -> list[_Part]:
+def _cut(dense: Model, ends: Sequence[tuple[int, Sequence[DenseTarget]]]) -> list[_Part]:
     """Return the stages that end before some nodes, in their order."""
-    stops = {end: {_name_outside(dense, note) for note in notes} for end, notes in ends}
+    stops = {end: {_name_outside(dense, target) for target in some} for end, some in ends}
     stages = cut(dense, stops) if stops else ()
-    return [_Part(stage, tuple(notes)) for stage, (_, notes) in zip(stages, ends, strict=True)]
+    return [_Part(stage, tuple(some)) for stage, (_, some) in zip(stages, ends, strict=True)]
 
 
-def _name_outside(dense: Model, note: Note) -> str:
-    """Return the top-level value that must be there for a note: of a branch, its node's."""
-    scope, name = note.name
+def _name_outside(dense: Model, target: DenseTarget) -> str:
+    """Return the top-level value that must be there for a target: of a branch, its node's."""
+    scope, name = target.name
     if scope:
-        name = next(filter(None, dense.main.graph.node[note.use.top].output))
+        name = next(filter(None, dense.main.graph.node[target.use.top].output))
     return name
 
 
-def _changing(dense: Model, groups: Sequence[SharedInput]) -> set[str]:
-    """Return the top-level values that change when the weights of the groups do."""
-    tops = {use.top for group in groups for layer in group.layers for use in layer.uses}
+def _changing(dense: Model, shared_inputs: Sequence[SharedInput]) -> set[str]:
+    """Return the top-level values that change when the weights of the shared inputs do."""
+    layers = [layer for shared in shared_inputs for layer in shared.layers]
+    tops = {use.top for layer in layers for use in layer.uses}
     changing: set[str] = set()
     for index, node in enumerate(dense.main.graph.node):
         if index in tops or outer_names(node) & changing:
@@ -238,7 +235,7 @@ def _changing(dense: Model, groups: Sequence[SharedInput]) -> set[str]:
     return changing
 
 
-def _reads(dense: Model, group: SharedInput) -> set[str]:
-    """Return the top-level values that the first use of a group depends on directly."""
-    use = group.uses[0]
+def _reads(dense: Model, shared: SharedInput) -> set[str]:
+    """Return the top-level values that the first use of a shared input depends on directly."""
+    use = shared.uses[0]
     return set(outer_names(dense.main.graph.node[use.top])) if use.scope else {use.input}

@@ -1,16 +1,16 @@
-"""Gram matrices computed inside the graph, so that only d x d matrices leave the device.
+"""Adds nodes that compute Gram matrices in the graph: only d x d matrices leave the device.
 
-An execution graph gets, for every tap, nodes that lay its observations out, multiply them
-with themselves and show the result. The columns of a Conv with explicit pads are slices of its
-padded input. Those of any other convolution are a convolution: the node itself with a one-hot
-kernel per tap, one group per channel, and its own strides, dilations, pads, ``auto_pad`` and
-output shape. Either way batch and image may have any size at run time.
+An execution graph gets, for every tap, nodes that lay its observations out, multiply them with
+themselves and make the result an output. The observations of a Conv with explicit pads are slices
+of its padded input. Those of any other convolution are a convolution: the node itself with a
+one-hot kernel per kernel position, one group per channel, and its own strides, dilations, pads,
+``auto_pad`` and output shape. Either way batch and image may have any size at run time.
 
-Products are in float32, whatever the graph's type, of columns whose mean is taken off in the
+Products are in float32, whatever the graph's type, of observations whose mean is taken off in the
 graph; :meth:`GramOutputs.read` puts it back in float64. With the CUDA provider,
 ``use_tf32=0`` must be set, or products have ten bits.
 
-One graph holds one network: the product of a dense network's columns with a pruned one's,
+One graph holds one network: the product of a dense network's observations with a pruned one's,
 which the sequential mode needs for its target, cannot be had here.
 """
 
@@ -55,7 +55,7 @@ class GramOutputs:
     count
         n, int64, one value.
     scale
-        Factor of the columns that is still to be applied (Gemm's alpha).
+        Factor of the observations that is still to be applied (Gemm's alpha).
     """
 
     scatter: str
@@ -111,11 +111,11 @@ def add_gram_outputs(
 
     Notes
     -----
-    Cost, when it runs: the columns of one tap in device memory (n d floats), three to four
+    Cost, when it runs: the observations of one tap in device memory (n d floats), three to four
     times, as many passes over them, and 2 n d^2 flops per group, twice those of SYRK.
     A tap that is empty at run time counts nothing on the CPU provider.
 
-    onnxruntime's default order of execution begins every tap's columns before it finishes
+    onnxruntime's default order of execution lays every tap's observations out before it finishes
     the first (6.9 GB in place of 0.9 GB for a network of 47 layers, and ten times as slow);
     set ``execution_order = ExecutionOrder.PRIORITY_BASED``, which takes nodes as they stand.
     """
@@ -162,14 +162,14 @@ def _add_conv(
 
 
 def _is_sliceable(geometry: Unfold, opset: int) -> bool:
-    """Whether the windows' taps are slices of the image, wherever its size is known or not."""
+    """Whether what a kernel position reads is a slice of the image, of whatever size."""
     if geometry.flip or geometry.auto_pad != "NOTSET":
         return False
     return opset >= SLICE_OPSET or _is_pointwise(geometry)
 
 
 def _slice(writer: Writer, value: str, geometry: Unfold) -> str:
-    """Return (channels, taps, samples, *output) of an image (channels, samples, *spatial)."""
+    """Return (channels, positions, samples, *output) of images (channels, samples, *spatial)."""
     nd = len(geometry.kernel)
     if any(geometry.pads):
         begin, end = geometry.pads[:nd], geometry.pads[nd:]
@@ -178,8 +178,8 @@ def _slice(writer: Writer, value: str, geometry: Unfold) -> str:
     value = writer.unsqueeze(value, 1)
     axes, steps = writer.integers(*range(3, nd + 3)), writer.integers(*geometry.strides)
     found = []
-    for tap in itertools.product(*(range(size) for size in geometry.kernel)):
-        at = [k * dilation for k, dilation in zip(tap, geometry.dilations, strict=True)]
+    for position in itertools.product(*(range(size) for size in geometry.kernel)):
+        at = [k * dilation for k, dilation in zip(position, geometry.dilations, strict=True)]
         left = [begin - extent + 1 for begin, extent in zip(at, geometry.extent, strict=True)]
         ends = writer.integers(*(end or ALL for end in left))
         found.append(writer.node("Slice", [value, writer.integers(*at), ends, axes, steps]))
@@ -189,7 +189,7 @@ def _slice(writer: Writer, value: str, geometry: Unfold) -> str:
 def _convolve(
     writer: Writer, value: str, geometry: Unfold, channels: int, node: onnx.NodeProto
 ) -> str:
-    """Return (samples, channels * taps, *output): what each tap of `node` sees of a channel."""
+    """Return (samples, channels * positions, *output): what each position reads of a channel."""
     kernel = writer.constant(_one_hot(geometry, channels))
     made = writer.node(node.op_type, [value, kernel])
     kept = [a for a in node.attribute if a.name != "group"]
@@ -203,7 +203,7 @@ def _is_pointwise(geometry: Unfold) -> bool:
 
 
 def _one_hot(geometry: Unfold, channels: int) -> Array:
-    """Return the kernels that pick one tap each: of a Conv or, if flipped, a ConvTranspose."""
+    """Return the kernels that pick one position each: of a Conv or, if flipped, a ConvTranspose."""
     size = geometry.kernel_size
     eye = np.eye(size, dtype=np.float32).reshape(1, size, *geometry.kernel)
     stack = np.repeat(eye, channels, axis=0)
@@ -252,7 +252,7 @@ def _infer_ranks(model: Model) -> dict[str, int]:
 
 
 def _add_sums(writer: Writer, value: str, use: Use, columns: int, samples_axis: int) -> GramOutputs:
-    """Centre, multiply and show the columns of `value`, of rank 3 with groups first."""
+    """Centre, multiply and output the observations in `value`, of rank 3 with groups first."""
     mean = writer.reduce("ReduceMean", value, samples_axis)
     rest = writer.node("Sub", [value, mean])
     turned = writer.node("Transpose", [rest], perm=[0, 2, 1])

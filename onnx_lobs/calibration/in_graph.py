@@ -1,7 +1,7 @@
-"""Sessions on the dense network that show what calibration reads: activations, or finished sums.
+"""Opens sessions on the dense network that give its taps: activations, or finished sums.
 
 Sums that the graph computes itself (:mod:`onnx_lobs.calibration.gram_nodes`) leave the device as
-d x d matrices; what it cannot compute is shown as it is, and the reason is kept.
+d x d matrices; what it cannot compute is tapped as it is, and the reason is told.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnx_lobs.arrays import Array, Feeds
-from onnx_lobs.calibration.gram_nodes import GramOutputs, Tap, Wide, add_gram_outputs
+from onnx_lobs.calibration.gram_nodes import GramOutputs, Tap, add_gram_outputs
 from onnx_lobs.errors import InferenceError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.session import Session
 from onnx_lobs.graph.run.taps import expose
 from onnx_lobs.layers.layer import Use
+from onnx_lobs.linalg.gram import Gram
+from onnx_lobs.linalg.moments import Moments
 
-Sums = tuple[Wide, Wide, int]
-"""sum x x^T (groups, d, d), sum x (groups, d), and the number of columns"""
-NAMED = 5
-"""nodes that a message names for one reason"""
-Made = Callable[[Use], Sums | None]
+NAMED = 5  # nodes that a message names for one reason
+SumsSource = Callable[[Use], Moments | None]
+"""gives the moments of what a use reads, of one batch; None: they were not computed in the graph"""
 
 
 @dataclass(frozen=True)
-class Shown:
+class TapSession:
     """A session whose outputs are the sums in ``outputs`` and all other taps."""
 
     session: Session
     outputs: Mapping[Tap, GramOutputs]
 
     def run(self, feeds: Feeds) -> Mapping[str, Array]:
-        """Return the values shown for one batch.
+        """Return the values of one batch.
 
         Raises
         ------
@@ -51,35 +51,35 @@ class Shown:
                 f"{error}; the graph also computed Grams: if the data fit, try --gram numpy"
             ) from error
 
-    def made(self, values: Mapping[str, Array]) -> Made:
-        """Return how to find the sums of a use's tap; it gives None if they were not made."""
+    def sums_in(self, values: Mapping[str, Array]) -> SumsSource:
+        """Return what finds the sums of a use's tap among the values of one batch."""
 
-        def find(use: Use) -> Sums | None:
+        def find(use: Use) -> Moments | None:
             outputs = self.outputs.get(use.tap)
             if outputs is None:
                 return None
             # what overflows here is found, and named, once all batches are added
             with np.errstate(over="ignore", invalid="ignore"):
-                return outputs.read(values)
+                return Moments(Gram.of(*outputs.read(values)))
 
         return find
 
 
-def not_made(use: Use) -> Sums | None:
+def no_sums(use: Use) -> Moments | None:
     """Say that the sums of `use` were not computed in the graph."""
     return None
 
 
-def show(
+def open_taps(
     model: Model,
     wanted: Sequence[tuple[Use, int]],
     types: Mapping[tuple[int, str], int],
     provider: str,
     *,
     in_graph: bool = False,
-    note: Callable[[str], None] = lambda text: None,
-) -> Shown:
-    """Return a session on a copy of the model that shows what the uses read.
+    warn: Callable[[str], None] = lambda text: None,
+) -> TapSession:
+    """Return a session on a copy of the model that gives what the uses read.
 
     Parameters
     ----------
@@ -91,20 +91,22 @@ def show(
         Element type of each tap.
     in_graph
         Whether the sums are computed in the graph where they can be.
-    note
+    warn
         Told, once, for which nodes they cannot be, and why.
     """
+    # sums where they are wanted and can be, as the copy's only outputs so far
     copy = type(model.proto)()
     copy.CopyFrom(model.proto)
     del copy.graph.output[:]
     found = add_gram_outputs(copy.graph, model, wanted) if in_graph else {}
     outputs = {tap: made for tap, made in found.items() if isinstance(made, GramOutputs)}
+    # the activations themselves of all other uses
     rest = [use for use, _ in wanted if use.tap not in outputs]
     if refused := {use.node: str(found[use.tap]) for use in rest if use.tap in found}:
-        note(_refusals(refused))
+        warn(_refusals(refused))
     expose(copy.graph, model, sorted({(use.scope, use.input) for use in rest}), types)
     session = Session(copy, folder=model.folder, provider=provider, exact=bool(outputs))
-    return Shown(session, outputs)
+    return TapSession(session, outputs)
 
 
 def _refusals(refused: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Which layers are calibrated together."""
+"""Finds the layers that read the same input, which are calibrated together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SharedInput:
 
     @property
     def top(self) -> int:
-        """Index of the top-level node before which the group is solved."""
+        """Index of the top-level node before which the layers are solved."""
         return min(use.top for layer in self.layers for use in layer.uses)
 
     @property
@@ -38,7 +38,7 @@ class SharedInput:
         return 2 * gram_bytes(layout.groups, layout.columns) * len(self.uses)
 
     def parts(self, calibration: Calibration | None) -> Iterator[tuple[Layer, Calibration | None]]:
-        """Yield each layer with its own part of the group's moments."""
+        """Yield each layer with its own part of the moments."""
         first = 0
         for layer in self.layers:
             rows = slice(first, first + layer.layout.rows)
@@ -47,26 +47,26 @@ class SharedInput:
 
 
 def find_shared_inputs(layers: Sequence[Layer]) -> tuple[SharedInput, ...]:
-    """SharedInput layers with the same tap; a tied layer is a group of its own. In graph order."""
-    shared: dict[tuple[object, ...], list[Layer]] = {}
+    """Put layers with the same tap together; a tied layer stands alone. In graph order."""
+    by_tap: dict[tuple[object, ...], list[Layer]] = {}
     for layer in layers:
         tied = len(layer.uses) > 1
         key = ("tied", layer.scope, layer.weight) if tied else layer.uses[0].tap
-        shared.setdefault(key, []).append(layer)
-    groups = [SharedInput(tuple(members), members[0].uses) for members in shared.values()]
-    return tuple(sorted(groups, key=lambda group: group.top))
+        by_tap.setdefault(key, []).append(layer)
+    found = [SharedInput(tuple(members), members[0].uses) for members in by_tap.values()]
+    return tuple(sorted(found, key=lambda shared: shared.top))
 
 
-def within(groups: Sequence[SharedInput], budget: int) -> Iterator[list[SharedInput]]:
-    """Split groups into runs whose Grams fit a budget of bytes; each run is one pass."""
+def within(shared_inputs: Sequence[SharedInput], budget: int) -> Iterator[list[SharedInput]]:
+    """Split shared inputs into parts whose Grams fit a budget of bytes; each part is one pass."""
     part: list[SharedInput] = []
     used = 0
-    for group in groups:
-        size = group.gram_bytes
+    for shared in shared_inputs:
+        size = shared.gram_bytes
         if part and used + size > budget:
             yield part
             part, used = [], 0
-        part.append(group)
+        part.append(shared)
         used += size
     if part:
         yield part

@@ -15,7 +15,7 @@ from onnx_lobs.linalg.convolution.unfold import (
     Unfold,
     n_positions,
     output_sizes,
-    pixels_as_columns,
+    pixels_as_observations,
     resolve,
     unfold,
 )
@@ -174,7 +174,7 @@ class Use:
             self.scale,
         )  # fmt: skip
 
-    def n_columns(self, shape: tuple[int, ...]) -> int:
+    def n_observations(self, shape: tuple[int, ...]) -> int:
         """Return how many observations an activation of `shape` gives."""
         if self.unfold is not None:
             return n_positions(shape, self.unfold)
@@ -195,19 +195,20 @@ class Use:
     def outputs(self, y: Array, chosen: Chosen = None) -> Array:
         """Return the use's own output as observations (groups, n, rows).
 
-        Of a convolution, at the `chosen` positions that :meth:`columns` takes; it is a copy. Of a
-        product with a matrix, all.
+        Of a convolution, at the `chosen` positions that :meth:`observations` takes; it is a copy.
+        Of a product with a matrix, all.
         """
         if self.unfold is None:
             return y.reshape(1, -1, y.shape[-1])
-        return pixels_as_columns(y, self.groups, chosen)
+        return pixels_as_observations(y, self.groups, chosen)
 
-    def columns(self, x: Array, chosen: Chosen = None) -> Array:
+    def observations(self, x: Array, chosen: Chosen = None) -> Array:
         """Return the activation as observations (groups, n, columns).
 
-        `chosen` holds ascending indices in 0 .. n_columns(x.shape) - 1, or is None for all, or what
-        :func:`~onnx_lobs.linalg.convolution.unfold.unfold` takes. With the layer's matrices M,
-        ``columns(x) @ M.transpose(0, 2, 1)`` are the pre-activations.
+        `chosen` holds ascending indices in 0 .. n_observations(x.shape) - 1, or is None for all,
+        or what :func:`~onnx_lobs.linalg.convolution.unfold.unfold` takes. With the layer's
+        matrices M,
+        ``observations(x) @ M.transpose(0, 2, 1)`` are the pre-activations.
         """
         if self.unfold is not None:
             return unfold(x, self.unfold, self.groups, chosen)
@@ -223,13 +224,13 @@ class Use:
         return scaled
 
     def _stack(self, x: Array) -> Array:
-        """Return (groups, samples, columns) for a MatMul weight with batch axes."""
+        """Return (groups, observations, columns) for a MatMul weight with batch axes."""
         if not any(size > 1 for size in self.batch):
             return x.reshape(1, -1, x.shape[-1])
         x = np.atleast_2d(x)
         lead = np.broadcast_shapes(x.shape[:-2], self.batch)
         fixed = (1,) * (len(lead) - len(self.batch)) + self.batch
-        # axes that only the weight has are groups; axes that only x has are samples
+        # axes that only the weight has are groups; axes that only x has are observations
         wanted = tuple(f if f > 1 else s for f, s in zip(fixed, lead, strict=True))
         x = np.broadcast_to(x, (*wanted, *x.shape[-2:]))
         group_axes = [i for i, f in enumerate(fixed) if f > 1]

@@ -1,4 +1,4 @@
-"""Loops that Numba compiles where it is installed (extra ``speed``); NumPy's way otherwise.
+"""Compiles loops with Numba where it is installed (extra ``speed``); else NumPy does the work.
 
 A loop over numbers is written once, as plain Python on NumPy arrays, and marked :func:`compiled`.
 Numba compiles it when it is first called with a type, which takes about a second, and it runs

@@ -1,4 +1,4 @@
-"""Symmetric positive matrices in batches: dead inputs, damping, Cholesky, inverse, eigenbasis.
+"""Damps, factors and inverts symmetric positive matrices in batches.
 
 Shapes: H is (groups, d, d), symmetric, (2/n) XᵀX of inputs X (n, d), and not modified.
 """
@@ -127,18 +127,21 @@ def damp_gram(hessian: FloatArray, damp: float) -> Damped:
     d³/3 flops and two d x d arrays per group, those returned.
     """
     check_gram(hessian)
+    # the mean diagonal of the live inputs is the unit of damping
     dead = dead_inputs(hessian)
     live = ~dead
     diagonal = np.diagonal(hessian, axis1=1, axis2=2)
     total = np.where(live, diagonal, 0.0).sum(axis=1)
     mean = total / np.maximum(live.sum(axis=1), 1)
     mean = np.where(mean > 0, mean, 1.0)  # a group of dead inputs only: any unit will do
+    # dead inputs are cut off from the others
     matrix = hessian.copy()
     for one, is_live in zip(matrix, live, strict=True):
         if not is_live.all():
             one *= is_live
             one *= is_live[:, None]
         symmetrise(one)
+    # raise the diagonal, and further until Cholesky succeeds
     strength = np.where(dead, mean[:, None], damp * mean[:, None])
     _add_diagonal(matrix, strength)
     lower, raised = _factor_raising(matrix, mean)
@@ -183,61 +186,6 @@ def inverse(lower: FloatArray, *, overwrite: bool = False) -> FloatArray:
             raise NotPositiveDefiniteError(f"pivot {status} is zero; raise damp")
     mirror_lower(result)
     return result
-
-
-def thin_factor(matrix: FloatArray) -> FloatArray:
-    """Return F (rank, d) with ``FᵀF = matrix`` to rounding, from a Gram of low rank.
-
-    Pivoted Cholesky, rank² d flops: the samples themselves are not needed for the dual form.
-
-    Parameters
-    ----------
-    matrix
-        (d, d) float64, symmetric, no negative direction. Not modified.
-    """
-    tolerance = len(matrix) * np.finfo(np.float64).eps * float(matrix.diagonal().max(initial=0.0))
-    upper, pivots, rank, status = lapack.dpstrf(matrix.T, tol=tolerance, lower=0)
-    if status < 0:
-        raise NotPositiveDefiniteError("the Gram has no factor; check the calibration data")
-    result = np.zeros((rank, len(matrix)))
-    result[:, pivots - 1] = np.triu(upper)[:rank]
-    return result
-
-
-def dual_inverse(factor: FloatArray, strength: float) -> FloatArray:
-    """Return ``(FᵀF + strength I)⁻¹`` (d, d) through the n x n dual, for n samples < d inputs.
-
-    ``(I - Fᵀ (strength I + F Fᵀ)⁻¹ F) / strength``
-
-    Parameters
-    ----------
-    factor
-        F (n, d) float64: ``sqrt(2/n) X``, or :func:`thin_factor` of H. Not modified.
-    strength
-        What is added to the diagonal, > 0.
-
-    Raises
-    ------
-    NotPositiveDefiniteError
-        When `strength` is not positive to working precision.
-
-    Notes
-    -----
-    n d² + 2 n² d flops against d³ for Cholesky and :func:`inverse`. One BLAS thread, d = 2000:
-    0.32 s, 0.25 s, 0.54 s for n = 100, 500, 1000 against 0.64 to 0.84 s, and 0.03 s, 0.12 s,
-    0.20 s for the thin factor. The solvers do not use it: they are given H, need the Cholesky
-    factor of the damped H all the same (it proves that H is a second moment), and spend a few per
-    cent of their time on this inverse.
-    """
-    n, d = factor.shape
-    small = factor @ factor.T
-    small.flat[:: n + 1] += strength
-    lower = cholesky(small[None])[0] if n else small
-    half = lapack.dtrtrs(lower, factor, lower=1)[0] if n else factor
-    result = half.T @ half
-    result *= -1 / strength
-    result.flat[:: d + 1] += 1 / strength
-    return np.asarray(0.5 * (result + result.T))
 
 
 def eigenbasis(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -1,4 +1,4 @@
-"""Streaming second moments of a layer's inputs."""
+"""Adds up second moments of a layer's inputs, batch by batch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.linalg.lapack import syrk
 from onnx_lobs.linalg.triangles import BAND, add_lower, bands, mirror_lower
 
-SETTLE_ROWS = 1 << 13  # float32 sums of so many rows keep an error of about 3e-7
+SETTLE_ROWS = 1 << 13  # float32 sums of so many observations keep an error of about 3e-7
 REFERENCE_ROWS = 1 << 8
 LARGE_MEAN = 4.0  # mean² over variance: below, the reference costs more than it saves
 # columns from which products go to float64 at once, band by band: that costs up to a tenth of
 # the product, and saves a third of the memory
 LARGE = 1024
-ENOUGH = 1024  # rows that are multiplied at once then: sums of fewer cost as much as their products
+ENOUGH = 1024  # observations multiplied at once then: sums of fewer cost as much as their products
 BATCHED = 64  # columns up to which many groups are faster as one batched product than apart
 
 
@@ -40,11 +40,11 @@ class Gram:
     Notes
     -----
     Inputs whose mean is large beside their deviation are counted from a reference, the mean of
-    the first rows seen; the rounding is then about 3e-7 of the variances, however large the means
+    the first ones seen; the rounding is then about 3e-7 of the variances, however large the means
     are. Products add up in the data's own precision, half of each matrix only, for up to
-    SETTLE_ROWS rows, of LARGE columns or more for one update; then they, and what the reference
-    left out, are added in float64. Cost of an update with n rows: n d^2 flops per group and, where
-    a reference is taken off, a copy of the rows; memory :func:`gram_bytes`.
+    SETTLE_ROWS observations, of LARGE columns or more for one update; then they, and what the
+    reference left out, are added in float64. Cost of an update with n observations: n d^2 flops
+    per group and, where a reference is taken off, a copy of them; memory :func:`gram_bytes`.
     """
 
     def __init__(self, groups: int, columns: int) -> None:
@@ -59,6 +59,16 @@ class Gram:
         self._left: FloatArray = np.zeros((groups, columns))
         self._rows = 0
         self._waiting: list[Array] = []
+
+    @classmethod
+    def of(cls, matrix: FloatArray, total: FloatArray, count: int) -> Gram:
+        """Return the Gram of sums that were made elsewhere: x x^T, x, and their number.
+
+        The arrays are taken over: the caller does not change them any more.
+        """
+        made = cls(*total.shape)
+        made._matrix, made._total, made.count = matrix, total, count
+        return made
 
     @classmethod
     def joined(cls, one: Gram, two: Gram) -> Gram:
@@ -100,8 +110,8 @@ class Gram:
         self.settle()
         self._total = value
 
-    def update(self, x: Array, *, overwrite: bool = False) -> Centred:
-        """Add the rows of `x` (groups, n, columns), in either memory order, which must not change.
+    def update(self, observations: Array, *, overwrite: bool = False) -> Centred:
+        """Add observations (groups, n, columns), in either memory order, which must not change.
 
         Not modified, unless the caller lets it `overwrite` them, which saves a copy.
 
@@ -110,13 +120,15 @@ class Gram:
         Centred
             What was multiplied, for those that need it too.
         """
-        n = x.shape[1]
-        x = as_real(x)
+        n = observations.shape[1]
+        x = as_real(observations)
         if n == 0:
             return Centred(x, np.zeros((self.groups, self.columns)), np.zeros_like(self._left))
+        # products of numbers near zero round least
         self._reference.see(x)
         rest = self._reference.take_off(x, out=x if overwrite else None)
         left = column_sums(rest)
+        # large matrices go to float64 at once, which saves one of them
         if self.columns >= LARGE:
             self._add_at_once(rest, left)
         else:
@@ -125,7 +137,7 @@ class Gram:
         return Centred(rest, self._reference.value.astype(np.float64), left)
 
     def _add_up(self, rest: Array, left: FloatArray) -> None:
-        """Add products to those of earlier rows in the data's precision."""
+        """Add products to those of earlier observations in the data's precision."""
         n, dtype = rest.shape[1], rest.dtype
         if self._part is not None and (self._part.dtype != dtype or self._rows + n > SETTLE_ROWS):
             self.settle()
@@ -136,7 +148,7 @@ class Gram:
         self._rows += n
 
     def _add_at_once(self, rest: Array, left: FloatArray) -> None:
-        """Add products in float64, once there are enough rows."""
+        """Add products in float64, once there are enough observations."""
         if self._waiting and self._waiting[0].dtype != rest.dtype:
             self._multiply()
         self._waiting.append(rest)
@@ -146,13 +158,14 @@ class Gram:
             self._multiply()
 
     def _multiply(self) -> None:
-        """Add the products of the rows that are waiting, a few rows of the matrices at a time."""
+        """Add the products of what is waiting, a few rows of the matrices at a time."""
         if self._matrix is None:
             self._matrix = np.zeros((self.groups, self.columns, self.columns))
         waiting, self._waiting = self._waiting, []
         buffer = np.empty(BAND * self.columns, waiting[0].dtype)
         for group, total in enumerate(self._matrix):
             x = _in_order(_joined([some[group] for some in waiting]))
+            # the lower triangle only, band by band: float32 products, float64 sums
             for rows in bands(self.columns):
                 shape = rows.stop - rows.start, rows.stop
                 part = buffer[: shape[0] * shape[1]].reshape(shape)
@@ -186,10 +199,10 @@ class Gram:
             if self._matrix is None:
                 self._matrix = np.empty((self.groups, self.columns, self.columns))
             add_lower(self._matrix, part, is_first=is_first)
-        self._note(left, n)
+        self._put_back(left, n)
 
-    def _note(self, left: FloatArray, n: int) -> None:
-        """Add to the sums what the reference left out of the products of n rows."""
+    def _put_back(self, left: FloatArray, n: int) -> None:
+        """Add to the sums what the reference left out of the products of n observations."""
         assert self._matrix is not None
         shift = self._reference.value.astype(np.float64)
         if shift.any():
@@ -237,7 +250,7 @@ class Origin:
         return self._value
 
     def see(self, x: Array) -> None:
-        """Choose the reference by the first rows of data (groups, n, columns) ever seen."""
+        """Choose the reference by the first observations (groups, n, columns) ever seen."""
         if self._value is not None:
             return
         some = x[:, :REFERENCE_ROWS]

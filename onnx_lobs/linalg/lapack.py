@@ -1,4 +1,4 @@
-"""LAPACK and BLAS in place, without the interpreter's lock: several threads factor at once.
+"""Calls LAPACK and BLAS in place, without the interpreter's lock: several threads factor at once.
 
 The wrappers of ``scipy.linalg.lapack`` and ``scipy.linalg.blas`` hold the lock while they compute,
 so threads that call them take turns. The same routines, of the BLAS that SciPy comes with, are

@@ -1,4 +1,4 @@
-"""What calibration leaves of a layer: moments of its inputs, and of its target against them."""
+"""Holds what calibration leaves of a layer: moments of its inputs, and of its target."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.linalg.gram import Centred, Gram, Origin, as_real, column_sums
 
-SHORT = 256  # rows of which squares add up in the data's own precision
+SHORT = 256  # observations of which squares add up in the data's own precision
 
 
 class TargetMoments:
@@ -40,7 +40,7 @@ class TargetMoments:
         """Add the sums of y = W z from those of z: `matrix` z z^T, `total` z, `cross` z x^T.
 
         Without `cross` z is x. Cost: 2 m d^2 flops per group and matrix, whatever the number of
-        rows behind the sums.
+        observations behind the sums.
         """
         own = weight @ matrix
         self.cross += own if cross is None else weight @ cross
@@ -48,15 +48,17 @@ class TargetMoments:
         self.energy += np.einsum("grd,grd->gr", own, weight)
 
     def update(self, y: Array, x: Centred) -> None:
-        """Add rows of `y` (groups, n, rows) with those that :meth:`Gram.update` returned."""
+        """Add targets `y` (groups, n, rows) with the inputs that :meth:`Gram.update` returned."""
         n = y.shape[1]
         if n == 0:
             return
         y = as_real(y)
+        # take a reference off, as Gram.update does
         self._of_y.see(y)
         rest, mean = self._of_y.take_off(y), self._of_y.value.astype(np.float64)
         left = column_sums(rest)
         add_cross(self.cross, Centred(rest, mean, left), x)
+        # put it back: y = rest + mean
         self.total += left + n * mean
         self.energy += _column_energies(rest)
         self.energy += 2 * mean * left + n * mean**2
@@ -69,8 +71,9 @@ class TargetMoments:
 
 
 def add_cross(sums: FloatArray, y: Centred, x: Centred) -> None:
-    """Add the sums of y x^T (groups, columns of y, columns of x) over the same rows, in place."""
+    """Add the sums of y x^T (groups, columns of y, columns of x) over the same observations."""
     n = x.rest.shape[1]
+    # (y' + mean_y)(x' + mean_x)^T, where ' is the rest; terms that are zero are left out
     sums += y.rest.swapaxes(1, 2) @ x.rest
     if x.mean.any():
         sums += y.sums[:, :, None] * x.mean[:, None, :]
@@ -81,7 +84,7 @@ def add_cross(sums: FloatArray, y: Centred, x: Centred) -> None:
 
 @dataclass
 class Moments:
-    """What one use of a group saw: inputs, and the target that its outputs aim at.
+    """What one use read: moments of its inputs, and of the target that its outputs aim at.
 
     ``targets`` is None when the target is the layer's own weight on the same inputs.
     """
@@ -106,7 +109,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The moments of a group, one per use of its weight: most batches, and the rest.
+    """The moments of a shared input, one per use of its weight: most batches, and the rest.
 
     ``held`` has no counts when there were too few batches to hold one out.
     """

@@ -1,4 +1,4 @@
-"""Large symmetric matrices in place, band by band: no copy of d x d numbers on the way."""
+"""Changes large symmetric matrices in place, band by band, without a copy of d x d numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of rows on several threads, each with one BLAS thread.
+"""Works on batches of rows with several threads, each with one BLAS thread.
 
 NumPy and :mod:`onnx_lobs.linalg.lapack` release the interpreter's lock, and many small
 factorisations gain nothing from a threaded BLAS.

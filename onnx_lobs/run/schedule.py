@@ -1,12 +1,13 @@
-"""Which groups are calibrated when, so that what is in memory fits."""
+"""Schedules which layers are calibrated when, so that what is in memory fits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
 from onnx_lobs.calibration.independent import calibrate_independent
-from onnx_lobs.calibration.sequential import calibrate_sequential
+from onnx_lobs.calibration.options import CalibrationOptions
+from onnx_lobs.calibration.sequential import calibrate_in_stages, calibrate_sequential
 from onnx_lobs.calibration.shared_inputs import SharedInput, find_shared_inputs, within
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.run.arena import release_memory
@@ -74,10 +75,8 @@ def calibrations(work: Workspace, resume: Resume, scratch: Scratch, progress: Pr
     if is_sequential(work):
         progress.start("calibrating and solving", len(work.layers))
         yield from calibrate_sequential(
-            work.dense, work.pruned, groups, work.batches,
-            store=store, is_known=resume.is_known, kept=work.kept,
-            most_weights=work.room.weights, most_noted=work.room.noted,
-            is_tight=work.config.memory is not None, most_grams=work.room.grams, **_options(work),
+            work.dense, work.pruned, groups, work.batches, calibration_options(work),
+            store=store, is_known=resume.is_known, cache=work.kept,
         )  # fmt: skip
     elif is_staged(work):
         progress.start("calibrating and solving", len(work.layers))
@@ -133,16 +132,9 @@ def _staged(work: Workspace, groups: Sequence[SharedInput], resume: Resume, stor
     def is_known(group: SharedInput) -> bool:
         return resume.is_known(group) or resume.has_moments(group, groups)
 
-    found = calibrate_sequential(
-        work.dense,
-        None,
-        groups,
-        work.batches,
-        store=store,
-        is_known=is_known,
-        is_tight=work.config.memory is not None,
-        most_grams=work.room.grams,
-        **_options(work),
+    options = calibration_options(work)
+    found = calibrate_in_stages(
+        work.dense, groups, work.batches, options, store=store, is_known=is_known
     )
     for group, calibration in found:
         if calibration is not None:
@@ -157,7 +149,7 @@ def _one_pass(
 ) -> Found:
     """Calibrate groups in one pass over the dense network, those that the cache does not hold.
 
-    All taps are shown in any case: a graph with other outputs may round its sums otherwise.
+    All are tapped in any case: a graph with other outputs may round its sums otherwise.
     """
     missing = [g for g in part if not resume.is_known(g) and not resume.has_moments(g, part)]
     made: list[Calibration] = []
@@ -166,8 +158,8 @@ def _one_pass(
         progress.start("calibrating", len(work.batches))
         made = calibrate_independent(
             work.dense, missing, work.batches,
-            shown=part, tick=progress.advance, in_graph=uses_graph(work),
-            note=work.warnings.append, **_options(work),
+            replace(calibration_options(work), in_graph=uses_graph(work)),
+            tapped=part, tick=progress.advance, warn=work.warnings.append,
         )  # fmt: skip
     found = dict(zip(map(id, missing), made, strict=True))
     made.clear()
@@ -181,8 +173,11 @@ def _one_pass(
             yield group, None if resume.is_known(group) else resume.moments(group, part)
 
 
-def _options(work: Workspace) -> dict[str, Any]:
-    return {
-        "n_batches": len(work.batches), "provider": work.provider, "seed": work.config.seed,
-        "positions": work.config.positions, "least_observations": work.least_observations,
-    }  # fmt: skip
+def calibration_options(work: Workspace) -> CalibrationOptions:
+    """Return the settings of a calibration whose sums NumPy computes."""
+    return CalibrationOptions(
+        n_batches=len(work.batches), provider=work.provider, seed=work.config.seed,
+        positions=work.config.positions, least_observations=work.least_observations,
+        most_weights=work.room.weights, most_targets=work.room.noted, most_grams=work.room.grams,
+        is_tight=work.config.memory is not None,
+    )  # fmt: skip

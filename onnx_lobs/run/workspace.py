@@ -14,8 +14,8 @@ import onnx
 
 from onnx_lobs.allocation.choice import protects_by_measurement
 from onnx_lobs.calibration.batch_size import fit_batches
-from onnx_lobs.calibration.kept import KeptObservations
-from onnx_lobs.calibration.reading import LEAST_OBSERVATIONS
+from onnx_lobs.calibration.options import LEAST_OBSERVATIONS
+from onnx_lobs.calibration.target_cache import TargetCache
 from onnx_lobs.data.files import find_beside
 from onnx_lobs.data.reader import Batches, InputSpec, input_specs, open_data
 from onnx_lobs.data.synthetic import guesses, synthetic_batches
@@ -70,7 +70,7 @@ class Workspace:
     warnings: list[str]
     room: MemoryShares
     least_observations: int = LEAST_OBSERVATIONS
-    kept: KeptObservations | None = None
+    kept: TargetCache | None = None
 
 
 def open_workspace(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from onnx_lobs.calibration.kept import KeptObservations
+from onnx_lobs.calibration.target_cache import TargetCache
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.evaluation.loss import OutputLoss
 from onnx_lobs.graph.model import Model
@@ -77,7 +77,7 @@ class Runs:
             work,
             config=dataclasses.replace(work.config, cache=None),
             result=work.dense,
-            kept=KeptObservations(work.room.activations // KEPT_PART),
+            kept=TargetCache(work.room.activations // KEPT_PART),
         )
         self.n_run = 0
         self._held = Judge(work, held)

@@ -10,13 +10,13 @@ from build_onnx import model, normal, value
 from onnx import helper
 
 from onnx_lobs.calibration import batch_size
-from onnx_lobs.calibration.batch_size import SHOWN_PART
+from onnx_lobs.calibration.batch_size import TAPS_PART
 from onnx_lobs.options.config import BATCH_SIZE, PruneConfig
 from onnx_lobs.run.workspace import Workspace, open_workspace
 
 NODE = helper.make_node
 SIDE = 64
-SHOWN = 4 * (3 * SIDE**2 + 8 * SIDE**2)  # bytes a sample: the inputs of both convolutions
+TAPPED = 4 * (3 * SIDE**2 + 8 * SIDE**2)  # bytes a sample: the inputs of both convolutions
 MIB = 1 << 20
 
 
@@ -36,7 +36,7 @@ def opened(data: Any = None, n: Any = "n", **options: Any) -> Workspace:
 def test_the_layers_inputs_of_a_batch_fit_their_part_of_memory(memory: int) -> None:
     work = opened(memory=memory)
     size = work.config.batch_size
-    assert size == max(min(memory // (SHOWN_PART * SHOWN), BATCH_SIZE), 1)
+    assert size == max(min(memory // (TAPS_PART * TAPPED), BATCH_SIZE), 1)
     assert work.batches.sizes[0] == size
     assert work.batches.n_samples == 40
     x = np.concatenate([feeds["x"] for feeds in work.batches])
@@ -50,8 +50,8 @@ def test_without_a_limit_or_with_a_size_of_its_own_a_batch_is_what_it_is() -> No
     assert work.config.batch_size == 20
 
 
-def test_a_batch_shows_no_more_than_the_caches_like(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_size, "MOST_SHOWN", 5 * SHOWN)
+def test_a_batch_taps_no_more_than_the_caches_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_size, "MOST_TAPPED", 5 * TAPPED)
     assert opened().config.batch_size == 5
     assert opened(memory=8 * MIB).config.batch_size == 5
     assert opened(memory=2 * MIB).config.batch_size == 1

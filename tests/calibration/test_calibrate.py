@@ -12,11 +12,12 @@ from build_onnx import Array, branch, model, normal, run, value
 from onnx import ModelProto, TensorProto, helper
 
 import onnx_lobs.calibration.independent as independent_mode
-from onnx_lobs.calibration import collect, reading
+from onnx_lobs.calibration import collect, observation_choice
 from onnx_lobs.calibration.collect import Collector, is_held_out
 from onnx_lobs.calibration.independent import calibrate_independent
-from onnx_lobs.calibration.reading import Reading
-from onnx_lobs.calibration.sequential import calibrate_sequential
+from onnx_lobs.calibration.observation_choice import ObservationChoice
+from onnx_lobs.calibration.options import CalibrationOptions
+from onnx_lobs.calibration.sequential import calibrate_in_stages, calibrate_sequential
 from onnx_lobs.calibration.shared_inputs import SharedInput, find_shared_inputs
 from onnx_lobs.errors import DataError, ModelError
 from onnx_lobs.graph.files.tensors import write_tensor
@@ -56,7 +57,11 @@ def batches_of(n: int = 4) -> list[dict[str, Array]]:
     return [{"x": normal(10 + i, 7, 6)} for i in range(n)]
 
 
-def groups_of(index: Model) -> tuple[SharedInput, ...]:
+def options_of(n: int, **more: Any) -> CalibrationOptions:
+    return CalibrationOptions(n_batches=n, provider=CPU, **more)
+
+
+def shared_inputs_of(index: Model) -> tuple[SharedInput, ...]:
     return find_shared_inputs(find_layers(index, LayerFilter(depthwise=True))[0])
 
 
@@ -64,11 +69,10 @@ def independent(
     proto: ModelProto, batches: list[dict[str, Array]], **limits: int
 ) -> dict[str, Calibration]:
     index = Model(proto, None)
-    groups = groups_of(index)
-    found = calibrate_independent(
-        index, groups, batches, n_batches=len(batches), provider=CPU, **limits
-    )
-    return {group.layers[0].name: one for group, one in zip(groups, found, strict=True)}
+    shared_inputs = shared_inputs_of(index)
+    options = options_of(len(batches), **limits)
+    found = calibrate_independent(index, shared_inputs, batches, options)
+    return {shared.layers[0].name: one for shared, one in zip(shared_inputs, found, strict=True)}
 
 
 def assert_close(found: Array, expected: Array) -> None:
@@ -76,7 +80,7 @@ def assert_close(found: Array, expected: Array) -> None:
 
 
 def windows(s: Array) -> Array:
-    """Columns of the last Conv: (samples * 3, channels * 2)."""
+    """Observations of the last Conv: (samples * 3, channels * 2)."""
     parts = [s[:, :, i : i + 2].reshape(len(s), 1, 4) for i in range(3)]
     return np.concatenate(parts, axis=1).reshape(-1, 4)
 
@@ -100,13 +104,13 @@ def test_grams_are_those_of_the_tapped_values() -> None:
 
 
 def test_layers_on_one_tap_share_a_gram() -> None:
-    groups = groups_of(Model(network(), None))
-    assert [[layer.name for layer in g.layers] for g in groups] == [
+    shared_inputs = shared_inputs_of(Model(network(), None))
+    assert [[layer.name for layer in shared.layers] for shared in shared_inputs] == [
         ["one", "two"],
         ["three"],
         ["four"],
     ]
-    assert [group.top for group in groups] == [0, 4, 6]
+    assert [shared.top for shared in shared_inputs] == [0, 4, 6]
 
 
 def test_a_tenth_of_the_batches_is_held_out_and_the_rest_fits() -> None:
@@ -130,12 +134,11 @@ def sequential(
     copy.CopyFrom(proto)
     pruned = Model(copy, None)
     result = {}
-    groups = groups_of(dense)
-    for group, found in calibrate_sequential(
-        dense, pruned, groups, batches, n_batches=n, provider=CPU, **options
+    for shared, found in calibrate_sequential(
+        dense, pruned, shared_inputs_of(dense), batches, options_of(n, **options)
     ):
-        result[group.layers[0].name] = found
-        for layer in group.layers if halve else ():
+        result[shared.layers[0].name] = found
+        for layer in shared.layers if halve else ():
             tensor = pruned.scopes[layer.scope].initializers[layer.weight]
             write_tensor(tensor, 0.5 * pruned.value(tensor))
     return result
@@ -145,7 +148,7 @@ def sequential(
 def test_large_grams_are_put_together_one_by_one_to_the_same_moments(
     monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    sizes = {group.gram_bytes for group in groups_of(Model(network(), None))}
+    sizes = {shared.gram_bytes for shared in shared_inputs_of(Model(network(), None))}
     assert min(sizes) <= 600 < max(sizes)
     expected = independent(network(), batches_of())
     monkeypatch.setattr(independent_mode, "AT_ONCE_BYTES", most)
@@ -192,7 +195,7 @@ def test_batches_shared_out_among_collectors_give_the_same_sums(
 
 
 def matrices(name: str) -> Array:
-    """The dense (rows, columns) of a group."""
+    """The dense (rows, columns) of a shared input."""
     w1, w2, w3, w4 = (normal(1, 6, 5), normal(2, 6, 5), normal(3, 8, 5), normal(5, 3, 2, 2))
     return {"one": np.concatenate([w1.T, w2.T]), "three": w3, "four": w4.reshape(3, 4)}[name]
 
@@ -289,10 +292,10 @@ def test_two_tied_weights_inside_one_if_keep_their_own_moments() -> None:
     proto = model([node], inputs, [value("y", [None, 6])], weights)
     batches = [{**feeds, "c": np.array(True)} for feeds in batches_of()]
     index = Model(proto, None)
-    groups = groups_of(index)
-    apart = calibrate_independent(index, groups, batches, n_batches=4, provider=CPU)
-    found = list(calibrate_sequential(index, index, groups, batches, n_batches=4, provider=CPU))
-    assert [group.layers[0].weight for group, _ in found] == ["w", "v"]
+    shared_inputs = shared_inputs_of(index)
+    apart = calibrate_independent(index, shared_inputs, batches, options_of(4))
+    found = list(calibrate_sequential(index, index, shared_inputs, batches, options_of(4)))
+    assert [shared.layers[0].weight for shared, _ in found] == ["w", "v"]
     for (_, one), expected in zip(found, apart, strict=True):
         assert_close(one.fit[1].inputs.matrix, expected.fit[1].inputs.matrix)
 
@@ -311,10 +314,11 @@ def test_convolution_reads_a_bounded_number_of_positions() -> None:
 @pytest.mark.parametrize(
     ("groups", "least", "count"), [(1, 400, 400), (2, 400, 200), (8, 400, 50), (16, 400, 50)]
 )
-def test_convolutions_in_groups_read_their_part_of_the_least_columns(
+def test_convolutions_in_groups_read_their_part_of_the_least_observations(
     monkeypatch: pytest.MonkeyPatch, groups: int, least: int, count: int
 ) -> None:
-    monkeypatch.setattr(reading, "cheapest", lambda *_: None)  # others read all positions
+    # other ways read all positions
+    monkeypatch.setattr(observation_choice, "cheapest", lambda *_: None)
     weights = {"w": normal(1, 32, 32 // groups, 3)}
     nodes = [NODE("Conv", ["x", "w"], ["y"], name="node", group=groups)]
     proto = model(nodes, [value("x", [None, 32, 66])], ["y"], weights)
@@ -335,7 +339,7 @@ def test_a_last_batch_of_few_samples_is_summed_as_those_before_it(
     def cheapest(shape: tuple[int, ...], *_: object) -> None:
         asked.append(shape[0])
 
-    monkeypatch.setattr(reading, "cheapest", cheapest)
+    monkeypatch.setattr(observation_choice, "cheapest", cheapest)
     nodes = [NODE("Conv", ["x", "w"], ["y"], name="node")]
     proto = model(nodes, [value("x", [None, 2, 9])], ["y"], {"w": normal(1, 3, 2, 3)})
     independent(proto, [{"x": normal(n, n, 2, 9)} for n in (4, 4, 1)])
@@ -345,7 +349,7 @@ def test_a_last_batch_of_few_samples_is_summed_as_those_before_it(
 def test_chunks_of_samples_add_up_to_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     proto, batches = network(), batches_of()
     whole = independent(proto, batches)["four"].total(0).inputs
-    monkeypatch.setattr(reading, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(observation_choice, "CHUNK_BYTES", 1)
     parts = independent(proto, batches)["four"].total(0).inputs
     assert_close(parts.matrix, whole.matrix)
     assert parts.count == whole.count
@@ -409,7 +413,7 @@ def test_sums_of_whole_images_give_the_moments_that_unfolding_gives(
     batches = [{"x": 3 + normal(i, 5, 4, 6, 5)} for i in range(4)]
     found = []
     for each in (way, None):
-        monkeypatch.setattr(reading, "cheapest", lambda *_, each=each: each)
+        monkeypatch.setattr(observation_choice, "cheapest", lambda *_, each=each: each)
         run_one = sequential(proto, batches, 4) if along else independent(proto, batches)
         found.append(run_one["node"].total(0))
     whole, unfolded = found
@@ -436,15 +440,15 @@ def test_targets_of_small_images_are_those_of_unfolded_ones(
     batches = [{"x": 3 + normal(i, 5, 4, 6, 5)} for i in range(4)]
     made: list[PixelTargets] = []
 
-    def noted(*args: Any) -> PixelTargets:
+    def counted(*args: Any) -> PixelTargets:
         made.append(PixelTargets(*args))
         return made[-1]
 
-    monkeypatch.setattr(collect, "PixelTargets", noted)
+    monkeypatch.setattr(collect, "PixelTargets", counted)
     found = []
     for way in (PixelSums, None):
         monkeypatch.setattr(
-            reading, "cheapest", lambda *of, way=way: way if of[2] == of[0][1] else None
+            observation_choice, "cheapest", lambda *of, way=way: way if of[2] == of[0][1] else None
         )
         limits = {"positions": positions, "least_observations": 0}
         found.append(sequential(proto, batches, 4, halve=True, **limits)["node"].total(0))
@@ -472,7 +476,7 @@ def test_networks_whose_activations_differ_in_size_are_a_model_error() -> None:
     dense = Model(model(nodes, [value("x", [None, 6])], ["y"], weights), None)
     pruned = dense.copied()
     found = calibrate_sequential(
-        dense, pruned, groups_of(dense), batches_of(3), n_batches=3, provider=CPU
+        dense, pruned, shared_inputs_of(dense), batches_of(3), options_of(3)
     )
     next(found)
     write_tensor(pruned.scopes[0].initializers["w"], weights["w"] * (np.arange(5) > 2))
@@ -494,9 +498,7 @@ def test_a_branch_that_only_the_pruned_network_takes_aims_at_its_own_outputs() -
     dense = Model(model(nodes, inputs, outputs, weights), None)
     pruned = dense.copied()
     batches = [{"x": np.abs(feeds["x"])} for feeds in batches_of(3)]
-    found = calibrate_sequential(
-        dense, pruned, groups_of(dense), batches, n_batches=3, provider=CPU
-    )
+    found = calibrate_sequential(dense, pruned, shared_inputs_of(dense), batches, options_of(3))
     next(found)
     write_tensor(pruned.scopes[0].initializers["w"], -weights["w"])
     ((_, inner),) = found
@@ -510,7 +512,7 @@ def test_a_branch_that_only_the_pruned_network_takes_aims_at_its_own_outputs() -
 
 
 @pytest.mark.parametrize("is_tight", [True, False])
-def test_what_is_free_is_given_back_before_each_group_only_if_memory_is_tight(
+def test_what_is_free_is_given_back_before_each_layer_only_if_memory_is_tight(
     is_tight: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released: list[str] = []
@@ -519,9 +521,12 @@ def test_what_is_free_is_given_back_before_each_group_only_if_memory_is_tight(
     )
     dense = Model(network(), None)
     found = calibrate_sequential(
-        dense, dense.copied(), groups_of(dense), batches_of(), n_batches=4, provider=CPU,
-        is_tight=is_tight,
-    )  # fmt: skip
+        dense,
+        dense.copied(),
+        shared_inputs_of(dense),
+        batches_of(),
+        options_of(4, is_tight=is_tight),
+    )
     for count, _ in enumerate(found, 1):
         assert len(released) == count * is_tight
 
@@ -539,26 +544,26 @@ def test_tied_layers_take_more_passes_where_their_grams_exceed_their_share(
     weights = {"w": normal(1, 6, 6), "v": normal(2, 6, 6)}
     proto, batches = model(nodes, [value("x", [None, 6])], ["y"], weights), batches_of()
     dense = Model(proto, None)
-    groups = groups_of(dense)
+    shared_inputs = shared_inputs_of(dense)
     made: list[int] = []
 
     def counted(*args: Any, **options: Any) -> list[Calibration]:
         made.append(len(args[1]))
         return calibrate_independent(*args, **options)
 
-    monkeypatch.setattr("onnx_lobs.calibration.sequential.calibrate_independent", counted)
-    options = {"n_batches": len(batches), "provider": CPU}
-    found = calibrate_sequential(dense, None, groups, batches, most_grams=most, **options)
+    monkeypatch.setattr("onnx_lobs.calibration.tied.calibrate_independent", counted)
+    options = options_of(len(batches), most_grams=most)
+    found = calibrate_in_stages(dense, shared_inputs, batches, options)
     expected = independent(proto, batches)
-    for group, calibration in found:
+    for shared, calibration in found:
         assert calibration is not None
-        wanted = expected[group.layers[0].name]
+        wanted = expected[shared.layers[0].name]
         for one, other in zip(calibration.fit, wanted.fit, strict=True):
             assert np.array_equal(one.inputs.matrix, other.inputs.matrix)
     assert len(made) == passes
     made.clear()
-    for _, calibration in calibrate_sequential(
-        dense, None, groups, batches, is_known=lambda group: True, **options
+    for _, calibration in calibrate_in_stages(
+        dense, shared_inputs, batches, options, is_known=lambda shared: True
     ):
         assert calibration is None
     assert not made
@@ -576,13 +581,13 @@ def test_sums_of_images_of_many_sizes_are_not_all_kept(
 
     def counted(self: Collector, *args: Any, **options: Any) -> None:
         add(self, *args, **options)
-        most.append(len(self.whole))
+        most.append(len(self.images))
 
     monkeypatch.setattr(Collector, "add", counted)
-    monkeypatch.setattr(Reading, "whole_sums", lambda *args: ConvSums)
+    monkeypatch.setattr(ObservationChoice, "whole_sums", lambda *args: ConvSums)
     found = (sequential(proto, batches, 24) if along else independent(proto, batches))["conv"]
     assert 1 < max(most) <= 2 * collect.KEPT_SIZES
-    monkeypatch.setattr(Reading, "whole_sums", lambda *args: None)
+    monkeypatch.setattr(ObservationChoice, "whole_sums", lambda *args: None)
     expected = independent(proto, batches)["conv"]
     for one, other in zip((*found.fit, *found.held), (*expected.fit, *expected.held), strict=True):
         assert one.inputs.count == other.inputs.count

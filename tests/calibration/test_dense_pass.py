@@ -1,4 +1,4 @@
-"""The dense network leaves what its layers read, or give, at the columns that are calibrated."""
+"""The dense network leaves what its layers read, or give, at the observations that are chosen."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 from build_onnx import Array, branch, model, normal, run, value
 from onnx import ModelProto, TensorProto, helper
 
-from onnx_lobs.calibration import reading
+from onnx_lobs.calibration import observation_choice
 from onnx_lobs.calibration.dense_pass import DensePass
 from onnx_lobs.calibration.independent import tap_types
-from onnx_lobs.calibration.reading import Reading
-from onnx_lobs.calibration.shared_inputs import SharedInput, find_shared_inputs
+from onnx_lobs.calibration.observation_choice import ObservationChoice
+from onnx_lobs.calibration.options import CalibrationOptions
+from onnx_lobs.calibration.shared_inputs import find_shared_inputs
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import LayerFilter, find_layers
 from onnx_lobs.memory.scratch import Scratch
@@ -34,25 +35,25 @@ def open_pass(
     positions: int | None = None,
     store: Store | None = None,
     **limits: Any,
-) -> tuple[DensePass, list[Reading]]:
+) -> tuple[DensePass, list[ObservationChoice]]:
     dense = Model(proto, None)
-    groups = find_shared_inputs(find_layers(dense, LayerFilter(depthwise=True))[0])
-    readings = [
-        Reading(group, len(batches), 0, positions=positions, least_observations=0)
-        for group in groups
-    ]
+    shared_inputs = find_shared_inputs(find_layers(dense, LayerFilter(depthwise=True))[0])
+    options = CalibrationOptions(
+        len(batches), CPU, positions=positions, least_observations=0, **limits
+    )
+    choices = [ObservationChoice(shared, options) for shared in shared_inputs]
     store = Store(sys.maxsize, Scratch()) if store is None else store
-    made = DensePass(dense, readings, tap_types(dense, groups), provider=CPU, store=store, **limits)
+    made = DensePass(dense, choices, tap_types(dense, shared_inputs), options, store)
     for feeds in batches:
         made.take(feeds)
-    return made, readings
+    return made, choices
 
 
-def read(group: SharedInput, of: Reading, x: Array, index: int) -> Array:
-    """Return the observations that a group reads of an activation."""
-    use = group.uses[0]
-    pieces = of.pieces(use, len(x), use.output_sizes(x.shape), index)
-    return np.concatenate([use.columns(x[piece], chosen) for piece, chosen in pieces], axis=1)
+def read(choice: ObservationChoice, x: Array, index: int) -> Array:
+    """Return the observations that are chosen of an activation."""
+    use = choice.shared.uses[0]
+    pieces = choice.pieces(use, len(x), use.output_sizes(x.shape), index)
+    return np.concatenate([use.observations(x[piece], chosen) for piece, chosen in pieces], axis=1)
 
 
 CONVS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
@@ -69,10 +70,10 @@ CONVS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
 @pytest.mark.parametrize("positions", [None, 3])
 @pytest.mark.parametrize("chunk", [1, 1 << 24])
 @pytest.mark.parametrize("kind", CONVS)
-def test_outputs_of_convolutions_are_their_columns_times_the_weight(
+def test_outputs_of_convolutions_are_their_observations_times_the_weight(
     kind: str, chunk: int, positions: int | None, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(observation_choice, "CHUNK_BYTES", chunk)
     op, shape, attributes = CONVS[kind]
     outputs = shape[0] if op == "Conv" else shape[1] * attributes["group"]
     weights = {"v": normal(1, 4, 4, 1, 1), "w": normal(2, *shape)}
@@ -84,21 +85,21 @@ def test_outputs_of_convolutions_are_their_columns_times_the_weight(
     proto = model(nodes, [value("x", [None, 4, 9, 8])], ["y", "h"], weights)
     batches = [{"x": normal(10 + i, 5, 4, 9, 8)} for i in range(BATCHES)]
     made, (first, second) = open_pass(proto, batches, positions=positions)
-    made.reach([second.group])
-    layer = second.group.layers[0]
+    made.reach([second.shared])
+    layer = second.shared.layers[0]
     for index, feeds in enumerate(batches):
-        assert made.seen(first.group.uses[0], index) is None
-        seen = made.seen(layer.uses[0], index)
-        assert seen is not None
-        assert seen.is_output
-        columns = read(second.group, second, run(proto, **feeds)["h"].astype(np.float64), index)
-        assert seen.count == columns.shape[1] > 0
+        assert made.target(first.shared.uses[0], index) is None
+        target = made.target(layer.uses[0], index)
+        assert target is not None
+        assert target.is_output
+        observations = read(second, run(proto, **feeds)["h"].astype(np.float64), index)
+        assert target.count == observations.shape[1] > 0
         if positions is None:
-            each = (layer.layout.groups * layer.layout.rows) * seen.count
+            each = (layer.layout.groups * layer.layout.rows) * target.count
             assert each == run(proto, **feeds)["y"].size
-        expected = columns @ layer.matrix(weights["w"]).swapaxes(1, 2)
+        expected = observations @ layer.matrix(weights["w"]).swapaxes(1, 2)
         room = FLOAT * (np.abs(expected).max() + 10 * bias)
-        np.testing.assert_allclose(seen.data, expected, rtol=0, atol=room)
+        np.testing.assert_allclose(target.data, expected, rtol=0, atol=room)
 
 
 @pytest.fixture
@@ -126,13 +127,13 @@ def test_products_leave_outputs_unless_these_are_more_or_of_several_layers(
     proto = products(rows)
     batches = [{"x": normal(10 + i, 4, 3, 6)} for i in range(BATCHES)]
     made, (_, second) = open_pass(proto, batches)
-    made.reach([second.group])
+    made.reach([second.shared])
     for index, feeds in enumerate(batches):
-        seen = made.seen(second.group.uses[0], index)
-        assert seen is not None
-        assert seen.is_output == (rows == (9,))
-        expected = run(proto, **feeds)["y0" if seen.is_output else "h"].reshape(1, 12, -1)
-        np.testing.assert_allclose(seen.data, expected, rtol=0, atol=FLOAT * abs(expected).max())
+        target = made.target(second.shared.uses[0], index)
+        assert target is not None
+        assert target.is_output == (rows == (9,))
+        expected = run(proto, **feeds)["y0" if target.is_output else "h"].reshape(1, 12, -1)
+        np.testing.assert_allclose(target.data, expected, rtol=0, atol=FLOAT * abs(expected).max())
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_products_leave_outputs_unless_these_are_more_or_of_several_layers(
     ],
     ids=["transposed", "gemm", "bias is computed", "half"],
 )
-def test_where_the_output_is_not_the_product_in_full_inputs_are_noted(
+def test_where_the_output_is_not_the_product_in_full_inputs_are_taken(
     nodes: list[Any], dtype: Any
 ) -> None:
     weights = {"v": normal(1, 6, 6, dtype=dtype), "w": normal(2, 6, 6, dtype=dtype)}
@@ -164,12 +165,12 @@ def test_where_the_output_is_not_the_product_in_full_inputs_are_noted(
     )
     feeds = {"x": normal(10, *([2, *rank] if is_conv else [6, 6]), dtype=dtype)}
     feeds |= {"c": normal(11, 6)} if is_conv else {}
-    made, readings = open_pass(proto, [feeds] * BATCHES)
-    (last,) = [r for r in readings if r.group.uses[0].input == "h"]
-    made.reach([last.group])
-    seen = made.seen(last.group.uses[0], 1)
-    assert seen is not None
-    assert not seen.is_output
+    made, choices = open_pass(proto, [feeds] * BATCHES)
+    (last,) = [r for r in choices if r.shared.uses[0].input == "h"]
+    made.reach([last.shared])
+    target = made.target(last.shared.uses[0], 1)
+    assert target is not None
+    assert not target.is_output
 
 
 def chain(n: int) -> ModelProto:
@@ -187,37 +188,37 @@ def chain(n: int) -> ModelProto:
     )
 
 
-def notes_of(made: DensePass, readings: Sequence[Reading]) -> list[Array]:
+def targets_of(made: DensePass, choices: Sequence[ObservationChoice]) -> list[Array]:
     found = []
-    for of in readings[1:]:
-        made.reach([of.group])
+    for of in choices[1:]:
+        made.reach([of.shared])
         for index in range(BATCHES):
-            seen = made.seen(of.group.uses[0], index)
-            assert seen is not None
-            found.append(seen.data.copy())
-        made.forget([of.group])
+            target = made.target(of.shared.uses[0], index)
+            assert target is not None
+            found.append(target.data.copy())
+        made.forget([of.shared])
     return found
 
 
-NOTE = 4 * 7 * 8  # bytes of a layer's note on a batch
+TARGET = 4 * 7 * 8  # bytes of a layer's target on a batch
 
 
 @pytest.mark.parametrize(
     ("limits", "stages"),
     [
         ({}, 1),
-        ({"most_noted": 4 * BATCHES * NOTE}, 1),
-        ({"most_noted": 4 * BATCHES * NOTE - 1}, 2),
-        ({"most_noted": 2 * BATCHES * NOTE}, 2),
-        ({"most_noted": 1}, 4),
+        ({"most_targets": 4 * BATCHES * TARGET}, 1),
+        ({"most_targets": 4 * BATCHES * TARGET - 1}, 2),
+        ({"most_targets": 2 * BATCHES * TARGET}, 2),
+        ({"most_targets": 1}, 4),
         ({"most_weights": 2 * 4 * 64 + 100}, 3),
         ({"most_weights": 1}, 4),
-        ({"most_weights": 3 * 4 * 64 + 100, "most_noted": 1}, 4),
+        ({"most_weights": 3 * 4 * 64 + 100, "most_targets": 1}, 4),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("filed", [False, True])
-def test_more_stages_note_the_same(
+def test_more_stages_leave_the_same_targets(
     limits: dict[str, int],
     stages: int,
     filed: bool,
@@ -226,7 +227,7 @@ def test_more_stages_note_the_same(
 ) -> None:
     proto = chain(5)
     batches = [{"x": normal(20 + i, 7, 8)} for i in range(BATCHES)]
-    whole = notes_of(*open_pass(proto, batches))
+    whole = targets_of(*open_pass(proto, batches))
     done: list[list[int]] = []
     run_part = DensePass._run
 
@@ -237,29 +238,29 @@ def test_more_stages_note_the_same(
     monkeypatch.setattr(DensePass, "_run", counted)
     monkeypatch.setattr("onnx_lobs.memory.store.SMALL", 0)
     store = Store(0 if filed else 1 << 20, scratch)
-    made, readings = open_pass(proto, batches, store=store, **limits)
-    parts = notes_of(made, readings)
+    made, choices = open_pass(proto, batches, store=store, **limits)
+    parts = targets_of(made, choices)
     assert done.count([]) == stages
     for one, other in zip(parts, whole, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=FLOAT * np.abs(other).max())
     assert (store.in_memory, store.in_files) == (0, 0)
 
 
-def test_a_stage_runs_when_it_is_needed_and_what_is_past_is_not_noted(scratch: Scratch) -> None:
+def test_a_stage_runs_when_it_is_needed_and_what_is_past_is_not_stored(scratch: Scratch) -> None:
     proto = chain(5)
     batches = [{"x": normal(20 + i, 7, 8)} for i in range(BATCHES)]
     store = Store(1 << 20, scratch)
-    made, readings = open_pass(proto, batches, store=store, most_noted=2 * BATCHES * NOTE)
-    assert store.in_memory == BATCHES * NOTE  # the inputs
-    made.forget([readings[1].group])
-    made.reach([readings[2].group])
-    boundary = 2 * BATCHES * NOTE  # the first layer's output, and the third's
-    assert store.in_memory == boundary + BATCHES * NOTE
+    made, choices = open_pass(proto, batches, store=store, most_targets=2 * BATCHES * TARGET)
+    assert store.in_memory == BATCHES * TARGET  # the inputs
+    made.forget([choices[1].shared])
+    made.reach([choices[2].shared])
+    boundary = 2 * BATCHES * TARGET  # the first layer's output, and the third's
+    assert store.in_memory == boundary + BATCHES * TARGET
     made.close()
     assert store.in_memory == 0
 
 
-@pytest.mark.parametrize("most", [1, BATCHES * NOTE, 2 * BATCHES * NOTE])
+@pytest.mark.parametrize("most", [1, BATCHES * TARGET, 2 * BATCHES * TARGET])
 def test_what_one_node_needs_is_not_cut(most: int) -> None:
     """Two layers inside an If, behind a small one: together they are too many, and stay so."""
     two = [NODE("MatMul", ["h", "w"], ["t0"], name="one"), NODE("MatMul", ["t0", "u"], ["t"])]
@@ -274,13 +275,13 @@ def test_what_one_node_needs_is_not_cut(most: int) -> None:
     weights = {"v": normal(3, 8, 8), "small": normal(4, 8, 1)}
     proto = model(nodes, inputs, [value("y", [None, None]), "s"], weights)
     batches = [{"x": normal(20 + i, 7, 8), "c": np.array(True)} for i in range(BATCHES)]
-    made, readings = open_pass(proto, batches, most_noted=most)
-    assert len(readings) == 4
-    for of in readings[1:]:
-        made.reach([of.group])
-        seen = made.seen(of.group.uses[0], 0)
-        assert seen is not None
-        assert seen.count == 7
+    made, choices = open_pass(proto, batches, most_targets=most)
+    assert len(choices) == 4
+    for of in choices[1:]:
+        made.reach([of.shared])
+        target = made.target(of.shared.uses[0], 0)
+        assert target is not None
+        assert target.count == 7
 
 
 @pytest.mark.parametrize("taken", [True, False])
@@ -294,19 +295,19 @@ def test_layers_inside_a_branch_leave_what_they_read(taken: bool) -> None:
     inputs = [value("x", [None, 6]), value("c", [], TensorProto.BOOL)]
     proto = model(nodes, inputs, [value("y", [None, 6]), "h"], {"v": normal(3, 6, 6)})
     batches = [{"x": normal(20 + i, 7, 6), "c": np.array(taken)} for i in range(BATCHES)]
-    made, readings = open_pass(proto, batches)
-    made.reach([of.group for of in readings])
-    for of in readings[1:]:
-        layer = of.group.layers[0]
-        seen = made.seen(layer.uses[0], 2)
-        assert seen is not None
-        assert not seen.is_output
-        assert seen.count == (7 if (layer.name == "then") == taken else 0)
-        if seen.count:
-            np.testing.assert_array_equal(seen.data[0], run(proto, **batches[2])["h"])
+    made, choices = open_pass(proto, batches)
+    made.reach([of.shared for of in choices])
+    for of in choices[1:]:
+        layer = of.shared.layers[0]
+        target = made.target(layer.uses[0], 2)
+        assert target is not None
+        assert not target.is_output
+        assert target.count == (7 if (layer.name == "then") == taken else 0)
+        if target.count:
+            np.testing.assert_array_equal(target.data[0], run(proto, **batches[2])["h"])
 
 
-def test_tied_layers_and_those_that_nothing_changes_need_no_note() -> None:
+def test_tied_layers_and_those_that_nothing_changes_need_no_target() -> None:
     nodes = [
         NODE("MatMul", ["x", "w"], ["a"], name="one"),
         NODE("MatMul", ["x", "v"], ["b"], name="two"),
@@ -316,8 +317,8 @@ def test_tied_layers_and_those_that_nothing_changes_need_no_note() -> None:
     ]
     weights = {"w": normal(1, 6, 6), "v": normal(2, 6, 6), "t": normal(3, 6, 6)}
     proto = model(nodes, [value("x", [None, 6])], ["y"], weights)
-    made, readings = open_pass(proto, [{"x": normal(4, 7, 6)}])
-    made.reach([of.group for of in readings])
-    uses = [use for of in readings for layer in of.group.layers for use in layer.uses]
+    made, choices = open_pass(proto, [{"x": normal(4, 7, 6)}])
+    made.reach([of.shared for of in choices])
+    uses = [use for of in choices for layer in of.shared.layers for use in layer.uses]
     assert len(uses) == 4
-    assert all(made.seen(use, 0) is None for use in uses)
+    assert all(made.target(use, 0) is None for use in uses)

@@ -66,9 +66,9 @@ def check(
     assert found
     for use, outputs in found:
         assert isinstance(outputs, GramOutputs)
-        columns = use.columns(x)
-        gram = Gram(columns.shape[0], columns.shape[2])
-        gram.update(columns)
+        observations = use.observations(x)
+        gram = Gram(observations.shape[0], observations.shape[2])
+        gram.update(observations)
         matrix, total, count = outputs.read(values)
         assert count == gram.count
         for ours, theirs in ((matrix, gram.matrix), (total, gram.total)):
@@ -197,10 +197,10 @@ def test_sums_are_there_in_every_opset(opset: int, provider: str) -> None:
     assert len(found) == len(wanted_of(index)) == 5
     for use, outputs in found:
         assert isinstance(outputs, GramOutputs)
-        columns = use.columns(taps[use.input]).astype(np.float64)
-        expected = columns.transpose(0, 2, 1) @ columns
+        observations = use.observations(taps[use.input]).astype(np.float64)
+        expected = observations.transpose(0, 2, 1) @ observations
         matrix, _, count = outputs.read(values)
-        assert count == columns.shape[1]
+        assert count == observations.shape[1]
         assert np.abs(matrix - expected).max() <= SINGLE * np.abs(expected).max()
 
 
@@ -222,9 +222,9 @@ def test_large_means_cost_no_precision(provider: str) -> None:
     assert isinstance(outputs, GramOutputs)
     gram = Gram(1, 24)
     gram.matrix, gram.total, gram.count = outputs.read(outputs_of(copy, x, provider))
-    columns = use.columns(x).astype(np.float64)
-    columns -= columns.mean(axis=1, keepdims=True)
-    expected = columns.transpose(0, 2, 1) @ columns
+    observations = use.observations(x).astype(np.float64)
+    observations -= observations.mean(axis=1, keepdims=True)
+    expected = observations.transpose(0, 2, 1) @ observations
     assert np.abs(gram.scatter(True) - expected).max() <= CENTRED * expected.max()
 
 

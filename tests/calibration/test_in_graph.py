@@ -13,6 +13,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from onnx_lobs import ConfigError, prune
 from onnx_lobs.calibration.independent import calibrate_independent
+from onnx_lobs.calibration.options import CalibrationOptions
 from onnx_lobs.calibration.shared_inputs import find_shared_inputs
 from onnx_lobs.errors import DataError, InferenceError
 from onnx_lobs.graph.model import Model
@@ -58,19 +59,23 @@ def batches_of(n: int = 4) -> list[dict[str, Array]]:
 
 
 def calibrated(
-    proto: ModelProto, batches: list[dict[str, Array]], provider: str = CPU, **options: Any
+    proto: ModelProto,
+    batches: list[dict[str, Array]],
+    provider: str = CPU,
+    *,
+    in_graph: bool = False,
+    **others: Any,
 ) -> list[Calibration]:
     index = Model(proto, None)
-    groups = find_shared_inputs(find_layers(index, LayerFilter(include=("*",), min_weights=0))[0])
-    return calibrate_independent(
-        index, groups, batches, n_batches=len(batches), provider=provider, **options
-    )
+    layers = find_layers(index, LayerFilter(include=("*",), min_weights=0))[0]
+    options = CalibrationOptions(len(batches), provider, in_graph=in_graph)
+    return calibrate_independent(index, find_shared_inputs(layers), batches, options, **others)
 
 
 def test_the_graphs_grams_are_numpys(provider: str) -> None:
     notes: list[str] = []
     expected = calibrated(network(), batches_of())
-    found = calibrated(network(), batches_of(), provider, in_graph=True, note=notes.append)
+    found = calibrated(network(), batches_of(), provider, in_graph=True, warn=notes.append)
     assert len(found) == 6
     for ours, theirs in zip(found, expected, strict=True):
         for mine, other in zip(ours.fit + ours.held, theirs.fit + theirs.held, strict=True):
@@ -107,7 +112,7 @@ def test_a_use_without_sums_has_its_reason_counted_once() -> None:
         weights, opset=7, ir_version=3,
     )  # fmt: skip
     feeds = [{f"x{i}": normal(i, 5, 9) for i in range(7)}]
-    calibrated(proto, feeds, in_graph=True, note=notes.append)
+    calibrated(proto, feeds, in_graph=True, warn=notes.append)
     assert len(notes) == 1
     assert "n0, n1, n2, n3, n4 and 2 more (IR version 3 is below 4" in notes[0]
 

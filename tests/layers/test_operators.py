@@ -31,11 +31,11 @@ def only_reason(proto: ModelProto) -> str:
 
 
 def product(layer: Layer, weight: Array, x: Array) -> Array:
-    """Return columns @ matrices, (groups, n, rows)."""
+    """Return observations @ matrices, (groups, n, rows)."""
     (use,) = layer.uses
-    columns = use.columns(x)
-    assert columns.shape[1] == use.n_columns(x.shape)
-    return np.asarray(columns @ layer.matrix(weight).transpose(0, 2, 1))
+    observations = use.observations(x)
+    assert observations.shape[1] == use.n_observations(x.shape)
+    return np.asarray(observations @ layer.matrix(weight).transpose(0, 2, 1))
 
 
 def assert_same(found: Array, expected: Array) -> None:

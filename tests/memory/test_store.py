@@ -14,7 +14,8 @@ from build_onnx import model, normal, value
 from onnx import ModelProto, helper
 
 from onnx_lobs.calibration.independent import calibrate_independent
-from onnx_lobs.calibration.sequential import calibrate_sequential
+from onnx_lobs.calibration.options import CalibrationOptions
+from onnx_lobs.calibration.sequential import calibrate_in_stages, calibrate_sequential
 from onnx_lobs.calibration.shared_inputs import find_shared_inputs
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.model import Model
@@ -23,7 +24,7 @@ from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Overlay, Store
 
-CPU = "CPUExecutionProvider"
+OPTIONS = CalibrationOptions(n_batches=3, provider="CPUExecutionProvider")
 BIG = 5000  # elements; even as bytes too many to be kept in memory regardless
 
 
@@ -144,11 +145,12 @@ def network() -> ModelProto:
 
 def calibrate(store: Store | None, *, pruned: bool) -> list[Calibration]:
     index = Model(network(), None)
-    groups = find_shared_inputs(find_layers(index)[0])
+    shared_inputs = find_shared_inputs(find_layers(index)[0])
     batches = [{"x": normal(10 + i, 100, 64)} for i in range(3)]
-    found = calibrate_sequential(
-        index, index if pruned else None, groups, batches, n_batches=3, provider=CPU, store=store
-    )
+    if pruned:
+        found = calibrate_sequential(index, index, shared_inputs, batches, OPTIONS, store=store)
+    else:
+        found = calibrate_in_stages(index, shared_inputs, batches, OPTIONS, store=store)
     return [calibration for _, calibration in found if calibration is not None]
 
 
@@ -167,9 +169,9 @@ def test_moments_do_not_depend_on_where_values_are_kept(scratch: Scratch) -> Non
 
 def test_independent_moments_come_stage_by_stage_too(scratch: Scratch) -> None:
     index = Model(network(), None)
-    groups = find_shared_inputs(find_layers(index)[0])
+    shared_inputs = find_shared_inputs(find_layers(index)[0])
     batches = [{"x": normal(10 + i, 100, 64)} for i in range(3)]
-    whole = calibrate_independent(index, groups, batches, n_batches=3, provider=CPU)
+    whole = calibrate_independent(index, shared_inputs, batches, OPTIONS)
     for one, other in zip(whole, calibrate(Store(0, scratch), pruned=False), strict=True):
         assert other.fit[0].targets is None
         expected = one.fit[0].inputs.matrix

@@ -1,7 +1,7 @@
-"""Which products make up the Gram of a convolution: the pairs of kernel_positions, sorted by
-difference.
+"""Plans the products that make up the Gram of a convolution.
 
-See :mod:`onnx_lobs.linalg.convolution.offset_gram`, which computes them.
+They are those of pairs of kernel positions, sorted by their difference. See
+:mod:`onnx_lobs.linalg.convolution.offset_gram`, which computes them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Key = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 class KernelReads:
     """What one kernel position of one axis reads: [begin, end) of sub-image `phase`, unclipped.
 
-    Taps of different `residue` never read at the same output.
+    Positions of different `residue` never read at the same output.
     """
 
     phase: int
@@ -51,8 +51,7 @@ class ProductPlan:
     blocks
         Each a sum of signed pieces, (sign, index of the piece).
     index
-        (kernel_positions, kernel_positions) index into the blocks, then their transposes, then
-        zero.
+        (positions, positions) index into the blocks, then their transposes, then zero.
     """
 
     spatial: tuple[int, ...]
@@ -101,6 +100,7 @@ def make_plan(geometry: Unfold, spatial: tuple[int, ...]) -> ProductPlan:
     blocks: dict[tuple[tuple[int, int], ...], int] = {}
     places: list[tuple[int, int, int, bool]] = []
     kernel = list(itertools.product(*kernel_positions))
+    # each pair of positions is a sum of products of sub-images, many of which are the same
     for (i, p), (j, q) in itertools.combinations_with_replacement(enumerate(kernel), 2):
         key, swapped = _key(p, q)
         first, second = (q, p) if swapped else (p, q)
@@ -114,11 +114,13 @@ def make_plan(geometry: Unfold, spatial: tuple[int, ...]) -> ProductPlan:
             (sign, pieces.setdefault((key, box), len(pieces))) for sign, box in _cover(ranges)
         )
         places.append((i, j, blocks.setdefault(block, len(blocks)), swapped))
+    # where each pair finds its block: as it is, transposed, or nowhere (zero)
     index = np.full((len(kernel),) * 2, 2 * len(blocks))
     for i, j, block_index, swapped in places:
         index[i, j] = block_index + swapped * len(blocks)
         index[j, i] = block_index + (not swapped) * len(blocks)
     index.flags.writeable = False  # plans are shared
+    # a gap of zeros behind every row, as wide as the farthest shift
     reach = [max(abs(a.begin - b.begin) for a in axis for b in axis) for axis in kernel_positions]
     sizes = tuple(max(length) + gap for length, gap in zip(lengths, reach, strict=True))
     return ProductPlan(
@@ -139,6 +141,7 @@ def _axis_reads(geometry: Unfold, axis: int, size: int) -> tuple[KernelReads, ..
     out = (padded - geometry.extent[axis]) // stride + 1
     found = []
     for k in range(geometry.kernel[axis]):
+        # with inserted zeros a position meets pixels at every up-th output only
         at = k * geometry.dilations[axis] - pad
         if up > 1:
             found.append(KernelReads(0, at % up, -(-at // up), -(-(at + out) // up)))

@@ -1,4 +1,4 @@
-"""Which pixel every position of a depthwise convolution reads, axis by axis."""
+"""Tells which pixel every kernel position of a depthwise convolution reads, axis by axis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Pairs = list[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Reads:
-    """What each position reads at each output along some axes: (positions, outputs)."""
+    """What each kernel position reads at each output along some axes: (positions, outputs)."""
 
     places: Indices
     is_inside: BoolArray
@@ -41,8 +41,8 @@ class Reads:
         return cls(places, ~is_outside)
 
     @property
-    def kernel_positions(self) -> int:
-        """Number of kernel_positions."""
+    def kernel_size(self) -> int:
+        """Number of kernel positions."""
         return len(self.places)
 
     @property
@@ -64,8 +64,8 @@ class Reads:
 
     def counts(self, size: int) -> Wide:
         """Return how often a position reads each of `size` places as another does: (t, t, size)."""
-        counts = np.zeros((self.kernel_positions, self.kernel_positions, size))
-        for one, two in itertools.product(range(self.kernel_positions), repeat=2):
+        counts = np.zeros((self.kernel_size, self.kernel_size, size))
+        for one, two in itertools.product(range(self.kernel_size), repeat=2):
             both = self.is_inside[one] & self.is_inside[two]
             np.add.at(counts[one, two], self.places[one, both], 1)
         return counts

@@ -1,10 +1,10 @@
-"""The Gram of a depthwise convolution's windows from that of its pixels.
+"""Adds up the Gram of a depthwise convolution's windows from that of its pixels.
 
-An image of 14x14 has 196 pixels, in which 196 windows of 25 kernel_positions overlap. Each entry of
+An image of 14x14 has 196 pixels, in which 196 windows of 25 kernel positions overlap. Each entry of
 the windows' Gram is a sum of entries of the pixels' Gram, which one product per channel gives,
 without any window. The pixels' Gram is large, so it is never kept: of some samples and channels at
 a time it is made in a small buffer, and at once added up along the longer axis of the image, over
-the places that a pair of kernel_positions of that axis meets; what stays is a matrix of the shorter
+the places that a pair of kernel positions of that axis meets; what stays is a matrix of the shorter
 axis, (size, size), for each of these pairs. They are added up along it once, at the end. So are the
 products with a target, of which every output is known.
 """
@@ -18,8 +18,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from onnx_lobs.arrays import Array, FloatArray
+from onnx_lobs.linalg.accumulator import TargetObservations, refuse_target
 from onnx_lobs.linalg.convolution.pixel_axes import Axes, Pairs, in_rows
 from onnx_lobs.linalg.convolution.unfold import Unfold, resolve
+from onnx_lobs.linalg.gram import Gram
+from onnx_lobs.linalg.moments import Moments
 
 Wide = FloatArray
 
@@ -28,7 +31,7 @@ BUFFER_BYTES = 2 << 20  # of the products of some channels
 
 
 class Waiting:
-    """Samples (channels, samples, columns) that wait until they are enough to be multiplied.
+    """Samples (channels, samples, pixels) that wait until they are enough to be multiplied.
 
     They are copied into memory that is used again and again: batches that are kept make those
     who compute the next ones take fresh memory, which costs more than the copy.
@@ -81,6 +84,7 @@ class PairSums:
             if pairs:
                 together.setdefault(pairs[0][1] - pairs[0][0], []).append(place)
         self._plans: list[tuple[Pairs, list[tuple[int, Pairs]]]] = []
+        # a plan: pairs that are added up once, and the lists that take the sum, less what they lack
         for places in together.values():
             every = sorted({pair for place in places for pair in lists[place]})
             near = []
@@ -108,7 +112,7 @@ class PairSums:
 
 
 class PixelSums:
-    """Sums over images of one size that the Gram of a depthwise convolution is made of.
+    """Adds up the Gram of a depthwise convolution over images of one size.
 
     Parameters
     ----------
@@ -123,7 +127,7 @@ class PixelSums:
     -----
     The mean of each channel, over the first samples, is taken off first and put back in float64,
     so that rounding is relative to the variances. Cost: P² flops per sample and channel; memory
-    8 s² bytes for each channel and pair of kernel_positions of the longer axis, where s is the size
+    8 s² bytes for each channel and pair of kernel positions of the longer axis, where s is the size
     of the shorter one, :data:`TOGETHER` samples, and 2 MiB or the products of one channel.
     """
 
@@ -143,13 +147,20 @@ class PixelSums:
 
     @property
     def _pairs(self) -> Pairs:
-        """The pairs of kernel_positions of the first axis: the Gram is symmetric."""
-        kernel_positions = range(self.axes.first.kernel_positions)
-        return list(itertools.combinations_with_replacement(kernel_positions, 2))
+        """The pairs of kernel positions of the first axis: the Gram is symmetric."""
+        positions = range(self.axes.first.kernel_size)
+        return list(itertools.combinations_with_replacement(positions, 2))
 
-    def add(self, x: Array) -> None:
-        """Add a batch (samples, channels, *spatial). Not modified."""
-        for images in self._waiting.put(by_channel(x)):
+    def add(self, observations: Array, target: TargetObservations | None = None) -> None:
+        """Add all windows of a batch of images (samples, channels, *spatial). Not modified.
+
+        Raises
+        ------
+        ValueError
+            When there is a target.
+        """
+        refuse_target(target)
+        for images in self._waiting.put(by_channel(observations)):
             self.multiply(images)
 
     def multiply(self, x: Array) -> None:
@@ -158,59 +169,62 @@ class PixelSums:
             self.mean = x.mean(axis=2).mean(axis=1)
         x -= self.mean[:, None, None]
         shape = self.axes.shape
+        # sums per pixel, for putting the mean back
         self.image += self.axes.turn(x.sum(axis=1).reshape(-1, *shape))
         self.samples += x.shape[1]
+        # products of all pixels, added up at once along the longer axis
         for channels, products in pixel_products(x, x):
             both = self.axes.turn(products.reshape(-1, *shape, *shape), 1, 3)
             self._sums.add(channels, both.swapaxes(2, 3))
 
-    def result(self) -> tuple[Wide, Wide, int]:
-        """Return matrix, total and count, as :func:`~.offset_gram.conv_gram`."""
+    def result(self) -> Moments:
+        """Return the moments of the inputs, as :meth:`~.offset_gram.ConvSums.result`."""
         for images in self._waiting.rest():
             self.multiply(images)
         axes, channels = self.axes, len(self.image)
-        one, two = axes.first.kernel_positions, axes.second.kernel_positions
+        one, two = axes.first.kernel_size, axes.second.kernel_size
         matrix: Wide = np.zeros((channels, one, two, one, two))
         total: Wide = np.zeros((channels, one, two))
         if self.mean is not None:
+            # along the shorter axis, for each pair of positions of the longer one
             along = self._sums.sums.reshape(-1, axes.size[1] ** 2) @ self._second_pairs()
             along = along.reshape(-1, channels, two, two)
             for (p, q), sums in zip(self._pairs, along, strict=True):
                 matrix[:, q, :, p] = sums.swapaxes(1, 2)
                 matrix[:, p, :, q] = sums
+            # put the mean back: x x = x' x' + x' mean + mean x' + mean mean, ' being less the mean
             mean = self.mean.astype(np.float64).reshape(-1, 1, 1, 1, 1)
             local, counts = self.local()
             half = (local + 0.5 * counts * mean) * mean
             matrix += half
             matrix += half.transpose(0, 3, 4, 1, 2)
             total = np.einsum("cabab->cab", local + counts * mean)
+        # in the image's own order of axes, one column per kernel position
         shape = channels, one * two
         matrix, total = axes.turn(matrix, 1, 3), axes.turn(total)
         matrix, total = matrix.reshape(*shape, shape[1]), total.reshape(shape)
         count = self.samples * axes.first.outputs * axes.second.outputs
-        return matrix, total, count
+        return Moments(Gram.of(matrix, total, count))
 
     def _second_pairs(self) -> Wide:
         """Return how often two positions of the second axis read two places at once."""
-        kernel_positions, size = self.axes.second.kernel_positions, self.axes.size[1]
-        counts = np.zeros((size, size, kernel_positions, kernel_positions))
-        for pair in itertools.product(range(kernel_positions), repeat=2):
+        n_kernel, size = self.axes.second.kernel_size, self.axes.size[1]
+        counts = np.zeros((size, size, n_kernel, n_kernel))
+        for pair in itertools.product(range(n_kernel), repeat=2):
             for places in self.axes.second.shared(*pair):
                 counts[places + pair] += 1
-        return counts.reshape(size**2, kernel_positions**2)
+        return counts.reshape(size**2, n_kernel**2)
 
     def local(self) -> tuple[Wide, Wide]:
-        """Return what a position reads, less the mean, where another reads too, and how often it
-        does.
+        """Return what a position reads where another reads too, less the mean, and how often.
 
-        (channels, kernel_positions of the first axis, of the second, and the same of the other
-        position), and without channels.
+        (channels, positions of the first axis, of the second, and the same of the other position),
+        and without channels.
         """
         first, second = self.axes.first, self.axes.second
         one, two = first.counts(self.axes.size[0]), second.counts(self.axes.size[1])
-        part = np.tensordot(
-            self.image, one, axes=(1, 2)
-        )  # channels, second, position, other position
+        # (channels, second axis, position, other position)
+        part = np.tensordot(self.image, one, axes=(1, 2))
         local = np.tensordot(part, two, axes=(1, 2)).transpose(0, 1, 3, 2, 4)
         counts = np.multiply.outer(one.sum(axis=2), two.sum(axis=2)).transpose(0, 2, 1, 3)
         return local, self.samples * counts

@@ -1,7 +1,7 @@
-"""Which outputs of a convolution are read where not all are: the same ones of several images.
+"""Chooses the outputs of a convolution that are read where not all are.
 
-Positions at fixed distances from a random start copy in runs, several times as fast as those drawn
-one by one, and lie further apart.
+The same ones are read of several images. Positions at fixed distances from a random start copy in
+runs, several times as fast as those drawn one by one, and lie further apart.
 """
 
 from __future__ import annotations

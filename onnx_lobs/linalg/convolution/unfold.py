@@ -1,4 +1,4 @@
-"""im2col for every convolution: sliding windows of an activation as the rows of a matrix.
+"""Lays out the windows of every convolution as the rows of a matrix (im2col).
 
 One record, :class:`Unfold`, describes Conv and ConvTranspose in 1 to 3 dimensions with any
 groups, strides, dilations and pads, so that ``unfold(x) @ weight.T`` is the layer's output.
@@ -173,7 +173,7 @@ def unfold(x: Array, geometry: Unfold, groups: int, chosen: Chosen = None) -> Ar
     return result
 
 
-def pixels_as_columns(y: Array, groups: int, chosen: Chosen = None) -> Array:
+def pixels_as_observations(y: Array, groups: int, chosen: Chosen = None) -> Array:
     """Return the `chosen` pixels of images (samples, channels, *spatial) as observations.
 
     They are (groups, pixels, channels / groups), in the order of :func:`unfold`, whose choices
@@ -193,8 +193,10 @@ def _grid_windows(x: Array, geometry: Unfold, grid: Grid | None) -> Array:
     is_whole = all(
         to == slice(0, n, 1) for n, row in zip(sizes, axes, strict=True) for to, _ in row
     )
+    # what no position reads stays zero: the padding, and a ConvTranspose's inserted zeros
     make = np.empty if is_whole else np.zeros
     result = make((x.shape[1], geometry.kernel_size, x.shape[0], *sizes), x.dtype)
+    # one copy per kernel position, of a regular part of the image
     images = x.swapaxes(0, 1)
     every = slice(None)
     for position, reads in enumerate(itertools.product(*axes)):
@@ -204,8 +206,7 @@ def _grid_windows(x: Array, geometry: Unfold, grid: Grid | None) -> Array:
 
 
 def _reads(geometry: Unfold, axis: int, grid: Grid, n: int, size: int) -> list[tuple[slice, slice]]:
-    """Return, for each position of an axis, which of n outputs read a pixel there, and which
-    pixels.
+    """Return, per position of an axis, which of n outputs read a pixel there, and the pixels.
 
     Output o reads place ``first + o * stride`` of the pixels with zeros between them.
     """
@@ -215,10 +216,12 @@ def _reads(geometry: Unfold, axis: int, grid: Grid, n: int, size: int) -> list[t
     found = []
     for k in range(kernel):
         position = kernel - 1 - k if geometry.flip else k
+        # the first and the last output inside the image, and the first that meets a pixel
         first = geometry.strides[axis] * grid.start[axis] - geometry.pads[axis]
         first += position * geometry.dilations[axis]
         lo, hi = max(0, -(first // stride)), min(n, ((size - 1) * up - first) // stride + 1)
         lo = next((o for o in range(lo, lo + period) if (first + o * stride) % up == 0), hi)
+        # from there on every so-manieth output, and pixel
         count = max(0, -(-(hi - lo) // period))
         at, step = (first + lo * stride) // up, stride * period // up
         pixels = slice(at, at + (count - 1) * step + 1, step) if count else slice(0)
@@ -244,6 +247,7 @@ def _some_windows(x: Array, geometry: Unfold, chosen: Indices) -> Array:
     each = math.prod(out)
     corners = np.unravel_index(chosen % max(each, 1), out)
     places, is_outside = pixels_read(geometry, corners, x.shape[2:])
+    # sample by sample: pixels are taken where none is, too, and made zero afterwards
     result = np.empty((x.shape[1], len(places), len(chosen)), x.dtype)
     edges = np.searchsorted(chosen, each * np.arange(len(x) + 1))
     for sample, (begin, end) in enumerate(itertools.pairwise(edges)):
@@ -257,10 +261,10 @@ def _some_windows(x: Array, geometry: Unfold, chosen: Indices) -> Array:
 def pixels_read(
     geometry: Unfold, corners: Sequence[Indices], spatial: tuple[int, ...]
 ) -> tuple[Indices, BoolArray]:
-    """Return what each position reads at some outputs: indices of pixels (kernel_size, n), and
-    where none is.
+    """Return the pixels that each position reads at some outputs, and where there is none.
 
-    None is read outside the image, and where a ConvTranspose has zeros between its pixels.
+    Both are (kernel_size, n). None is read outside the image, and where a ConvTranspose has zeros
+    between its pixels.
     """
     places = np.zeros((geometry.kernel_size, corners[0].size), np.int64)
     is_outside = np.zeros(places.shape, bool)

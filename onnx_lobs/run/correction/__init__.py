@@ -1,1 +1,1 @@
-"""Means and variances after pruning: normalisation statistics, biases, gains of outputs."""
+"""Corrects means and variances after pruning: statistics, biases, gains of outputs."""

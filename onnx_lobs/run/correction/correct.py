@@ -1,4 +1,4 @@
-"""Give the pruned network the dense network's means and variances, where that helps.
+"""Gives the pruned network the dense network's means and variances, where that helps.
 
 Pruning shifts the means of the values inside a network and shrinks their variances, and the
 errors of many layers add up. Behind every pruned layer the mean and the variance of each
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from onnx_lobs.arrays import Feeds
 from onnx_lobs.calibration.collect import is_held_out
-from onnx_lobs.calibration.runner import Runner
 from onnx_lobs.evaluation.loss import output_loss
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.arena import release_memory
@@ -24,6 +23,7 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.memory.store import Overlay, Store
 from onnx_lobs.report.record import CorrectionRecord
 from onnx_lobs.run.correction.moments import Affine, MomentPair
+from onnx_lobs.run.correction.pair_runner import PairRunner
 from onnx_lobs.run.correction.sites import LayerSite, NormSite, Site, find_sites
 from onnx_lobs.run.correction.write import Written, plan, tensors, undo, write
 
@@ -137,8 +137,8 @@ def _pass(
     for site in sites:
         stops.setdefault(site.stop, set()).add(site.value)
     dense, pruned = networks.dense, networks.pruned
-    runner = Runner(dense, pruned, stops, batches, networks.provider, store)
-    runner.note_change(_changed(layers))
+    runner = PairRunner(dense, pruned, stops, batches, networks.provider, store)
+    runner.mark_changed(_changed(layers))
     done: list[Written] = []
     reached = -1
     for site in sites:
@@ -149,7 +149,7 @@ def _pass(
         if affine is not None:
             written = plan(site, affine, pruned, networks.result, store.new())
             write(pruned, written)
-            runner.note_change(tensors(written))
+            runner.mark_changed(tensors(written))
             done.append(written)
             if isinstance(site, LayerSite):
                 _map_values(runner, site, affine)
@@ -168,15 +168,16 @@ def _changed(layers: Sequence[Layer]) -> Iterator[tuple[int, str]]:
                 yield use.bias.scope, use.bias.name
 
 
-def _choose(runner: Runner, site: Site, n_batches: int, *, variance: bool) -> Affine | None:
+def _choose(runner: PairRunner, site: Site, n_batches: int, *, variance: bool) -> Affine | None:
     """Return the correction of a site, or None if it does not help on the held-out batches."""
     if site.value not in runner.differing:
         return None
     fit, held = MomentPair.zeros(site.channels), MomentPair.zeros(site.channels)
-    for index, (clean, own) in enumerate(zip(runner.clean, runner.own, strict=True)):
+    both = zip(runner.of_dense, runner.of_pruned, strict=True)
+    for index, (of_dense, of_pruned) in enumerate(both):
         pair = held if is_held_out(index, n_batches) else fit
-        pair.dense.update(site.columns(clean[site.value]))
-        pair.pruned.update(site.columns(Overlay(own, clean)[site.value]))
+        pair.dense.update(site.observations(of_dense[site.value]))
+        pair.pruned.update(site.observations(Overlay(of_pruned, of_dense)[site.value]))
     if not (fit.dense.count and held.dense.count and fit.is_finite and held.is_finite):
         return None
     gains = variance and not (isinstance(site, LayerSite) and not site.has_gain)
@@ -186,9 +187,9 @@ def _choose(runner: Runner, site: Site, n_batches: int, *, variance: bool) -> Af
     return best if helps else None
 
 
-def _map_values(runner: Runner, site: Site, affine: Affine) -> None:
+def _map_values(runner: PairRunner, site: Site, affine: Affine) -> None:
     """Correct the values that the stage behind the site is about to read."""
-    for own in runner.own:
-        x = own[site.value]
+    for values in runner.of_pruned:
+        x = values[site.value]
         mapped = x * site.along(affine.gain, x.ndim) + site.along(affine.shift, x.ndim)
-        own.add({site.value: mapped.astype(x.dtype)})
+        values.add({site.value: mapped.astype(x.dtype)})

@@ -1,4 +1,4 @@
-"""Mean and variance per channel of one value in two networks, and what makes them agree."""
+"""Adds up mean and variance per channel of one value in two networks, and maps one to the other."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ChannelMoments:
         return np.asarray(self.scatter / max(self.count, 1))
 
     def update(self, x: Array) -> None:
-        """Add the columns of `x` (channels, n). Not modified."""
+        """Add the observations `x` (channels, n). Not modified."""
         n = x.shape[1]
         if n == 0:
             return

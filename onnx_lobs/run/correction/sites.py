@@ -1,4 +1,4 @@
-"""Where statistics can be corrected: normalisations that survive, and layers with a bias."""
+"""Finds where statistics can be corrected: surviving normalisations, and layers with a bias."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Site:
     axis: int
     channels: int
 
-    def columns(self, x: Array) -> Array:
-        """Return a value as (channels, n)."""
+    def observations(self, x: Array) -> Array:
+        """Return a value as observations (channels, n)."""
         moved = np.moveaxis(x, self.axis if x.ndim > 1 else 0, 0)
         return moved.reshape(self.channels, -1)
 

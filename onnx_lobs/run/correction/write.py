@@ -1,4 +1,4 @@
-"""Put a correction into a model, in place, and take it back."""
+"""Puts a correction into a model, in place, and takes it back."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.calibration import reading
+from onnx_lobs.calibration import observation_choice, options
 from onnx_lobs.calibration.shared_inputs import SharedInput
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.gram import Gram
@@ -80,7 +80,7 @@ class Resume:
         self._pending: list[str] = []
         if self.cache is None:
             return
-        positions = reading.CHUNK_BYTES, reading.LEAST_OBSERVATIONS
+        positions = observation_choice.CHUNK_BYTES, options.LEAST_OBSERVATIONS
         hashes = program_hash(), model_hash(work.loaded), data_hash(work.batches)
         run = (*hashes, staged, positions)
         self._solve_base = digest(run, options_hash(work.config, _WORKING))

@@ -12,7 +12,7 @@ from build_onnx import Array, normal
 
 from onnx_lobs.linalg.convolution import costs as conv_costs
 from onnx_lobs.linalg.convolution.costs import WholeSums, cheapest
-from onnx_lobs.linalg.convolution.offset_gram import ConvSums, conv_gram, is_supported
+from onnx_lobs.linalg.convolution.offset_gram import ConvSums, is_supported
 from onnx_lobs.linalg.convolution.pixel_gram import PixelSums
 from onnx_lobs.linalg.convolution.unfold import Unfold, n_positions, unfold
 from onnx_lobs.linalg.gram import Gram
@@ -37,10 +37,18 @@ def conv(
     return Unfold(kernel, strides or ones, dilations or ones, pads, ones, **more)
 
 
+def conv_gram(x: Array, geometry: Unfold, groups: int) -> tuple[Array, Array, int]:
+    """Return what ConvSums make of one batch: matrix, total and count."""
+    sums = ConvSums(geometry, groups, x.shape[2:], x.shape[1])
+    sums.add(x)
+    inputs = sums.result().inputs
+    return inputs.matrix, inputs.total, inputs.count
+
+
 def expected_of(x: Array, geometry: Unfold, groups: int) -> tuple[Array, Array, int]:
-    columns = unfold(x.astype(np.float64), geometry, groups)
-    matrix = columns.transpose(0, 2, 1) @ columns
-    return matrix, columns.sum(axis=1), columns.shape[1]
+    windows = unfold(x.astype(np.float64), geometry, groups)
+    matrix = windows.transpose(0, 2, 1) @ windows
+    return matrix, windows.sum(axis=1), windows.shape[1]
 
 
 def check(x: Array, geometry: Unfold, groups: int, tolerance: float = EXACT) -> None:
@@ -202,7 +210,7 @@ def test_sums_by_pixels_are_left_where_they_take_much_memory_or_preparation(
 
 
 @pytest.mark.parametrize(
-    ("shape", "kernel", "groups", "n_columns", "way"),
+    ("shape", "kernel", "groups", "n_observations", "way"),
     [
         ((32, 16, 56, 56), 3, 1, None, ConvSums),
         ((32, 128, 14, 14), 3, 1, None, ConvSums),
@@ -217,7 +225,11 @@ def test_sums_by_pixels_are_left_where_they_take_much_memory_or_preparation(
     ],
 )
 def test_the_forecast_agrees_with_measurements_on_the_extremes(
-    shape: tuple[int, ...], kernel: int, groups: int, n_columns: int | None, way: WholeSums | None
+    shape: tuple[int, ...],
+    kernel: int,
+    groups: int,
+    n_observations: int | None,
+    way: WholeSums | None,
 ) -> None:
     """Measured: unfolding over it 6.7, 2.6, 15.9, 0.37, 0.25.
 
@@ -225,4 +237,4 @@ def test_the_forecast_agrees_with_measurements_on_the_extremes(
     0.75, of 4 1.3, of 32 5.
     """
     geometry = conv((kernel, kernel), (kernel // 2,) * 4)
-    assert cheapest(shape, geometry, groups, n_columns) is way
+    assert cheapest(shape, geometry, groups, n_observations) is way

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from build_onnx import normal
 
+from onnx_lobs.linalg.accumulator import TargetObservations
 from onnx_lobs.linalg.convolution.pixel_gram import TOGETHER, PixelSums
 from onnx_lobs.linalg.convolution.pixel_targets import PixelTargets
 from onnx_lobs.linalg.convolution.unfold import Unfold, n_positions, unfold
@@ -36,12 +37,13 @@ def test_it_equals_the_product_of_all_windows(
     sums = PixelSums(geometry, channels, SPATIAL[nd], channels)
     sums.add(x[:2])
     sums.add(x[2:])
-    matrix, total, count = sums.result()
-    columns = unfold(x.astype(np.float64), geometry, channels)
-    expected = columns.swapaxes(1, 2) @ columns
-    assert count == n_positions(x.shape, geometry) == columns.shape[1]
+    inputs = sums.result().inputs
+    matrix, total, count = inputs.matrix, inputs.total, inputs.count
+    windows = unfold(x.astype(np.float64), geometry, channels)
+    expected = windows.swapaxes(1, 2) @ windows
+    assert count == n_positions(x.shape, geometry) == windows.shape[1]
     assert np.abs(matrix - expected).max() <= ROUNDING * np.abs(expected).max()
-    np.testing.assert_allclose(total, columns.sum(axis=1), rtol=0, atol=ROUNDING * total.max())
+    np.testing.assert_allclose(total, windows.sum(axis=1), rtol=0, atol=ROUNDING * total.max())
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -55,12 +57,16 @@ def test_targets_at_all_outputs_add_up_to_their_products_with_all_windows(
     each = n_positions((1, *x.shape[1:]), geometry)
     y = 2 + normal(9, channels, 5 * each, rows)
     sums = PixelTargets(geometry, channels, SPATIAL[nd], channels, rows)
-    sums.add(x[:2], y[:, : 2 * each])
-    sums.add(x[2:], y[:, 2 * each :])
-    *own, found = sums.result()
-    inputs = PixelSums(geometry, channels, SPATIAL[nd], channels)
-    inputs.add(x)
-    for one, other in zip(own, inputs.result(), strict=True):
+    sums.add(x[:2], TargetObservations(y[:, : 2 * each], is_output=True))
+    sums.add(x[2:], TargetObservations(y[:, 2 * each :], is_output=True))
+    moments = sums.result()
+    own, found = moments.inputs, moments.targets
+    assert found is not None
+    alone = PixelSums(geometry, channels, SPATIAL[nd], channels)
+    alone.add(x)
+    inputs = alone.result().inputs
+    assert own.count == inputs.count
+    for one, other in ((own.matrix, inputs.matrix), (own.total, inputs.total)):
         np.testing.assert_allclose(one, other, rtol=0, atol=ROUNDING * np.max(other))
     wide = y.astype(np.float64)
     cross = wide.swapaxes(1, 2) @ unfold(x.astype(np.float64), geometry, channels)
@@ -87,18 +93,20 @@ def test_many_samples_in_batches_of_any_size_and_type(
     begin, wide_x, wide_y = 0, [], []
     for end, kind in zip((*parts, len(x)), kinds, strict=True):
         batch, target = x[begin:end].astype(kind), y[:, begin * each : end * each].astype(kind)
-        sums.add(batch, target)
+        sums.add(batch, TargetObservations(target, is_output=True))
         wide_x.append(batch.astype(np.float64))
         wide_y.append(target.astype(np.float64))
         begin = end
-    matrix, total, count, found = sums.result()
-    columns = unfold(np.concatenate(wide_x), geometry, 3)
+    moments = sums.result()
+    inputs, found = moments.inputs, moments.targets
+    assert found is not None
+    windows = unfold(np.concatenate(wide_x), geometry, 3)
     targets = np.concatenate(wide_y, axis=1)
-    assert count == columns.shape[1]
+    assert inputs.count == windows.shape[1]
     for got, expected in (
-        (matrix, columns.swapaxes(1, 2) @ columns),
-        (total, columns.sum(axis=1)),
-        (found.cross, targets.swapaxes(1, 2) @ columns),
+        (inputs.matrix, windows.swapaxes(1, 2) @ windows),
+        (inputs.total, windows.sum(axis=1)),
+        (found.cross, targets.swapaxes(1, 2) @ windows),
         (found.total, targets.sum(axis=1)),
         (found.energy, np.square(targets).sum(axis=1)),
     ):

@@ -1,4 +1,4 @@
-"""What the dense network gives is noted once for several runs, as far as it fits."""
+"""What the dense network gives is cached for several runs, as far as it fits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from build_onnx import Array, model, normal, value
 from onnx import ModelProto, helper
 
 from onnx_lobs.calibration import dense_pass, sequential
-from onnx_lobs.calibration.kept import KeptObservations
+from onnx_lobs.calibration.dense_target import key_of
+from onnx_lobs.calibration.options import CalibrationOptions
 from onnx_lobs.calibration.shared_inputs import find_shared_inputs
+from onnx_lobs.calibration.target_cache import TargetCache
 from onnx_lobs.graph.files.tensors import write_tensor
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import find_layers
@@ -19,8 +21,8 @@ from onnx_lobs.layers.find import find_layers
 NODE = helper.make_node
 CPU = "CPUExecutionProvider"
 BATCHES = 3
-NOTED = 2 * BATCHES  # what the second and the third layer have in each batch
-NOTE = 8 * 7 * 4  # bytes of one
+STORED = 2 * BATCHES  # what the second and the third layer have in each batch
+TARGET = 8 * 7 * 4  # bytes of one
 
 
 def network() -> ModelProto:
@@ -35,23 +37,33 @@ def network() -> ModelProto:
     return model(nodes, [value("x", [None, 8])], ["y"], weights)
 
 
+DENSE = Model(network(), None)
+
+
 def batches() -> list[dict[str, Array]]:
     return [{"x": normal(10 + i, 7, 8)} for i in range(BATCHES)]
 
 
-def calibrated(kept: KeptObservations | None, scale: float) -> Iterator[tuple[Array, Array]]:
+def n_stored(cache: TargetCache) -> int:
+    """How many of the targets are in the cache."""
+    names = [key_of(shared.uses[0]) for shared in find_shared_inputs(find_layers(DENSE)[0])]
+    found = [cache.find(name, batch) for name in names for batch in range(BATCHES)]
+    return sum(data is not None for data in found)
+
+
+def calibrated(cache: TargetCache | None, scale: float) -> Iterator[tuple[Array, Array]]:
     """Yield the sums of each layer, whose weights become `scale` times as large."""
     dense, pruned = Model(network(), None), Model(network(), None)
-    groups = find_shared_inputs(find_layers(dense)[0])
+    shared_inputs = find_shared_inputs(find_layers(dense)[0])
     found = sequential.calibrate_sequential(
-        dense, pruned, groups, batches(), n_batches=BATCHES, provider=CPU, kept=kept
+        dense, pruned, shared_inputs, batches(), CalibrationOptions(BATCHES, CPU), cache=cache
     )
-    for group, calibration in found:
+    for shared, calibration in found:
         assert calibration is not None
         moments = calibration.total(0)
         assert moments.targets is not None
         yield moments.inputs.matrix.copy(), moments.targets.cross.copy()
-        name = group.layers[0].weight
+        name = shared.layers[0].weight
         tensor = pruned.scopes[0].initializers[name]
         write_tensor(tensor, np.float32(scale) * pruned.value(tensor))
 
@@ -71,35 +83,34 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("budget", "n_kept"), [(1 << 30, NOTED), (NOTED * NOTE - 1, NOTED - 1), (0, 0)]
+    ("budget", "expected"), [(1 << 30, STORED), (STORED * TARGET - 1, STORED - 1), (0, 0)]
 )
 def test_the_dense_network_runs_again_only_if_something_did_not_fit(
-    sessions: list[str], budget: int, n_kept: int
+    sessions: list[str], budget: int, expected: int
 ) -> None:
-    kept = KeptObservations(budget)
+    cache = TargetCache(budget)
     for _ in range(3):
-        list(calibrated(kept, 0.5))
-        assert kept.n_kept == n_kept
-    assert len(sessions) == (1 if n_kept == NOTED else 3)
+        list(calibrated(cache, 0.5))
+        assert n_stored(cache) == expected
+    assert len(sessions) == (1 if expected == STORED else 3)
 
 
-@pytest.mark.parametrize("budget", [1 << 30, 3 * NOTE])
+@pytest.mark.parametrize("budget", [1 << 30, 3 * TARGET])
 def test_sums_are_the_same_to_the_last_bit(budget: int) -> None:
-    kept = KeptObservations(budget)
-    list(calibrated(kept, 0.5))
-    for again, alone in zip(calibrated(kept, 0.25), calibrated(None, 0.25), strict=True):
+    cache = TargetCache(budget)
+    list(calibrated(cache, 0.5))
+    for again, alone in zip(calibrated(cache, 0.25), calibrated(None, 0.25), strict=True):
         for one, other in zip(again, alone, strict=True):
             assert np.array_equal(one, other)
 
 
 def test_what_is_cleared_is_made_again_within_the_same_budget() -> None:
-    kept = KeptObservations(8)
+    cache = TargetCache(8)
     for _ in range(2):
-        assert kept.keep("a", 0, np.ones(1))
-        assert not kept.keep("a", 1, np.ones(1))
-        found = kept.find("a", 0)
+        assert cache.store("a", 0, np.ones(1))
+        assert not cache.store("a", 1, np.ones(1))
+        found = cache.find("a", 0)
         assert found is not None
         assert found == 1
-        kept.clear()
-        assert kept.n_kept == 0
-        assert kept.find("a", 0) is None
+        cache.clear()
+        assert cache.find("a", 0) is None

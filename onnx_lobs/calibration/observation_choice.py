@@ -1,4 +1,4 @@
-"""Which observations a group's uses read: all, or some positions of convolutions."""
+"""Chooses the observations that calibration reads: all, or some positions of convolutions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from onnx_lobs.calibration.options import CalibrationOptions
 from onnx_lobs.calibration.shared_inputs import SharedInput
 from onnx_lobs.layers.layer import Use
 from onnx_lobs.linalg.convolution.costs import WholeSums, cheapest
@@ -15,29 +16,22 @@ from onnx_lobs.linalg.convolution.positions import Grid, Spread, grid_step, want
 from onnx_lobs.linalg.convolution.unfold import Chosen
 
 CHUNK_BYTES = 1 << 24
-LEAST_OBSERVATIONS = 1 << 16  # 1 << 13 doubled the error on data not seen; more gained nothing
 # so many groups, or more, of a convolution read this part of them: on 16 depthwise layers pruned to
 # 50 and 80 % that raised the error on data not seen by 0.1 % in the mean and by 0.6 % at most. With
-# 16, 0.7 % and 2.3 %; and trials, which read few columns anyway, were misled by it: on the PP-OCR
-# classifier at 50 % the output error on data not seen rose from .005 to .019
+# 16, 0.7 % and 2.3 %; and trials, which read few observations anyway, were misled by it: on the
+# PP-OCR classifier at 50 % the output error on data not seen rose from .005 to .019
 MANY_GROUPS = 8
 
 
-class Reading:
+class ObservationChoice:
     """Chooses what is read of each batch: the same in every run, and for all networks.
 
     Parameters
     ----------
-    group
+    shared
         What is calibrated.
-    n_batches
-        How many batches there are.
-    seed
-        Chooses the positions of convolutions that are read.
-    positions
-        Observations per input that a convolution reads, over all batches; None: all.
-    least_observations
-        Observations that it reads at the least.
+    options
+        Their seed, positions, least number of observations and number of batches.
 
     Attributes
     ----------
@@ -45,27 +39,20 @@ class Reading:
         Observations that a convolution reads of each batch.
     """
 
-    def __init__(
-        self,
-        group: SharedInput,
-        n_batches: int,
-        seed: int,
-        *,
-        positions: int | None,
-        least_observations: int = LEAST_OBSERVATIONS,
-    ) -> None:
-        self.group, self.n_batches, self.seed = group, n_batches, seed
-        layout = group.layers[0].layout
-        least = least_observations / min(layout.groups, MANY_GROUPS)
+    def __init__(self, shared: SharedInput, options: CalibrationOptions) -> None:
+        self.shared, self.n_batches, self.seed = shared, options.n_batches, options.seed
+        layout = shared.layers[0].layout
+        least = options.least_observations / min(layout.groups, MANY_GROUPS)
+        positions = options.positions
         wanted = math.inf if positions is None else max(positions * layout.columns, least)
-        self.budget = wanted / n_batches
+        self.budget = wanted / options.n_batches
 
     def pieces(
         self, use: Use, samples: int, sizes: tuple[int, ...], index: int
     ) -> Iterator[tuple[slice, Chosen]]:
         """Yield slices of the samples of batch `index`, each with the positions of it to read.
 
-        A convolution that is unfolded reads no more columns than its share of `positions`,
+        A convolution that is unfolded reads no more observations than its share of `positions`,
         drawn at random: neighbouring windows say nearly the same.
 
         Parameters
@@ -76,10 +63,12 @@ class Reading:
         if use.unfold is None:
             yield slice(None), None
             return
-        columns = self.group.layers[0].layout.columns
+        columns = self.shared.layers[0].layout.columns
         per_sample = math.prod(sizes)
         fraction = min(1.0, self.budget / max(samples * per_sample, 1))
+        # one stream of random numbers per batch and use, whatever else is read
         rng = np.random.default_rng([self.seed, index, zlib.crc32(use.output.encode())])
+        # as many samples at once as fit a chunk when they are unfolded
         width = 4 * columns * use.groups * fraction * max(per_sample, 1)
         step = int(max(1, min(samples, CHUNK_BYTES // max(width, 1))))
         for begin in range(0, samples, step):

@@ -1,4 +1,4 @@
-"""Targets add up to the same sums by either way, and where some columns are the layer's own."""
+"""Targets add up to the same sums by either way, and where some are the layer's own outputs."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import numpy as np
 import pytest
 from build_onnx import Array, normal
 
-from onnx_lobs.linalg import towards as module
+from onnx_lobs.linalg import target_sums as module
+from onnx_lobs.linalg.accumulator import TargetObservations
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Moments, TargetMoments
-from onnx_lobs.linalg.towards import Towards
+from onnx_lobs.linalg.target_sums import TargetSums
 
 GROUPS, COLUMNS = 2, 6
 DOUBLE, SINGLE = 1e-12, 2e-6  # of the largest sum, which are of up to 90 terms
 PARTS = (slice(0, 30), slice(30, 30), slice(30, 90))
 
 
-def empty(rows: int) -> Moments:
-    return Moments(Gram(GROUPS, COLUMNS), TargetMoments.zeros(GROUPS, rows, COLUMNS))
+def by_inputs(z: Array | None) -> TargetObservations | None:
+    return None if z is None else TargetObservations(z, is_output=False)
 
 
 def added(weight: Array, x: Array, z: list[Array | None]) -> TargetMoments:
-    moments = empty(weight.shape[1])
-    towards = Towards(weight, moments)
+    sums = TargetSums(weight)
     for part, other in zip(PARTS, z, strict=True):
-        towards.add(x[:, part], other)
-    towards.finish()
+        sums.add(x[:, part], by_inputs(other))
+    moments = sums.result()
     assert moments.inputs.count == 90
     assert moments.targets is not None
     return moments.targets
@@ -75,18 +75,19 @@ def test_what_several_add_up_merges_into_the_sums_of_all(
     several = []
     for i, part in enumerate(PARTS):
         z[:, part] = x[:, part] if i in own else z[:, part]
-        towards = Towards(weight, empty(rows))
+        sums = TargetSums(weight)
         if i in own:
-            towards.add(x[:, part])
+            sums.add(x[:, part])
         elif i in by_outputs:
-            towards.add_towards_outputs(x[:, part], z[:, part] @ weight.swapaxes(1, 2))
+            y = z[:, part] @ weight.swapaxes(1, 2)
+            sums.add(x[:, part], TargetObservations(y, is_output=True))
         else:
-            towards.add(x[:, part], z[:, part])
-        several.append(towards)
+            sums.add(x[:, part], by_inputs(z[:, part]))
+        several.append(sums)
     whole, *rest = several
     for other in rest:
         whole.merge(other)
-    whole.finish()
+    whole.result()
     assert whole.inputs.count == 90
     inputs = x.swapaxes(1, 2) @ x
     assert np.abs(whole.inputs.matrix - inputs).max() <= DOUBLE * np.abs(inputs).max()
@@ -97,13 +98,36 @@ def test_what_several_add_up_merges_into_the_sums_of_all(
 def test_sums_of_inputs_have_the_target_that_the_weight_gives_them(is_own: bool) -> None:
     weight = normal(1, GROUPS, 4, COLUMNS).astype(np.float64)
     x = normal(2, GROUPS, 90, COLUMNS, dtype=np.float64)
-    towards = Towards(weight, empty(4))
+    sums = TargetSums(weight)
     first, rest = x[:, :30], x[:, 30:]
-    towards.add(first, None if is_own else first)
-    towards.add_sums(rest.swapaxes(1, 2) @ rest, rest.sum(axis=1), 60)
-    towards.finish()
-    assert towards.inputs.count == 90
-    check(towards.targets, weight, x, x, DOUBLE)
+    sums.add(first, None if is_own else by_inputs(first))
+    others = Gram.of(rest.swapaxes(1, 2) @ rest, rest.sum(axis=1), 60)
+    sums.add_moments(Moments(others))
+    sums.result()
+    assert sums.inputs.count == 90
+    check(sums.targets, weight, x, x, DOUBLE)
+
+
+@pytest.mark.parametrize("is_output", [None, False, True])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_observations_that_may_be_overwritten_give_the_same_sums(
+    is_output: bool | None, is_first: bool
+) -> None:
+    weight = normal(1, GROUPS, 4, COLUMNS).astype(np.float64)
+    x = 5 + normal(2, GROUPS, 60, COLUMNS)  # a mean that is taken off, in place if that is allowed
+    data = None if is_output is None else normal(3, GROUPS, 60, 4 if is_output else COLUMNS)
+    target = None if data is None else TargetObservations(data, bool(is_output))
+    found = []
+    for overwrite in (False, True):
+        sums = TargetSums(weight)
+        if not is_first:
+            sums.add(x.copy(), by_inputs(x))
+        sums.add(x.copy(), target, overwrite=overwrite)
+        found.append(sums.result())
+    for name in ("cross", "total", "energy"):
+        one, other = (getattr(moments.targets, name) for moments in found)
+        assert np.array_equal(one, other)
+    assert np.array_equal(found[0].inputs.matrix, found[1].inputs.matrix)
 
 
 def test_wide_layers_multiply_no_weight_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ import pytest
 from build_onnx import Array, model, normal, run, value
 from onnx import ModelProto, TensorProto, helper
 
-from onnx_lobs.calibration import runner as module
-from onnx_lobs.calibration.runner import Runner
+from onnx_lobs.calibration import network_runner as module
+from onnx_lobs.calibration.network_runner import NetworkRunner
 from onnx_lobs.graph.files.tensors import write_tensor
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.stages import Stage, inputs_per_output, stage_of
@@ -49,25 +49,24 @@ def images() -> list[dict[str, Array]]:
     return [{"x": normal(10 + i, 2, 3, 9, 8)} for i in range(BATCHES)]
 
 
-@pytest.mark.parametrize("stores_all", [True, False])
 @pytest.mark.parametrize("times", [1, 6])
-def test_what_is_shown_is_what_the_network_has(times: int, stores_all: bool) -> None:
+def test_live_values_are_those_of_the_whole_network(times: int) -> None:
     proto, batches = expanding(times), images()
     store = Store(sys.maxsize, Scratch())
-    made = Runner(Model(proto, None), None, STOPS, batches, CPU, store, stores_all=stores_all)
+    made = NetworkRunner(Model(proto, None), STOPS, batches, CPU, store)
     for top, (name,) in STOPS.items():
         made.advance(top)
         for index, feeds in enumerate(batches):
             expected = run(proto, **feeds)[name]
             room = ROUNDING * np.abs(expected).max()
-            np.testing.assert_allclose(made.shown(index)[name], expected, rtol=0, atol=room)
-        is_apart = name not in made.clean[0]
-        assert is_apart == (name == "c" and not stores_all)
+            np.testing.assert_allclose(made.values(index)[name], expected, rtol=0, atol=room)
+        is_unstored = name not in made.stored[0]
+        assert is_unstored == (name == "c")
         live = {"c": {"a", "c"}, "e": {"a", "e"}}.get(name, {name}) - (
-            {name} if is_apart else set()
+            {name} if is_unstored else set()
         )
-        assert set(made.clean[0]) == live
-        assert {*made.shown(1)} == live | {name}
+        assert set(made.stored[0]) == live
+        assert {*made.values(1)} == live | {name}
     made.close()
     assert store.in_memory == 0
 
@@ -75,17 +74,15 @@ def test_what_is_shown_is_what_the_network_has(times: int, stores_all: bool) -> 
 def test_a_stage_that_is_not_stored_runs_with_the_weights_of_its_time() -> None:
     proto = expanding()
     network = Model(proto, None)
-    made = Runner(
-        network, None, STOPS, images(), CPU, Store(sys.maxsize, Scratch()), stores_all=False
-    )
+    made = NetworkRunner(network, STOPS, images(), CPU, Store(sys.maxsize, Scratch()))
     before = run(proto, **images()[1])
     made.advance(1)
     tensor = network.scopes[0].initializers["w1"]
     write_tensor(tensor, np.zeros((24, 4, 1, 1), np.float32))
     made.advance(3)
-    assert not made.shown(1)["c"].any()
+    assert not made.values(1)["c"].any()
     made.advance(5)
-    assert not made.shown(1)["e"].any()
+    assert not made.values(1)["e"].any()
     assert before["e"].any()
 
 
@@ -99,10 +96,10 @@ def test_stages_that_cost_much_or_give_little_are_stored(
         if is_stored:
             monkeypatch.setattr(module, name, limit)
         store = Store(sys.maxsize, Scratch())
-        made = Runner(Model(proto, None), None, STOPS, images(), CPU, store, stores_all=False)
+        made = NetworkRunner(Model(proto, None), STOPS, images(), CPU, store)
         made.advance(1)
         made.advance(3)
-        assert ("c" in made.clean[0]) == is_stored
+        assert ("c" in made.stored[0]) == is_stored
 
 
 PRODUCTS: dict[str, tuple[Any, list[int], dict[str, Array], float]] = {
@@ -131,10 +128,3 @@ def test_inputs_per_output(kind: str) -> None:
     proto = model([node], [value("x", shape, TensorProto.FLOAT)], ["y"], weights)
     stage: Stage = stage_of(Model(proto, None), 0)
     assert inputs_per_output(Model(proto, None), stage) == expected
-
-
-def test_two_networks_are_stored() -> None:
-    network = Model(expanding(), None)
-    store = Store(sys.maxsize, Scratch())
-    with pytest.raises(ValueError, match="two networks are all stored"):
-        Runner(network, network, STOPS, images(), CPU, store, stores_all=False)
