@@ -25,8 +25,8 @@ class CalibrationOptions:
     least_observations
         Observations that it reads at the least.
     in_graph
-        Whether the graph itself computes the sums that it can; only where all layers are read in
-        one pass over the dense network, and then at all positions.
+        Whether the graph itself computes the sums that it can, then at all positions; of layers
+        that are read in one pass over the dense network: all, or tied ones in stages.
     most_weights, most_targets, most_grams
         Bytes: of weights in one session of the dense network, of targets that one such session
         leaves, and of Grams that are made in one pass over the batches.

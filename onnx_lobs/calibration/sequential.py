@@ -59,7 +59,7 @@ def calibrate_sequential(
     batches
         Read once, and once more where weights are tied, or more often: see `most_grams`.
     options
-        All but `in_graph`, which must be False.
+        Of which `in_graph` holds for tied layers only.
     store
         Where the values between stages are kept; None: in memory.
     is_known
