@@ -16,9 +16,10 @@ from onnx_lobs.errors import (
 from onnx_lobs.options.config import PruneConfig
 
 if TYPE_CHECKING:
+    from onnx_lobs.report.evaluation import Evaluation
     from onnx_lobs.report.record import Report
     from onnx_lobs.solvers import prune_layer
-    from onnx_lobs.verbs.evaluate import Evaluation, evaluate
+    from onnx_lobs.verbs.evaluate import evaluate
     from onnx_lobs.verbs.prune import PruneResult, prune
 
 __version__ = "0.1.0"
@@ -42,13 +43,18 @@ __all__ = [
 ]
 
 _LATE = {
-    "Evaluation": "onnx_lobs.verbs.evaluate",
+    "Evaluation": "onnx_lobs.report.evaluation",
     "evaluate": "onnx_lobs.verbs.evaluate",
     "PruneResult": "onnx_lobs.verbs.prune",
     "prune": "onnx_lobs.verbs.prune",
     "Report": "onnx_lobs.report.record",
     "prune_layer": "onnx_lobs.solvers",
 }
+
+
+def __dir__() -> list[str]:
+    """List the public names, whether they were imported already or not."""
+    return list(__all__)
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from onnx_lobs.calibration.shared_inputs import find_shared_inputs
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer
-from onnx_lobs.options.config import BATCH_SIZE
+from onnx_lobs.options.data import BATCH_SIZE
 
 TAPS_PART = 8  # of the memory, for the layers' inputs of one batch
 MOST_TAPPED = 1 << 28  # bytes of them: more leave the caches before they are read, and gain nothing

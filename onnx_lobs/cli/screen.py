@@ -1,25 +1,55 @@
-"""What every verb prints, and on which stream."""
+"""Declares and prints what every verb shows, and on which stream."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from onnx_lobs.options.kinds import PATH, SWITCH
+from onnx_lobs.options.option import option
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Screen:
     """What is printed, and how."""
 
-    as_json: bool
-    verbose: bool
-    quiet: bool
-    no_color: bool
+    report: Path | None = option(
+        None, "Write the record to this file too.", PATH, metavar="FILE.json", also=("evaluate",)
+    )
+    as_json: bool = option(
+        False,
+        "Print the record as JSON, and nothing else, on stdout.",
+        SWITCH,
+        flags=("--json",),
+        also=("inspect", "evaluate"),
+    )
+    verbose: bool = option(
+        False,
+        "List every skipped node.",
+        SWITCH,
+        flags=("-v", "--verbose"),
+        also=("inspect",),
+    )
+    quiet: bool = option(
+        False,
+        "Only warnings and errors; no bars, no report.",
+        SWITCH,
+        flags=("-q", "--quiet"),
+        also=("evaluate",),
+    )
+    no_color: bool = option(
+        False,
+        "No colour, as with the variable NO_COLOR.",
+        SWITCH,
+        also=("inspect", "evaluate", "guide"),
+    )
 
     def console(self, *, stderr: bool = False) -> Console:
         """Return a console that obeys --no-color, NO_COLOR and pipes."""

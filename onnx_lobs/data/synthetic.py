@@ -109,26 +109,6 @@ def guesses(batches: Batches) -> Iterator[None]:
         ) from error
 
 
-def parse_input_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """Parse ``name:1x3x224x224``; the name itself may hold colons.
-
-    >>> parse_input_shape("image:0:1x3x224x224")
-    ('image:0', (1, 3, 224, 224))
-
-    Raises
-    ------
-    ConfigError
-        When there is no name or the sizes are not positive integers joined by ``x``.
-    """
-    name, _, sizes = text.rpartition(":")
-    if not name or not re.fullmatch(r"0*[1-9][0-9]*(x0*[1-9][0-9]*)*", sizes):
-        raise ConfigError(
-            f"input shape {text!r} is not understood; write the name and positive sizes, like "
-            "name:1x3x224x224"
-        )
-    return name, tuple(int(size) for size in sizes.split("x"))
-
-
 def _known_sizes(
     inputs: Sequence[InputSpec], input_shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, int]:

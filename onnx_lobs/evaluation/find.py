@@ -8,7 +8,7 @@ from typing import Any
 from onnx_lobs.evaluation.builtin import SCORES
 from onnx_lobs.evaluation.score import Score
 from onnx_lobs.evaluation.script import FunctionScore, load_function
-from onnx_lobs.options.config import check_score
+from onnx_lobs.options.data import check_score
 
 
 def find_score(wanted: str | Callable[..., Any]) -> Score:
@@ -25,5 +25,5 @@ def find_score(wanted: str | Callable[..., Any]) -> Score:
         return FunctionScore(getattr(wanted, "__name__", "function"), wanted)
     if wanted in SCORES:
         return SCORES[wanted]
-    check_score(wanted)
+    check_score("score", wanted)
     return load_function(wanted)

@@ -24,7 +24,8 @@ from onnx_lobs.evaluation.score import (
 )
 from onnx_lobs.graph.files.load import LoadedModel
 from onnx_lobs.graph.run.staged import Runnable
-from onnx_lobs.options.config import BATCH_SIZE, PruneConfig
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.options.data import BATCH_SIZE
 from onnx_lobs.report.record import ScoreRecord
 
 

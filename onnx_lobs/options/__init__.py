@@ -1,1 +1,1 @@
-"""Declares the options of a run."""
+"""Declares every option once: its meaning, values, default, name, and what it affects."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_lobs.errors import ConfigError
-from onnx_lobs.options.config import check_sparsity
+from onnx_lobs.options.limits import Limits
 from onnx_lobs.report.numbers import format_error, format_percent, format_score
 from onnx_lobs.report.record import SCHEMA, ScoreRecord
 
@@ -18,43 +16,6 @@ if TYPE_CHECKING:
     from onnx_lobs.evaluation.output import OutputChange
 
 ROUNDING = 1e-9  # by which a difference of two scores may exceed a limit written in decimals
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a pruned model is held to; None: no limit.
-
-    Parameters
-    ----------
-    max_drop
-        Largest drop of the (first) score, in its own units: 0.01 is a point of top1.
-    max_output_error
-        Largest relative output error.
-    min_sparsity
-        Smallest fraction of zeros among the prunable weights.
-
-    Raises
-    ------
-    ConfigError
-        When a limit is negative or not finite, or the sparsity is not below 1.
-    """
-
-    max_drop: float | None = None
-    max_output_error: float | None = None
-    min_sparsity: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("max_drop", "max_output_error"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"{name} is {value}; it must be a finite number >= 0, e.g. 0.01")
-        if self.min_sparsity is not None:
-            check_sparsity("min_sparsity", self.min_sparsity)
-
-    @property
-    def any(self) -> bool:
-        """Whether there is a limit at all."""
-        return self != Limits()
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.inputs import InputSpec, input_specs
@@ -24,32 +24,30 @@ from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.graph.run.session import find_provider
 from onnx_lobs.graph.run.staged import Runnable, open_session
 from onnx_lobs.memory.shares import share_out
+from onnx_lobs.options.call import check_names, takes_options
 from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.report.evaluation import Evaluation, Limits, SideRecord
+from onnx_lobs.options.limits import COMPARE_OPTIONS, SHARED_OPTIONS, Limits
+from onnx_lobs.options.option import take
+from onnx_lobs.report.evaluation import Evaluation, SideRecord
 from onnx_lobs.report.progress import Progress, Silent
 from onnx_lobs.run.workspace import ModelSource, open_calibration
 from onnx_lobs.verbs.inspect import Inspection, inspect
 
-__all__ = ["Evaluation", "Limits", "evaluate"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from onnx_lobs.options.keywords import EvaluateOptions
 
 
-@gives_back
+@takes_options(COMPARE_OPTIONS)
 def evaluate(
     dense: ModelSource,
     pruned: ModelSource,
     data: Any = None,
     *,
     score: str | Callable[..., Any] | None = None,
-    max_drop: float | None = None,
-    max_output_error: float | None = None,
-    min_sparsity: float | None = None,
-    samples: int | None = None,
-    batch_size: int | None = None,
-    seed: int = 0,
-    provider: str = "cpu",
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    memory: int | None = None,
     progress: Progress | None = None,
+    **options: Unpack[EvaluateOptions],
 ) -> Evaluation:
     """Compare a pruned model with the dense one on data.
 
@@ -64,17 +62,15 @@ def evaluate(
     score
         A name, ``FILE.py:FUNCTION``, or a function as :mod:`onnx_lobs.evaluation.script` has
         it. None: top1, and top5 of more than five classes, where the data have labels.
-    max_drop, max_output_error, min_sparsity
-        See :class:`Limits`; what is missed is in the record, and no error.
-    samples, batch_size, seed, provider, input_shapes, memory
-        As in :class:`onnx_lobs.PruneConfig`.
     progress
         Told of every batch.
+    options
+        Those listed below. A limit that is missed is in the record, and no error.
 
     Raises
     ------
     ConfigError
-        When an option is not possible, or `max_drop` has no score.
+        When an option is unknown or not possible, or `max_drop` has no score.
     ModelError
         When a model cannot be read or run, or the two take or give different things.
     DataError, InferenceError, ScoreError
@@ -84,18 +80,27 @@ def evaluate(
     -----
     Cost: one forward pass of each model, and what the user's function runs.
     """
+    check_names(options, COMPARE_OPTIONS)
+    limits = take(Limits, options)
+    shared = {name: value for name, value in options.items() if name in SHARED_OPTIONS}
+    config = take(PruneConfig, shared)
+    return compare((dense, pruned), data, config, limits, score=score, progress=progress)
+
+
+@gives_back
+def compare(
+    sources: tuple[ModelSource, ModelSource],
+    data: Any,
+    config: PruneConfig,
+    limits: Limits,
+    *,
+    score: str | Callable[..., Any] | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Compare models as :func:`evaluate` does, with its options in their records."""
     started = time.perf_counter()
-    limits = Limits(max_drop, max_output_error, min_sparsity)
-    config = PruneConfig(
-        samples=samples,
-        batch_size=batch_size,
-        seed=seed,
-        provider=provider,
-        input_shapes=input_shapes or {},
-        memory=memory,
-    )
     wanted = None if score is None else find_score(score)
-    models = load_model(dense), load_model(pruned)
+    models = load_model(sources[0]), load_model(sources[1])
     batches, data_notes = _open_data(models, data, config)
     (before, after), run_notes = _open_sessions(models, config)
     progress = progress or Silent()
@@ -103,7 +108,7 @@ def evaluate(
         scores, score_notes = _choose(wanted, limits, before, batches)
         progress.start("comparing", len(batches))
         found = judge(before, after, batches, scores, progress.advance)
-    seen = inspect(dense), inspect(pruned)
+    seen = inspect(sources[0]), inspect(sources[1])
     sizes = _sizes(models, seen)
     return Evaluation(
         dense=_side(seen[0]),

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.files.load import PROTOBUF_LIMIT
 from onnx_lobs.graph.files.save import check_output, model_files
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, interruptible
-from onnx_lobs.options.config import PruneConfig, has_target
+from onnx_lobs.options.call import check_names, takes_options
+from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
 from onnx_lobs.report.progress import Progress, Silent
 from onnx_lobs.report.record import (
     Report,
@@ -32,6 +32,11 @@ from onnx_lobs.run.workspace import ModelSource, Workspace, open_workspace
 from onnx_lobs.search.one_run import run_once
 from onnx_lobs.search.plan import Planner
 from onnx_lobs.search.targets import check_target, search
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from onnx_lobs.options.keywords import PruneOptions
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class PruneResult:
     _kept: Scratch | None = field(default=None, repr=False)
 
 
+@takes_options(OPTIONS)
 @gives_back
 def prune(
     model: ModelSource,
@@ -56,7 +62,7 @@ def prune(
     *,
     test: Any = None,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[PruneOptions],
 ) -> PruneResult:
     """Prune an ONNX model in one shot.
 
@@ -73,7 +79,7 @@ def prune(
     progress
         Told of every step.
     options
-        Fields of :class:`onnx_lobs.options.config.PruneConfig`.
+        Those listed below, which :class:`onnx_lobs.PruneConfig` holds.
 
     Returns
     -------
@@ -92,7 +98,8 @@ def prune(
     Cost: two forward passes over the data, one Gram per layer (n d² flops), the method per
     layer. Memory: :mod:`onnx_lobs.calibration.independent`.
     """
-    config = _config(options)
+    check_names(options, OPTIONS)
+    config = PruneConfig(**options)
     with _scratch(config) as scratch:
         work = open_workspace(model, data, test, config, scratch)
         work, report = _prune(work, scratch, _name(model), progress or Silent())
@@ -205,14 +212,6 @@ def _run_all(
         correction=run.correction,
         loops=compiled.version(),
     )
-
-
-def _config(options: dict[str, Any]) -> PruneConfig:
-    known = [field.name for field in dataclasses.fields(PruneConfig)]
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        raise ConfigError(f"option {unknown[0]!r} is unknown; the options are {', '.join(known)}")
-    return PruneConfig(**options)
 
 
 def _name(model: ModelSource) -> str:

@@ -11,7 +11,8 @@ from onnx import helper
 
 from onnx_lobs.calibration import batch_size
 from onnx_lobs.calibration.batch_size import TAPS_PART
-from onnx_lobs.options.config import BATCH_SIZE, PruneConfig
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.options.data import BATCH_SIZE
 from onnx_lobs.run.workspace import Workspace, open_workspace
 
 NODE = helper.make_node

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ import onnx_lobs.verbs.inspect
 import onnx_lobs.verbs.prune
 from onnx_lobs.cli.main import main, with_verb
 from onnx_lobs.errors import ConfigError, DataError, LobsError, ModelError, SolverError
-from onnx_lobs.options.config import METHOD_NAMES, PruneConfig
+from onnx_lobs.options.config import OPTIONS, PruneConfig
+from onnx_lobs.options.how import METHOD_NAMES
+from onnx_lobs.options.prose import flags_of
 from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, Totals
 from onnx_lobs.solvers import METHODS
 from onnx_lobs.verbs.inspect import Inspection, LayerRow
@@ -184,9 +186,8 @@ def test_an_option_sets_its_field_and_no_other(
 
 def test_every_field_of_the_config_has_an_option(run: Run) -> None:
     shown = run("prune", "--help").out
-    names = {"storage": "format", "input_shapes": "input-shape"}
-    for field in fields(PruneConfig):
-        assert f"--{names.get(field.name, field.name).replace('_', '-')} " in shown
+    for option in OPTIONS.values():
+        assert f"{flags_of(option)[-1].split('/')[0]} " in shown
 
 
 def test_a_glob_given_again_moves_to_the_end(run: Run, pipeline: Pipeline) -> None:

@@ -7,12 +7,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from onnx_lobs.data.inputs import InputSpec
 from onnx_lobs.data.reader import Batches
-from onnx_lobs.data.synthetic import parse_input_shape, synthetic_batches
+from onnx_lobs.data.synthetic import synthetic_batches
 from onnx_lobs.errors import ConfigError, DataError
 
 Shape = tuple[int | str | None, ...] | None
@@ -160,17 +158,3 @@ def test_a_given_shape_that_contradicts_the_model_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=match):
         made(spec(("N", 3, "N")), input_shapes=shapes)
-
-
-@given(st.text(min_size=1), st.lists(st.integers(1, 10**6), min_size=1, max_size=6))
-def test_an_input_shape_is_parsed_back(name: str, sizes: list[int]) -> None:
-    text = f"{name}:{'x'.join(map(str, sizes))}"
-    assert parse_input_shape(text) == (name, tuple(sizes))
-
-
-@pytest.mark.parametrize(
-    "text", ["x", "x:", ":1x2", "x:1x0", "x:-1", "x:1x", "x:1,2", "x:1.5", "x:1\n"]
-)
-def test_an_input_shape_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="is not understood; write the name and positive sizes"):
-        parse_input_shape(text)

@@ -18,7 +18,7 @@ from onnx_lobs.evaluation.score import (
     mean_over,
     standard_error,
 )
-from onnx_lobs.options.config import SCORE_NAMES
+from onnx_lobs.options.data import SCORE_NAMES
 
 NAN = float("nan")
 EXACT = 1e-12  # the same sums in another order

@@ -9,24 +9,7 @@ import pytest
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.memory import shares as memory
 from onnx_lobs.memory.shares import available_memory, share_out
-from onnx_lobs.options.config import PruneConfig, parse_bytes
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2GiB", 2 << 30), ("2gib", 2 << 30), ("2 G", 2 << 30), ("500MB", 500_000_000),
-        ("1.5KiB", 1536), ("7", 7), ("7B", 7), ("1TiB", 1 << 40), (" 3 kb ", 3000),
-    ],
-)  # fmt: skip
-def test_amounts_are_read(text: str, expected: int) -> None:
-    assert parse_bytes(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "much", "-1GiB", "1 PiB", "GiB", "1,5GiB", "0x10"])
-def test_what_is_no_amount_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no amount of memory; write 2GiB"):
-        parse_bytes(text)
+from onnx_lobs.options.config import PruneConfig
 
 
 def test_too_little_memory_is_refused() -> None:

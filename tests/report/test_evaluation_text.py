@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from onnx_lobs.evaluation.output import OutputChange
-from onnx_lobs.report.evaluation import Evaluation, Limits, SideRecord
+from onnx_lobs.options.limits import Limits
+from onnx_lobs.report.evaluation import Evaluation, SideRecord
 from onnx_lobs.report.evaluation_text import render_evaluation
 from onnx_lobs.report.record import ScoreRecord
 

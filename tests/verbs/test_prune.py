@@ -444,7 +444,7 @@ def test_layer_sparsity_overrides_the_rest() -> None:
 
 
 def test_unknown_options_and_methods_are_errors() -> None:
-    with pytest.raises(ConfigError, match="option 'sparsty' is unknown; the options are sparsity"):
+    with pytest.raises(ConfigError, match="option 'sparsty' is unknown; did you mean sparsity"):
         onnx_lobs.prune(classifier(), data(), sparsty=0.5)
     with pytest.raises(ConfigError, match="method 'best' is unknown; choose one of joint"):
         onnx_lobs.prune(classifier(), data(), method="best")

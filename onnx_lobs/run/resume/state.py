@@ -15,6 +15,8 @@ from onnx_lobs.calibration.shared_inputs import SharedInput
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments
+from onnx_lobs.options.config import OPTIONS
+from onnx_lobs.options.option import Affects, names_that_affect
 from onnx_lobs.report.record import AllocationRecord, LayerRecord
 from onnx_lobs.run.layer_step import Solved
 from onnx_lobs.run.resume.cache import Cache, Entry
@@ -28,15 +30,11 @@ from onnx_lobs.run.resume.fingerprint import (
 from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.workspace import Workspace
 
-# Options that change where and how a run works, or what follows, but not what is kept. Whether
-# the model runs in stages depends on memory and is part of the keys.
-_WORKING = ("cache", "scratch", "memory", "storage", "score", "correct", "bound")
-# Options that the moments of the dense network do not depend on; new options count at first.
-_SOLVING = (
-    "sparsity", "layer_sparsity", "layer_min", "layer_max", "pattern", "method", "effort",
-    "refit", "allocation", "budget", "include", "exclude", "op_types",
-    "min_weights", "damp", "sequential",
-)  # fmt: skip
+# Options that change nothing that is kept. Whether the model runs in stages depends on memory and
+# is part of the keys.
+_WORKING = names_that_affect(OPTIONS, Affects.RUN)
+# Options that the moments of the dense network do not depend on.
+_SOLVING = names_that_affect(OPTIONS, Affects.SOLVING)
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,15 @@ def test_another_sparsity_reuses_the_grams(tmp_path: Path, count: Count) -> None
     assert bytes_of(found) == bytes_of(prune(None, **options))
 
 
+def test_a_search_for_a_target_reuses_the_grams(tmp_path: Path, count: Count) -> None:
+    options = {"sequential": False, "sparsity": None, "max_output_error": 0.05}
+    prune(tmp_path, sequential=False)
+    count.calibrated.clear()
+    found = prune(tmp_path, **options)
+    assert not count.calibrated
+    assert bytes_of(found) == bytes_of(prune(None, **options))
+
+
 def test_grams_from_the_graph_are_other_grams(tmp_path: Path, count: Count) -> None:
     prune(tmp_path, sequential=False)
     count.calibrated.clear()

@@ -1,0 +1,53 @@
+"""Declares what ``prune`` reads and writes, and whether it does at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnx_lobs.options.kinds import PATH, SWITCH, text
+from onnx_lobs.options.option import argument, option
+
+DATA_PANEL = "Data"
+OUTPUT_PANEL = "Output"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """What a run reads and writes."""
+
+    model: Path = argument("ONNX file. Never changed.", PATH, metavar="MODEL", also=("inspect",))
+    data: str | None = option(
+        None,
+        "Calibration inputs: an npz of stacked arrays by input name, an npy, a folder of such "
+        "files, or test_data_set_* folders.",
+        text("PATH"),
+        flags=("-d", "--data"),
+        unset="{stem}.npz, {stem}_calibration.npz, calibration.npz or test_data_set_* beside "
+        "MODEL, else made up",
+        panel=DATA_PANEL,
+        rank=2,
+    )
+    test: str | None = option(
+        None,
+        "Inputs with 'label': the score before and after.",
+        text("NPZ"),
+        unset="{stem}_test.npz or test.npz beside MODEL, if there",
+        panel=DATA_PANEL,
+        rank=4,
+    )
+    output: Path | None = option(
+        None,
+        "File written.",
+        PATH,
+        flags=("-o", "--output"),
+        unset="{stem}_pruned.onnx beside MODEL",
+        panel=OUTPUT_PANEL,
+        rank=3,
+    )
+    overwrite: bool = option(
+        False, "Replace existing outputs.", SWITCH, panel=OUTPUT_PANEL, rank=10
+    )
+    dry_run: bool = option(
+        False, "List what would be pruned, write nothing.", SWITCH, panel=OUTPUT_PANEL
+    )

@@ -1,0 +1,76 @@
+"""Runs the verb ``prune``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from onnx_lobs.cli.files import OUTPUT_PANEL, Files
+from onnx_lobs.cli.inspect import show_inspection
+from onnx_lobs.cli.screen import Screen, show_warnings
+from onnx_lobs.cli.verb import Verb
+from onnx_lobs.errors import ModelError
+from onnx_lobs.options.config import OPTIONS, PruneConfig
+from onnx_lobs.options.option import from_plain, options_of
+
+if TYPE_CHECKING:
+    from onnx_lobs.report.record import Report
+
+
+def run(values: Mapping[str, Any]) -> None:
+    """Set most weights of MODEL to zero, and the others so that its outputs change least."""
+    config, files = from_plain(PruneConfig, values), from_plain(Files, values)
+    screen = from_plain(Screen, values)
+    if files.dry_run:
+        raise typer.Exit(0 if show_inspection(files.model, config, screen) else 1)
+    record = _prune(files, config, screen)
+    is_missed = record.target is not None and not record.target.is_met
+    raise typer.Exit(0 if record.layers and not is_missed else 1)
+
+
+def _prune(files: Files, config: PruneConfig, screen: Screen) -> Report:
+    """Run the pipeline, show and write its report."""
+    from onnx_lobs.cli.progress import show_bars
+    from onnx_lobs.report.text import render_report
+    from onnx_lobs.report.write import check_report, write_report
+    from onnx_lobs.verbs.prune import prune_file
+
+    output = files.output or _beside(files.model)
+    if screen.report is not None:
+        check_report(screen.report, overwrite=files.overwrite)
+    with show_bars(screen.console(stderr=True), wanted=not screen.quiet) as progress:
+        record = prune_file(
+            files.model,
+            output,
+            config,
+            data=files.data,
+            test=files.test,
+            overwrite=files.overwrite,
+            progress=progress,
+        )
+    screen.show(render_report(record, verbose=screen.verbose), record.to_json())
+    show_warnings(screen, record.warnings)
+    if screen.report is not None:
+        write_report(screen.report, record.to_json())
+    return record
+
+
+def _beside(model: Path) -> Path:
+    """Return the name of the pruned model where none is given."""
+    if not model.name:
+        raise ModelError(f"{str(model)!r} is no file; name an ONNX model")
+    return model.with_name(f"{model.stem}_pruned.onnx")
+
+
+PRUNE = Verb(
+    "prune",
+    run,
+    (
+        *OPTIONS.values(),
+        *options_of(Files).values(),
+        *options_of(Screen, OUTPUT_PANEL).values(),
+    ),
+)

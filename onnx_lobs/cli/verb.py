@@ -1,0 +1,95 @@
+"""Describes a verb by its options, and makes of it the function that typer reads.
+
+This module and all that it imports are light, so that ``--help`` is fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from inspect import Parameter, Signature
+from typing import Annotated, Any
+
+import typer
+
+from onnx_lobs.cli.files import Files
+from onnx_lobs.options.config import OPTIONS, PANELS
+from onnx_lobs.options.option import Option, options_of
+from onnx_lobs.options.prose import flags_of, help_text, with_flags
+
+MOST_USED = "Most used"
+NAMED = {**OPTIONS, **options_of(Files)}  # options that texts may name
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb.
+
+    Parameters
+    ----------
+    name
+        As it is written on the command line.
+    run
+        Does it, with the plain forms of all options by name. Its docstring is the verb's help.
+    options
+        What it takes.
+    """
+
+    name: str
+    run: Callable[[Mapping[str, Any]], None]
+    options: tuple[Option, ...]
+
+    def ordered(self) -> list[Option]:
+        """Return the options as they are listed: arguments, the most used, then by panel.
+
+        Panels that only this verb has come before those of ``prune``.
+        """
+        arguments = [o for o in self.options if o.is_argument]
+        used = sorted((o for o in self.options if o.rank), key=lambda option: option.rank)
+        rest = [o for o in self.options if not (o.rank or o.is_argument)]
+        own = [o for o in rest if o.panel not in PANELS]
+        shared = [o for panel in PANELS for o in rest if o.panel == panel]
+        return [*arguments, *(replace(o, panel=MOST_USED) for o in used), *own, *shared]
+
+
+def as_command(verb: Verb) -> Callable[..., None]:
+    """Return the function of a verb, with a parameter for each option."""
+
+    def run(**values: Any) -> None:
+        verb.run(values)
+
+    parameters = [
+        Parameter(
+            option.name,
+            Parameter.KEYWORD_ONLY,
+            default=option.plain_default if option.has_default else Parameter.empty,
+            annotation=Annotated[_type(option), _typer_info(option)],
+        )
+        for option in verb.ordered()
+    ]
+    run.__doc__ = verb.run.__doc__
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def _type(option: Option) -> Any:
+    """Return the type of what typer hands over."""
+    native = option.kind.native
+    if option.kind.is_repeated:
+        return list[native]  # type: ignore[valid-type]
+    return native | None if option.has_default and option.plain_default is None else native
+
+
+def _typer_info(option: Option) -> Any:
+    text = with_flags(help_text(option), NAMED)
+    metavar = option.metavar or option.kind.metavar or None
+    if option.is_argument:
+        return typer.Argument(metavar=metavar, help=text, show_default=False)
+    default = option.plain_default
+    return typer.Option(
+        *flags_of(option),
+        metavar=metavar,
+        help=text,
+        show_default=not (default is None or default is False or default == []),
+        rich_help_panel=option.panel,
+    )

@@ -1,0 +1,90 @@
+"""Declares the options of how zeros are chosen and the other weights made up for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnx_lobs.options.checks import finite
+from onnx_lobs.options.kinds import SWITCH, choice, count, number
+from onnx_lobs.options.option import Affects, option
+
+# the same names as solvers.METHODS has, which a test compares: that table imports SciPy
+METHOD_NAMES = (
+    "joint",
+    "exact-obs",
+    "sparsegpt",
+    "lobs",
+    "lobs-iterative",
+    "net-trim",
+    "iht",
+    "wanda",
+    "obd",
+    "apoz",
+    "correlation",
+    "magnitude",
+    "random",
+)
+EFFORTS = ("fast", "default", "best")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HowOptions:
+    """The options of how zeros are chosen."""
+
+    method: str = option(
+        "joint",
+        f"How zeros are chosen: {', '.join(METHOD_NAMES)}.",
+        choice(METHOD_NAMES, metavar="NAME"),
+        affects=Affects.SOLVING,
+        rank=7,
+    )
+    effort: str = option(
+        "default",
+        "How long joint looks for better zeros.",
+        choice(EFFORTS),
+        affects=Affects.SOLVING,
+        rank=8,
+    )
+    refit: bool | None = option(
+        None,
+        "Refit the kept weights exactly by least squares.",
+        SWITCH,
+        flags=("--refit/--no-refit",),
+        unset="yes, but not for lobs",
+        affects=Affects.SOLVING,
+    )
+    sequential: bool | None = option(
+        None,
+        "Solve each layer on the inputs that the pruned network gives it, or on the dense "
+        "network's.",
+        SWITCH,
+        flags=("--sequential/--independent",),
+        unset="independent for lobs, magnitude and random, else sequential",
+        more="In sequential mode a layer aims at the dense network's values in front of its "
+        "activation.",
+        affects=Affects.SOLVING,
+    )
+    correct: bool | None = option(
+        None,
+        "Correct means and variances behind pruned layers (biases, rows, BatchNormalization) "
+        "where that lowers the output error.",
+        SWITCH,
+        flags=("--correct/--no-correct",),
+        unset="with `sequential=False` and a refit",
+        more="In sequential mode every layer is already fitted to what those before it give.",
+        affects=Affects.RUN,
+    )
+    damp: float | None = option(
+        None,
+        "Damping, as a fraction of the Hessian's mean diagonal.",
+        number(finite("1e-3")),
+        unset="chosen from the data",
+        affects=Affects.SOLVING,
+    )
+    seed: int = option(
+        0,
+        "Seed of every random choice: same seed, same bytes.",
+        count(0),
+        more="Made-up data depend on it too.",
+        also=("evaluate",),
+    )

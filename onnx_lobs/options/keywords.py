@@ -1,0 +1,61 @@
+"""Types the keyword arguments of prune() and evaluate() for editors and checkers.
+
+Written by ``tools/make_reference.py`` from the declarations of the options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypedDict
+
+
+class PruneOptions(TypedDict, total=False):
+    """Types the options of prune()."""
+
+    sparsity: float | None
+    pattern: str
+    max_drop: float | None
+    max_output_error: float | None
+    max_bytes: int | None
+    layer_sparsity: Mapping[str, float]
+    layer_min: Mapping[str, float]
+    layer_max: Mapping[str, float]
+    allocation: str
+    budget: str
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    op_types: tuple[str, ...]
+    min_weights: int
+    method: str
+    effort: str
+    refit: bool | None
+    sequential: bool | None
+    correct: bool | None
+    damp: float | None
+    seed: int
+    score: str | None
+    samples: int | None
+    positions: int | None
+    batch_size: int | None
+    input_shapes: Mapping[str, tuple[int, ...]]
+    provider: str
+    gram: str
+    memory: int | None
+    scratch: str | None
+    cache: str | None
+    storage: str
+    bound: bool
+
+
+class EvaluateOptions(TypedDict, total=False):
+    """Types the options of evaluate()."""
+
+    seed: int
+    samples: int | None
+    batch_size: int | None
+    input_shapes: Mapping[str, tuple[int, ...]]
+    provider: str
+    memory: int | None
+    max_drop: float | None
+    max_output_error: float | None
+    min_sparsity: float | None

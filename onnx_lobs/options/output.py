@@ -1,0 +1,32 @@
+"""Declares the options of what comes out: the form of the file, and what the report says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnx_lobs.options.kinds import SWITCH, choice
+from onnx_lobs.options.option import Affects, option
+
+FORMATS = ("dense", "sparse")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """The options of what comes out."""
+
+    storage: str = option(
+        "dense",
+        "How pruned weights are written. sparse: smaller file; onnxruntime reads it, many other "
+        "tools do not.",
+        choice(FORMATS, "format"),
+        flags=("--format",),
+        affects=Affects.RUN,
+        rank=9,
+    )
+    bound: bool = option(
+        False,
+        "Also bound the output error by the layers' errors and the norms behind them, and say what "
+        "first order foresees. Takes some 9 forward passes, and the norms.",
+        SWITCH,
+        affects=Affects.RUN,
+    )

@@ -1,0 +1,108 @@
+"""Reads the values of options from the texts of a command line, and writes them again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from onnx_lobs.errors import ConfigError
+
+_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def parse_bytes(text: str) -> int:
+    """Return the number of bytes in a text such as ``2GiB``, ``500 MB`` or ``1000000``.
+
+    ``KB``, ``MB`` ... are powers of 1000; ``KiB`` and plain ``K`` are powers of 1024.
+
+    Raises
+    ------
+    ConfigError
+        When the text is no such number.
+
+    Examples
+    --------
+    >>> parse_bytes("2GiB"), parse_bytes("1.5 kb"), parse_bytes("4096")
+    (2147483648, 1500, 4096)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?\s*", text.lower())
+    if match is None:
+        raise ConfigError(f"{text!r} is no amount of memory; write 2GiB, 500MB or bytes")
+    number, unit, end = match.groups()
+    return int(float(number) * (1000 if end == "b" else 1024) ** _UNITS[unit])
+
+
+def parse_count(name: str, text: str) -> int | None:
+    """Return a whole number, or None for ``all``.
+
+    Raises
+    ------
+    ConfigError
+        When the text is neither.
+    """
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise ConfigError(f"{name} {text!r} is not understood; write a number such as 32, or all")
+    return int(text)
+
+
+def parse_fractions(name: str, texts: Sequence[str]) -> dict[str, float]:
+    """Return ``{glob: fraction}`` of texts such as ``*fc*=0.7``; a glob may hold ``=``.
+
+    A glob that is given again moves to the end, because the last match wins.
+
+    >>> parse_fractions("layer_sparsity", ["a=0.1", "b=0.2", "a=0.3"])
+    {'b': 0.2, 'a': 0.3}
+
+    Raises
+    ------
+    ConfigError
+        When a text has no glob or no number.
+    """
+    result: dict[str, float] = {}
+    for text in texts:
+        glob, _, fraction = text.rpartition("=")
+        try:
+            value = float(fraction)
+        except ValueError as error:
+            raise _not_understood(name, text) from error
+        if not glob:
+            raise _not_understood(name, text)
+        result.pop(glob, None)
+        result[glob] = value
+    return result
+
+
+def write_fractions(values: Mapping[str, float]) -> list[str]:
+    """Return the texts that :func:`parse_fractions` reads."""
+    return [f"{glob}={value!r}" for glob, value in values.items()]
+
+
+def _not_understood(name: str, text: str) -> ConfigError:
+    return ConfigError(f"{name.replace('_', ' ')} {text!r} is not understood; write GLOB=0.7")
+
+
+def parse_input_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Parse ``name:1x3x224x224``; the name itself may hold colons.
+
+    >>> parse_input_shape("image:0:1x3x224x224")
+    ('image:0', (1, 3, 224, 224))
+
+    Raises
+    ------
+    ConfigError
+        When there is no name or the sizes are not positive integers joined by ``x``.
+    """
+    name, _, sizes = text.rpartition(":")
+    if not name or not re.fullmatch(r"0*[1-9][0-9]*(x0*[1-9][0-9]*)*", sizes):
+        raise ConfigError(
+            f"input shape {text!r} is not understood; write the name and positive sizes, like "
+            "name:1x3x224x224"
+        )
+    return name, tuple(int(size) for size in sizes.split("x"))
+
+
+def write_input_shapes(shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Return the texts that :func:`parse_input_shape` reads."""
+    return [f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items()]

@@ -1,0 +1,134 @@
+"""Declares the options of what is pruned: how much, where, and in which layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from onnx_lobs.options.checks import check_sparsity, finite
+from onnx_lobs.options.kinds import FRACTIONS, GLOBS, choice, choices, count, number, size, text
+from onnx_lobs.options.option import Affects, option
+
+OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+ALLOCATIONS = ("auto", "uniform", "erk", "global")
+BUDGETS = ("weights", "bytes", "macs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhatOptions:
+    """The options of what is pruned."""
+
+    sparsity: float | None = option(
+        None,
+        "Fraction of the prunable weights that become zero: at least 0, below 1.",
+        number(check_sparsity),
+        flags=("-s", "--sparsity"),
+        unset="0.5, or what an N:M pattern has",
+        more="The number of zeros is exact.",
+        affects=Affects.SOLVING,
+        rank=1,
+    )
+    pattern: str = option(
+        "unstructured",
+        "Where zeros may stand: anywhere; N kept of M consecutive input channels (2:4); blocks of "
+        "R outputs times C inputs (4x1).",
+        text("unstructured|N:M|RxC"),
+        more="The M channels of N:M are those of one kernel position.",
+        affects=Affects.SOLVING,
+        rank=6,
+    )
+    max_drop: float | None = option(
+        None,
+        "Instead of `sparsity`: as sparse as this drop of the score on `test` data allows, e.g. "
+        "0.01 for one point, with 95 % confidence.",
+        number(finite("0.01")),
+        more="The confidence is that of a mean over samples; a score that is no such mean is "
+        "taken as measured. With very few samples a network passes that looks no worse than an "
+        "unchanged one.",
+        affects=Affects.SOLVING,
+        rank=5,
+    )
+    max_output_error: float | None = option(
+        None,
+        "Instead of `sparsity`: as sparse as this relative squared change of the outputs on the "
+        "calibration data allows.",
+        number(finite("0.01")),
+        affects=Affects.SOLVING,
+    )
+    max_bytes: int | None = option(
+        None,
+        "Instead of `sparsity`: no sparser than makes the file this small, e.g. 500KB; with "
+        "`storage` sparse.",
+        size(1),
+        affects=Affects.SOLVING,
+    )
+    layer_sparsity: Mapping[str, float] = option(
+        {},
+        "Sparsity of the layers that match, e.g. '*fc*=0.7'; the last match wins.",
+        FRACTIONS,
+        more="Patterns are those of `include`. A layer that is named in full is pruned even when "
+        "it would be left dense by default, unless it is excluded.",
+        affects=Affects.SOLVING,
+    )
+    layer_min: Mapping[str, float] = option(
+        {},
+        "Least sparsity of the layers that match, however the zeros are shared; the last match "
+        "wins, and `layer_sparsity` over it.",
+        FRACTIONS,
+        affects=Affects.SOLVING,
+    )
+    layer_max: Mapping[str, float] = option(
+        {},
+        "Largest sparsity of the layers that match. As `layer_min`.",
+        FRACTIONS,
+        affects=Affects.SOLVING,
+    )
+    allocation: str = option(
+        "auto",
+        "How zeros are shared between layers: the same fraction everywhere; fewer in small layers "
+        "(erk); by measured curves and sensitivities (global); auto tries them all.",
+        choice(ALLOCATIONS),
+        more="erk: the density of a layer is proportional to the sum over the product of its "
+        "dimensions. global: the least sum of the layers' error curves, each times what the "
+        "network's output was measured to make of it. auto: the best of these and of several in "
+        "between, tried on calibration samples that were held out.",
+        affects=Affects.SOLVING,
+    )
+    budget: str = option(
+        "weights",
+        "What `sparsity` is a fraction of: weights, bytes as stored, or multiplications.",
+        choice(BUDGETS),
+        more="Multiplications are those of one sample.",
+        affects=Affects.SOLVING,
+    )
+    include: tuple[str, ...] = option(
+        (),
+        "Only nodes and weights with such a name ('re:' for a regular expression), even those left "
+        "dense by default; one that matches nothing is an error.",
+        GLOBS,
+        more="Left dense by default are depthwise layers, unless zeros are measured, and those "
+        "of few weights.",
+        affects=Affects.SOLVING,
+        also=("inspect",),
+    )
+    exclude: tuple[str, ...] = option(
+        (),
+        "Leave such nodes and weights dense. As `include`; wins over it.",
+        GLOBS,
+        affects=Affects.SOLVING,
+        also=("inspect",),
+    )
+    op_types: tuple[str, ...] = option(
+        OP_TYPES,
+        "Operators taken.",
+        choices(OP_TYPES, "op type", "OP,OP"),
+        affects=Affects.SOLVING,
+        also=("inspect",),
+    )
+    min_weights: int = option(
+        64,
+        "Leave layers with fewer weights dense.",
+        count(0),
+        affects=Affects.SOLVING,
+        also=("inspect",),
+    )
