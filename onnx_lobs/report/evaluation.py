@@ -1,4 +1,4 @@
-"""The record of an evaluation, and what it is held to."""
+"""Records an evaluation, and which limits it misses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""evaluate(): what distinguishes a pruned model from the dense one, and whether that will do."""
+"""Compares a pruned model with the dense one, and says whether that will do."""
 
 from __future__ import annotations
 

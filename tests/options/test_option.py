@@ -92,11 +92,11 @@ def test_an_option_that_says_nothing_affects_everything() -> None:
     assert names_that_affect(declared, Affects.SOLVING, Affects.RUN) == ("old",)
 
 
-def test_what_moments_and_layers_of_a_cache_depend_on() -> None:
-    assert set(names_that_affect(OPTIONS, Affects.MOMENTS)) == {
+def test_what_moments_of_a_cache_depend_on_and_what_nothing_in_it_does() -> None:
+    assert set(names_that_affect(OPTIONS, Affects.MOMENTS)) >= {
         "batch_size", "gram", "input_shapes", "positions", "provider", "samples", "seed",
     }  # fmt: skip
-    assert set(names_that_affect(OPTIONS, Affects.RUN)) == {
+    assert set(names_that_affect(OPTIONS, Affects.RUN)) >= {
         "bound", "cache", "correct", "memory", "score", "scratch", "storage",
     }  # fmt: skip
 
