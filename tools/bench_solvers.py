@@ -50,7 +50,7 @@ from threadpoolctl import threadpool_limits
 import onnx_lobs
 from onnx_lobs.errors import LobsError
 from onnx_lobs.linalg import compiled
-from onnx_lobs.patterns.pattern import NM, parse_pattern
+from onnx_lobs.patterns import parse_pattern
 from onnx_lobs.solvers import METHODS, LayerFilter, Problem, Solution, refit_mask, solve
 from onnx_lobs.solvers.elimination.elimination import eliminate
 from onnx_lobs.solvers.solution import conclude
@@ -241,8 +241,8 @@ def settings(patterns: Iterable[str], sparsities: Iterable[float]) -> Iterator[t
     """Yield (pattern, sparsity); N:M has one, blocks those also in BLOCK_SPARSITIES."""
     for pattern in patterns:
         shape = parse_pattern(pattern)
-        if isinstance(shape, NM):
-            yield pattern, shape.sparsity
+        if shape.own_sparsity is not None:
+            yield pattern, shape.own_sparsity
             continue
         for sparsity in sorted(sparsities):
             if pattern == FREE or sparsity in BLOCK_SPARSITIES:
@@ -264,7 +264,7 @@ def run_all(options: argparse.Namespace, cases: dict[str, Case]) -> Iterator[Cas
                 if is_current(cases.get(key, {}), head["code"]):
                     continue
                 entry = METHODS.get(method.partition(":")[0])
-                if entry and not isinstance(parse_pattern(pattern), entry.patterns):
+                if entry and not entry.takes(parse_pattern(pattern)):
                     case = {"status": "not able"}
                 elif pattern in spent or time.perf_counter() - begun > options.budget:
                     case = {"status": "not run"}

@@ -1,10 +1,10 @@
-"""Whether the zeros of the layers are measured, or given by a rule."""
+"""Decides whether the zeros of the layers are measured, or given by a rule."""
 
 from __future__ import annotations
 
 from onnx_lobs.allocation.rules import RULES
 from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.patterns.pattern import NM, Pattern, Unstructured
+from onnx_lobs.patterns import Pattern
 from onnx_lobs.solvers import METHODS
 
 
@@ -12,9 +12,10 @@ def is_measured(config: PruneConfig, pattern: Pattern) -> bool:
     """Return whether the options ask for zeros by measured losses.
 
     ``auto`` does so for methods that are made for the pruned network's inputs, and for patterns
-    whose counts can be chosen.
+    whose counts can be chosen and whose zeros are eliminated exactly, which is what measures them.
     """
-    if config.allocation in RULES or isinstance(pattern, NM):
+    can_be = pattern.own_sparsity is None and pattern.tile is not None
+    if config.allocation in RULES or not can_be:
         return False
     return config.allocation != "auto" or METHODS[config.method].wants_sequential
 
@@ -23,6 +24,6 @@ def protects_by_measurement(config: PruneConfig, pattern: Pattern) -> bool:
     """Return whether measurement is what keeps depthwise convolutions from being pruned much.
 
     Where a rule shares the zeros out, they are left dense: they lose far more by it than others.
-    Blocks of outputs do not exist within their groups of one.
+    Tiles of several outputs do not exist within their groups of one.
     """
-    return is_measured(config, pattern) and isinstance(pattern, Unstructured)
+    return is_measured(config, pattern) and pattern.is_free

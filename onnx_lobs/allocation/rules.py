@@ -1,18 +1,22 @@
-"""Zeros of each layer from one sparsity by a rule that looks at shapes only: uniform or ERK."""
+"""Shares zeros out between layers by a rule that looks at shapes only: uniform or ERK.
+
+To add a rule, write its function below, add its line to ``RULES``, and its name to those of
+:mod:`onnx_lobs.options.config`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from onnx_lobs.allocation.share import rescale
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.patterns.pattern import Pattern, Unstructured
+from onnx_lobs.patterns import Pattern
 
-RULES = ("uniform", "erk")
 ROUNDING = 1e-9  # of a sum over layers, beside a sparsity that is the same number
 ERK_FROM = 0.8  # measured: uniform has the lower output error at 50 %, erk at 90 % and above
 
@@ -33,8 +37,8 @@ class Slot:
         Sparsity that the user gave this layer, or None.
     least, most
         Sparsities between which that of this layer has to be, if it is not fixed.
-    unit
-        What one weight costs in the unit of the budget: 1, bytes, or multiplications per sample.
+    price
+        What one weight costs of the budget: 1, bytes, or multiplications per sample.
     """
 
     shape: tuple[int, int, int]
@@ -43,13 +47,35 @@ class Slot:
     fixed: float | None = None
     least: float = 0.0
     most: float = 1.0
-    unit: float = 1.0
+    price: float = 1.0
 
     @property
     def size(self) -> int:
         """Number of weights."""
         groups, rows, columns = self.shape
         return groups * rows * columns
+
+
+def uniform_density(slot: Slot) -> float:
+    """Return the same for every layer: all have the same sparsity."""
+    return 1.0
+
+
+def erk_density(slot: Slot) -> float:
+    """Return the sum over the product of the weight's dimensions: small layers stay denser.
+
+    Erdős-Rényi-Kernel: Mocanu et al. 2018, Evci et al. 2020.
+    """
+    groups, rows, columns = slot.shape
+    inputs = columns // slot.kernel_size
+    dims = (groups * rows, inputs, *slot.kernel)
+    return sum(dims) / float(np.prod(dims))
+
+
+RULES: Mapping[str, Callable[[Slot], float]] = MappingProxyType(
+    {"uniform": uniform_density, "erk": erk_density}
+)
+"""what each rule has the density of a layer proportional to"""
 
 
 def default_rule(sparsity: float) -> str:
@@ -66,13 +92,12 @@ def allocate(
     ----------
     slots
         The layers. Those with a fixed sparsity get it; the others share `sparsity` of their
-        cost, exactly where the pattern and the units let them.
+        cost, exactly where the pattern and the prices let them.
     sparsity
         Fraction of the cost of all weights that is saved, in [0, 1).
     rule
-        ``uniform``: the same sparsity everywhere. ``erk`` (Erdős-Rényi-Kernel: Mocanu et al.
-        2018, Evci et al. 2020): density proportional to the sum over the product of the
-        weight's dimensions, so that small layers stay denser. Either within the layers' limits.
+        A name in ``RULES``: the shares that layers keep are proportional to what it gives, within
+        the layers' limits.
     pattern
         Where zeros may stand.
 
@@ -84,9 +109,9 @@ def allocate(
     free = [i for i, slot in enumerate(slots) if slot.fixed is None]
     wanted = np.array([slot.size * (slot.fixed or 0.0) for slot in slots])
     if rule not in RULES:
-        raise ConfigError(f"allocation {rule!r} is unknown; choose uniform or erk")
+        raise ConfigError(f"allocation {rule!r} is unknown; choose {' or '.join(RULES)}")
     sizes = np.array([slots[i].size for i in free], dtype=np.float64)
-    density = [1.0 if rule == "uniform" else _erk_score(slots[i]) for i in free]
+    density = [RULES[rule](slots[i]) for i in free]
     wanted[free] = sizes - keep([slots[i] for i in free], sizes * density, sparsity)
     return to_counts(slots, wanted, pattern)
 
@@ -97,10 +122,10 @@ def keep(slots: Sequence[Slot], kept: Array, sparsity: float) -> Array:
     They cost the fraction 1 - `sparsity` of what all weights do, as far as the limits allow.
     """
     sizes = np.array([slot.size for slot in slots], dtype=np.float64)
-    units = np.array([slot.unit for slot in slots])
+    prices = np.array([slot.price for slot in slots])
     low = sizes * [1 - slot.most for slot in slots]
     high = sizes * [1 - slot.least for slot in slots]
-    return rescale(kept, low, high, units, (1 - sparsity) * float(sizes @ units))
+    return rescale(kept, low, high, prices, (1 - sparsity) * float(sizes @ prices))
 
 
 def check_limits(slots: Sequence[Slot], sparsity: float) -> None:
@@ -124,20 +149,21 @@ def check_limits(slots: Sequence[Slot], sparsity: float) -> None:
 def limits(slots: Sequence[Slot]) -> tuple[float, float]:
     """Return the least and the largest fraction of the cost that the layers' limits can save."""
     free = [slot for slot in slots if slot.fixed is None]
-    total = sum(slot.size * slot.unit for slot in free)
+    total = sum(slot.size * slot.price for slot in free)
     if total == 0:
         return 0.0, 1.0
-    least = sum(slot.size * slot.unit * slot.least for slot in free) / total
-    most = sum(slot.size * slot.unit * slot.most for slot in free) / total
+    least = sum(slot.size * slot.price * slot.least for slot in free) / total
+    most = sum(slot.size * slot.price * slot.most for slot in free) / total
     return least, most
 
 
 def to_counts(slots: Sequence[Slot], wanted: Array, pattern: Pattern) -> tuple[int, ...]:
     """Return the numbers of zeros, near the real numbers `wanted`, that the pattern can hold.
 
-    Unstructured zeros of the layers without a fixed sparsity keep their sum, rounded.
+    Where the pattern holds any count, those of the layers without a fixed sparsity keep their sum,
+    rounded.
     """
-    if isinstance(pattern, Unstructured) and not pattern.equal_rows:
+    if pattern.is_free and pattern.shares_rows:
         free = [i for i, slot in enumerate(slots) if slot.fixed is None]
         counts = np.floor(wanted + 0.5).astype(int)
         counts[free] = _round_to_total(wanted[free], round(float(wanted[free].sum())))
@@ -146,13 +172,6 @@ def to_counts(slots: Sequence[Slot], wanted: Array, pattern: Pattern) -> tuple[i
         pattern.closest(slot.shape, float(w) / max(slot.size, 1), slot.kernel_size)
         for slot, w in zip(slots, wanted, strict=True)
     )
-
-
-def _erk_score(slot: Slot) -> float:
-    groups, rows, columns = slot.shape
-    inputs = columns // slot.kernel_size
-    dims = (groups * rows, inputs, *slot.kernel)
-    return sum(dims) / float(np.prod(dims))
 
 
 def _round_to_total(wanted: Array, total: int) -> Array:

@@ -1,4 +1,4 @@
-"""A budget of zeros shared between layers so that the sum of their losses is least."""
+"""Shares a budget of zeros between layers so that the sum of their losses is least."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Loss:
         (points,) ascending from 0.
     loss
         (points,) in any unit that adds up over layers.
-    unit
+    price
         What one zero saves of the budget.
     """
 
     n_zero: FloatArray
     loss: FloatArray
-    unit: float = 1.0
+    price: float = 1.0
 
 
 def share(losses: Sequence[Loss], saving: float) -> FloatArray:
     """Return the zeros of every layer, real numbers, that save `saving` at the least loss.
 
-    Minimises ``sum loss_l(k_l)`` subject to ``sum unit_l k_l = saving``, over the lower convex
+    Minimises ``sum loss_l(k_l)`` subject to ``sum price_l k_l = saving``, over the lower convex
     hulls of the curves: the segments of all hulls are taken in the order of their slope, which
     is what a Lagrange multiplier gives. Only one layer can end inside a segment, so the result
     is off the optimum of the curves themselves by less than that segment's loss.
@@ -42,7 +42,7 @@ def share(losses: Sequence[Loss], saving: float) -> FloatArray:
     losses
         One curve a layer. Not modified.
     saving
-        In the unit of the budget; more than all zeros save gives all zeros.
+        Of the budget; more than all zeros save gives all zeros.
 
     Notes
     -----
@@ -52,8 +52,8 @@ def share(losses: Sequence[Loss], saving: float) -> FloatArray:
     layer = np.concatenate([np.full(len(x) - 1, i) for i, (x, _) in enumerate(hulls)])
     step = np.concatenate([np.diff(x) for x, _ in hulls])
     rise = np.concatenate([np.diff(y) for _, y in hulls])
-    units = np.array([loss.unit for loss in losses])
-    saved = step * units[layer]
+    prices = np.array([loss.price for loss in losses])
+    saved = step * prices[layer]
     order = np.argsort(rise / saved, kind="stable")
     before = np.cumsum(saved[order]) - saved[order]
     taken = np.clip((saving - before) / saved[order], 0.0, 1.0) * step[order]
@@ -62,7 +62,7 @@ def share(losses: Sequence[Loss], saving: float) -> FloatArray:
 
 
 def rescale(
-    kept: FloatArray, low: FloatArray, high: FloatArray, units: FloatArray, left: float
+    kept: FloatArray, low: FloatArray, high: FloatArray, prices: FloatArray, left: float
 ) -> FloatArray:
     """Return weights kept per layer, proportional to `kept` within limits, that cost `left`.
 
@@ -72,10 +72,10 @@ def rescale(
         (layers,) >= 0. Not modified.
     low, high
         (layers,) 0 <= low <= high: a layer keeps no fewer and no more; the others share the rest.
-    units
+    prices
         (layers,) cost of one weight, > 0.
     left
-        What the kept weights cost together: between ``low @ units`` and ``high @ units``, else
+        What the kept weights cost together: between ``low @ prices`` and ``high @ prices``, else
         the nearer of these.
 
     Notes
@@ -88,7 +88,7 @@ def rescale(
         return np.array(low)
     corners = np.concatenate([[0.0], low[moves] / kept[moves], high[moves] / kept[moves]])
     corners.sort()
-    costs = np.clip(corners[:, None] * kept, low, high) @ units
+    costs = np.clip(corners[:, None] * kept, low, high) @ prices
     at = int(np.clip(np.searchsorted(costs, left), 1, corners.size - 1))
     rise = costs[at] - costs[at - 1]
     part = np.clip((left - costs[at - 1]) / rise, 0.0, 1.0) if rise > 0 else 1.0
@@ -107,6 +107,6 @@ def _lower_hull(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _is_above(x: FloatArray, y: FloatArray, first: int, middle: int, last: int) -> bool:
-    """Whether the middle point lies on or above the line through the other two."""
+    """Return whether the middle point lies on or above the line through the other two."""
     rise = (y[middle] - y[first]) * (x[last] - x[first])
     return bool(rise >= (y[last] - y[first]) * (x[middle] - x[first]))

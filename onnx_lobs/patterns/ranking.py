@@ -1,4 +1,4 @@
-"""Exact counts of the lowest scores, ties included: what the choice of zeros comes down to."""
+"""Picks exact counts of the lowest scores, ties included."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ _MOST_COMBINATIONS = 1_000_000  # bounds the memory of the search over ragged bl
 
 
 def keep_highest(rows: RealArray, n_prune: int) -> BoolArray:
-    """Return the mask (units, size) with the `n_prune` lowest of each unit False."""
+    """Return the mask (rows, size) with the `n_prune` lowest of each row False."""
     size = rows.shape[1]
     if n_prune <= 0 or n_prune >= size:
         return np.full(rows.shape, n_prune <= 0)
     threshold = np.partition(rows, n_prune - 1, axis=1)[:, n_prune - 1]
     mask: BoolArray = rows > threshold[:, None]
     short = size - n_prune - mask.sum(axis=1)  # as many of those at the threshold stay
-    for unit in np.flatnonzero(short):
-        mask[unit, np.flatnonzero(rows[unit] == threshold[unit])[-short[unit] :]] = True
+    for row in np.flatnonzero(short):
+        mask[row, np.flatnonzero(rows[row] == threshold[row])[-short[row] :]] = True
     return mask
 
 
 def keep_highest_short(rows: RealArray, n_prune: int) -> BoolArray:
-    """Like :func:`keep_highest` for short units: ranks by comparison, earlier wins a tie."""
+    """Do what :func:`keep_highest` does for short rows: by comparison, the earlier wins a tie."""
     size = rows.shape[1]
-    if size > 16:  # size² passes over the array cost more than a partition of each unit
+    if size > 16:  # size² passes over the array cost more than a partition of each row
         return keep_highest(rows, n_prune)
     columns = [np.ascontiguousarray(rows[:, i]) for i in range(size)]
     rank = [np.zeros(len(rows), dtype=np.int8) for _ in columns]

@@ -31,17 +31,10 @@ from onnx_lobs.report.record import (
 )
 from onnx_lobs.report.skips import skip_table
 from onnx_lobs.report.table import Name, plain_table
+from onnx_lobs.storage.formats import FORMATS
 
 _STATUS_WIDTH = 8  # characters; longer ones take two lines
 _SCORE_WORDS = {"top1": "top-1 score", "top5": "top-5 score"}
-_DENSE_HINT = (
-    "zeros in a dense file shrink only compressed copies of it; --format sparse shrinks the file "
-    "itself, for onnxruntime. Most runtimes run no faster with unstructured zeros."
-)
-_SPARSE_HINT = (
-    "onnxruntime reads sparse initializers and makes them dense when it loads them: the file is "
-    "smaller, memory and speed are as before. Many other tools cannot read them."
-)
 
 
 def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
@@ -65,7 +58,7 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
     parts += ["", _summary(report), *warning_panel(report.warnings)]
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
-        hint = _SPARSE_HINT if report.options.get("storage") == "sparse" else _DENSE_HINT
+        hint = FORMATS[str(report.options.get("storage", "dense"))].hint
         parts += ["", place, Text(f"note: {hint}", "dim")]
     return Group(*parts)
 

@@ -18,10 +18,10 @@ from onnx_lobs.graph.normalise import to_executable, unseeded
 from onnx_lobs.graph.run.session import Session
 from onnx_lobs.graph.run.staged import Runnable, open_session
 from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.patterns.pattern import parse_pattern
+from onnx_lobs.patterns import parse_pattern
 from onnx_lobs.run.slots import wanted_sparsity
 from onnx_lobs.run.workspace import Workspace
-from onnx_lobs.storage.sparse import encode_sparse
+from onnx_lobs.storage.formats import FORMATS
 
 PROVENANCE = "onnx_lobs"
 # The written graph fuses differently from the execution copy (Constant nodes, biases), so sums
@@ -56,8 +56,7 @@ def write_model(work: Workspace, source: Path, output: Path, *, overwrite: bool)
         than the model in memory; the file then never gets its name.
     """
     proto = work.result.proto
-    if work.config.storage == "sparse":
-        encode_sparse(proto, sparse_names(work), work.result.folder)
+    FORMATS[work.config.storage].encode(proto, storable_names(work), work.result.folder)
     feeds = next(iter(work.batches))
     limit = work.room.weights
     expected = open_session(work.pruned, provider=work.provider, limit=limit).run(feeds)
@@ -69,8 +68,8 @@ def write_model(work: Workspace, source: Path, output: Path, *, overwrite: bool)
     return file_sizes(source, output)
 
 
-def sparse_names(work: Workspace) -> list[str]:
-    """Return the weights that may be stored sparsely."""
+def storable_names(work: Workspace) -> list[str]:
+    """Return the weights that a storage format may store in its own way."""
     return [layer.weight for layer in work.layers if layer.scope == 0]
 
 

@@ -1,4 +1,4 @@
-"""What the options ask of the layers: sparsities of their own, limits, and zeros by a rule."""
+"""Works out what the options ask of the layers: own sparsities, limits, and zeros by a rule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.layers.find import matcher
 from onnx_lobs.layers.layer import Layer, Skip
 from onnx_lobs.options.config import PruneConfig, has_target
-from onnx_lobs.patterns.pattern import NM, Pattern
+from onnx_lobs.patterns import Pattern
 
 DEFAULT_SPARSITY = 0.5
 
@@ -20,11 +20,11 @@ def wanted_sparsity(config: PruneConfig, pattern: Pattern) -> float:
     Raises
     ------
     ConfigError
-        When a sparsity, or a limit, is given and the pattern is N:M, which has one of its own.
+        When a sparsity, or a limit, is given and the pattern has one of its own, as N:M has.
     """
-    if not isinstance(pattern, NM):
+    own = pattern.own_sparsity
+    if own is None:
         return DEFAULT_SPARSITY if config.sparsity is None else config.sparsity
-    own = pattern.sparsity
     of_layers = config.layer_sparsity or config.layer_min or config.layer_max
     if of_layers or (config.sparsity is not None and config.sparsity != own):
         raise ConfigError(

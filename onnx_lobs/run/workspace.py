@@ -34,7 +34,7 @@ from onnx_lobs.memory.scratch import Scratch, writing
 from onnx_lobs.memory.shares import MemoryShares, share_out
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.data import BATCH_SIZE
-from onnx_lobs.patterns.pattern import Pattern, parse_pattern
+from onnx_lobs.patterns import Pattern, parse_pattern
 from onnx_lobs.report.record import SkipRecord
 from onnx_lobs.run.slots import first_budgets
 

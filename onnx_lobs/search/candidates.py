@@ -1,4 +1,4 @@
-"""Allocations worth a trial: by rules, by measured losses, and by random steps from another."""
+"""Makes allocations worth a trial: by rules, by measured losses, by random steps from another."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.run.slots import by_key, layer_key, wanted_sparsity
 from onnx_lobs.run.workspace import Workspace
 from onnx_lobs.search.measure import SHARES, MeasuredLayers
+from onnx_lobs.storage.formats import FORMATS
 
 # (power of the sensitivity, power of the error) in the sum of losses
 MIXTURES = {
@@ -28,15 +29,14 @@ SPREAD = 0.25  # of the logarithm of what a layer keeps, in a random step
 CHANGED = 0.3  # share of the layers that a random step changes
 
 
-def with_unit(work: Workspace, layer: Layer, slot: Slot, columns: float) -> Slot:
+def with_price(work: Workspace, layer: Layer, slot: Slot, columns: float) -> Slot:
     """Return the slot with what one of its weights costs."""
-    unit = 1.0
+    price = 1.0
     if work.config.budget == "bytes":
-        # a sparse tensor stores an index of at least a byte beside each value
-        unit = layer.dtype.itemsize + (1.0 if work.config.storage == "sparse" else 0.0)
+        price = FORMATS[work.config.storage].price(layer.dtype.itemsize)
     elif work.config.budget == "macs":
-        unit = max(columns, 1e-9)
-    return dataclasses.replace(slot, unit=unit)
+        price = max(columns, 1e-9)
+    return dataclasses.replace(slot, price=price)
 
 
 def candidates(work: Workspace, measured: MeasuredLayers) -> Iterator[tuple[str, dict[str, int]]]:
@@ -93,10 +93,10 @@ def _mixture(
     slots = measured.slots
     free = [i for i, slot in enumerate(slots) if slot.fixed is None]
     losses = [_loss(slots[i], np.exp(log_weight[i]) * measured.losses[i] ** power) for i in free]
-    saving = sum(slots[i].size * slots[i].unit for i in free)
+    saving = sum(slots[i].size * slots[i].price for i in free)
     saving *= wanted_sparsity(work.config, work.pattern)
     at_least = np.array([slots[i].size * slots[i].least for i in free])
-    saving -= float(at_least @ [slots[i].unit for i in free])
+    saving -= float(at_least @ [slots[i].price for i in free])
     wanted = np.array([slot.size * (slot.fixed or 0.0) for slot in slots])
     wanted[free] = at_least + share(losses, max(saving, 0.0))
     return by_key(work.layers, to_counts(slots, wanted, work.pattern))
@@ -107,7 +107,7 @@ def _loss(slot: Slot, values: FloatArray) -> Loss:
     inside = SHARES[(slot.least < SHARES) & (slot.most > SHARES)]
     shares = np.unique(np.concatenate([[slot.least], inside, [slot.most]]))
     losses = np.interp(shares, SHARES, values)
-    return Loss((shares - slot.least) * slot.size, losses, slot.unit)
+    return Loss((shares - slot.least) * slot.size, losses, slot.price)
 
 
 def between(

@@ -16,7 +16,7 @@ from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import CorrectionRecord, LayerRecord, SkipRecord
 from onnx_lobs.run.correction.correct import Networks, correct
-from onnx_lobs.run.deliver import sparse_names, stamp
+from onnx_lobs.run.deliver import stamp, storable_names
 from onnx_lobs.run.layer_step import Solved, solve_one, write_one
 from onnx_lobs.run.outcome import evaluate_run
 from onnx_lobs.run.resume.state import ChosenZeros, Resume
@@ -26,7 +26,8 @@ from onnx_lobs.run.workspace import Workspace
 from onnx_lobs.search.plan import Planner
 from onnx_lobs.search.targets import Run
 from onnx_lobs.solvers import METHODS
-from onnx_lobs.storage.sparse import encoded_bytes
+from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.sizes import encoded_bytes
 
 
 def run_once(
@@ -54,7 +55,9 @@ def run_once(
     stamp(work.result.proto, work.config)
     size = None
     if work.config.max_bytes is not None:
-        size = encoded_bytes(work.result.proto, sparse_names(work), work.result.folder)
+        storage = FORMATS[work.config.storage]
+        names, folder = storable_names(work), work.result.folder
+        size = encoded_bytes(work.result.proto, names, storage, folder)
     warnings = (*work.warnings, *resume.warnings)
     return Run(work, tuple(records), output, allocation, warnings, size, correction)
 

@@ -1,4 +1,4 @@
-"""How the zeros of a run are chosen.
+"""Chooses the zeros of a run.
 
 Every layer's error against its zeros is known from one exact elimination on the dense network's
 inputs, and what the network's outputs make of that error from pruning this layer alone. Sums of
@@ -25,7 +25,6 @@ from onnx_lobs.arrays import FloatArray
 from onnx_lobs.evaluation.loss import OutputLoss, is_clearly_lower
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.options.config import has_target
-from onnx_lobs.patterns.pattern import NM
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import AllocationRecord
 from onnx_lobs.run.schedule import is_staged
@@ -40,7 +39,7 @@ from onnx_lobs.search.candidates import (
     moved,
     names,
     plain_name,
-    with_unit,
+    with_price,
 )
 from onnx_lobs.search.measure import MeasuredLayers, by_layer, measure, observations_of
 from onnx_lobs.search.trial_judge import NothingToCompareError
@@ -82,7 +81,7 @@ class Planner:
         free = sum(slot.fixed is None for slot in make_slots(work.layers, config))
         by_cost = config.allocation in RULES and config.budget != "weights"
         asks = is_measured(config, work.pattern) or by_cost
-        self.has_choice = asks and free >= 2 and not isinstance(work.pattern, NM)
+        self.has_choice = asks and free >= 2 and work.pattern.own_sparsity is None
         if self.has_choice and is_staged(work):
             work.warnings.append(_too_large(work))
             self.has_choice = False
@@ -121,7 +120,7 @@ class Planner:
             else:
                 if sum(slot.fixed is None for slot in measured.slots) < 2:  # that data reach
                     self.kind, self.has_finals = "uniform", False
-        if self.kind in RULES and not self.has_finals:
+        if self.kind is not None and self.kind in RULES and not self.has_finals:
             work.budgets = by_rule(work, self._slots(observations_of(work)), self.kind)
             return None
         before = trials.n_run
@@ -238,7 +237,7 @@ class Planner:
         """Return the layers with what one of their weights costs."""
         slots = make_slots(self.work.layers, self.work.config)
         pairs = zip(self.work.layers, slots, columns, strict=True)
-        return [with_unit(self.work, layer, slot, n) for layer, slot, n in pairs]
+        return [with_price(self.work, layer, slot, n) for layer, slot, n in pairs]
 
 
 def _is_near(tried: Mapping[str, OutputLoss], name: str, plain: str) -> bool:

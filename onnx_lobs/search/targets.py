@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.evaluation.confidence import CONFIDENT, upper_difference
 from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.patterns.pattern import NM
 from onnx_lobs.report.record import (
     AllocationRecord,
     CorrectionRecord,
@@ -29,8 +28,10 @@ from onnx_lobs.report.record import (
     ScoreRecord,
     TargetRecord,
 )
+from onnx_lobs.run.deliver import storable_names
 from onnx_lobs.run.workspace import Workspace, renewed
-from onnx_lobs.search.file_bytes import expected_bytes
+from onnx_lobs.storage.formats import FORMATS, shrinking_formats
+from onnx_lobs.storage.sizes import expected_bytes
 
 FIRST = 0.5
 FACTOR = 0.4  # of the weights kept, from one step to the next sparser one
@@ -92,7 +93,9 @@ def search(
             assert size is not None
             return size
 
-        find_smallest(work.config.max_bytes, size_at, expected_bytes(work), most)
+        storage = FORMATS[work.config.storage]
+        expected = expected_bytes(work.result.proto, storable_names(work), storage)
+        find_smallest(work.config.max_bytes, size_at, expected, most)
     best = min(made, key=lambda pair: _rank(work.config, *pair))
     record = TargetRecord(
         limits=_limits(work.config),
@@ -283,7 +286,7 @@ def check_target(work: Workspace) -> None:
             f"sparsity {config.sparsity:g} is given and a target too, which finds its own "
             "sparsity; leave out --sparsity, or the target"
         )
-    if isinstance(pattern, NM):
+    if pattern.own_sparsity is not None:
         raise ConfigError(
             f"pattern {pattern} has one count of zeros, so no target can be searched for; choose "
             "another pattern, or leave the target out"
@@ -293,10 +296,10 @@ def check_target(work: Workspace) -> None:
             "max drop needs a score of labelled data: give them with --test, or a --score that "
             "needs none"
         )
-    if config.max_bytes is not None and config.storage == "dense":
+    if config.max_bytes is not None and not FORMATS[config.storage].shrinks:
         raise ConfigError(
-            "max bytes cannot be met by zeros in a dense file, which keeps its size; add "
-            "--format sparse"
+            f"max bytes cannot be met by zeros in a {config.storage} file, which keeps its size; "
+            f"add {shrinking_formats()}"
         )
     if work.result.is_private:
         raise ConfigError(

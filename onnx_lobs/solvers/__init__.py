@@ -1,15 +1,14 @@
-"""Layer solvers: arrays in, a Solution out. ``METHODS`` is the table, ``solve`` the door."""
+"""Solves layers: arrays in, a Solution out. ``METHODS`` is the table, ``solve`` the door."""
 
 from onnx_lobs.solvers.curves import ErrorCurve, error_curve
 from onnx_lobs.solvers.joint.joint import EFFORTS
-from onnx_lobs.solvers.methods import ALL_PATTERNS, METHODS, Method, select, solve
+from onnx_lobs.solvers.methods import METHODS, Method, select, solve
 from onnx_lobs.solvers.one_layer import prune_layer
 from onnx_lobs.solvers.problem import Problem, error
 from onnx_lobs.solvers.refit import refit as refit_mask
 from onnx_lobs.solvers.solution import Selection, Solution, Status
 
 __all__ = [
-    "ALL_PATTERNS",
     "EFFORTS",
     "METHODS",
     "ErrorCurve",

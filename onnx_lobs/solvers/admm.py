@@ -1,4 +1,8 @@
-"""All zeros of a layer chosen jointly: ADMM with a slowly growing penalty.
+"""Chooses all zeros of a layer jointly: ADMM with a slowly growing penalty.
+
+Greedy methods take zeros one after the other and cannot take one back. ADMM moves two copies of the
+weights towards each other: one is free and fits the outputs, the other has the zeros. While the
+penalty on their distance is small, zeros change places freely; as it grows, they settle.
 
 Objective: the damped layer error of :mod:`onnx_lobs.solvers.problem` over all weights that the
 pattern allows, in scaled columns (:mod:`onnx_lobs.solvers.scaled`: Hessian Ã, target R̃). With B the
@@ -114,6 +118,7 @@ def iterate(
     still = schedule.still * min(problem.n_prune, fixed.size - problem.n_prune)
     step = 0
     for step in range(1, schedule.last + 1):
+        # B: the free optimum near D
         right = penalty * fixed
         right -= multiplier
         right += target
@@ -121,13 +126,16 @@ def iterate(
         if schedule.relax != 1.0:
             free *= schedule.relax
             free += (1 - schedule.relax) * fixed
+        # D: what the pattern lets through
         fixed = multiplier / penalty
         fixed += free
         mask = project(problem, fixed)
         fixed *= mask
+        # U: what it holds back
         free -= fixed
         free *= penalty
         multiplier += free
+        # the end, once the support stands still; else a larger penalty
         if step % schedule.period == 0:
             moved = int(np.count_nonzero(mask != before)) // 2
             if moved <= still:

@@ -1,4 +1,4 @@
-"""Mean contribution: ``|E[x_j] w_ij|``, the weight-wise form of pruning by average activity.
+"""Prunes by mean contribution: ``|E[x_j] w_ij|``, pruning by average activity weight by weight.
 
 Paper: after Hu, Peng, Tai, Tang, Network Trimming (APoZ), arXiv 1607.03250, which removes neurons
 that are mostly zero; here a weight is worth what it adds to its output on average.

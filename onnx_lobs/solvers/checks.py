@@ -1,4 +1,4 @@
-"""What the arrays and numbers of a problem must satisfy, each with the message that says so."""
+"""Checks the arrays and numbers of a problem, each with the message that says what is wrong."""
 
 from __future__ import annotations
 
@@ -40,9 +40,6 @@ def check_shapes(arrays: Mapping[str, FloatArray | None], kernel_size: int) -> N
         raise SolverError(f"cross has shape {cross.shape}; it must be the weight's {weight.shape}")
     if mean is not None and mean.shape != (groups, columns):
         raise SolverError(f"mean has shape {mean.shape}; it must be {(groups, columns)}")
-    samples = arrays["samples"]
-    if samples is not None and (samples.ndim != 3 or samples.shape[::2] != (groups, columns)):
-        raise SolverError(f"samples has shape {samples.shape}; it must be ({groups}, n, {columns})")
     if kernel_size < 1 or columns % kernel_size:
         raise InfeasibleError(f"{kernel_size} kernel position do not divide {columns} columns")
 
@@ -59,7 +56,7 @@ def check_values(arrays: Mapping[str, FloatArray | None], n_prune: int, damp: fl
     InfeasibleError
         When `n_prune` is out of range.
     """
-    for name in ("weight", "cross", "mean", "samples"):
+    for name in ("weight", "cross", "mean"):
         value = arrays[name]
         if value is not None and not np.isfinite(value).all():
             raise SolverError(f"the {name} holds NaN or infinity; no error can be measured")

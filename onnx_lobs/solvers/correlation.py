@@ -1,4 +1,4 @@
-"""Correlation pruning: weights go whose input says least about their output.
+"""Prunes by correlation: weights go whose input says least about their output.
 
 Score ``|corr(x_j, z_i)|`` for input x_j and pre-activation z_i = W_i x, from moments alone::
 

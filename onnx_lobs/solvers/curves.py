@@ -1,4 +1,4 @@
-"""Error curves: what every number of zeros costs a layer, from one greedy elimination.
+"""Computes error curves: what every number of zeros costs a layer, from one greedy elimination.
 
 Exact OBS eliminates each row to the end, so its merged costs, added up, are the error at every
 count: ``E(k) = E(0) + sum of the k lowest``. ``joint`` ends below that curve, by a share that
@@ -14,7 +14,6 @@ import numpy as np
 
 from onnx_lobs.arrays import FloatArray, IntArray
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.patterns.pattern import NM, Block
 from onnx_lobs.solvers.exact_obs import elimination_costs, trace_rows
 from onnx_lobs.solvers.problem import Problem, error
 from onnx_lobs.solvers.scaled import Scaled
@@ -54,32 +53,38 @@ def error_curve(
     Raises
     ------
     ConfigError
-        For N:M, which has one count of zeros only, or fewer than two points.
+        For N:M, which has one count of zeros only, for a pattern whose zeros go together in no
+        tiles, so that nothing is eliminated exactly, or fewer than two points.
 
     Notes
     -----
     One run of ``exact-obs``, and a sort of all costs. In a block a removal that is cheaper than an
     earlier one of its row counts as much as that, which raises the curve by a few per cent.
     """
-    if isinstance(problem.pattern, NM):
+    if problem.pattern.own_sparsity is not None:
         raise ConfigError(f"pattern {problem.pattern} has one count of zeros and so no curve")
+    if problem.pattern.tile is None:
+        raise ConfigError(
+            f"pattern {problem.pattern} has no exact elimination and so no curve; share zeros by a "
+            "rule (uniform, erk)"
+        )
     if points < 2:
         raise ConfigError(f"a curve of {points} points is none; ask for 2 or more")
     part = problem if most_rows is None else _some_rows(problem, most_rows)
-    part, unit = part.to_unit()
+    part, factor = part.normalised()
     scaled = Scaled(part)
     costs = _merged_costs(part, scaled)
     free = part.weight if part.cross is None else part.target @ part.inverse
     total = np.append(0.0, np.cumsum(costs)) + max(error(part, free), 0.0)
     share = np.linspace(0, 1, points) if shares is None else np.asarray(shares, dtype=np.float64)
-    factor = problem.weight.size / max(part.weight.size, 1) / unit**2
-    values = factor * np.interp(share * costs.size, np.arange(costs.size + 1), total)
+    back = problem.weight.size / max(part.weight.size, 1) / factor**2
+    values = back * np.interp(share * costs.size, np.arange(costs.size + 1), total)
     return ErrorCurve(np.rint(share * problem.weight.size).astype(np.int64), values)
 
 
 def _merged_costs(problem: Problem, scaled: Scaled) -> FloatArray:
     """Return what each removal costs, in the order of the merged choice."""
-    if isinstance(problem.pattern, Block):
+    if not problem.pattern.is_free:
         return np.sort(elimination_costs(problem, scaled), axis=None)
     cost = trace_rows(scaled, problem.shape[2]).cost.astype(np.float64)
     order = np.argsort(np.maximum.accumulate(cost, axis=1), axis=None, kind="stable")

@@ -1,4 +1,4 @@
-"""Exact greedy Optimal Brain Surgeon: one weight at a time, the cheapest first, all re-solved.
+"""Prunes by exact greedy Optimal Brain Surgeon: the cheapest weight first, all others re-solved.
 
 Objective: the damped layer error of :mod:`onnx_lobs.solvers.problem`. Each row starts from its
 unconstrained optimum ``R A⁻¹`` (W itself, without a dense target) and G = A⁻¹, and loses the weight
@@ -6,7 +6,7 @@ with the least ``w_p² / (2 G_pp)``; the others move to their new optimum, and G
 Rows do not touch each other, so one pass to the end serves every count of zeros: the recorded
 costs, made monotone, are merged into one choice over the whole layer (row budgets free).
 
-N:M: a weight may go while its group has zeros left to give. Blocks: the cheapest block goes as
+N:M: a weight may go while its window has zeros left to give. Blocks: the cheapest block goes as
 one, with ``w_b (G_bb)⁻¹ w_bᵀ / 2`` summed over its rows, which share one support and so one G.
 
 Paper: Frantar, Alistarh, Optimal Brain Compression, NeurIPS 2022 (arXiv 2208.11580).
@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnx_lobs.arrays import FloatArray, IntArray
+from onnx_lobs.arrays import FloatArray
 from onnx_lobs.linalg import compiled
 from onnx_lobs.linalg.workers import ThreadBuffers, map_batches
-from onnx_lobs.patterns.pattern import NM, Block
+from onnx_lobs.patterns import Quota
 from onnx_lobs.solvers.elimination.block_elimination import block_costs
 from onnx_lobs.solvers.elimination.elimination import Trace, eliminate
 from onnx_lobs.solvers.problem import Problem
@@ -53,25 +53,23 @@ def elimination_costs(problem: Problem, scaled: Scaled) -> FloatArray:
     """Return what the removal of each weight cost at its turn, (groups, rows, d).
 
     Made monotone along each row's order, so the lowest ones of any number are those that went
-    first. Under N:M the weights that stay are above all others; the weights of one block share
+    first. Under a quota the weights that stay are above all others; the weights of one block share
     its cost equally.
     """
-    if isinstance(problem.pattern, Block) and problem.pattern != Block(1, 1):
+    if problem.pattern.tile != (1, 1):
         return block_costs(problem, scaled)
-    quota, steps = None, problem.shape[2]
-    if isinstance(problem.pattern, NM):
-        quota = problem.pattern.units(problem.shape[2], problem.kernel_size)
-        steps = int(quota[1].sum())
+    quota = problem.quota
+    steps = problem.shape[2] if quota is None else int(quota.zeros.sum())
     trace = trace_rows(scaled, steps, quota)
     return spread_costs(trace, problem.shape[2]).reshape(problem.shape)
 
 
-def trace_rows(scaled: Scaled, steps: int, quota: tuple[IntArray, IntArray] | None = None) -> Trace:
+def trace_rows(scaled: Scaled, steps: int, quota: Quota | None = None) -> Trace:
     """Return the elimination of all rows, in batches on all cores."""
     rows, columns = scaled.free.shape
-    room = scaled.problem.room
+    batching = scaled.problem.batching
     most = APART_BYTES if compiled.is_available() else BATCH_BYTES
-    size = room.batch(most) // (scaled.inverse.itemsize * columns * columns)
+    size = batching.size(most) // (scaled.inverse.itemsize * columns * columns)
     size = int(np.clip(size, 1, MOST_ROWS))
     starts = range(0, rows, size)
     inverse, free, group = scaled.inverse, scaled.free, scaled.group
@@ -84,7 +82,7 @@ def trace_rows(scaled: Scaled, steps: int, quota: tuple[IntArray, IntArray] | No
             copy[:] = inverse[number]
         return eliminate(copies, free[part, None].copy(), steps, quota=quota)
 
-    traces = map_batches(one, starts, room.workers)
+    traces = map_batches(one, starts, batching.workers)
     if not traces:
         return Trace(np.zeros((0, steps), np.uint16), np.zeros((0, steps), np.float32))
     order = np.concatenate([t.order for t in traces])

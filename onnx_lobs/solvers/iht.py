@@ -1,4 +1,7 @@
-"""Iterative hard thresholding: a gradient step on the layer error, then the projection.
+"""Prunes by iterative hard thresholding: a gradient step on the layer error, then the projection.
+
+A pruned weight comes back where the gradient pulls it above the smallest that is kept: so the zeros
+are found together with the values, by products with the Hessian alone.
 
 Objective: the damped layer error of :mod:`onnx_lobs.solvers.problem`, in columns scaled to a unit
 diagonal::

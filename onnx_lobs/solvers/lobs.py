@@ -1,4 +1,4 @@
-"""L-OBS exactly as released (Dong, Chen, Pan, NIPS 2017, arXiv 1705.07565).
+"""Prunes by L-OBS exactly as released (Dong, Chen, Pan, NIPS 2017, arXiv 1705.07565).
 
 Sensitivity of weight q of a row: ``w_q² / (2 G_qq)`` with G = (Psi + 1e-6 I)⁻¹, Psi = XᵀX/n =
 H/2. All weights of the layer are sorted by it once; then, in that order, each deletion moves its

@@ -1,4 +1,4 @@
-"""Iterative L-OBS: prune a part, re-solve, recompute the inverses, prune on.
+"""Prunes by iterative L-OBS: a part, re-solve, recompute the inverses, the next part.
 
 The paper's iterative form retrains the network between parts; without labels the exact refit of the
 layer stands for it. In each of eight parts every row's inverse is that of its kept inputs, so a
@@ -6,9 +6,9 @@ sensitivity is exact for the first removal of the part::
 
     v = R_S A_SS⁻¹        L_q = v_q² / (2 [A_SS⁻¹]_qq)
 
-Paper: Dong, Chen, Pan, NIPS 2017 (arXiv 1705.07565), section 3.3. N:M has one count of zeros and is
-done in one part. Cost per part: k³ flops a row with k kept weights (rows rarely share a support),
-and a refit, rows shared out among threads; 32 k² bytes of memory per thread.
+Paper: Dong, Chen, Pan, NIPS 2017 (arXiv 1705.07565), section 3.3. A pattern that has one count of
+zeros is done in one part. Cost per part: k³ flops a row with k kept weights (rows rarely share a
+support), and a refit, rows shared out among threads; 32 k² bytes of memory per thread.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from onnx_lobs.arrays import BoolArray, FloatArray
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg import lapack
 from onnx_lobs.linalg.workers import ThreadBuffers, map_batches
-from onnx_lobs.patterns.pattern import NM
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.refit import refit
 from onnx_lobs.solvers.solution import Selection
@@ -41,7 +40,7 @@ def select_lobs_iterative(problem: Problem) -> Selection:
 
 def part_counts(problem: Problem) -> list[int]:
     """Return how many zeros there are after each part; the last is ``n_prune``."""
-    if isinstance(problem.pattern, NM) or problem.weight.size == 0:
+    if problem.pattern.own_sparsity is not None or problem.weight.size == 0:
         return [problem.n_prune]
     share = problem.n_prune / problem.weight.size
     wanted = [share * part / PARTS for part in range(1, PARTS)]
@@ -65,7 +64,7 @@ def sensitivities(problem: Problem, mask: BoolArray, values: FloatArray) -> Floa
             system = scratch.upper(problem.damped.matrix[row // rows], kept)
             diagonal[row, kept] = _inverse_diagonal(system)
 
-    map_batches(one, range(len(flat)), problem.room.workers)
+    map_batches(one, range(len(flat)), problem.batching.workers)
     return np.asarray(0.5 * np.square(values) / diagonal.reshape(mask.shape))
 
 

@@ -1,6 +1,8 @@
-"""Magnitude pruning: the smallest weights of the layer go (Han et al. 2015, arXiv 1506.02626).
+"""Prunes by magnitude: the smallest weights of the layer go (Han et al. 2015, arXiv 1506.02626).
 
-Objective: none of the layer's inputs, ``min ||V - W||²``. Cost: one partition, O(m d).
+A small weight changes its output little, unless its input is large or speaks for other inputs: what
+it does not look at is what the other methods gain by. Objective: none of the layer's inputs,
+``min ||V - W||²``. Cost: one partition, O(m d).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How much memory a solve may take, and how its rows are cut into batches that fit.
+"""Cuts the rows of a layer into batches, so that a solve takes no more memory than it may.
 
 A solve holds d x d arrays (the damped Hessian, its factor or inverse, both scaled), arrays like
 W (values, multipliers, scores, masks), and the batches of rows on which the threads work. The
 first two are what the problem needs; the batches are sized from what is left, on fewer threads
-when not every thread's row would fit. The `samples` of net-trim are not counted.
+when not every thread's row would fit.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ LEAST_BATCHES = 8 << 20  # smaller ones cost far more time than they save memory
 
 
 @dataclass(frozen=True)
-class SolverRoom:
-    """What the threads may use: their number, and bytes of each one's batch (None: no limit)."""
+class Batching:
+    """How rows are shared out: threads, and the bytes of each one's batch (None: no limit)."""
 
     workers: int
-    batch_bytes: int | None = None
+    most_bytes: int | None = None
 
-    def batch(self, wanted: int) -> int:
+    def size(self, wanted: int) -> int:
         """Return the bytes of a batch that would like to have `wanted`."""
-        return wanted if self.batch_bytes is None else min(wanted, self.batch_bytes)
+        return wanted if self.most_bytes is None else min(wanted, self.most_bytes)
 
 
-def make_room(shape: tuple[int, int, int], memory: int | None) -> SolverRoom:
+def make_batching(shape: tuple[int, int, int], memory: int | None) -> Batching:
     """Return how the rows of a problem of (groups, rows, d) are cut.
 
     Parameters
@@ -46,7 +46,7 @@ def make_room(shape: tuple[int, int, int], memory: int | None) -> SolverRoom:
         When not even one row at a time fits; the message names the least that would do.
     """
     if memory is None:
-        return SolverRoom(count_workers())
+        return Batching(count_workers())
     least = least_memory(shape)
     if memory < least:
         raise ConfigError(
@@ -57,7 +57,7 @@ def make_room(shape: tuple[int, int, int], memory: int | None) -> SolverRoom:
     free = memory - least + least_work
     workers = min(count_workers(), max(1, free // least_work))
     # a batch has one row in any case, for which the least is meant: more rows get what is beyond it
-    return SolverRoom(workers, max((memory - least) // (workers * BATCH_SHARE), LEAST_BATCHES // 2))
+    return Batching(workers, max((memory - least) // (workers * BATCH_SHARE), LEAST_BATCHES // 2))
 
 
 def least_memory(shape: tuple[int, int, int]) -> int:

@@ -1,4 +1,8 @@
-"""The table of methods, and the one function that runs a method on a problem."""
+"""Holds the table of methods, and runs one of them on a problem.
+
+To add a method, write its function in a file of its own, beside those here, add its line to
+``METHODS``, and its name to those of :mod:`onnx_lobs.options.config`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import numpy as np
 
 from onnx_lobs.errors import ConfigError, SolverError
 from onnx_lobs.linalg.workers import SMALL_LAYER, one_blas_thread
-from onnx_lobs.patterns.pattern import NM, Block, Pattern, Unstructured
+from onnx_lobs.patterns import Pattern
 from onnx_lobs.solvers.apoz import select_apoz
 from onnx_lobs.solvers.correlation import select_correlation
 from onnx_lobs.solvers.exact_obs import select_exact_obs
@@ -28,7 +32,20 @@ from onnx_lobs.solvers.solution import Selection, Solution, conclude, noted
 from onnx_lobs.solvers.sparsegpt import select_sparsegpt
 from onnx_lobs.solvers.wanda import select_wanda
 
-ALL_PATTERNS: tuple[type[Pattern], ...] = (Unstructured, NM, Block)
+
+def takes_any(pattern: Pattern) -> bool:
+    """Say that a method chooses by scores alone, which every pattern can do."""
+    return True
+
+
+def takes_tiles(pattern: Pattern) -> bool:
+    """Return whether single weights or tiles go, one after the other."""
+    return pattern.tile is not None
+
+
+def takes_columns(pattern: Pattern) -> bool:
+    """Return whether a column can be settled without looking at those to its right."""
+    return pattern.is_free or pattern.quota(1) is not None
 
 
 @dataclass(frozen=True)
@@ -51,8 +68,8 @@ class Method:
         Whether it ends in the exact refit unless told otherwise.
     prunes_bias
         Whether the caller should append the bias as one more column of W and H.
-    patterns
-        Pattern classes it can do.
+    takes
+        Whether it can do a pattern.
     has_effort
         Whether `function` takes the effort.
     is_fit
@@ -66,7 +83,7 @@ class Method:
     wants_sequential: bool = True
     refits: bool = True
     prunes_bias: bool = False
-    patterns: tuple[type[Pattern], ...] = ALL_PATTERNS
+    takes: Callable[[Pattern], bool] = takes_any
     has_effort: bool = False
     is_fit: bool = False
 
@@ -86,6 +103,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 "exact-obs",
                 select_exact_obs,
                 "one weight at a time, the cheapest first, all others re-solved exactly",
+                takes=takes_tiles,
                 is_fit=True,
             ),
             Method(
@@ -113,7 +131,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 "sparsegpt",
                 select_sparsegpt,
                 "columns from left to right, errors passed on",
-                patterns=(Unstructured, NM),
+                takes=takes_columns,
             ),
             Method("iht", select_iht, "gradient steps and hard thresholding"),
             Method("net-trim", select_net_trim, "least l1 norm near the layer's outputs"),
@@ -168,9 +186,9 @@ def solve(
         When the method did not find that many zeros.
     """
     entry = _checked(problem, method, effort)
-    unit, factor = problem.to_unit()
+    normalised, factor = problem.normalised()
     with one_blas_thread(problem.shape[2] < SMALL_LAYER):
-        found = _run(unit, entry, refit, effort)
+        found = _run(normalised, entry, refit, effort)
     if factor == 1:
         return found
     return replace(found, weight=found.weight / factor, error=found.error / factor**2)
@@ -182,9 +200,9 @@ def select(problem: Problem, method: str = "joint", effort: str = "default") -> 
     Its status and info are those of the solution.
     """
     entry = _checked(problem, method, effort)
-    unit, factor = problem.to_unit()
+    normalised, factor = problem.normalised()
     with one_blas_thread(problem.shape[2] < SMALL_LAYER):
-        found = noted(unit, _select(unit, entry, effort))
+        found = noted(normalised, _select(normalised, entry, effort))
     if factor == 1 or found.weight is None:
         return found
     return replace(found, weight=found.weight / factor)
@@ -218,7 +236,7 @@ def _checked(problem: Problem, method: str, effort: str) -> Method:
     if effort not in EFFORTS:
         raise ConfigError(f"effort {effort!r} is unknown; choose one of {', '.join(EFFORTS)}")
     if problem.weight.size:
-        _ = problem.room
+        _ = problem.batching
     return entry
 
 
@@ -226,10 +244,8 @@ def _entry(problem: Problem, method: str) -> Method:
     if method not in METHODS:
         raise ConfigError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
     entry = METHODS[method]
-    if not isinstance(problem.pattern, entry.patterns):
-        able = ", ".join(
-            m.name for m in METHODS.values() if isinstance(problem.pattern, m.patterns)
-        )
+    if not entry.takes(problem.pattern):
+        able = ", ".join(m.name for m in METHODS.values() if m.takes(problem.pattern))
         raise ConfigError(
             f"method {method!r} cannot do pattern {problem.pattern}; choose one of {able}"
         )

@@ -1,14 +1,13 @@
-"""Net-Trim for the linear part of a layer: the sparsest weights near the layer's outputs.
+"""Prunes by Net-Trim, for the linear part of a layer: the sparsest weights near its outputs.
 
 Program: ``min ||V||_1  s.t.  ||V X - T||_F <= eps``, from moments alone. It has the solutions of
 ``min E(V) + mu ||V||_1``, and eps is what decides the zeros: so mu is found by bisection such that
 the number of zeros is the one asked for, each mu solved by ADMM from the last one's result. The
 largest of the last iterates are kept where the count is not met exactly.
 
-The published program has T after a ReLU and lets outputs of inactive units be anything negative
-(the set Omega); that needs every sample's sign, so it is run where the problem has `samples`
-(:mod:`onnx_lobs.solvers.net_trim_relu`). A pruning run keeps moments and never activations, so
-there it is always the program above; the published one is for callers who have the samples.
+The published program has T after a ReLU and lets the outputs of inactive neurons be anything
+negative (the set Omega). That needs the sign of every sample, and a pruning run keeps moments, not
+activations: so it is the linear part that is solved here.
 
 Paper: Aghasi, Abdi, Nguyen, Romberg, NIPS 2017 (arXiv 1611.05162); Aghasi, Abdi, Romberg 2020.
 Cost: 9 d³ once, 4 m d² flops a step, 14 values of mu of 25 steps.
@@ -19,7 +18,6 @@ from __future__ import annotations
 import numpy as np
 
 from onnx_lobs.solvers.admm import EigenResolvent, project
-from onnx_lobs.solvers.net_trim_relu import select_net_trim_relu
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.scaled import Scaled
 from onnx_lobs.solvers.solution import Selection
@@ -31,8 +29,7 @@ PENALTY = 0.3  # of ADMM, in scaled columns
 
 def select_net_trim(problem: Problem) -> Selection:
     """Return the support of the l1 solution with ``n_prune`` zeros, and its values."""
-    if problem.samples is not None:
-        return select_net_trim_relu(problem, problem.samples)
+    # start from W, with a strength between none and that at which all weights are zero
     scaled = Scaled(problem)
     shape = problem.shape
     target = scaled.target.reshape(shape)
@@ -45,11 +42,13 @@ def select_net_trim(problem: Problem) -> Selection:
     before = fixed
     for _ in range(BISECTIONS):
         for _ in range(STEPS):
+            # ADMM: the free optimum, then shrinkage
             free = resolvent.apply(PENALTY * fixed - multiplier + target, PENALTY)
             before = free + multiplier / PENALTY
             limit = (strength / PENALTY) * width
             fixed = np.sign(before) * np.maximum(np.abs(before) - limit, 0)
             multiplier += PENALTY * (free - fixed)
+        # more strength, more zeros
         zeros = int(np.count_nonzero(fixed == 0))
         if zeros == problem.n_prune:
             break

@@ -1,4 +1,7 @@
-"""Optimal Brain Damage: ``½ w² H_kk``, what a weight's removal costs if no other one moves.
+"""Prunes by Optimal Brain Damage: ``½ w² H_kk``, what a removal costs if no other weight moves.
+
+A weight counts by its size and by how strong its input is. That inputs have much in common, so that
+one can stand in for another, is what a diagonal leaves out.
 
 Paper: LeCun, Denker, Solla, NIPS 1989. Objective: the layer error with a diagonal Hessian, for
 which the choice is optimal. Cost: O(m d).

@@ -1,4 +1,4 @@
-"""One layer from arrays: the public door for those who have a weight and a Hessian and no model."""
+"""Prunes one layer from arrays, for those who have a weight and a Hessian and no model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from onnx_lobs.errors import ConfigError, SolverError
-from onnx_lobs.patterns.pattern import NM, Pattern, parse_pattern
+from onnx_lobs.patterns import Pattern, parse_pattern
 from onnx_lobs.solvers.methods import solve
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.solution import Solution
@@ -120,9 +120,9 @@ def prune_layer(
 
 def _share(sparsity: float | None, pattern: Pattern) -> float:
     """Return the share of zeros that is asked for."""
-    if not isinstance(pattern, NM):
+    own = pattern.own_sparsity
+    if own is None:
         return 0.5 if sparsity is None else sparsity
-    own = pattern.sparsity
     if sparsity is not None and not math.isclose(sparsity, own):
         raise ConfigError(
             f"pattern {pattern} has {own:g} zeros, not {sparsity:g}; leave out the sparsity, or "

@@ -1,4 +1,4 @@
-"""The layer problem that every solver gets.
+"""States the layer problem that every solver gets.
 
 Objective, for V (groups, rows, d) in place of the weight W::
 
@@ -23,9 +23,9 @@ from numpy.typing import ArrayLike
 from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg.factor import Damped, damp_gram
-from onnx_lobs.patterns.pattern import Pattern, Unstructured
+from onnx_lobs.patterns import Pattern, Quota, Unstructured
 from onnx_lobs.solvers.checks import check_shapes, check_values
-from onnx_lobs.solvers.memory import SolverRoom, make_room
+from onnx_lobs.solvers.memory import Batching, make_batching
 
 MODERATE = 2.0**-24, 2.0**24  # outputs whose squares, and errors, float32 holds
 
@@ -62,8 +62,6 @@ class Problem:
     memory
         Bytes that a solve may allocate beyond these arrays, by the estimates of
         :mod:`onnx_lobs.solvers.memory`; None: batches as large as they are fastest.
-    samples
-        X (groups, n, d), for ``net-trim`` before a ReLU; the other methods do not look at it.
 
     Raises
     ------
@@ -84,11 +82,10 @@ class Problem:
     seed: int = 0
     mean: FloatArray | None = None
     memory: int | None = None
-    samples: FloatArray | None = None
 
     def __post_init__(self) -> None:
         arrays: dict[str, FloatArray | None] = {}
-        for name in ("weight", "hessian", "cross", "mean", "samples"):
+        for name in ("weight", "hessian", "cross", "mean"):
             value = getattr(self, name)
             arrays[name] = None if value is None else np.asarray(value, dtype=np.float64)
             object.__setattr__(self, name, arrays[name])
@@ -133,7 +130,7 @@ class Problem:
         return groups, rows, columns
 
     @cached_property
-    def room(self) -> SolverRoom:
+    def batching(self) -> Batching:
         """How rows are cut into batches so that `memory` is kept.
 
         Raises
@@ -141,7 +138,12 @@ class Problem:
         ConfigError
             When not even one row at a time fits.
         """
-        return make_room(self.shape, self.memory)
+        return make_batching(self.shape, self.memory)
+
+    @cached_property
+    def quota(self) -> Quota | None:
+        """How many zeros each window of columns gives up in every row; None: no windows."""
+        return self.pattern.quota(self.shape[2], self.kernel_size)
 
     @cached_property
     def damped(self) -> Damped:
@@ -153,7 +155,7 @@ class Problem:
         """Whether `memory` is bounded: then no d x d array is held longer than it is read."""
         return self.memory is not None
 
-    def to_unit(self) -> tuple[Problem, float]:
+    def normalised(self) -> tuple[Problem, float]:
         """Return the problem with outputs near 1, and the power of two that does it.
 
         Beyond what float32 can square, all weights would cost nothing, or infinity. It is 1 within

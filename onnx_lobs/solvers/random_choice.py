@@ -1,4 +1,4 @@
-"""Random pruning: the floor that every method must beat.
+"""Prunes at random: the floor that every method must beat.
 
 Objective: none. Uniform scores from the problem's seed. Cost: O(m d).
 """

@@ -20,7 +20,7 @@ from onnx_lobs.arrays import BoolArray, FloatArray, IntArray, RealArray
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg import lapack
 from onnx_lobs.linalg.workers import ThreadBuffers, map_batches
-from onnx_lobs.solvers.memory import SolverRoom
+from onnx_lobs.solvers.memory import Batching
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.scaled import Scaled
 
@@ -71,7 +71,7 @@ def refit(problem: Problem, mask: BoolArray) -> FloatArray:
         lambda: problem.inverse,
         lambda: problem.target @ problem.inverse,
     )
-    fitted = _fit(system, mask, problem.room, either_side=bool(safe))
+    fitted = _fit(system, mask, problem.batching, either_side=bool(safe))
     return np.asarray(fitted, dtype=np.float64)
 
 
@@ -102,7 +102,7 @@ def refit_scaled(scaled: Scaled, mask: BoolArray) -> RealArray:
             lambda: scaled.free.reshape(problem.shape),
         )
         try:
-            found = _fit(system, mask, problem.room, either_side=True)
+            found = _fit(system, mask, problem.batching, either_side=True)
             if np.isfinite(found).all():
                 return found
         except NotPositiveDefiniteError:
@@ -128,7 +128,7 @@ class _System:
     free: Callable[[], RealArray]
 
 
-def _fit(system: _System, mask: BoolArray, room: SolverRoom, *, either_side: bool) -> RealArray:
+def _fit(system: _System, mask: BoolArray, batching: Batching, *, either_side: bool) -> RealArray:
     """Solve for every row, on the pruned side where that is smaller and allowed."""
     groups, rows, columns = mask.shape
     flat = mask.reshape(-1, columns)
@@ -139,12 +139,12 @@ def _fit(system: _System, mask: BoolArray, room: SolverRoom, *, either_side: boo
     kept_rows = np.flatnonzero(~pruned_side & (kept > 0))
     if kept_rows.size:
         right = system.target.reshape(-1, columns)
-        result[kept_rows] = _solve(system.matrix, right, flat, kept_rows, group_of, room)
+        result[kept_rows] = _solve(system.matrix, right, flat, kept_rows, group_of, batching)
     if pruned_side.any():
         inverse, free = system.inverse(), system.free().reshape(-1, columns)
         other = np.flatnonzero(pruned_side)
         shift = np.zeros_like(result)
-        shift[other] = _solve(inverse, free, ~flat, other, group_of, room)
+        shift[other] = _solve(inverse, free, ~flat, other, group_of, batching)
         moved = shift.reshape(mask.shape) @ inverse
         result[other] = free[other] - moved.reshape(-1, columns)[other]
     result[~flat] = 0.0
@@ -162,7 +162,7 @@ def _solve(
     chosen: BoolArray,
     rows: IntArray,
     group_of: IntArray,
-    room: SolverRoom,
+    batching: Batching,
 ) -> RealArray:
     """Return x (len(rows), d) with ``matrix_CC x_C = right_C`` for the chosen C of each row."""
     result = np.zeros_like(right)
@@ -170,14 +170,14 @@ def _solve(
     sizes = supports.chosen.sum(axis=1)
     order = np.argsort(sizes, kind="stable")
     small = order[(sizes[order] > 0) & (sizes[order] <= BATCHED)]
-    for batch in _batches(small, sizes, room.batch(BATCH_BYTES)):
+    for batch in _batches(small, sizes, batching.size(BATCH_BYTES)):
         _solve_batch(matrix, right, supports, batch, result)
     large = order[sizes[order] > BATCHED].tolist()
     scratch = ThreadBuffers()
     map_batches(
         lambda index: _solve_one(matrix, right, supports, index, result, scratch),
         large,
-        room.workers,
+        batching.workers,
     )
     return result[rows]
 

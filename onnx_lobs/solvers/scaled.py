@@ -1,4 +1,4 @@
-"""The damped layer problem in columns scaled to a unit diagonal, as the fast solvers use it.
+"""Scales the columns of the damped layer problem to a unit diagonal, for the fast solvers.
 
 With s = sqrt(diag A) the scaled Hessian Ã = A/(s sᵀ) has a unit diagonal, a scaled weight's square
 is twice what its removal alone costs, and float32 loses the least. Rows of all groups are

@@ -1,8 +1,11 @@
-"""Wanda: ``|w| ||x||``, compared inside each output row.
+"""Prunes by Wanda: ``|w| ||x||``, compared inside each output row.
+
+Its scores are those of Optimal Brain Damage up to a square; what is new is that every output keeps
+as many inputs as the others, so that none is left without.
 
 Paper: Sun, Liu, Bair, Kolter, ICLR 2024 (arXiv 2306.11695). Objective: the layer error with a
 diagonal Hessian, every row pruned alike. Rows get the same number of zeros, give or take one;
-under N:M the groups decide, and blocks are compared over the layer. Cost: O(m d log d).
+under N:M the windows decide, and blocks are compared over the layer. Cost: O(m d log d).
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from __future__ import annotations
 import numpy as np
 
 from onnx_lobs.arrays import FloatArray
-from onnx_lobs.patterns.pattern import Unstructured
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.solution import Selection
 
@@ -20,7 +22,7 @@ def select_wanda(problem: Problem) -> Selection:
     diagonal = np.diagonal(problem.hessian, axis1=1, axis2=2)
     scores = np.abs(problem.weight) * np.sqrt(np.maximum(diagonal, 0.0))[:, None, :]
     scores = problem.protect_live(scores)
-    if isinstance(problem.pattern, Unstructured):
+    if problem.pattern.is_free:
         scores = rank_in_rows(scores)
     return Selection(problem.pattern.select(scores, problem.n_prune, problem.kernel_size))
 

@@ -1,1 +1,1 @@
-"""Stores pruned weights in less space."""
+"""Writes pruned weights in the form that is asked for."""

@@ -1,4 +1,4 @@
-"""Store pruned initializers sparsely where that is smaller, and dense again.
+"""Stores pruned initializers sparsely where that is smaller.
 
 The form is ONNX's own ``sparse_initializer`` with sorted linear indices. These stand in
 ``int64_data``, which protobuf packs as varints: 1 to 4 bytes each in place of 8. onnxruntime
@@ -7,18 +7,18 @@ reads it; many other tools do not, so this is the last step before a file is wri
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 from onnx import ModelProto, SparseTensorProto, TensorProto
 
-from onnx_lobs.arrays import Array
-from onnx_lobs.graph.files.external import external_bytes
-from onnx_lobs.graph.files.sparse import make_dense
+from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.graph.files.tensors import copy_header, raw_size, read_tensor, write_tensor
+from onnx_lobs.storage.dense import BytesAt
 
 SPARSE_HEADER = 64  # bytes, at most, by which names, dims and field tags exceed the dense form's
+SAMPLED = 1 << 12  # indices of a tensor that tell what its index takes in the mean
 # Element types whose sparse form onnxruntime loads, measured: float, uint8, int8, uint16, int16,
 # int32, float16, double, bfloat16, float8e4m3fn. int4 fails to load.
 _SPARSE_TYPES = frozenset((1, 2, 3, 4, 5, 6, 10, 11, 16, 17))
@@ -158,40 +158,42 @@ def encode_sparse(
 
 
 def is_storable(proto: ModelProto, tensor: TensorProto) -> bool:
-    """Whether an initializer of the main graph may be stored sparsely; see `encode_sparse`."""
+    """Return whether `encode_sparse` may store an initializer of the main graph sparsely."""
     is_input = any(value.name == tensor.name for value in proto.graph.input)
     return not is_input and tensor.data_type in _SPARSE_TYPES
 
 
-def encoded_bytes(proto: ModelProto, names: Collection[str], folder: Path | None = None) -> int:
-    """Return the bytes of a model and its external data, stored as :func:`encode_sparse` would.
+def sparse_bytes(proto: ModelProto, tensors: Sequence[TensorProto]) -> BytesAt:
+    """Return the bytes of tensors, (tensors,), as a function of the share of zeros.
 
-    Not modified.
-    """
-    copy = ModelProto()
-    copy.CopyFrom(proto)
-    encode_sparse(copy, names, folder)
-    return int(copy.ByteSize()) + external_bytes(copy)
-
-
-def decode_sparse(proto: ModelProto, folder: Path | None = None) -> list[str]:
-    """Store every sparse initializer densely, in place: the inverse of :func:`encode_sparse`.
+    Zeros are taken to be evenly spread, and each tensor to be stored in whichever form is smaller,
+    as :func:`encode_sparse` does.
 
     Parameters
     ----------
     proto
-        Changed in place, in subgraphs too.
-    folder
-        Folder of the model file; needed for external data only.
-
-    Returns
-    -------
-    list of str
-        Names of the initializers that became dense; they stand last.
-
-    Raises
-    ------
-    ModelError
-        As :func:`~onnx_lobs.graph.files.sparse.densify`.
+        The model that has them. Not modified.
+    tensors
+        Initializers of its main graph. Not modified.
     """
-    return make_dense(proto, folder)
+    sizes = np.array([int(np.prod(tensor.dims)) for tensor in tensors], dtype=np.float64)
+    dense = np.array([dense_size(tensor) for tensor in tensors], dtype=np.float64)
+    entry = dense / np.maximum(sizes, 1) + [_index_bytes(int(size)) for size in sizes]
+    storable = np.array([is_storable(proto, tensor) for tensor in tensors], dtype=np.bool_)
+
+    def bytes_at(sparsity: float) -> FloatArray:
+        sparse = (1 - sparsity) * sizes * entry + SPARSE_HEADER
+        return np.where(storable, np.minimum(dense, sparse), dense)
+
+    return bytes_at
+
+
+def _index_bytes(size: int) -> float:
+    """Return what an index of a tensor of `size` values takes in the mean."""
+    some = np.arange(0, size, max(1, size // SAMPLED), dtype=np.int64)
+    return varint_size(some) / max(some.size, 1)
+
+
+def sparse_price(itemsize: int) -> float:
+    """Return the bytes that a kept weight takes: its value, and an index of at least one."""
+    return itemsize + 1.0

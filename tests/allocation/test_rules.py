@@ -16,7 +16,7 @@ from onnx_lobs.allocation.rules import (
     limits,
 )
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.patterns.pattern import NM, Unstructured
+from onnx_lobs.patterns import NM, Unstructured
 
 LENET = [Slot((1, 300, 784)), Slot((1, 100, 300)), Slot((1, 10, 100))]
 
@@ -67,12 +67,12 @@ def test_without_measurement_zeros_are_uniform_up_to_a_limit_and_erk_above(
 
 @pytest.mark.parametrize("rule", ["uniform", "erk"])
 def test_zeros_save_the_share_of_a_cost_that_differs_between_layers(rule: str) -> None:
-    slots = [Slot((1, 40, 90), unit=100.0), Slot((1, 100, 300)), Slot((1, 50, 100), unit=7.0)]
+    slots = [Slot((1, 40, 90), price=100.0), Slot((1, 100, 300)), Slot((1, 50, 100), price=7.0)]
     zeros = allocate(slots, 0.7, rule, Unstructured())
-    saved = sum(n * slot.unit for n, slot in zip(zeros, slots, strict=True))
-    total = sum(slot.size * slot.unit for slot in slots)
+    saved = sum(n * slot.price for n, slot in zip(zeros, slots, strict=True))
+    total = sum(slot.size * slot.price for slot in slots)
     # one weight of each layer may be rounded
-    assert saved == pytest.approx(0.7 * total, abs=sum(slot.unit for slot in slots))
+    assert saved == pytest.approx(0.7 * total, abs=sum(slot.price for slot in slots))
 
 
 def test_a_fixed_layer_gets_its_own_sparsity_and_the_others_theirs() -> None:

@@ -44,7 +44,7 @@ def test_points_above_the_lower_hull_are_passed_over() -> None:
 def test_a_layer_whose_weights_save_more_gives_its_own_first() -> None:
     n, loss = np.array([0.0, 10.0]), np.array([0.0, 1.0])
     np.testing.assert_allclose(
-        share([Loss(n, loss, unit=1.0), Loss(n, loss, unit=5.0)], 30.0), [0.0, 6.0], atol=EXACT
+        share([Loss(n, loss, price=1.0), Loss(n, loss, price=5.0)], 30.0), [0.0, 6.0], atol=EXACT
     )
 
 

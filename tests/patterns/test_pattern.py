@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx_lobs.errors import ConfigError, InfeasibleError
-from onnx_lobs.patterns.pattern import NM, Block, Pattern, Unstructured, parse_pattern
+from onnx_lobs.patterns import NM, Block, Pattern, Unstructured, parse_pattern
 
 ROUNDING = 1e-12  # sums of a few scores of order 1 in float64
 
@@ -151,11 +151,13 @@ def test_ragged_blocks_have_the_lowest_total_score(rows: int, columns: int):
 
 
 @pytest.mark.parametrize(("channels", "kernel_size"), [(8, 1), (7, 2), (3, 3)])
-def test_n_m_units_are_those_of_the_selection(channels: int, kernel_size: int):
+def test_windows_are_those_of_the_selection(channels: int, kernel_size: int):
     pattern = NM(2, 4)
-    unit, zeros = pattern.units(channels * kernel_size, kernel_size)
+    quota = pattern.quota(channels * kernel_size, kernel_size)
     scores = np.random.default_rng(3).random((1, 2, channels * kernel_size))
     n_prune = pattern.closest(scores.shape, 0.5, kernel_size)
     mask = pattern.select(scores, n_prune, kernel_size)
     for row in mask[0]:
-        assert np.array_equal(np.bincount(unit, ~row, minlength=zeros.size), zeros)
+        assert np.array_equal(
+            np.bincount(quota.window, ~row, minlength=quota.zeros.size), quota.zeros
+        )

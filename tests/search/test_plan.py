@@ -22,7 +22,7 @@ from onnx_lobs.report.progress import Silent
 from onnx_lobs.run.layer_step import make_task
 from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.workspace import Workspace, open_workspace
-from onnx_lobs.search.candidates import MIXTURES, SPARED, between, candidate, with_unit
+from onnx_lobs.search.candidates import MIXTURES, SPARED, between, candidate, with_price
 from onnx_lobs.search.plan import CHEAP_STEPS, PROVEN, REACH, STEPS, Planner, _is_near
 from onnx_lobs.search.trial_samples import samples_needed, samples_scored, split_finally
 from onnx_lobs.search.trials import Runs, Trials, layer_moments
@@ -376,15 +376,15 @@ def test_a_budget_of_multiplications_counts_positions(allocation: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "storage", "unit"), [("float32", "dense", 4), ("float16", "dense", 2),
+    ("dtype", "storage", "price"), [("float32", "dense", 4), ("float16", "dense", 2),
                                    ("float16", "sparse", 3)]
 )  # fmt: skip
 def test_a_weight_costs_the_bytes_that_it_is_stored_in(
-    dtype: str, storage: str, unit: float
+    dtype: str, storage: str, price: float
 ) -> None:
     work = opened(budget="bytes", storage=storage)
     layer = dataclasses.replace(work.layers[0], dtype=np.dtype(dtype))
-    assert with_unit(work, layer, Slot((1, 12, 24)), 1.0).unit == unit
+    assert with_price(work, layer, Slot((1, 12, 24)), 1.0).price == price
 
 
 def test_layers_of_one_type_share_bytes_as_they_share_weights() -> None:

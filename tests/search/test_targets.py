@@ -22,10 +22,9 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.evaluation.confidence import least_upper
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.text import render_report
-from onnx_lobs.run.workspace import open_workspace
-from onnx_lobs.search.file_bytes import expected_bytes
 from onnx_lobs.search.targets import FACTOR, RUNS, find_smallest, find_sparsest
-from onnx_lobs.storage.sparse import encoded_bytes
+from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.sizes import encoded_bytes, expected_bytes
 from onnx_lobs.verbs import prune as pipeline
 from onnx_lobs.verbs.prune import prune_file
 
@@ -247,12 +246,11 @@ def test_the_size_that_is_expected_is_that_of_zeros_spread_evenly(
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
     outputs = [value("y", ["n", 200], kind)]
     proto = model(nodes, [value("x", ["n", 300], kind)], outputs, {"w": weight})
-    config = PruneConfig(max_bytes=10_000, storage="sparse")
-    work = open_workspace(proto, {"x": normal(2, 8, 300).astype(dtype)}, None, config)
-    expected = expected_bytes(work)(sparsity)
+    expected = expected_bytes(proto, ["w"], FORMATS["sparse"])(sparsity)
     weight[np.random.default_rng(3).random(weight.shape) < sparsity] = 0
     written = model(nodes, [value("x", ["n", 300], kind)], outputs, {"w": weight})
-    assert expected == pytest.approx(encoded_bytes(written, ["w"]), rel=0.02)  # the draw's share
+    found = encoded_bytes(written, ["w"], FORMATS["sparse"])
+    assert expected == pytest.approx(found, rel=0.02)  # the draw's share
 
 
 def test_a_size_in_bytes_counts_external_data(tmp_path: Path) -> None:

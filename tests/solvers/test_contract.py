@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onnx_lobs.errors import ConfigError, InfeasibleError, NotPositiveDefiniteError, SolverError
-from onnx_lobs.patterns.pattern import NM, Block, Pattern, Unstructured
+from onnx_lobs.patterns import NM, Block, Pattern, Unstructured
 from onnx_lobs.solvers import METHODS, Problem, Status, error, refit_mask, solve
 
 SAME = 1e-9  # the same float64 sums in another order
@@ -35,7 +35,7 @@ every_method = pytest.mark.parametrize("method", list(METHODS))
 
 def pairs(patterns):
     """Return (method, pattern) for every pattern that the method can do."""
-    able = [(m.name, p) for m in METHODS.values() for p in patterns if isinstance(p, m.patterns)]
+    able = [(m.name, p) for m in METHODS.values() for p in patterns if m.takes(p)]
     return pytest.mark.parametrize(("method", "pattern"), able, ids=str)
 
 

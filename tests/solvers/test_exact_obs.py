@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnx_lobs.patterns.pattern import NM, Block, Unstructured
+from onnx_lobs.patterns import NM, Block, Unstructured
 from onnx_lobs.solvers import Problem, solve
 from onnx_lobs.solvers.elimination.elimination import eliminate
 from onnx_lobs.solvers.elimination.tiles import block_columns
@@ -84,13 +84,17 @@ def test_every_removal_is_the_cheapest_one_left(groups, cross):
 
 
 @pytest.mark.parametrize(("pattern", "kernel_size", "d"), [(NM(2, 4), 1, 12), (NM(1, 3), 2, 12)])
-def test_n_m_groups_give_no_more_than_their_zeros(pattern, kernel_size, d):
+def test_windows_give_no_more_than_their_zeros(pattern, kernel_size, d):
     problem = make(d=d, kernel_size=kernel_size, pattern=pattern)
-    unit, zeros = pattern.units(d, kernel_size)
+    quota = pattern.quota(d, kernel_size)
     scores = elimination_costs(problem, Scaled(problem))
     for row in range(problem.shape[1]):
         expected = brute_costs(
-            problem, 0, np.array([row]), [[c] for c in range(d)], (unit, int(zeros[0]))
+            problem,
+            0,
+            np.array([row]),
+            [[c] for c in range(d)],
+            (quota.window, int(quota.zeros[0])),
         )
         for column, cost in expected.items():
             assert scores[0, row, column] == pytest.approx(cost, rel=SAME)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.patterns.pattern import Block
+from onnx_lobs.patterns import Block
 from onnx_lobs.solvers import METHODS, Problem, prune_layer, solve
-from onnx_lobs.solvers.memory import LEAST_BATCHES, least_memory, make_room
+from onnx_lobs.solvers.memory import LEAST_BATCHES, least_memory, make_batching
 
 SLACK = 1.1  # of the estimate: measured at most 0.9
 SAME = 1e-4  # batches of other sizes round float32 costs differently, which may swap near-ties
@@ -75,10 +75,10 @@ def test_too_little_memory_is_refused_with_the_least():
 
 def test_more_memory_means_more_workers_and_larger_batches():
     shape = (1, 10, 2000)
-    least = make_room(shape, least_memory(shape))
-    plenty = make_room(shape, 4 * least_memory(shape))
+    least = make_batching(shape, least_memory(shape))
+    plenty = make_batching(shape, 4 * least_memory(shape))
     assert least.workers == 1
     assert plenty.workers >= least.workers
-    assert least.batch_bytes >= LEAST_BATCHES // 2
-    assert plenty.batch(1 << 40) > least.batch(1 << 40)
-    assert make_room(shape, None).batch(123) == 123
+    assert least.most_bytes >= LEAST_BATCHES // 2
+    assert plenty.size(1 << 40) > least.size(1 << 40)
+    assert make_batching(shape, None).size(123) == 123

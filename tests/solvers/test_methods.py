@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onnx_lobs.errors import NotPositiveDefiniteError, SolverError
-from onnx_lobs.patterns.pattern import NM, Block, Unstructured
+from onnx_lobs.patterns import NM, Block, Unstructured
 from onnx_lobs.solvers import METHODS, Problem, Selection, methods, refit_mask, select, solve
 from onnx_lobs.solvers.iht import CLOSE, MARGIN, SMALL, largest_eigenvalue
 from onnx_lobs.solvers.lobs_iterative import part_counts

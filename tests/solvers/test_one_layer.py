@@ -9,7 +9,7 @@ import pytest
 
 from onnx_lobs.errors import ConfigError, InfeasibleError, NotPositiveDefiniteError, SolverError
 from onnx_lobs.linalg import compiled
-from onnx_lobs.patterns.pattern import NM, Block
+from onnx_lobs.patterns import NM, Block
 from onnx_lobs.solvers import Problem, error, error_curve, prune_layer, solve
 
 CURVE = 1e-3  # relative: costs are recorded in float32

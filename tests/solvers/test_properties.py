@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnx_lobs.patterns.pattern import NM, Block, Pattern, Unstructured
+from onnx_lobs.patterns import NM, Block, Pattern, Unstructured
 from onnx_lobs.solvers import METHODS, Problem, error, refit_mask, solve
 from onnx_lobs.solvers.joint.linking import damped_gain
 
@@ -53,7 +53,7 @@ def problems(draw) -> Problem:
 
 def able(method: str, problem: Problem) -> Problem:
     """Return the problem, unstructured if the method cannot do its pattern."""
-    if isinstance(problem.pattern, METHODS[method].patterns):
+    if METHODS[method].takes(problem.pattern):
         return problem
     plain = Unstructured()
     return dataclasses.replace(problem, pattern=plain)

@@ -7,7 +7,7 @@ import pytest
 
 import onnx_lobs.solvers.refit as module
 from onnx_lobs.errors import NotPositiveDefiniteError
-from onnx_lobs.patterns.pattern import Block
+from onnx_lobs.patterns import Block
 from onnx_lobs.solvers import Problem, error
 from onnx_lobs.solvers.refit import refit, refit_nearly, refit_scaled
 from onnx_lobs.solvers.scaled import Scaled
@@ -206,7 +206,7 @@ def test_a_singular_hessian_is_a_named_error(d: int):
     system = module._System(np.ones((1, d, d)), problem.target, lambda: problem.inverse,
                             lambda: problem.target)  # fmt: skip
     with pytest.raises(NotPositiveDefiniteError, match=r"singular.*raise damp"):
-        module._fit(system, mask, problem.room, either_side=False)
+        module._fit(system, mask, problem.batching, either_side=False)
 
 
 def _damped_error(problem: Problem, weight: np.ndarray) -> float:

@@ -17,11 +17,10 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.files.load import load_model
 from onnx_lobs.graph.files.save import save_model
-from onnx_lobs.graph.files.sparse import densify
+from onnx_lobs.graph.files.sparse import densify, make_dense
 from onnx_lobs.graph.files.tensors import read_tensor, write_tensor
 from onnx_lobs.storage.sparse import (
     SPARSE_HEADER,
-    decode_sparse,
     dense_size,
     encode_sparse,
     sparse_size,
@@ -169,7 +168,7 @@ def test_decoding_undoes_encoding() -> None:
     model = make_model(w=sparse_array(0.9), v=sparse_array(0.9))
     before = {tensor.name: tensor.raw_data for tensor in model.graph.initializer}
     moved = encode_sparse(model, {"w", "v"})
-    assert sorted(decode_sparse(model)) == sorted(moved)
+    assert sorted(make_dense(model)) == sorted(moved)
     assert {tensor.name: tensor.raw_data for tensor in model.graph.initializer} == before
     assert not model.graph.sparse_initializer
 

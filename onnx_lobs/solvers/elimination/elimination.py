@@ -1,20 +1,20 @@
-"""Greedy elimination of weights, many rows in lockstep, with blocked downdates.
+"""Eliminates weights greedily, many rows in lockstep, with blocked downdates.
 
-A unit is a row w of candidates (or several rows with one support) with G, the inverse of the
+A bundle is a row w of candidates (or several rows with one support) with G, the inverse of the
 Hessian that the candidates have once all other weights are optimal. Removing weight p costs
-``w_p² / (2 G_pp)``, summed over the unit's rows, and leaves the optimum of the remaining ones::
+``w_p² / (2 G_pp)``, summed over the bundle's rows, and leaves the optimum of the remaining ones::
 
     p = argmin w_p² / G_pp     w -= w_p / G_pp G_p     G -= G_p G_pᵀ / G_pp
 
 The last B eliminations are held in U (B, n) with ``G_now = G - UᵀU`` never formed: a step reads
 one row of G, corrects it by U and updates w and the diagonal. Every B steps G is downdated by one
 SYRK (its lower triangle only), and what is settled is cut out when that pays. Where loops can be
-compiled (:mod:`onnx_lobs.linalg.compiled`) each unit takes its B steps by itself, which is two to
-four times as fast: U stays in the core's own cache. Otherwise each unit does its t-th step together
-with all others of the batch, so Python's overhead is shared.
+compiled (:mod:`onnx_lobs.linalg.compiled`) each bundle takes its B steps by itself, which is two to
+four times as fast: U stays in the core's own cache. Otherwise each bundle does its t-th step
+together with all others of the batch, so Python's overhead is shared.
 
 Paper: Frantar, Alistarh, Optimal Brain Compression, NeurIPS 2022 (arXiv 2208.11580); Hassibi,
-Stork 1993. Cost per unit: n³/3 flops in SYRK, B n² / 2 in products of a vector and U.
+Stork 1993. Cost per bundle: n³/3 flops in SYRK, B n² / 2 in products of a vector and U.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from onnx_lobs.arrays import BoolArray, IntArray, RealArray
 from onnx_lobs.linalg import compiled, lapack
+from onnx_lobs.patterns import Quota
 from onnx_lobs.solvers.elimination.elimination_loop import advance
 
 BLOCKS = ((256, 32), (1536, 64))  # up to so many candidates, so many are held back
@@ -41,10 +42,10 @@ class Trace:
     Attributes
     ----------
     order
-        (units, steps) uint16 or uint32 positions; meaningless where `cost` is infinite, which it
-        is once a unit has run out of candidates.
+        (bundles, steps) uint16 or uint32 positions; meaningless where `cost` is infinite, which it
+        is once a bundle has run out of candidates.
     cost
-        (units, steps) float32: what the step adds to ½ of the quadratic, >= 0.
+        (bundles, steps) float32: what the step adds to ½ of the quadratic, >= 0.
     """
 
     order: NDArray[np.unsignedinteger[Any]]
@@ -56,25 +57,25 @@ def eliminate(
     weight: RealArray,
     steps: int,
     real: BoolArray | None = None,
-    quota: tuple[IntArray, IntArray] | None = None,
+    quota: Quota | None = None,
 ) -> Trace:
-    """Eliminate `steps` candidates of every unit, the cheapest first.
+    """Eliminate `steps` candidates of every bundle, the cheapest first.
 
     Parameters
     ----------
     inverse
-        G (units, n, n), symmetric, float32 or float64. **Overwritten**; only its lower triangle
+        G (bundles, n, n), symmetric, float32 or float64. **Overwritten**; only its lower triangle
         is read after the first block.
     weight
-        w (units, rows, n). **Overwritten.**
+        w (bundles, rows, n). **Overwritten.**
     steps
-        Eliminations per unit, <= n.
+        Eliminations per bundle, <= n.
     real
-        (units, n) bool; False marks padding, which is never eliminated. G must be the identity
+        (bundles, n) bool; False marks padding, which is never eliminated. G must be the identity
         there.
     quota
-        For N:M: the group that each candidate belongs to, (n,) or (units, n), and the number that
-        may go from each group (groups,); None: no limit.
+        The window that each candidate is in, (n,) or (bundles, n), and the number that may go from
+        each window, (windows,); None: no limit.
     """
     return Elimination(inverse, weight, steps, real, quota).run()
 
@@ -82,7 +83,7 @@ def eliminate(
 class Elimination:
     """The state of one batch: G, w, diag, U and which original candidate each column is.
 
-    `settled` (units, candidates) is infinite for those gone or not to be touched, else zero.
+    `settled` (bundles, candidates) is infinite for those gone or not to be touched, else zero.
     """
 
     width = 1  # columns that go at a step
@@ -93,8 +94,9 @@ class Elimination:
         weight: RealArray,
         steps: int,
         real: BoolArray | None,
-        quota: tuple[IntArray, IntArray] | None,
+        quota: Quota | None,
     ) -> None:
+        # how many eliminations are held back before G is downdated
         rows, _, n = weight.shape
         self.steps = steps
         block = next((block for most, block in BLOCKS if n < most), LONG_BLOCK)
@@ -102,18 +104,20 @@ class Elimination:
         self.inverse, self.weight = list(inverse), weight
         self.scratch = np.empty(0, dtype=inverse.dtype)
         self.diagonal = np.diagonal(inverse, axis1=1, axis2=2).copy()
+        # candidates by their original number, and which are settled
         kind = np.uint16 if n < 1 << 16 else np.uint32
         count = n // self.width
         self.column = np.broadcast_to(np.arange(count, dtype=kind), (rows, count)).copy()
         self.settled = np.zeros((rows, count), dtype=inverse.dtype)
         if real is not None:
             self.settled[~real] = np.inf
-        self.group: IntArray | None = None
+        self.window: IntArray | None = None
         if quota is not None:
             # copies of one type: for a view that cannot be written a loop is compiled anew
-            self.group = np.broadcast_to(quota[0], (rows, n)).astype(np.int64, order="C")
-            self.left = np.tile(quota[1].astype(np.int64), (rows, 1))
-            self.settled[np.take_along_axis(self.left, self.group, axis=1) <= 0] = np.inf
+            self.window = np.broadcast_to(quota.window, (rows, n)).astype(np.int64, order="C")
+            self.left = np.tile(quota.zeros.astype(np.int64), (rows, 1))
+            self.settled[np.take_along_axis(self.left, self.window, axis=1) <= 0] = np.inf
+        # what is found, and U
         self.order = np.zeros((rows, steps), dtype=kind)
         self.cost = np.full((rows, steps), np.inf, dtype=np.float32)
         self.held = np.empty((rows, self.block, n), dtype=inverse.dtype)
@@ -132,56 +136,62 @@ class Elimination:
         return Trace(self.order, self.cost)
 
     def _run_apart(self) -> Trace:
-        """Do all steps, each unit by itself between two downdates."""
+        """Do all steps, each bundle by itself between two downdates."""
         tiny, nothing = float(np.finfo(self.held.dtype).tiny), np.zeros(0, dtype=np.int64)
         for start in range(0, self.steps, self.block):
             if start:
                 self._downdate()
             steps = slice(start, min(start + self.block, self.steps))
-            for unit, inverse in enumerate(self.inverse):
+            for bundle, inverse in enumerate(self.inverse):
                 advance(
                     inverse,
-                    self.weight[unit],
-                    self.diagonal[unit],
-                    self.settled[unit],
-                    self.held[unit],
-                    self.column[unit],
-                    nothing if self.group is None else self.group[unit],
-                    nothing if self.group is None else self.left[unit],
-                    self.order[unit, steps],
-                    self.cost[unit, steps],
+                    self.weight[bundle],
+                    self.diagonal[bundle],
+                    self.settled[bundle],
+                    self.held[bundle],
+                    self.column[bundle],
+                    nothing if self.window is None else self.window[bundle],
+                    nothing if self.window is None else self.left[bundle],
+                    self.order[bundle, steps],
+                    self.cost[bundle, steps],
                     tiny,
                 )
         return Trace(self.order, self.cost)
 
     def _step(self, rows: IntArray, step: int, at: int) -> None:
+        # the cheapest candidate of each bundle, and what it costs
         scores = self._scores()
         pivot = scores.argmin(axis=1)
         best = scores[rows, pivot]
         self.order[:, step] = self.column[rows, pivot]
         self.cost[:, step] = 0.5 * best
+        # the others move to their new optimum
         done = ~np.isfinite(best)
         self._remove(rows, pivot, at, done)
         self.settled[rows, pivot] = np.inf
-        if self.group is not None:
-            group = self.group[rows, pivot]
-            self.left[rows, group] -= ~done
-            full = np.flatnonzero(self.left[rows, group] == 0)
+        if self.window is not None:
+            # one fewer may go from the window; once none may, the rest of it stays
+            window = self.window[rows, pivot]
+            self.left[rows, window] -= ~done
+            full = np.flatnonzero(self.left[rows, window] == 0)
             some = self.settled[full]
-            some[self.group[full] == group[full, None]] = np.inf
+            some[self.window[full] == window[full, None]] = np.inf
             self.settled[full] = some
 
     def _remove(self, rows: IntArray, pivot: IntArray, at: int, done: BoolArray) -> RealArray:
-        """Remove one column of each unit that is not `done`; return the new rows of U."""
+        """Remove one column of each bundle that is not `done`; return the new rows of U."""
+        # the pivot's row of G as it is now: G's own, less what U holds
         row = self._row(pivot)
         if at:
             factors = self.held[rows, :at, pivot]
             row -= np.matmul(factors[:, None, :], self.held[:, :at])[:, 0]
+        # G_p / sqrt(G_pp) is the next row of U
         tiny = np.finfo(row.dtype).tiny
         root = 1 / np.sqrt(np.maximum(self.diagonal[rows, pivot], tiny))
         root[done] = 0.0
         row *= root[:, None]
         self.held[:, at] = row
+        # w and the diagonal follow at once, G at the next downdate
         share = self.weight[rows, :, pivot] * root[:, None]
         change = np.empty_like(row)
         for height in range(share.shape[1]):
@@ -217,32 +227,34 @@ class Elimination:
             lapack.syrk(matrix, held, -1.0)
 
     def _cut(self, left: int) -> IntArray:
-        """Keep `left` candidates per unit: those alive, and a few settled where fewer are."""
+        """Keep `left` candidates per bundle: those alive, and a few settled where fewer are."""
         keep = np.sort(np.argsort(self.settled, axis=1, kind="stable")[:, :left], axis=1)
+        # U and G keep these columns, each in its own memory
         places = self._columns(keep)
         held = np.empty((len(keep), self.block, places.shape[1]), dtype=self.held.dtype)
-        for unit, columns in enumerate(places):
-            self._shrink(unit, columns)
-            self.held[unit].take(columns, axis=1, out=held[unit], mode="clip")
+        for bundle, columns in enumerate(places):
+            self._shrink(bundle, columns)
+            self.held[bundle].take(columns, axis=1, out=held[bundle], mode="clip")
+        # and so does all that is said of them
         self.held = held
         self.weight = np.take_along_axis(self.weight, places[:, None, :], axis=2)
         self.diagonal = np.take_along_axis(self.diagonal, places, axis=1)
         self.settled = np.take_along_axis(self.settled, keep, axis=1)
         self.column = np.take_along_axis(self.column, keep, axis=1)
-        if self.group is not None:
-            self.group = np.take_along_axis(self.group, keep, axis=1)
+        if self.window is not None:
+            self.window = np.take_along_axis(self.window, keep, axis=1)
         return keep
 
-    def _shrink(self, unit: int, columns: IntArray) -> None:
+    def _shrink(self, bundle: int, columns: IntArray) -> None:
         """Keep some columns of one G, in its own memory: fresh pages cost more than the copy."""
-        matrix, size = self.inverse[unit], columns.size
+        matrix, size = self.inverse[bundle], columns.size
         if self.scratch.size < size * len(matrix):
             self.scratch = np.empty(size * len(matrix), dtype=matrix.dtype)
         rows = self.scratch[: size * len(matrix)].reshape(size, len(matrix))
         matrix.take(columns, axis=0, out=rows, mode="clip")
         smaller = matrix.ravel()[: size * size].reshape(size, size)
         rows.take(columns, axis=1, out=smaller, mode="clip")
-        self.inverse[unit] = smaller
+        self.inverse[bundle] = smaller
 
     def _columns(self, keep: IntArray) -> IntArray:
         """Return the columns of the kept candidates."""

@@ -1,7 +1,7 @@
-"""The steps of one unit's elimination between two downdates, as a loop to be compiled.
+"""Does the steps of one bundle's elimination between two downdates, as a loop to be compiled.
 
-What :mod:`onnx_lobs.solvers.elimination.elimination` does for many units in lockstep, for one unit:
-what a step reads, U above all, stays in the cache that belongs to the core.
+It is what :mod:`onnx_lobs.solvers.elimination.elimination` does for many bundles in lockstep, for
+one bundle: what a step reads, U above all, stays in the cache that belongs to the core.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def advance(
     settled: RealArray,
     held: RealArray,
     column: IndexArray,
-    group: IndexArray,
+    window: IndexArray,
     left: IndexArray,
     order: IndexArray,
     cost: RealArray,
@@ -39,9 +39,9 @@ def advance(
         U (steps, n). Written.
     column
         (n,) which original candidate each one is.
-    group, left
-        For N:M: the group of each candidate (n,), and how many may still go from each group,
-        changed in place; of size zero: no limit.
+    window, left
+        The window of each candidate (n,), and how many may still go from each window, changed in
+        place; of size zero: no limit.
     order, cost
         (steps,) what went and at which cost. Written.
     tiny
@@ -50,11 +50,13 @@ def advance(
     rows, n = weight.shape
     scores = np.empty(n, diagonal.dtype)
     for step in range(order.size):
+        # what the removal of each candidate costs, twice
         for j in range(n):
             energy = weight[0, j] * weight[0, j]
             for row in range(1, rows):
                 energy += weight[row, j] * weight[row, j]
             scores[j] = energy / diagonal[j] + settled[j]
+        # the cheapest; of equal ones the first
         least = scores[0]
         for j in range(n):
             least = min(least, scores[j])
@@ -64,6 +66,7 @@ def advance(
         order[step] = column[pivot]
         cost[step] = 0.5 * scores[pivot]
         settled[pivot] = np.inf
+        # its row of G as it is now: G's own, less what U holds, four rows of U at a time
         new = held[step]
         if not scores[pivot] < np.inf:
             new[:] = 0
@@ -86,6 +89,7 @@ def advance(
             for j in range(n):
                 new[j] -= a * held[k, j]
             k += 1
+        # scaled it is the next row of U; w and the diagonal follow
         root = 1 / np.sqrt(max(diagonal[pivot], tiny))
         for j in range(n):
             new[j] *= root
@@ -94,10 +98,11 @@ def advance(
             share = weight[row, pivot] * root
             for j in range(n):
                 weight[row, j] -= new[j] * share
+        # once a window has given up its zeros, the rest of it stays
         if left.size:
-            own = group[pivot]
+            own = window[pivot]
             left[own] -= 1
             if left[own] == 0:
                 for j in range(n):
-                    if group[j] == own:
+                    if window[j] == own:
                         settled[j] = np.inf

@@ -1,7 +1,7 @@
-"""Rows that share one support, and columns that go as one: what a unit of elimination is.
+"""Cuts a layer into bundles, rows that share one support, and blocks, columns that go as one.
 
-Without blocks a unit is a row, and every column goes by itself. Under a block pattern of R x C a
-unit is a block-row of R rows, whose columns go C at a time, see :class:`Tiles`.
+Where single weights go, a bundle is a row, and every column is a block. Where tiles of R x C go, a
+bundle is R rows, whose columns go C at a time, see :class:`Tiles`.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnx_lobs.arrays import Array, BoolArray, IntArray
-from onnx_lobs.patterns.pattern import Block
 from onnx_lobs.solvers.problem import Problem
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """How a layer (groups, rows, d) is cut into units and blocks of columns.
+    """How a layer (groups, rows, d) is cut into bundles and blocks of columns.
 
     Attributes
     ----------
     shape
         (groups, rows, d).
     height, width
-        Rows of a unit and columns of a block; no more than the layer has.
+        Rows of a bundle and columns of a block; no more than the layer has.
     columns
         (blocks, width): the columns of each block; 0 where a block at the edge is short.
     real
@@ -39,23 +38,23 @@ class Tiles:
 
     @classmethod
     def of(cls, problem: Problem) -> Tiles:
-        """Return the tiles of a problem's pattern: 1 x 1 unless it is a block pattern."""
+        """Return the tiles of a problem's pattern, which must have some."""
         _, rows, d = problem.shape
-        high, wide, pattern = 1, 1, problem.pattern
-        if isinstance(pattern, Block):
-            high = max(1, min(pattern.rows, rows))
-            wide = max(1, min(pattern.columns, d // problem.kernel_size))
+        assert problem.pattern.tile is not None
+        high, wide = problem.pattern.tile
+        high = max(1, min(high, rows))
+        wide = max(1, min(wide, d // problem.kernel_size))
         return cls(problem.shape, high, wide, *block_columns(d, problem.kernel_size, wide))
 
     @property
     def group(self) -> IntArray:
-        """The group of each unit."""
+        """The group of the layer that each bundle is in."""
         groups, rows, _ = self.shape
         return np.repeat(np.arange(groups), -(-rows // self.height))
 
     @property
     def heights(self) -> IntArray:
-        """The rows of each unit, fewer at the edge."""
+        """The rows of each bundle, fewer at the edge."""
         groups, rows, _ = self.shape
         starts = np.arange(0, rows, self.height)
         return np.tile(np.minimum(rows - starts, self.height), groups)
@@ -68,7 +67,7 @@ class Tiles:
         return result
 
     def gather(self, values: Array) -> Array:
-        """Return (groups * rows, d) as (units, height, d), zero where a row is missing."""
+        """Return (groups * rows, d) as (bundles, height, d), zero where a row is missing."""
         groups, rows, d = self.shape
         high = -(-rows // self.height)
         if high * self.height == rows:
@@ -78,7 +77,7 @@ class Tiles:
         return wide.reshape(groups * high, self.height, d)
 
     def spread(self, values: Array) -> Array:
-        """Return (units, d) as (groups * rows, d), the same for all rows of a unit."""
+        """Return (bundles, d) as (groups * rows, d), the same for all rows of a bundle."""
         groups, rows, d = self.shape
         wide = values.reshape(groups, -1, d).repeat(self.height, axis=1)
         return np.ascontiguousarray(wide[:, :rows]).reshape(-1, d)

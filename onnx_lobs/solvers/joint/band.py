@@ -1,4 +1,4 @@
-"""The layer problem of each row reduced to a band: a few candidates, all other weights settled.
+"""Reduces the layer problem of each row to a band: a few candidates, all other weights settled.
 
 With K kept for sure, P pruned for sure and C the band, the row's optimum over K and C is known
 from one Cholesky factorisation of either side, the smaller of the two::
@@ -36,7 +36,7 @@ BORDER = 4.0  # of the row's energy: more than any yᵀy, so the bordered matrix
 
 @dataclass(frozen=True)
 class Batch:
-    """Units of one side with supports of about one size."""
+    """Bundles of one side with supports of about one size."""
 
     rows: IntArray
     on_pruned: bool
@@ -44,10 +44,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Reduced:
-    """The band problem of a batch: w_C (units, height, c), G_C, and the candidates.
+    """The band problem of a batch: w_C (bundles, height, c), G_C, and the candidates.
 
-    `columns` and `real` (units, c) are the columns and which of them are no padding; `index`
-    (units, c / width) the numbers of their blocks.
+    `columns` and `real` (bundles, c) are the columns and which of them are no padding; `index`
+    (bundles, c / width) the numbers of their blocks.
     """
 
     index: IntArray
@@ -69,6 +69,7 @@ def make_batches(
     itemsize, batch_bytes
         Of a number, and of the systems of one batch; a row that is larger is one by itself.
     """
+    # the side with fewer settled weights, and the size of its systems
     inside = band.sum(axis=1)
     kept = (mask & ~band).sum(axis=1)
     pruned = mask.shape[1] - inside - kept
@@ -76,6 +77,7 @@ def make_batches(
     size = np.where(on_pruned, pruned, kept) + inside
     order = np.lexsort((size, on_pruned))
     order = order[inside[order] > 0]
+    # runs of one side and about one size, as many as the memory lets
     batches, start = [], 0
     while start < order.size:
         first = order[start]
@@ -92,11 +94,13 @@ def make_batches(
 def reduce_to_band(
     scaled: Scaled, tiles: Tiles, mask: BoolArray, band: BoolArray, batch: Batch
 ) -> Reduced:
-    """Return w_C and G_C of every unit of the batch; `mask` and `band` (units, d)."""
+    """Return w_C and G_C of every bundle of the batch; `mask` and `band` (bundles, d)."""
+    # the settled weights that count on this side, and the candidates
     rows, inside = batch.rows, band[batch.rows]
     settled = ~inside & (mask[rows] != batch.on_pruned)
     fixed, fixed_real = padded_columns(settled)
     index, columns, real = _band_columns(tiles, inside)
+    # the bordered system of every bundle: settled first, then the band, then the right sides
     matrix = scaled.inverse if batch.on_pruned else scaled.matrix
     free, target = tiles.gather(scaled.free)[rows], tiles.gather(scaled.target)[rows]
     right = free if batch.on_pruned else target
@@ -104,6 +108,7 @@ def reduce_to_band(
     exists = np.concatenate([fixed_real, real], axis=1)
     systems = gather(matrix, tiles.group[rows], wide, exists, tiles.height)
     side = np.take_along_axis(right, wide[:, None], axis=2) * exists[:, None]
+    # its Cholesky factor holds both w_C and G_C in the rows of the band
     energy = np.einsum("uhd,uhd->u", free, target)
     lower = bordered_cholesky(systems, side, BORDER * np.abs(energy) + 1e-30)
     start, end = fixed.shape[1], wide.shape[1]
@@ -138,7 +143,7 @@ def padded_columns(chosen: BoolArray) -> tuple[IntArray, BoolArray]:
 def gather(
     matrix: RealArray, group: IntArray, columns: IntArray, real: BoolArray, border: int
 ) -> RealArray:
-    """Return ``matrix[g][columns, columns]`` per unit, with room for `border` right sides.
+    """Return ``matrix[g][columns, columns]`` per bundle, with room for `border` right sides.
 
     Padding is the identity.
     """
@@ -156,10 +161,10 @@ def gather(
 
 
 def bordered_cholesky(systems: RealArray, side: RealArray, corner: RealArray) -> RealArray:
-    """Return L of ``[[M, Bᵀ], [B, corner I]]``; its last rows are ``B L⁻ᵀ``, B (units, height, n).
+    """Return L of ``[[M, Bᵀ], [B, corner I]]``, whose last rows are ``B L⁻ᵀ``.
 
-    `systems` is overwritten, and what is above the diagonals of the result is undefined. A float32
-    matrix that is not positive in float32 is factored in float64.
+    B is (bundles, height, n). `systems` is overwritten, and what is above the diagonals of the
+    result is undefined. A float32 matrix that is not positive in float32 is factored in float64.
     """
     height, width = side.shape[1:]
     systems[:, width:, :width] = side

@@ -1,11 +1,12 @@
-"""The default: all zeros chosen jointly by ADMM, then improved by exact elimination in a band.
+"""Prunes by the default method: zeros chosen jointly by ADMM, improved by exact elimination.
 
 Objective: the damped layer error of :mod:`onnx_lobs.solvers.problem` over all weights that the
 pattern allows. ADMM (:mod:`onnx_lobs.solvers.admm`) finds row budgets and nearly all of the
 support; rounds of local search (:mod:`onnx_lobs.solvers.joint.local_search`) let the doubtful
 weights in and eliminate them again exactly, which is where greedy elimination is better than ADMM.
-Where damping is strong, ADMM's own mask stays if the search raised the error without damping. The
-exact refit on the final support follows.
+A pattern whose zeros go together in no tiles keeps ADMM's mask. Where damping is strong, ADMM's own
+mask stays if the search raised the error without damping. The exact refit on the final support
+follows.
 
 How long it looks is the effort: ``fast`` 48 steps and one round; ``default`` 96 steps (192 where
 a step is cheap, 48 or 72 where one is dear, 144 to 288 where damping is strong, and there the
@@ -30,7 +31,6 @@ import numpy as np
 
 from onnx_lobs.arrays import BoolArray
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.patterns.pattern import NM
 from onnx_lobs.solvers.admm import EIGEN_COST, SLOW, Iterate, Schedule, iterate, make_resolvent
 from onnx_lobs.solvers.exact_obs import elimination_costs
 from onnx_lobs.solvers.joint.linking import Candidate, damped_gain, link, search
@@ -84,6 +84,7 @@ def select_joint(problem: Problem, effort: str = "default") -> Selection:
     """
     if problem.n_prune in (0, problem.weight.size):
         return Selection(np.full(problem.shape, problem.n_prune == 0))
+    # ADMM finds nearly all of the support, rounds of search the rest
     scaled = Scaled(problem)
     plan = make_plan(scaled, effort)
     end = best_iterate(problem, scaled, plan)
@@ -125,11 +126,13 @@ def make_plan(scaled: Scaled, effort: str) -> EffortPlan:
     """
     if effort not in EFFORTS:
         raise ConfigError(f"effort {effort!r} is unknown; choose one of {', '.join(EFFORTS)}")
+    # what a step of ADMM costs, and the factorisations of a round
     groups, rows, d = scaled.problem.shape
     step = step_cost(scaled.problem)
     kept = 1 - scaled.problem.n_prune / scaled.problem.weight.size
     side = min(kept, 1 - kept)
     factor = groups * rows * (d * side * (1 + SHARE)) ** 3 / 3
+    # steps: more where they are cheap or damping is strong, fewer where they are dear
     steps = {"fast": 48, "default": 96, "best": 288}[effort]
     reason = f"{effort}: {step / 1e9:.2g} GFlop a step, {factor / 1e9:.2g} a round"
     other = None
@@ -138,12 +141,14 @@ def make_plan(scaled: Scaled, effort: str) -> EffortPlan:
         reason += why
         if steps == DAMPED_STEPS and is_narrow(scaled.problem):
             other, reason = OTHER_DAMPED, f"{reason}; two schedules, the layer is narrow"
+    # rounds: more where they are cheap, one in a narrow band where they are dear
     rounds = {"fast": 1, "default": 2, "best": 8}[effort]
     if effort == "default" and factor < CHEAP_ROUND * step:
         rounds, reason = 4, reason + "; four rounds, they are cheap"
     share = SHARE
     if effort != "best" and factor > DEAR_ROUND:
         rounds, share, reason = 1, NARROW, reason + "; one round in a narrow band, it is dear"
+    # every start where the effort asks for it or the layer is tiny
     many = effort == "best"
     if effort == "default" and _is_tiny(scaled.problem):
         steps, rounds, many, reason = 192, 4, True, reason + "; every start, it is tiny"
@@ -175,10 +180,10 @@ def _default_steps(problem: Problem, step: float, kept: float) -> tuple[int, str
 def is_narrow(problem: Problem) -> bool:
     """Whether two runs of ADMM cost less than the factorisation that they share.
 
-    Never for N:M, where the first run is well below exact elimination.
+    Never where windows have a quota of zeros: there the first run is well below exact elimination.
     """
     steps = DAMPED_STEPS + OTHER_DAMPED.last
-    return not isinstance(problem.pattern, NM) and _costs_less(steps * step_cost(problem), problem)
+    return problem.quota is None and _costs_less(steps * step_cost(problem), problem)
 
 
 def _costs_less(flops: float, problem: Problem) -> bool:
@@ -208,9 +213,12 @@ def _improve(
     problem: Problem, scaled: Scaled, end: Iterate, plan: EffortPlan
 ) -> tuple[BoolArray, str]:
     """Return the best mask of rounds from ADMM and, if planned, from all other starts."""
+    if problem.pattern.tile is None:
+        return end.mask, "admm"  # nothing is eliminated exactly
     first, source = _search(problem, scaled, end, plan)
     if not plan.many:
         return first, source
+    # other starts: another relaxation, exact elimination, a slow ADMM
     found = [Candidate.of(problem, first, source)]
     other = iterate(problem, scaled, replace(plan.schedule, relax=OTHER_RELAX))
     slow = [iterate(problem, scaled, SLOW)] if _is_tiny(problem) else []
@@ -223,10 +231,12 @@ def _improve(
     ):
         better = search(problem, scaled, mask, values, plan.rounds, plan.share)
         found.append(Candidate.of(problem, better, f"{name} + search"))
+    # and magnitude's mask, below which no damping may lead
     large = problem.protect_live(np.square(problem.weight))
     plain = problem.pattern.select(large, problem.n_prune, problem.kernel_size)
     magnitude = Candidate.of(problem, plain, "magnitude")
     found.append(magnitude)
+    # where two masks differ one of them is wrong: try both, exactly
     linked, origin = link(problem, scaled, found, plan.share)
     if problem.damp < STRONG_DAMP:
         return linked, origin

@@ -1,4 +1,4 @@
-"""Rounds of local search from one mask, and the linking of several masks into a better one.
+"""Makes rounds of local search from one mask, and links several masks into a better one.
 
 Good masks from different starts differ in a few per cent of their weights. Where two differ,
 one of them is wrong: so these places are let into the band of one more exact round
@@ -70,6 +70,7 @@ def search(
     """
     total, before = _total(scaled), None
     for turn in range(rounds):
+        # the refit on the mask, whose gain says whether the last round was worth it
         if turn or values is None:
             values = refit_scaled(scaled, mask)
             fitted = True
@@ -101,12 +102,14 @@ def link(
     ranked = sorted(found, key=lambda candidate: -candidate.gain)
     best = ranked[0]
     limit = FAR * (total - best.gain)
+    # from the best mask towards each other one that is not far behind
     for other in ranked[1:]:
         if total - other.gain > limit:
             break
         values = refit_scaled(scaled, best.mask)
         mask = _round(scaled, best.mask, values, LINK_SHARE, best.mask ^ other.mask)
         best = _better(problem, best, mask)
+    # what linking moved may let others follow
     mask = search(problem, scaled, best.mask, None, LAST_ROUNDS, share)
     best = _better(problem, best, mask)
     return best.mask, best.source

@@ -1,4 +1,4 @@
-"""How strongly a layer is damped: from the amount of data, or as held-out data say.
+"""Chooses how strongly a layer is damped: by the amount of data, or as held-out data say.
 
 Observations from one image say nearly the same, so how many there are says little about how
 well a Gram is known. What does is the error on the batches that were held out: a few rows are
@@ -16,7 +16,6 @@ import dataclasses
 import numpy as np
 
 from onnx_lobs.arrays import IntArray
-from onnx_lobs.patterns.pattern import Block
 from onnx_lobs.solvers import solve
 from onnx_lobs.solvers.layerwise.pose import pose, usual_damp
 from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask, excess
@@ -47,7 +46,7 @@ def choose_damp(task: LayerTask, fit: LayerSums, mix: float) -> float:
     -------
     float
         Fraction of the mean diagonal: what goes with the amount of data where too little is held
-        out, or the layer has more than WIDE inputs.
+        out, the layer has more than WIDE inputs, or its pattern has no exact elimination.
 
     Notes
     -----
@@ -57,7 +56,8 @@ def choose_damp(task: LayerTask, fit: LayerSums, mix: float) -> float:
     or the elimination of LEAST_ROWS rows, d³/3 each.
     """
     start = usual_damp(task, fit)
-    if task.damp is not None or task.weight.shape[2] > WIDE:
+    is_eliminated = task.pattern.tile is not None
+    if task.damp is not None or task.weight.shape[2] > WIDE or not is_eliminated:
         return start
     if not 0 < task.n_prune < task.weight.size:
         return start
@@ -110,7 +110,7 @@ def _some_rows(task: LayerTask) -> tuple[IntArray, IntArray]:
     """Return groups, and rows of each, that stand for all: evenly spaced, in whole blocks."""
     groups, rows, columns = task.weight.shape
     most = int(np.clip(FLOPS / (columns**3 / 3), LEAST_ROWS, ROWS))
-    height = task.pattern.rows if isinstance(task.pattern, Block) else 1
+    height, _ = task.pattern.tile or (1, 1)
     some = _spaced(groups, most)
     blocks = _spaced(max(rows // height, 1), max(most // (some.size * height), 1))
     chosen = (blocks[:, None] * height + np.arange(height)).ravel()

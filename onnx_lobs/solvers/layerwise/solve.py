@@ -99,7 +99,7 @@ def solve_quickly(task: LayerTask, *, refit: bool = False) -> Outcome:
     sums = task.all_sums()
     damp = usual_damp(task, sums)
     problem = pose(task, sums, damp, FIRST_MIX)
-    able = isinstance(task.pattern, METHODS["sparsegpt"].patterns)
+    able = METHODS["sparsegpt"].takes(task.pattern)
     solution = solve(problem, "sparsegpt" if able else "iht", refit=refit)
     changes = bias_changes(task, solution.weight)
     return Outcome(solution.weight, changes, solution.status, damp, None, None, {})

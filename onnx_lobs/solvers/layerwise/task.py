@@ -10,7 +10,7 @@ import numpy as np
 
 from onnx_lobs.arrays import FloatArray, IntArray
 from onnx_lobs.linalg.moments import Calibration, Moments
-from onnx_lobs.patterns.pattern import Pattern, Unstructured
+from onnx_lobs.patterns import Pattern, Unstructured
 from onnx_lobs.solvers import Status
 
 STEADY = 1e-12  # of an output's mean square: a variance that is only rounding

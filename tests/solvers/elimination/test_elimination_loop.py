@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from onnx_lobs.linalg import compiled
+from onnx_lobs.patterns import Quota
 from onnx_lobs.solvers.elimination.elimination import eliminate
 from onnx_lobs.solvers.elimination.elimination_loop import advance
 
@@ -32,7 +33,7 @@ def make(dtype, n, rows=1, units=3, seed=0):
 @pytest.mark.parametrize("limited", [False, True])
 @pytest.mark.parametrize("n", [5, 31, 300])
 def test_units_apart_do_what_units_in_lockstep_do(dtype, rows, limited, n):
-    quota = (np.arange(n) // 4, np.full(-(-n // 4), 2)) if limited else None
+    quota = Quota(np.arange(n) // 4, np.full(-(-n // 4), 2)) if limited else None
     inverse, weight, real = make(dtype, n, rows)
     apart = eliminate(inverse.copy(), weight.copy(), n, real, quota)
     with compiled.without():

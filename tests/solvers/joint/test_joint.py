@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from onnx_lobs.patterns.pattern import NM, Block, Unstructured, parse_pattern
+from onnx_lobs.patterns import NM, Block, Unstructured, parse_pattern
 from onnx_lobs.solvers import Problem, Status, refit_mask, solve
 from onnx_lobs.solvers.admm import Schedule, iterate, select_admm
 from onnx_lobs.solvers.joint import joint

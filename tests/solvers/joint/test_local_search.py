@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnx_lobs.patterns.pattern import NM, Block, Unstructured
+from onnx_lobs.patterns import NM, Block, Unstructured
 from onnx_lobs.solvers import Problem, refit_mask, solve
 from onnx_lobs.solvers.admm import iterate
 from onnx_lobs.solvers.elimination.tiles import Tiles

@@ -9,7 +9,7 @@ import pytest
 
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
-from onnx_lobs.patterns.pattern import NM, Block, Pattern, Unstructured
+from onnx_lobs.patterns import NM, Block, Pattern, Unstructured
 from onnx_lobs.solvers.layerwise import LayerTask, solve_layer
 from onnx_lobs.solvers.layerwise.damping import (
     LEAST,

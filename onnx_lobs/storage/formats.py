@@ -1,0 +1,85 @@
+"""Holds the table of storage formats: how pruned weights are written, and what their zeros save.
+
+To add a format, write what encodes it in a file of its own, beside those here, add its line to
+``FORMATS``, and its name to those of :mod:`onnx_lobs.options.config`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from onnx import ModelProto, TensorProto
+
+from onnx_lobs.storage.dense import BytesAt, dense_bytes, keep_dense
+from onnx_lobs.storage.sparse import encode_sparse, sparse_bytes, sparse_price
+
+Encode = Callable[[ModelProto, Collection[str], Path | None], list[str]]
+
+
+@dataclass(frozen=True)
+class StorageFormat:
+    """One row of the table.
+
+    Parameters
+    ----------
+    name
+        What the user writes.
+    encode
+        Stores initializers of the main graph in this form, in place, where that is smaller: given
+        the model, the names of those to look at, and the folder of external data, it returns the
+        names of those that it stored anew.
+    bytes_at
+        Foresees sizes: given a model and initializers of it, it returns what they take, about,
+        (tensors,), as a function of the share of zeros.
+    price
+        Bytes that a kept weight takes, by the bytes of its element type: what a budget of bytes
+        counts.
+    shrinks
+        Whether zeros make the file smaller.
+    hint
+        What to expect of such a file, for the report.
+    """
+
+    name: str
+    encode: Encode
+    bytes_at: Callable[[ModelProto, Sequence[TensorProto]], BytesAt]
+    price: Callable[[int], float]
+    shrinks: bool
+    hint: str
+
+
+FORMATS: Mapping[str, StorageFormat] = MappingProxyType(
+    {
+        each.name: each
+        for each in (
+            StorageFormat(
+                "dense",
+                keep_dense,
+                dense_bytes,
+                float,
+                shrinks=False,
+                hint="zeros in a dense file shrink only compressed copies of it; --format sparse "
+                "shrinks the file itself, for onnxruntime. Most runtimes run no faster with "
+                "unstructured zeros.",
+            ),
+            StorageFormat(
+                "sparse",
+                encode_sparse,
+                sparse_bytes,
+                sparse_price,
+                shrinks=True,
+                hint="onnxruntime reads sparse initializers and makes them dense when it loads "
+                "them: the file is smaller, memory and speed are as before. Many other tools "
+                "cannot read them.",
+            ),
+        )
+    }
+)
+
+
+def shrinking_formats() -> str:
+    """Return the formats in which zeros make the file smaller, for messages."""
+    return " or ".join(f"--format {each.name}" for each in FORMATS.values() if each.shrinks)
