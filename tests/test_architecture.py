@@ -15,6 +15,15 @@ from pathlib import Path
 import pytest
 
 import onnx_lobs
+from onnx_lobs import patterns
+from onnx_lobs.allocation.rules import RULES
+from onnx_lobs.layers.operators import OPERATORS
+from onnx_lobs.options.how import METHOD_NAMES
+from onnx_lobs.options.output import FORMATS as FORMAT_NAMES
+from onnx_lobs.options.what import ALLOCATIONS, OP_TYPES, PATTERN_FORMS
+from onnx_lobs.patterns import PATTERNS, Pattern
+from onnx_lobs.solvers import METHODS
+from onnx_lobs.storage.formats import FORMATS
 
 ROOT = Path(onnx_lobs.__file__).parent
 MODULES = sorted(
@@ -70,6 +79,35 @@ def test_array_side_knows_no_onnx(module: str) -> None:
 @pytest.mark.parametrize("module", members(ONNX_SIDE))
 def test_onnx_side_knows_no_solver(module: str) -> None:
     assert not any(name.startswith("onnx_lobs.solvers") for name in reached(module))
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.split(".")[1:2] != ["patterns"]])
+def test_nobody_asks_which_pattern_it_is(module: str) -> None:
+    classes = {
+        name
+        for name, thing in vars(patterns).items()
+        if inspect.isclass(thing) and issubclass(thing, Pattern) and thing is not Pattern
+    }
+    for node in ast.walk(ast.parse(source_of(module).read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            named = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            is_question = node.func.id in ("isinstance", "issubclass", "type")
+            assert not (is_question and named & classes), node.lineno
+
+
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        (sorted(OPERATORS), sorted(OP_TYPES)),
+        (sorted(METHODS), sorted(METHOD_NAMES)),
+        (list(FORMATS), list(FORMAT_NAMES)),
+        (["auto", *RULES, "global"], list(ALLOCATIONS)),
+        ([pattern.form for pattern in PATTERNS], list(PATTERN_FORMS)),
+    ],
+    ids=["operators", "methods", "formats", "allocations", "patterns"],
+)
+def test_options_name_what_the_tables_hold(table: list[str], names: list[str]) -> None:
+    assert table == names  # written twice: the options load nothing heavy
 
 
 def test_both_sides_exist() -> None:

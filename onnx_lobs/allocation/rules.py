@@ -1,14 +1,13 @@
 """Shares zeros out between layers by a rule that looks at shapes only: uniform or ERK.
 
 To add a rule, write its function below, add its line to ``RULES``, and its name to those of
-:mod:`onnx_lobs.options.config`.
+:mod:`onnx_lobs.options.what`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -72,9 +71,7 @@ def erk_density(slot: Slot) -> float:
     return sum(dims) / float(np.prod(dims))
 
 
-RULES: Mapping[str, Callable[[Slot], float]] = MappingProxyType(
-    {"uniform": uniform_density, "erk": erk_density}
-)
+RULES: Mapping[str, Callable[[Slot], float]] = {"uniform": uniform_density, "erk": erk_density}
 """what each rule has the density of a layer proportional to"""
 
 

@@ -14,6 +14,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.taps import tap_name
 from onnx_lobs.layers.bias import bias_values
 from onnx_lobs.layers.layer import Layer, Use
+from onnx_lobs.layers.operators import OPERATORS
 from onnx_lobs.linalg.accumulator import TargetObservations
 
 # rows per column, up to which outputs cost no more than inputs: 2 n m d flops against 3 n d²
@@ -100,11 +101,10 @@ def _gives_outputs(shared: SharedInput, types: Mapping[tuple[int, str], int]) ->
         return False
     if types[use.scope, use.input] not in WIDE_TYPES:
         return False
-    if use.op in ("Conv", "ConvTranspose"):
+    if use.unfold is not None:
         return use.bias is not None
-    return (
-        use.op == "MatMul" and not use.transposed and layout.groups == 1 and len(layout.shape) == 2
-    )
+    is_matrix = not use.transposed and layout.groups == 1 and len(layout.shape) == 2
+    return OPERATORS[use.op].is_bare and is_matrix
 
 
 def _bias(dense: Model, layer: Layer) -> Array | None:

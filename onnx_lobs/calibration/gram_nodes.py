@@ -29,6 +29,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.session import MAX_PROTO_BYTES
 from onnx_lobs.graph.writer import Writer
 from onnx_lobs.layers.layer import Use
+from onnx_lobs.layers.operators import OPERATORS
 from onnx_lobs.linalg.convolution.unfold import Unfold
 
 LEAST_OPSET = 7  # elementwise operators broadcast as in NumPy from here on
@@ -131,7 +132,8 @@ def add_gram_outputs(
             node = model.main.producers[use.output]
             found[use.tap] = _add_conv(writer, use, use.unfold, columns, node)
         else:
-            if use.op != "Gemm" and ranks is None and (use.transposed or _has_batch(use)):
+            needs_rank = use.transposed or _has_batch(use)
+            if needs_rank and ranks is None and OPERATORS[use.op].rank is None:
                 ranks = _infer_ranks(model)
             found[use.tap] = _add_product(writer, use, columns, ranks or {})
     return found
@@ -213,7 +215,9 @@ def _one_hot(geometry: Unfold, channels: int) -> Array:
 def _add_product(
     writer: Writer, use: Use, columns: int, ranks: Mapping[str, int]
 ) -> GramOutputs | str:
-    rank = 2 if use.op == "Gemm" else ranks.get(use.input)
+    rank = OPERATORS[use.op].rank
+    if rank is None:
+        rank = ranks.get(use.input)
     batch = use.batch if _has_batch(use) else ()
     if (use.transposed or batch) and rank is None:
         return f"the rank of its input {use.input!r} is not known"

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from onnx_lobs.arrays import Array, Feeds
 from onnx_lobs.calibration.lazy_stage import LazyStage, first_reads, stages_by_stop
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.run.stages import Stage, inputs_per_output, join
+from onnx_lobs.graph.run.stages import Stage, join
+from onnx_lobs.layers.fan_in import inputs_per_output
 from onnx_lobs.memory.store import Overlay, Store, Values, bytes_of
 
 # A stage whose outputs are large and quickly made runs again whenever they are asked for, and

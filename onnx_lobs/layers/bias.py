@@ -1,4 +1,4 @@
-"""Where the correction of a layer's mean output goes: its bias, a new one, or the next Add."""
+"""Finds where the correction of a layer's mean goes: its bias, a new one, or the next Add."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ import numpy as np
 import onnx
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope
 from onnx_lobs.layers.chain import Chain, Root, trace
 from onnx_lobs.layers.layer import BiasSlot
 
 
 def find_input_bias(
-    model: Model, scope: Scope, node: onnx.NodeProto, shape: tuple[int, ...]
+    model: Model, scope: Scope, node: onnx.NodeProto, shape: tuple[int, ...], factor: float = 1.0
 ) -> BiasSlot | None:
     """Return the slot of the third input of a Conv, ConvTranspose or Gemm.
 
     A node without one gets a slot for a new bias. None where the present bias is not a
-    constant, or a Gemm multiplies it by 0.
+    constant, or `factor`, by which the node multiplies it, is 0.
     """
-    values = attributes(node)
-    factor = float(values.get("beta", 1.0)) if node.op_type == "Gemm" else 1.0  # type: ignore[arg-type]
     if factor == 0:
         return None
     has_bias = len(node.input) > 2 and node.input[2] != ""
@@ -80,7 +78,7 @@ def _slot(
 
 
 def _fits(old: tuple[int, ...], correction: tuple[int, ...]) -> bool:
-    """Whether old + correction still broadcasts into the output without changing its shape.
+    """Return whether old + correction still broadcasts into the output without changing its shape.
 
     Right-aligned sizes are equal or 1; where the old constant has more axes, they are the
     output's own.

@@ -1,4 +1,4 @@
-"""Every layer of a model, and every node with weights that is not one, with the reason."""
+"""Finds every layer of a model, and every node with weights that is none, with the reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onnx_lobs.errors import ConfigError, UnsupportedOpError
 from onnx_lobs.graph.model import Model, Scope, is_float
 from onnx_lobs.layers.chain import PASSING
 from onnx_lobs.layers.layer import Layer, Skip
-from onnx_lobs.layers.operators import READERS, Match, NodePlace, match
+from onnx_lobs.layers.operators import OPERATORS, Match, NodePlace, match
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LayerFilter:
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    op_types: tuple[str, ...] = tuple(READERS)
+    op_types: tuple[str, ...] = tuple(OPERATORS)
     min_weights: int = 0
     depthwise: bool = False
     own: tuple[str, ...] = ()

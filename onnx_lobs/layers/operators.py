@@ -1,9 +1,13 @@
-"""From a node to its Use: how each operator multiplies by its weight, or why it is not taken."""
+"""Holds the table of operators: how each multiplies by its weight, or why it is not taken.
+
+To add an operator, write what reads it, beside those below, add its line to ``OPERATORS``, and its
+name to those of :mod:`onnx_lobs.options.what`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -75,6 +79,29 @@ class Match:
     layout: WeightLayout
 
 
+@dataclass(frozen=True)
+class Operator:
+    """One row of the table.
+
+    Parameters
+    ----------
+    read
+        Returns how a node multiplies by its weight, or why it is not taken.
+    fan_in
+        Returns how many inputs an output sums up, at the most, for a node, which of its inputs is
+        the weight, and the weight's shape; infinite where that is not known.
+    rank
+        The rank of what it multiplies by its weight, where that is always the same.
+    is_bare
+        Whether a node gives W x and no more: without a bias, and not scaled.
+    """
+
+    read: Callable[[NodePlace], Match | str]
+    fan_in: Callable[[onnx.NodeProto, int, tuple[int, ...]], float]
+    rank: int | None = None
+    is_bare: bool = False
+
+
 def match(place: NodePlace) -> Match | str | None:
     """Return how `place` multiplies by a constant weight, or why not, or None.
 
@@ -84,17 +111,17 @@ def match(place: NodePlace) -> Match | str | None:
     node = place.node
     if node.op_type in NOT_TAKEN:
         return NOT_TAKEN[node.op_type]
-    reader = READERS.get(node.op_type)
-    if reader is None or node.domain not in DEFAULT_DOMAINS:
+    operator = OPERATORS.get(node.op_type)
+    if operator is None or node.domain not in DEFAULT_DOMAINS:
         function = place.model.functions.get((node.domain, node.op_type))
         return None if function is None else _function(function)
-    return reader(place)
+    return operator.read(place)
 
 
 def _function(function: onnx.FunctionProto) -> str | None:
     """Return why a call of a model's own function is not taken, if it may hold weights."""
     inside = {node.op_type for node in function.node}
-    if not inside & {*READERS, *NOT_TAKEN}:
+    if not inside & {*OPERATORS, *NOT_TAKEN}:
         return None
     return "a function of the model: inline it first, onnx.inliner.inline_local_functions"
 
@@ -212,6 +239,7 @@ def _gemm(place: NodePlace) -> Match | str:
         tapped, transposed, rows_first = node.input[0], bool(trans_a), bool(trans_b)
     else:
         tapped, transposed, rows_first = node.input[1], not trans_b, not trans_a
+    beta = float(cast(float, place.attribute("beta", 1.0)))
     layout = matmul_layout(root.shape, rows_first)
     shape = (layout.rows,) if constant_right else (layout.rows, 1)
     use = Use(
@@ -224,7 +252,7 @@ def _gemm(place: NodePlace) -> Match | str:
         groups=1,
         transposed=transposed,
         scale=alpha,
-        bias=find_input_bias(place.model, place.scope, node, shape),
+        bias=find_input_bias(place.model, place.scope, node, shape, beta),
     )
     return Match(use, root, layout)
 
@@ -277,9 +305,24 @@ def _computed(place: NodePlace, name: str, reason: str) -> str | None:
     return f"{made}; fold constants first to prune it" if made != reason else reason
 
 
-READERS: dict[str, Callable[[NodePlace], Match | str]] = {
-    "Conv": _conv,
-    "ConvTranspose": _transposed_conv,
-    "Gemm": _gemm,
-    "MatMul": _matmul,
+def _conv_fan_in(node: onnx.NodeProto, place: int, shape: tuple[int, ...]) -> float:
+    return math.prod(shape[1:])
+
+
+def _transposed_fan_in(node: onnx.NodeProto, place: int, shape: tuple[int, ...]) -> float:
+    return shape[0] * math.prod(shape[2:])  # of which strides and groups leave fewer
+
+
+def _product_fan_in(node: onnx.NodeProto, place: int, shape: tuple[int, ...]) -> float:
+    if len(shape) < 2:
+        return math.inf
+    is_turned = bool(attributes(node).get("transA" if place == 0 else "transB", 0))
+    return shape[-1] if (place == 0) != is_turned else shape[-2]
+
+
+OPERATORS: Mapping[str, Operator] = {
+    "Conv": Operator(_conv, _conv_fan_in),
+    "ConvTranspose": Operator(_transposed_conv, _transposed_fan_in),
+    "Gemm": Operator(_gemm, _product_fan_in, rank=2),
+    "MatMul": Operator(_matmul, _product_fan_in, is_bare=True),
 }

@@ -10,6 +10,7 @@ from onnx_lobs.options.kinds import FRACTIONS, GLOBS, choice, choices, count, nu
 from onnx_lobs.options.option import Affects, option
 
 OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+PATTERN_FORMS = ("unstructured", "N:M", "RxC")
 ALLOCATIONS = ("auto", "uniform", "erk", "global")
 BUDGETS = ("weights", "bytes", "macs")
 
@@ -32,7 +33,7 @@ class WhatOptions:
         "unstructured",
         "Where zeros may stand: anywhere; N kept of M consecutive input channels (2:4); blocks of "
         "R outputs times C inputs (4x1).",
-        text("unstructured|N:M|RxC"),
+        text("|".join(PATTERN_FORMS)),
         more="The M channels of N:M are those of one kernel position.",
         affects=Affects.SOLVING,
         rank=6,

@@ -1,7 +1,7 @@
 """Holds the table of methods, and runs one of them on a problem.
 
 To add a method, write its function in a file of its own, beside those here, add its line to
-``METHODS``, and its name to those of :mod:`onnx_lobs.options.config`.
+``METHODS``, and its name to those of :mod:`onnx_lobs.options.how`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Holds the table of storage formats: how pruned weights are written, and what their zeros save.
 
 To add a format, write what encodes it in a file of its own, beside those here, add its line to
-``FORMATS``, and its name to those of :mod:`onnx_lobs.options.config`.
+``FORMATS``, and its name to those of :mod:`onnx_lobs.options.output`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from onnx import ModelProto, TensorProto
 
@@ -51,33 +50,31 @@ class StorageFormat:
     hint: str
 
 
-FORMATS: Mapping[str, StorageFormat] = MappingProxyType(
-    {
-        each.name: each
-        for each in (
-            StorageFormat(
-                "dense",
-                keep_dense,
-                dense_bytes,
-                float,
-                shrinks=False,
-                hint="zeros in a dense file shrink only compressed copies of it; --format sparse "
-                "shrinks the file itself, for onnxruntime. Most runtimes run no faster with "
-                "unstructured zeros.",
-            ),
-            StorageFormat(
-                "sparse",
-                encode_sparse,
-                sparse_bytes,
-                sparse_price,
-                shrinks=True,
-                hint="onnxruntime reads sparse initializers and makes them dense when it loads "
-                "them: the file is smaller, memory and speed are as before. Many other tools "
-                "cannot read them.",
-            ),
-        )
-    }
-)
+FORMATS: Mapping[str, StorageFormat] = {
+    each.name: each
+    for each in (
+        StorageFormat(
+            "dense",
+            keep_dense,
+            dense_bytes,
+            float,
+            shrinks=False,
+            hint="zeros in a dense file shrink only compressed copies of it; --format sparse "
+            "shrinks the file itself, for onnxruntime. Most runtimes run no faster with "
+            "unstructured zeros.",
+        ),
+        StorageFormat(
+            "sparse",
+            encode_sparse,
+            sparse_bytes,
+            sparse_price,
+            shrinks=True,
+            hint="onnxruntime reads sparse initializers and makes them dense when it loads "
+            "them: the file is smaller, memory and speed are as before. Many other tools "
+            "cannot read them.",
+        ),
+    )
+}
 
 
 def shrinking_formats() -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
 
 from onnx_lobs.allocation.rules import (
     ERK_FROM,
+    RULES,
     Slot,
     allocate,
     check_limits,
@@ -127,3 +130,13 @@ def test_limits_of_random_layers_are_themselves_allowed() -> None:
         share = round(float(rng.random()), 2)
         slots = [Slot((1, 1, int(n)), least=share, most=share) for n in rng.integers(1, 9999, 5)]
         check_limits(slots, share)
+
+
+def test_a_rule_that_is_added_shares_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_rows(slot: Slot) -> float:
+        return float(slot.shape[1])
+
+    monkeypatch.setitem(cast("dict[str, Callable[[Slot], float]]", RULES), "rows", by_rows)
+    slots = [Slot((1, 10, 100)), Slot((1, 20, 50))]
+    zeros = allocate(slots, 0.7, "rows", Unstructured())
+    assert [1000 - n for n in zeros] == [200, 400]

@@ -14,7 +14,8 @@ from onnx_lobs.calibration import network_runner as module
 from onnx_lobs.calibration.network_runner import NetworkRunner
 from onnx_lobs.graph.files.tensors import write_tensor
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.run.stages import Stage, inputs_per_output, stage_of
+from onnx_lobs.graph.run.stages import Stage, stage_of
+from onnx_lobs.layers.fan_in import inputs_per_output
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from build_onnx import Array, branch, model, normal, one_node, run, value
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+import onnx_lobs
 from onnx_lobs.graph.model import Model
+from onnx_lobs.layers.bias import find_add
+from onnx_lobs.layers.chain import Root, trace
 from onnx_lobs.layers.find import find_layers
-from onnx_lobs.layers.layer import Layer, Use
+from onnx_lobs.layers.layer import Layer, Use, matmul_layout
+from onnx_lobs.layers.operators import NOT_TAKEN, OPERATORS, Match, NodePlace, Operator
 
 SUMS = 2e-5  # of the largest output: float32 sums of up to 100 terms
 
@@ -394,3 +398,55 @@ def test_data_that_no_sample_changes_make_no_layer(op: str, source: str) -> None
     inputs += [value("position", list(shape))] if source == "default" else []
     proto = model(nodes, inputs, ["y"], weights)
     assert only_reason(proto) == "both operands are constant"
+
+
+def read_einsum(place: NodePlace) -> Match | str:
+    """Take the Einsum that is a product of x with a matrix from the right."""
+    root = trace(place.model, place.scope, place.node.input[1])
+    if place.attribute("equation", "") != "ni,io->no" or not isinstance(root, Root):
+        return "another Einsum"
+    node, layout = place.node, matmul_layout(root.shape, rows_first=False)
+    use = Use(
+        node=place.label, op="Einsum", scope=place.scope.index, output=node.output[0],
+        top=place.top, input=node.input[0], groups=1,
+        bias=find_add(place.model, place.scope, node, (layout.rows,)),
+    )  # fmt: skip
+    return Match(use, root, layout)
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize("gram", ["numpy", "graph"])
+def test_an_operator_that_is_added_is_pruned_as_one_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, sequential: bool, gram: str
+) -> None:
+    if sequential and gram == "graph":
+        gram = "auto"  # the graph computes no Grams there
+    added = Operator(read_einsum, lambda node, place, shape: shape[0])
+    monkeypatch.setitem(cast("dict[str, Operator]", OPERATORS), "Einsum", added)
+    monkeypatch.delitem(NOT_TAKEN, "Einsum")
+    weights = {"w": normal(1, 12, 8), "b": normal(2, 8), "v": normal(3, 8, 5)}
+    networks = {
+        op: model(
+            [helper.make_node(op, ["x", "w"], ["h"], name="first", **attributes),
+             helper.make_node("Add", ["h", "b"], ["i"]),
+             helper.make_node("Relu", ["i"], ["j"]),
+             helper.make_node("MatMul", ["j", "v"], ["y"], name="second")],
+            [value("x", [None, 12], TensorProto.FLOAT)], ["y"], weights,
+        )
+        for op, attributes in (("MatMul", {}), ("Einsum", {"equation": "ni,io->no"}))
+    }  # fmt: skip
+    found = {
+        op: onnx_lobs.prune(
+            proto, {"x": normal(4, 100, 12)}, sparsity=0.5, min_weights=0, sequential=sequential,
+            gram=gram, include=("first", "second"),
+        )
+        for op, proto in networks.items()
+    }  # fmt: skip
+    assert [layer.op for layer in found["Einsum"].report.layers] == ["Einsum", "MatMul"]
+    stored = [
+        {t.name: numpy_helper.to_array(t) for t in found[op].model.graph.initializer}
+        for op in networks
+    ]
+    for name in weights:
+        assert np.array_equal(stored[0][name] == 0, stored[1][name] == 0)
+        assert np.abs(stored[0][name] - stored[1][name]).max() <= SUMS

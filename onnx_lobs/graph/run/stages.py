@@ -8,7 +8,6 @@ pieces, at the cost of one forward pass over all stages.
 from __future__ import annotations
 
 import bisect
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,19 +20,12 @@ from onnx_lobs.graph.model import (
     DEFAULT_DOMAINS,
     RANDOM,
     Model,
-    attributes,
     outer_names,
     subgraphs,
 )
 from onnx_lobs.graph.run.lending import lend
 from onnx_lobs.graph.run.session import Session
 from onnx_lobs.graph.run.taps import expose
-
-PRODUCTS = "Conv", "ConvTranspose", "Gemm", "MatMul"
-ELEMENTWISE = (
-    "Add", "BatchNormalization", "Clip", "Div", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu",
-    "Max", "Min", "Mul", "Neg", "PRelu", "Relu", "Sigmoid", "Sub", "Tanh",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,36 +102,6 @@ def _stage(
 def join(model: Model, first: Stage, second: Stage) -> Stage:
     """Return one stage that does what two successive ones do."""
     return _stage(model, (*first.nodes, *second.nodes), constant_makers(model), second.live)
-
-
-def inputs_per_output(model: Model, stage: Stage) -> float:
-    """Return how many inputs the products of a stage sum up for an output, at the most.
-
-    Infinite where the stage does more than multiply by weights and work element by element.
-    """
-    most = 0.0
-    for index in stage.nodes:
-        node = model.main.graph.node[index]
-        if node.op_type in ELEMENTWISE and node.domain in DEFAULT_DOMAINS:
-            continue
-        places = [p for p, name in enumerate(node.input[:2]) if name in model.main.initializers]
-        if node.op_type not in PRODUCTS or not places:
-            return math.inf
-        shape = list(model.main.initializers[node.input[places[0]]].dims)
-        most = max(most, _inputs_of(node, places[0], shape))
-    return most
-
-
-def _inputs_of(node: onnx.NodeProto, place: int, shape: Sequence[int]) -> float:
-    """Return how many inputs a product sums up, whose weight is its input number `place`."""
-    if node.op_type == "Conv":
-        return math.prod(shape[1:])
-    if node.op_type == "ConvTranspose":
-        return shape[0] * math.prod(shape[2:])  # of which strides and groups leave fewer
-    if len(shape) < 2:
-        return math.inf
-    is_turned = bool(attributes(node).get("transA" if place == 0 else "transB", 0))
-    return shape[-1] if (place == 0) != is_turned else shape[-2]
 
 
 def constant_makers(model: Model) -> dict[str, int]:
