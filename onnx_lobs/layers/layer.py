@@ -1,4 +1,4 @@
-"""What is pruned: a stored weight (Layer), the nodes that multiply by it (Use), or a Skip."""
+"""Defines what is pruned: a stored weight (Layer), nodes that multiply by it (Use), or a Skip."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ def _one_constant(place: NodePlace) -> tuple[Root, bool] | str:
 
 
 def _is_fixed(place: NodePlace, name: str) -> bool:
-    """Whether an operand is the same for all data: what no sample changes cannot be calibrated."""
+    """Return whether an operand is the same for all data, so that nothing can be calibrated."""
     return is_computed(place.model, place.scope, name, or_default=True)
 
 

@@ -1,4 +1,4 @@
-"""Put solved matrices and biases back into a model, in place, and nothing else."""
+"""Puts solved matrices and biases back into a model, in place, and nothing else."""
 
 from __future__ import annotations
 

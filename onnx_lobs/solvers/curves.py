@@ -70,12 +70,15 @@ def error_curve(
         )
     if points < 2:
         raise ConfigError(f"a curve of {points} points is none; ask for 2 or more")
+    # eliminate the rows that stand for all
     part = problem if most_rows is None else _some_rows(problem, most_rows)
     part, factor = part.normalised()
     scaled = Scaled(part)
     costs = _merged_costs(part, scaled)
+    # the error before anything goes, and after each removal
     free = part.weight if part.cross is None else part.target @ part.inverse
     total = np.append(0.0, np.cumsum(costs)) + max(error(part, free), 0.0)
+    # at the shares asked for, scaled to the whole layer
     share = np.linspace(0, 1, points) if shares is None else np.asarray(shares, dtype=np.float64)
     back = problem.weight.size / max(part.weight.size, 1) / factor**2
     values = back * np.interp(share * costs.size, np.arange(costs.size + 1), total)

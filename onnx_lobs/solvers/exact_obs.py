@@ -67,6 +67,7 @@ def elimination_costs(problem: Problem, scaled: Scaled) -> FloatArray:
 def trace_rows(scaled: Scaled, steps: int, quota: Quota | None = None) -> Trace:
     """Return the elimination of all rows, in batches on all cores."""
     rows, columns = scaled.free.shape
+    # as many rows to a batch as its inverses may take
     batching = scaled.problem.batching
     most = APART_BYTES if compiled.is_available() else BATCH_BYTES
     size = batching.size(most) // (scaled.inverse.itemsize * columns * columns)
@@ -76,6 +77,7 @@ def trace_rows(scaled: Scaled, steps: int, quota: Quota | None = None) -> Trace:
     buffers = ThreadBuffers()
 
     def one(start: int) -> Trace:
+        # every row has its own inverse, which its elimination overwrites
         part = slice(start, start + size)
         copies = buffers.array("inverse", (len(group[part]), columns, columns), inverse.dtype)
         for copy, number in zip(copies, group[part], strict=True):

@@ -38,6 +38,7 @@ def select_iht(problem: Problem) -> Selection:
     scaled = Scaled(problem)
     shape = problem.shape
     target = scaled.target.reshape(shape)
+    # a step of this length never raises the error
     rate = 1 / (MARGIN * largest_eigenvalue(scaled.matrix))[:, None, None]
     value = scaled.weight.reshape(shape)
     mask = project(problem, value)
@@ -45,6 +46,7 @@ def select_iht(problem: Problem) -> Selection:
     still = step = 0
     while still < STILL and step < STEPS:
         step += 1
+        # along the gradient, then onto the pattern
         moved = value - rate * (value @ scaled.matrix - target)
         before, mask = mask, project(problem, moved)
         value = moved * mask

@@ -51,6 +51,7 @@ def part_counts(problem: Problem) -> list[int]:
 def sensitivities(problem: Problem, mask: BoolArray, values: FloatArray) -> FloatArray:
     """Return ``v_q² / (2 [A_SS⁻¹]_qq)`` for the kept weights; anything for the others."""
     rows, columns = problem.shape[1:]
+    # G_qq of each row's kept weights: the whole inverse's where all are kept
     flat = mask.reshape(-1, columns)
     diagonal = np.ones(flat.shape)
     full = np.diagonal(problem.inverse, axis1=1, axis2=2)

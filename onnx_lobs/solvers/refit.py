@@ -1,4 +1,4 @@
-"""The exact least-squares refit on a fixed mask, in float64; and one in float32, for choices.
+"""Refits the kept weights by exact least squares, in float64; and in float32, for choices.
 
 For each row, with S its kept and P its pruned columns, A = H + lambda I and R = Y + lambda W
 (see :mod:`onnx_lobs.solvers.problem`; the damping pulls towards W)::
@@ -136,10 +136,12 @@ def _fit(system: _System, mask: BoolArray, batching: Batching, *, either_side: b
     result = np.zeros(flat.shape, system.matrix.dtype)
     pruned_side = (2 * kept > columns) & either_side
     group_of = np.repeat(np.arange(groups), rows)
+    # rows that keep few weights: a system of the kept ones each
     kept_rows = np.flatnonzero(~pruned_side & (kept > 0))
     if kept_rows.size:
         right = system.target.reshape(-1, columns)
         result[kept_rows] = _solve(system.matrix, right, flat, kept_rows, group_of, batching)
+    # rows that lose few: from the optimum of all weights, a system of the pruned ones each
     if pruned_side.any():
         inverse, free = system.inverse(), system.free().reshape(-1, columns)
         other = np.flatnonzero(pruned_side)
@@ -166,9 +168,11 @@ def _solve(
 ) -> RealArray:
     """Return x (len(rows), d) with ``matrix_CC x_C = right_C`` for the chosen C of each row."""
     result = np.zeros_like(right)
+    # rows with one support share their system
     supports = _distinct(chosen[rows], rows, group_of)
     sizes = supports.chosen.sum(axis=1)
     order = np.argsort(sizes, kind="stable")
+    # small systems many in a call, large ones by themselves on all cores
     small = order[(sizes[order] > 0) & (sizes[order] <= BATCHED)]
     for batch in _batches(small, sizes, batching.size(BATCH_BYTES)):
         _solve_batch(matrix, right, supports, batch, result)
@@ -183,7 +187,7 @@ def _solve(
 
 
 def _distinct(chosen: BoolArray, rows: IntArray, group_of: IntArray) -> _Supports:
-    """Group `rows` by (group, support)."""
+    """Sort `rows` by (group, support)."""
     packed = np.packbits(chosen, axis=1)
     group_bytes = group_of[rows].astype(">i8")[:, None].view(np.uint8)
     keys = np.ascontiguousarray(np.concatenate([group_bytes, packed], axis=1))
@@ -214,11 +218,13 @@ def _solve_batch(
     result: RealArray,
 ) -> None:
     """Solve many small supports in one call; short ones are padded with the identity."""
+    # the columns of each support, padded to one size
     chosen = supports.chosen[batch]
     counts = chosen.sum(axis=1)
     size = int(counts.max())
     columns = np.argsort(~chosen, axis=1, kind="stable")[:, :size]
     real = np.arange(size) < counts[:, None]
+    # their systems, the identity where they are padded
     group = supports.group[batch]
     systems = matrix[group[:, None, None], columns[:, :, None], columns[:, None, :]]
     systems *= real[:, :, None] & real[:, None, :]

@@ -1,4 +1,4 @@
-"""What a method chooses, and the record that every solver returns."""
+"""Defines what a method chooses, and the record that every solver returns."""
 
 from __future__ import annotations
 

@@ -167,11 +167,13 @@ def bordered_cholesky(systems: RealArray, side: RealArray, corner: RealArray) ->
     result is undefined. A float32 matrix that is not positive in float32 is factored in float64.
     """
     height, width = side.shape[1:]
+    # put the border on: the right sides, and a corner that keeps the whole positive
     systems[:, width:, :width] = side
     systems[:, :width, width:] = side.swapaxes(1, 2)
     each = np.arange(width, width + height)
     systems[:, width:, width:] = 0.0
     systems[:, each, each] = corner[:, None]
+    # factor; where float32 does not do, restore the diagonal and take float64
     diagonal = np.diagonal(systems, axis1=1, axis2=2).copy()
     lower = _factor(systems)
     if lower is None:

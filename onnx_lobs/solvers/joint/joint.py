@@ -178,7 +178,7 @@ def _default_steps(problem: Problem, step: float, kept: float) -> tuple[int, str
 
 
 def is_narrow(problem: Problem) -> bool:
-    """Whether two runs of ADMM cost less than the factorisation that they share.
+    """Return whether two runs of ADMM cost less than the factorisation that they share.
 
     Never where windows have a quota of zeros: there the first run is well below exact elimination.
     """
@@ -187,12 +187,13 @@ def is_narrow(problem: Problem) -> bool:
 
 
 def _costs_less(flops: float, problem: Problem) -> bool:
-    """Whether products of so many flops take less time than the eigenvectors."""
+    """Return whether products of so many flops take less time than the eigenvectors."""
     groups, _, d = problem.shape
     return flops < EIGEN_COST * groups * float(d) ** 3
 
 
 def _schedule(scaled: Scaled, steps: int, kept: float) -> Schedule:
+    # from a penalty at the scale of the least squares to one at which the support stands still
     middle = float(np.median(scaled.inverse_diagonal))
     start = float(min(0.1, FIRST_PENALTY / max(middle, 1.0)))
     end, period = LAST_PENALTY, PERIOD

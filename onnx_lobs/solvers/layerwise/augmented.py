@@ -1,4 +1,4 @@
-"""Methods that treat the bias as one more weight, whose input is always 1."""
+"""Runs methods that treat the bias as one more weight, whose input is always 1."""
 
 from __future__ import annotations
 

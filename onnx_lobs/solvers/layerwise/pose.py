@@ -1,4 +1,4 @@
-"""The solver's problem of a layer, from its task and its sums."""
+"""Poses the solver's problem of a layer, from its task and its sums."""
 
 from __future__ import annotations
 

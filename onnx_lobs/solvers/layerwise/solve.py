@@ -1,4 +1,4 @@
-"""One layer from its moments to its new weights: target, damping, method, refit, bias, errors.
+"""Solves one layer from its moments: target, damping, method, refit, bias, errors.
 
 With inputs x of the pruned network and pre-activations y = W x_d of the dense one, a layer is
 solved for ``min sum ||y - V x - c||²`` over the sparse V and, where the layer has a bias that
@@ -152,11 +152,13 @@ def _choose(task: LayerTask, problem: Problem, mask: BoolArray, fit: LayerSums) 
     count = sum(moments.inputs.count for moments in task.calibration.held)
     if count == 0:
         return _Choice(problem.damp, FIRST_MIX, None)
+    # refit with each damping, towards either target
     damps = [problem.damp]
     enough = count >= task.weight.shape[2]
     if task.damp is None and enough and _refit_flops(mask) <= DAMP_FLOPS:
         damps += [problem.damp * factor for factor in DAMP_FACTORS]
     fitted = [_refit_towards(task, problem, mask, fit, damp) for damp in damps]
+    # judge them on what was held out
     problem.forget()
     held = task.held_sums()
     if held.energy <= 0:

@@ -1,4 +1,4 @@
-"""What is asked of one layer, the sums that its moments give, and the errors they predict."""
+"""States what is asked of one layer, adds up its moments, and predicts errors from the sums."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def add_up(moments: Sequence[Moments], centred: Sequence[bool], weight: FloatArr
         n = use.inputs.count
         if n == 0:
             continue
+        # the products of outputs and inputs, about their means where the bias may change
         own = use.inputs.scatter(centre)
         if use.targets is None:
             towards = weight @ own
@@ -201,6 +202,7 @@ def relative_error(
     """
     sums = task.sums
     squared, energy = excess(weight, sums), sums.energy
+    # of a use whose bias may change, what the bias does not take up
     steady = 0.0
     for moments, centre, change in zip(task.moments, task.centred, bias_change, strict=True):
         if centre and moments.inputs.count:
@@ -209,6 +211,7 @@ def relative_error(
             squared += moments.inputs.count * float((left**2).sum())
             mean = _mean_change(moments, task.weight, np.zeros_like(weight))
             steady += moments.inputs.count * float((mean**2).sum())
+    # outputs that do not vary: relative to their mean
     if energy <= STEADY * steady:
         energy = steady
     if energy <= 0:
