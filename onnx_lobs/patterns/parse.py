@@ -1,6 +1,6 @@
 """Reads a pattern from what a person writes: the table of patterns, and the function that uses it.
 
-To add a pattern, write its class in a file of its own, beside those here, and add its line to
+To add a pattern, write its class in a file of its own, beside those here, add its line to
 ``PATTERNS``, and its form to those of :mod:`onnx_lobs.options.what`.
 """
 
