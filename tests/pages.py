@@ -7,10 +7,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx_lobs
-
 ROOT = Path(__file__).parents[1]
-GUIDE = Path(onnx_lobs.__file__).parent / "guide"
+GUIDE = ROOT / "onnx_lobs" / "guide"  # not the installed one, whose links lead nowhere
 PAGES = (ROOT / "README.md", *sorted(GUIDE.glob("*.md")))
 PROGRAMS = ("onnx-lobs", "pip", "pytest", "python")
 _INDENT = "    "

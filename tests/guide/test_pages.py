@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from pages import GUIDE, PAGES, ROOT, blocks, prose
 
-import onnx_lobs
 from onnx_lobs.cli.main import main
 
-PACKAGE = Path(onnx_lobs.__file__).parent
+PACKAGE = ROOT / "onnx_lobs"
 MOST_LINES = 150  # of the README: what a newcomer reads
 TOPICS = (
     "architecture", "calibration", "changes", "command-line", "memory", "methods", "results",
