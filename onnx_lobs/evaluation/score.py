@@ -1,4 +1,4 @@
-"""RealArray of a network on data: higher is better, with a standard error where samples count."""
+"""Scores a network on data: higher is better, with a standard error where samples count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RealArray by the user's own function.
+"""Scores a network by the user's own function.
 
 ``--score FILE.py:FUNCTION`` names one of two forms, told apart by the signature::
 
