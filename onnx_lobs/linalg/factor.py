@@ -5,8 +5,7 @@ Shapes: H is (groups, d, d), symmetric, (2/n) XᵀX of inputs X (n, d), and not 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.linalg import lapack
@@ -27,6 +26,10 @@ LEAST_PIVOT = 1e-14  # of the mean diagonal: smaller pivots carry no correct dig
 class Damped:
     """H made safely positive definite: ``matrix = H + diag(strength)``, dead inputs decoupled.
 
+    It holds either the Cholesky factor L (``matrix = L Lᵀ``) or the inverse, which takes the place
+    of L, and never gives L itself away. What it does not hold is made again when it is asked for.
+    Not to be asked by several threads before one has.
+
     Attributes
     ----------
     matrix
@@ -44,34 +47,32 @@ class Damped:
     strength: FloatArray
     dead: BoolArray
     raised: float
-    _lower: FloatArray | None = None
+    _lower: FloatArray | None = field(default=None, repr=False)
+    _inverse: FloatArray | None = field(default=None, repr=False)
 
     @property
-    def lower(self) -> FloatArray:
-        """Cholesky factor L (groups, d, d) float64 of `matrix`, ``matrix = L Lᵀ``.
-
-        Not to be held: :attr:`inverse` overwrites it, and d³/3 flops make it anew after that.
-        """
-        return cholesky(self.matrix) if self._lower is None else self._lower
-
-    @cached_property
     def inverse(self) -> FloatArray:
-        """``matrix⁻¹`` (groups, d, d) float64, in the place of the factor; 2/3 d³ flops, once.
-
-        First asked for by one thread, before others share it.
-        """
-        lower, self._lower = self.lower, None
-        return inverse(lower, overwrite=True)
-
-    def forget_factor(self) -> None:
-        """Free the factor; :attr:`lower` and :attr:`inverse` make it anew if they are asked for."""
-        self._lower = None
+        """``matrix⁻¹`` (groups, d, d) float64, not to be modified; 2/3 d³ flops, once."""
+        if self._inverse is None:
+            lower, self._lower = self._factor(), None
+            self._inverse = inverse(lower, overwrite=True)
+        return self._inverse
 
     def take_inverse(self) -> FloatArray:
-        """Return :attr:`inverse` for the caller to overwrite; it is made anew when asked for."""
-        taken = self.inverse
-        del self.inverse
+        """Return :attr:`inverse` for the caller to modify; it is held here no longer."""
+        taken, self._inverse = self.inverse, None
         return taken
+
+    def whiten(self, right: FloatArray) -> FloatArray:
+        """Return ``L⁻¹ right`` (groups, d, n), whose squares sum to ``rightᵀ matrix⁻¹ right``."""
+        return np.asarray(np.linalg.solve(self._factor(), right))
+
+    def forget_factor(self) -> None:
+        """Free the factor, where only :attr:`matrix` is read from now on."""
+        self._lower = None
+
+    def _factor(self) -> FloatArray:
+        return cholesky(self.matrix) if self._lower is None else self._lower
 
 
 def dead_inputs(hessian: FloatArray) -> BoolArray:

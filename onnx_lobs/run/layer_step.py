@@ -16,10 +16,10 @@ from onnx_lobs.report.record import LayerRecord
 from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.workspace import Workspace
 from onnx_lobs.solvers.layerwise import (
+    ErrorMeter,
     LayerTask,
     Outcome,
     magnitude_weight,
-    relative_error,
     solve_layer,
 )
 from onnx_lobs.solvers.memory import least_memory
@@ -136,14 +136,14 @@ def _record(
     exact: np.ndarray,
     seconds: float,
 ) -> LayerRecord:
-    none = (None,) * len(task.centred)
+    none, errors = (None,) * len(task.centred), ErrorMeter(task)
     return LayerRecord(
         name=layer.name,
         op=layer.op,
         weights=layer.size,
         zeros=int((exact == 0).sum()),
-        error=relative_error(task, exact, outcome.bias_change),
-        magnitude_error=relative_error(task, magnitude_weight(task), none),
+        error=errors.relative_error(exact, outcome.bias_change),
+        magnitude_error=errors.relative_error(magnitude_weight(task), none),
         status=outcome.status.value,
         remedy=outcome.status.remedy,
         seconds=seconds,

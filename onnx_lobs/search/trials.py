@@ -31,9 +31,9 @@ from onnx_lobs.run.workspace import Workspace
 from onnx_lobs.search.trial_judge import KEPT_PART, Judge
 from onnx_lobs.search.trial_samples import split, split_finally
 from onnx_lobs.solvers.layerwise import (
+    ErrorMeter,
     LayerTask,
     Outcome,
-    relative_error,
     solve_layer,
     solve_quickly,
 )
@@ -137,7 +137,7 @@ class Trials(Runs):
         outcome = self._solve(task, layer)
         model = self.work.dense.copied()
         _write(model, layer, outcome)
-        own = relative_error(task, outcome.weight, outcome.bias_change)
+        own = ErrorMeter(task).relative_error(outcome.weight, outcome.bias_change)
         whole = self._few.loss(model).change
         assert whole is not None  # or the judge had raised
         return own, whole

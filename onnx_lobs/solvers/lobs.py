@@ -34,7 +34,7 @@ def select_lobs(problem: Problem) -> Selection:
     each = np.arange(psi.shape[-1])
     psi[:, each, each] += RELEASED_DAMP
     damped = damp_gram(psi, 0.0)
-    gram_inverse = damped.inverse
+    gram_inverse = damped.take_inverse()
     group, column = np.nonzero(damped.dead)  # where the released code has nothing but its damping
     gram_inverse[group, column, column] = 1 / psi[group, column, column]
     scores = sensitivities(problem.weight, gram_inverse)

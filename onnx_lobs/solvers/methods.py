@@ -236,7 +236,7 @@ def _checked(problem: Problem, method: str, effort: str) -> Method:
     if effort not in EFFORTS:
         raise ConfigError(f"effort {effort!r} is unknown; choose one of {', '.join(EFFORTS)}")
     if problem.weight.size:
-        _ = problem.batching
+        problem.check_memory()
     return entry
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,16 @@ from onnx_lobs.solvers.checks import check_shapes, check_values
 from onnx_lobs.solvers.memory import Batching, make_batching
 
 MODERATE = 2.0**-24, 2.0**24  # outputs whose squares, and errors, float32 holds
+
+
+@dataclass
+class _Computed:
+    """What was computed from the fields of a problem, and is kept until it is forgotten."""
+
+    batching: Batching | None = None
+    damped: Damped | None = None
+    target: FloatArray | None = None
+    energy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,13 +91,14 @@ class Problem:
     seed: int = 0
     mean: FloatArray | None = None
     memory: int | None = None
+    _computed: _Computed = field(default_factory=_Computed, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         arrays: dict[str, FloatArray | None] = {}
         for name in ("weight", "hessian", "cross", "mean"):
             value = getattr(self, name)
             arrays[name] = None if value is None else np.asarray(value, dtype=np.float64)
-            object.__setattr__(self, name, arrays[name])
+            object.__setattr__(self, name, arrays[name])  # while it is made, never later
         check_shapes(arrays, self.kernel_size)
         check_values(arrays, self.n_prune, self.damp)
 
@@ -119,8 +129,8 @@ class Problem:
             Any fields but `hessian`.
         """
         other = dataclasses.replace(self, **changes)
-        if other.damp == self.damp and "damped" in self.__dict__:
-            other.__dict__["damped"] = self.damped
+        if other.damp == self.damp:
+            other._computed.damped = self._computed.damped
         return other
 
     @property
@@ -129,7 +139,7 @@ class Problem:
         groups, rows, columns = self.weight.shape
         return groups, rows, columns
 
-    @cached_property
+    @property
     def batching(self) -> Batching:
         """How rows are cut into batches so that `memory` is kept.
 
@@ -138,17 +148,25 @@ class Problem:
         ConfigError
             When not even one row at a time fits.
         """
-        return make_batching(self.shape, self.memory)
+        if self._computed.batching is None:
+            self._computed.batching = make_batching(self.shape, self.memory)
+        return self._computed.batching
 
-    @cached_property
+    @property
     def quota(self) -> Quota | None:
         """How many zeros each window of columns gives up in every row; None: no windows."""
         return self.pattern.quota(self.shape[2], self.kernel_size)
 
-    @cached_property
+    def check_memory(self) -> None:
+        """Raise ConfigError when not even one row at a time fits `memory`."""
+        make_batching(self.shape, self.memory)
+
+    @property
     def damped(self) -> Damped:
         """A = H + lambda I, factored, with dead inputs decoupled. Computed once."""
-        return damp_gram(self.hessian, self.damp)
+        if self._computed.damped is None:
+            self._computed.damped = damp_gram(self.hessian, self.damp)
+        return self._computed.damped
 
     @property
     def is_tight(self) -> bool:
@@ -174,14 +192,19 @@ class Problem:
 
     def forget(self) -> None:
         """Free what was computed from H; whoever asks for it again has it computed again."""
-        self.__dict__.pop("damped", None)
+        self._computed.damped = None
 
-    @cached_property
+    @property
     def target(self) -> FloatArray:
         """R (groups, rows, d): ``Y + W lambda``; the damped optimum is ``R A⁻¹``.
 
         On a dead input R = W A, so a kept weight there keeps W's value.
         """
+        if self._computed.target is None:
+            self._computed.target = self._target()
+        return self._computed.target
+
+    def _target(self) -> FloatArray:
         pull = self.weight * self.damped.strength[:, None, :]
         if self.cross is None:
             fit = self.weight @ self.hessian
@@ -194,19 +217,24 @@ class Problem:
         """A⁻¹ (groups, d, d), computed once."""
         return self.damped.inverse
 
-    @cached_property
+    @property
     def energy(self) -> float:
         """c of the objective: what an all-zero weight costs, output² per sample."""
         if self.target_energy is not None:
             return self.target_energy
+        if self._computed.energy is None:
+            self._computed.energy = self._energy()
+        return self._computed.energy
+
+    def _energy(self) -> float:
         if self.cross is None:
             return 0.5 * float(np.vdot(self.weight @ self.hessian, self.weight))
         live = np.where(self.damped.dead[:, None, :], 0.0, self.cross)
         try:
-            lower = damp_gram(self.hessian, 0.0).lower  # damping would make it too small
+            plain = damp_gram(self.hessian, 0.0)  # damping would make it too small
         except NotPositiveDefiniteError:
-            lower = self.damped.lower  # which repairs what is indefinite by rounding
-        return 0.5 * float(np.square(np.linalg.solve(lower, live.swapaxes(1, 2))).sum())
+            plain = self.damped  # which repairs what is indefinite by rounding
+        return 0.5 * float(np.square(plain.whiten(live.swapaxes(1, 2))).sum())
 
     def protect_live(self, scores: Array) -> Array:
         """Return `scores` (>= 0) with dead inputs at exactly 0 and all others above it.

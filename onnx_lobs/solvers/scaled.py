@@ -7,7 +7,6 @@ numbered through.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -22,14 +21,22 @@ from onnx_lobs.solvers.problem import Problem
 SINGLE_DAMP, SINGLE_OWN = 1e-4, 3e-6
 
 
-@dataclass(frozen=True)
 class Scaled:
     """A problem in scaled columns, in float32 where its damping makes that harmless.
 
-    Errors are the same numbers as in the unscaled problem: ``½ x Ã xᵀ = ½ (x/s) A (x/s)ᵀ``.
+    Errors are the same numbers as in the unscaled problem: ``½ x Ã xᵀ = ½ (x/s) A (x/s)ᵀ``. Every
+    array is computed when it is first asked for.
+
+    Parameters
+    ----------
+    problem
+        Not modified, but for what it has computed: see :meth:`Problem.forget`.
     """
 
-    problem: Problem
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self._inverse: RealArray | None = None
+        self._free: RealArray | None = None
 
     @cached_property
     def dtype(self) -> type[np.floating[Any]]:
@@ -50,12 +57,18 @@ class Scaled:
         """Ã (groups, d, d)."""
         return self._over(self.problem.damped.matrix, 1 / self.scale)
 
-    @cached_property
+    @property
     def inverse(self) -> RealArray:
         """G̃ = Ã⁻¹ (groups, d, d)."""
-        if self.problem.is_tight:
-            _ = self.free  # which is made of A⁻¹ too
-        return self._over(self._take_inverse(), self.scale)
+        return self.make_inverse()
+
+    def make_inverse(self) -> RealArray:
+        """Make :attr:`inverse`, unless it is there, and return it; before threads share it."""
+        if self._inverse is None:
+            if self.problem.is_tight:
+                self.make_free()  # of A⁻¹ too, which is held no longer than it is read
+            self._inverse = self._over(self._take_inverse(), self.scale)
+        return self._inverse
 
     @cached_property
     def inverse_diagonal(self) -> RealArray:
@@ -74,12 +87,19 @@ class Scaled:
         problem = self.problem
         return self._rows(np.where(problem.damped.dead[:, None, :], 0.0, problem.target / self._s))
 
-    @cached_property
+    @property
     def free(self) -> RealArray:
         """The unconstrained optimum R A⁻¹ s (groups * rows, d); 0 on dead inputs."""
-        problem = self.problem
-        best = problem.weight if problem.cross is None else problem.target @ problem.inverse
-        return self._rows(np.where(problem.damped.dead[:, None, :], 0.0, best * self._s))
+        return self.make_free()
+
+    def make_free(self) -> RealArray:
+        """Make :attr:`free`, unless it is there, and return it."""
+        if self._free is None:
+            problem = self.problem
+            best = problem.weight if problem.cross is None else problem.target @ problem.inverse
+            live = np.where(problem.damped.dead[:, None, :], 0.0, best * self._s)
+            self._free = self._rows(live)
+        return self._free
 
     @cached_property
     def weight(self) -> RealArray:

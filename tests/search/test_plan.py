@@ -26,7 +26,7 @@ from onnx_lobs.search.candidates import MIXTURES, SPARED, between, candidate, wi
 from onnx_lobs.search.plan import CHEAP_STEPS, PROVEN, REACH, STEPS, Planner, _is_near
 from onnx_lobs.search.trial_samples import samples_needed, samples_scored, split_finally
 from onnx_lobs.search.trials import Runs, Trials, layer_moments
-from onnx_lobs.solvers.layerwise import relative_error, solve_layer, solve_quickly
+from onnx_lobs.solvers.layerwise import ErrorMeter, solve_layer, solve_quickly
 
 NODE = helper.make_node
 FLOAT32 = 1e-4  # relative: outputs are sums of float32 products
@@ -439,7 +439,7 @@ def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
         own, whole = trials.error_of_one(layer, task)
         outcome = solve_quickly(task, refit=True)  # cheap here, so trials do
         assert own == pytest.approx(
-            relative_error(task, outcome.weight, outcome.bias_change), rel=FLOAT32
+            ErrorMeter(task).relative_error(outcome.weight, outcome.bias_change), rel=FLOAT32
         )
         assert 0 < own < 1
         ratios[layer.name] = whole / own

@@ -91,7 +91,7 @@ def search_round(
     most = batching.size(BATCH_BYTES)
     batches = make_batches(own, band, scaled.matrix.itemsize, most)
     if any(batch.on_pruned for batch in batches):
-        _ = scaled.inverse  # made here, not by each of the threads
+        scaled.make_inverse()  # here, not in each of the threads
     trials = map_batches(
         lambda batch: _try(scaled, tiles, own, band, batch), batches, batching.workers
     )

@@ -1,14 +1,14 @@
 """Takes one layer from its moments to its new weights: arrays in, arrays out."""
 
 from onnx_lobs.solvers.layerwise.solve import loss_curve, solve_layer, solve_quickly
-from onnx_lobs.solvers.layerwise.task import LayerTask, Outcome, magnitude_weight, relative_error
+from onnx_lobs.solvers.layerwise.task import ErrorMeter, LayerTask, Outcome, magnitude_weight
 
 __all__ = [
+    "ErrorMeter",
     "LayerTask",
     "Outcome",
     "loss_curve",
     "magnitude_weight",
-    "relative_error",
     "solve_layer",
     "solve_quickly",
 ]

@@ -12,7 +12,7 @@ from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask, Outcome, add_
 
 def solve_with_bias(task: LayerTask) -> Outcome:
     """Run a method that treats the bias as one more weight whose input is always 1."""
-    total = task.moments
+    total = task.total_moments()
     plain = add_up(total, [False] * len(total), task.weight)
     joined = task.bias is not None and len(total) == 1
     weight, scatter, cross = task.weight, plain.scatter, plain.cross
@@ -22,7 +22,7 @@ def solve_with_bias(task: LayerTask) -> Outcome:
         scatter = _bordered(scatter, moments.inputs.total, plain.count)
         mean = None if moments.targets is None else moments.targets.total
         cross = _bordered_cross(task, plain, moments, mean)
-    scale = 2 / max(plain.count, 1)
+    scale = plain.per_sample
     has_target = task.has_target
     damp = 1e-3 if task.damp is None else task.damp
     problem = Problem(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from onnx_lobs.arrays import Array
 from onnx_lobs.solvers import Problem
 from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask
@@ -34,7 +32,7 @@ def pose(
     task
         The layer. Not modified.
     sums
-        What it is fitted to. **The scatter becomes the problem's Hessian, in place.**
+        What it is fitted to. Their scatter is taken, and becomes the problem's Hessian.
     damp
         Fraction of the mean diagonal.
     mix
@@ -42,14 +40,14 @@ def pose(
     mean
         E[x] (groups, d), for methods that ask for it.
     """
-    scale = 2 / max(sums.count, 1)
+    scale = sums.per_sample
     cross = None
     if task.has_target:
         own = task.weight @ sums.scatter
         cross = scale * (own + mix * (sums.cross - own))
     return Problem(
         weight=task.weight,
-        hessian=np.multiply(sums.scatter, scale, out=sums.scatter),
+        hessian=sums.take_hessian(),
         n_prune=task.n_prune,
         cross=cross,
         pattern=task.pattern,

@@ -9,11 +9,13 @@ batches that were held out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from onnx_lobs.arrays import Array, BoolArray
+from onnx_lobs.linalg.moments import Moments
 from onnx_lobs.solvers import METHODS, Problem, Selection, Solution, refit_mask, select, solve
 from onnx_lobs.solvers.curves import error_curve
 from onnx_lobs.solvers.layerwise.augmented import solve_with_bias
@@ -58,20 +60,21 @@ def solve_layer(task: LayerTask) -> Outcome:
     fit = task.fit_sums()
     refits = method.refits if task.refit is None else task.refit
     damp = choose_damp(task, fit, FIRST_MIX) if refits else usual_damp(task, fit)
-    problem = pose(task, fit, damp, FIRST_MIX, _mean(task))
+    total = task.total_moments()
+    problem = pose(task, fit, damp, FIRST_MIX, _mean(total))
     if not refits:
         bare = solve(problem, task.method, refit=task.refit, effort=task.effort)
-        changes = bias_changes(task, bare.weight, allowed=False)
+        unchanged = (None,) * len(task.centred)
         used = damp if method.needs_hessian else None
-        return Outcome(bare.weight, changes, bare.status, used, None, None, _info(bare))
+        return Outcome(bare.weight, unchanged, bare.status, used, None, None, _info(bare))
     solution = select(problem, task.method, task.effort)
     choice = _choose(task, problem, solution.mask, fit)
     del problem, fit  # its matrices, before those of the whole
-    whole = pose(task, task.all_sums(), choice.damp, choice.mix)
+    whole = pose(task, task.sums_of(total), choice.damp, choice.mix)
     weight = np.where(solution.mask, refit_mask(whole, solution.mask), 0.0)
     return Outcome(
         weight,
-        bias_changes(task, weight),
+        bias_changes(task, total, weight),
         solution.status,
         choice.damp,
         choice.mix if task.has_target else None,
@@ -96,12 +99,13 @@ def solve_quickly(task: LayerTask, *, refit: bool = False) -> Outcome:
     Cost: d³ for the factor, and 2 m d² flops; with the refit k³/3 more for every row that keeps
     or loses k weights, whichever are fewer.
     """
-    sums = task.all_sums()
+    total = task.total_moments()
+    sums = task.sums_of(total)
     damp = usual_damp(task, sums)
     problem = pose(task, sums, damp, FIRST_MIX)
     able = METHODS["sparsegpt"].takes(task.pattern)
     solution = solve(problem, "sparsegpt" if able else "iht", refit=refit)
-    changes = bias_changes(task, solution.weight)
+    changes = bias_changes(task, total, solution.weight)
     return Outcome(solution.weight, changes, solution.status, damp, None, None, {})
 
 
@@ -121,16 +125,16 @@ def loss_curve(task: LayerTask, shares: Array, most_rows: int) -> Array:
     -------
     (points,), 0 at no zeros and not descending: error over the energy of the dense outputs.
     """
-    sums = task.all_sums()
+    sums = task.sums_of(task.total_moments())
     problem = pose(task, sums, usual_damp(task, sums), 0.0)
     curve = error_curve(problem, shares=shares, most_rows=most_rows)
     return np.asarray(curve.error / max(problem.energy, np.finfo(np.float64).tiny))
 
 
-def _mean(task: LayerTask) -> Array:
+def _mean(moments: Sequence[Moments]) -> Array:
     """Return the mean input (groups, columns) over all uses."""
-    total = sum(moments.inputs.total for moments in task.moments)
-    return np.asarray(total / max(sum(moments.inputs.count for moments in task.moments), 1))
+    total = sum(use.inputs.total for use in moments)
+    return np.asarray(total / max(sum(use.inputs.count for use in moments), 1))
 
 
 @dataclass(frozen=True)
@@ -183,11 +187,10 @@ def _refit_towards(
     """
     if not task.has_target:
         return refit_nearly(Scaled(problem.variant(damp=damp)), mask), None
-    scale = 2 / max(fit.count, 1)
     own = task.weight @ problem.hessian
     both = problem.variant(
         weight=np.concatenate([task.weight, task.weight], axis=1),
-        cross=np.concatenate([own, scale * fit.cross], axis=1),
+        cross=np.concatenate([own, fit.per_sample * fit.cross], axis=1),
         n_prune=2 * problem.n_prune,
         damp=damp,
         memory=_for_both(task),

@@ -1,10 +1,9 @@
-"""States what is asked of one layer, adds up its moments, and predicts errors from the sums."""
+"""States what is asked of one layer, adds up its moments, and measures errors by the sums."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
@@ -16,19 +15,46 @@ from onnx_lobs.solvers import Status
 STEADY = 1e-12  # of an output's mean square: a variance that is only rounding
 
 
-@dataclass(frozen=True)
 class LayerSums:
     """Moments of all uses of a layer, added up.
 
-    ``scatter`` (groups, d, d) is sum x x^T, ``cross`` (groups, rows, d) sum y x^T, `energies`
-    (groups, rows) sum y², about the means for the uses that are centred; `count` the columns of
-    data.
+    Parameters
+    ----------
+    scatter
+        (groups, d, d) sum x x^T. These sums own it: see :meth:`take_hessian`.
+    cross
+        (groups, rows, d) sum y x^T.
+    energies
+        (groups, rows) sum y². All about the means for the uses that are centred.
+    count
+        Observations.
     """
 
-    scatter: FloatArray
-    cross: FloatArray
-    energies: FloatArray
-    count: int
+    def __init__(
+        self, scatter: FloatArray, cross: FloatArray, energies: FloatArray, count: int
+    ) -> None:
+        self._scatter: FloatArray | None = scatter
+        self.cross, self.energies, self.count = cross, energies, count
+
+    @property
+    def scatter(self) -> FloatArray:
+        """Sum x x^T (groups, d, d), until it is taken."""
+        assert self._scatter is not None, "the scatter was taken to be a Hessian"
+        return self._scatter
+
+    @property
+    def per_sample(self) -> float:
+        """What turns these sums into the solver's, of mean squares: 2 over the count."""
+        return 2 / max(self.count, 1)
+
+    def take_hessian(self) -> FloatArray:
+        """Return H = (2/n) sum x x^T, made in the place of the scatter, which is gone then.
+
+        There is seldom memory for both; the other sums stay.
+        """
+        taken, self._scatter = self.scatter, None
+        taken *= self.per_sample
+        return taken
 
     @property
     def energy(self) -> float:
@@ -113,9 +139,8 @@ class LayerTask:
         """Whether the layer aims at the dense network rather than at its own outputs."""
         return self.calibration.fit[0].targets is not None
 
-    @cached_property
-    def moments(self) -> tuple[Moments, ...]:
-        """Moments of each use over all batches. Computed once."""
+    def total_moments(self) -> tuple[Moments, ...]:
+        """Return the moments of each use over all batches: new sums where some were held out."""
         return tuple(self.calibration.total(use) for use in range(len(self.centred)))
 
     def fit_sums(self) -> LayerSums:
@@ -126,14 +151,9 @@ class LayerTask:
         """Return the sums over the batches that are held out, of all uses: new arrays."""
         return add_up(self.calibration.held, self.centred, self.weight)
 
-    def all_sums(self) -> LayerSums:
-        """Return the sums over all batches and uses: new arrays."""
-        return add_up(self.moments, self.centred, self.weight)
-
-    @cached_property
-    def sums(self) -> LayerSums:
-        """The sums over all batches and uses, for measuring. Computed once."""
-        return self.all_sums()
+    def sums_of(self, moments: Sequence[Moments]) -> LayerSums:
+        """Return the sums of moments of all uses: new arrays."""
+        return add_up(moments, self.centred, self.weight)
 
 
 @dataclass(frozen=True)
@@ -161,14 +181,16 @@ def excess(weight: FloatArray, sums: LayerSums) -> float:
 
 
 def bias_changes(
-    task: LayerTask, weight: FloatArray, allowed: bool = True
+    task: LayerTask, moments: Sequence[Moments], weight: FloatArray
 ) -> tuple[FloatArray | None, ...]:
-    """Return, per use, the mean of y - V x, which its bias takes up; None if it may not."""
-    changes: list[FloatArray | None] = []
-    for moments, centre in zip(task.moments, task.centred, strict=True):
-        possible = allowed and centre and moments.inputs.count > 0
-        changes.append(_mean_change(moments, task.weight, weight) if possible else None)
-    return tuple(changes)
+    """Return, per use, the mean of y - V x, which its bias takes up; None if it may not.
+
+    `moments` are those over all batches.
+    """
+    return tuple(
+        _mean_change(use, task.weight, weight) if centre and use.inputs.count > 0 else None
+        for use, centre in zip(moments, task.centred, strict=True)
+    )
 
 
 def _mean_change(moments: Moments, dense: FloatArray, weight: FloatArray) -> FloatArray:
@@ -179,44 +201,54 @@ def _mean_change(moments: Moments, dense: FloatArray, weight: FloatArray) -> Flo
     return np.asarray(target - np.einsum("grd,gd->gr", weight, mean))
 
 
-def relative_error(
-    task: LayerTask, weight: FloatArray, bias_change: Sequence[FloatArray | None]
-) -> float:
-    """Return the mean squared change of the pre-activations over the dense ones' energy.
+class ErrorMeter:
+    """Measures the errors of a layer's weights on all batches, whose sums are made once.
 
     Parameters
     ----------
     task
-        Its moments over all batches are used. Not modified.
-    weight
-        V (groups, rows, columns), the values as stored.
-    bias_change
-        Per use: what was added to its bias, or None.
-
-    Returns
-    -------
-    float
-        sum ||y - V x - c||² / sum ||y||², the latter about the mean of y where the bias of
-        the use may change, unless y does not vary. 0.0 when there is no energy and no error,
-        infinity when there is an error only.
+        The layer. Not modified.
     """
-    sums = task.sums
-    squared, energy = excess(weight, sums), sums.energy
-    # of a use whose bias may change, what the bias does not take up
-    steady = 0.0
-    for moments, centre, change in zip(task.moments, task.centred, bias_change, strict=True):
-        if centre and moments.inputs.count:
-            left = _mean_change(moments, task.weight, weight)
-            left = left if change is None else left - change
-            squared += moments.inputs.count * float((left**2).sum())
-            mean = _mean_change(moments, task.weight, np.zeros_like(weight))
-            steady += moments.inputs.count * float((mean**2).sum())
-    # outputs that do not vary: relative to their mean
-    if energy <= STEADY * steady:
-        energy = steady
-    if energy <= 0:
-        return 0.0 if squared <= 0 else float("inf")
-    return squared / energy
+
+    def __init__(self, task: LayerTask) -> None:
+        self.task = task
+        self._moments = task.total_moments()
+        self._sums = task.sums_of(self._moments)
+
+    def relative_error(self, weight: FloatArray, bias_change: Sequence[FloatArray | None]) -> float:
+        """Return the mean squared change of the pre-activations over the dense ones' energy.
+
+        Parameters
+        ----------
+        weight
+            V (groups, rows, columns), the values as stored.
+        bias_change
+            Per use: what was added to its bias, or None.
+
+        Returns
+        -------
+        float
+            sum ||y - V x - c||² / sum ||y||², the latter about the mean of y where the bias of
+            the use may change, unless y does not vary. 0.0 when there is no energy and no error,
+            infinity when there is an error only.
+        """
+        task, sums = self.task, self._sums
+        squared, energy = excess(weight, sums), sums.energy
+        # of a use whose bias may change, what the bias does not take up
+        steady = 0.0
+        for moments, centre, change in zip(self._moments, task.centred, bias_change, strict=True):
+            if centre and moments.inputs.count:
+                left = _mean_change(moments, task.weight, weight)
+                left = left if change is None else left - change
+                squared += moments.inputs.count * float((left**2).sum())
+                mean = _mean_change(moments, task.weight, np.zeros_like(weight))
+                steady += moments.inputs.count * float((mean**2).sum())
+        # outputs that do not vary: relative to their mean
+        if energy <= STEADY * steady:
+            energy = steady
+        if energy <= 0:
+            return 0.0 if squared <= 0 else float("inf")
+        return squared / energy
 
 
 def magnitude_weight(task: LayerTask) -> FloatArray:

@@ -15,7 +15,7 @@ import onnx_lobs
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
-from onnx_lobs.solvers.layerwise import LayerTask, magnitude_weight, relative_error, solve_layer
+from onnx_lobs.solvers.layerwise import ErrorMeter, LayerTask, magnitude_weight, solve_layer
 from onnx_lobs.solvers.memory import least_memory
 
 ROWS, COLUMNS, SAMPLES = 6, 12, 400
@@ -78,7 +78,7 @@ def test_relative_error_is_the_error_on_the_data(
     y = (clean if towards else x) @ weight.transpose(0, 2, 1)
     task = _task([_split(x, y if towards else None)], weight, centred, method=method)
     outcome = solve_layer(task)
-    predicted = relative_error(task, outcome.weight, outcome.bias_change)
+    predicted = ErrorMeter(task).relative_error(outcome.weight, outcome.bias_change)
     change = outcome.bias_change[0]
     assert predicted == pytest.approx(
         _measured(x, y, outcome.weight, change, centred), rel=SAME, abs=SAME
@@ -91,9 +91,9 @@ def test_zeros_are_exact_and_better_than_magnitude() -> None:
     task = _task([_split(_inputs(4))], weight, True, n_prune=31)
     outcome = solve_layer(task)
     assert int((outcome.weight == 0).sum()) == 31
-    plain = relative_error(task, magnitude_weight(task), (None,))
+    plain = ErrorMeter(task).relative_error(magnitude_weight(task), (None,))
     # correlated inputs with a mean: the refit and the bias leave well under half
-    assert relative_error(task, outcome.weight, outcome.bias_change) < 0.5 * plain
+    assert ErrorMeter(task).relative_error(outcome.weight, outcome.bias_change) < 0.5 * plain
 
 
 def test_a_bias_takes_up_the_mean_error() -> None:
@@ -139,7 +139,7 @@ def test_tied_uses_add_their_moments_and_get_a_bias_each() -> None:
         out = x @ outcome.weight.transpose(0, 2, 1) + change[:, None, :]
         error += np.square(out - y).sum()
         energy += np.square(y - y.mean(axis=1, keepdims=True)).sum()
-    predicted = relative_error(task, outcome.weight, outcome.bias_change)
+    predicted = ErrorMeter(task).relative_error(outcome.weight, outcome.bias_change)
     assert predicted == pytest.approx(error / energy, rel=SAME)
 
 
@@ -194,7 +194,7 @@ def test_nothing_held_out_gives_no_held_error() -> None:
 def test_a_layer_that_gives_zero_has_error_zero() -> None:
     weight = np.zeros((1, ROWS, COLUMNS))
     task = _task([_split(_inputs(21))], weight, True)
-    assert relative_error(task, weight, (None,)) == 0.0
+    assert ErrorMeter(task).relative_error(weight, (None,)) == 0.0
 
 
 def test_lobs_prunes_the_bias_as_one_more_weight() -> None:
@@ -222,6 +222,19 @@ def test_memory_reaches_the_solver(method):
     assert np.allclose(tight.weight, plain.weight)
     with pytest.raises(ConfigError, match="memory is 1000 bytes"):
         solve_layer(_task([target], weight, True, method=method, memory=1000))
+
+
+def test_sums_whose_scatter_was_taken_have_it_no_longer() -> None:
+    weight = np.random.default_rng(7).standard_normal((1, ROWS, COLUMNS))
+    task = _task([_split(_inputs(8))], weight, False)
+    sums, again = task.fit_sums(), task.fit_sums()
+    scatter = sums.scatter
+    hessian = sums.take_hessian()
+    np.testing.assert_array_equal(hessian, again.scatter * (2 / again.count))
+    assert hessian is scatter
+    np.testing.assert_array_equal(sums.cross, again.cross)
+    with pytest.raises(AssertionError, match="was taken to be a Hessian"):
+        _ = sums.scatter
 
 
 @pytest.mark.parametrize(("method", "squares"), [("sparsegpt", 3.6), ("joint", 4.9)])
