@@ -17,9 +17,11 @@ from onnx_lobs.graph.files import sizes
 from onnx_lobs.graph.files.external import external_bytes
 from onnx_lobs.graph.files.tensors import is_external
 from onnx_lobs.graph.run.session import Session
+from onnx_lobs.memory.shares import MemoryShares
 from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.run import deliver, workspace
-from onnx_lobs.run.workspace import Workspace
+from onnx_lobs.run import deliver, networks, setup
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.setup import Setup
 from onnx_lobs.verbs import prune as pipeline
 from onnx_lobs.verbs.prune import prune_file
 
@@ -77,19 +79,19 @@ def test_the_written_model_has_the_bits_that_memory_gives(
 def test_no_pruned_weight_is_inside_a_message(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[Workspace] = []
+    seen: list[Networks] = []
     real = deliver.write_model
 
-    def look(work: Workspace, *args: Any, **options: Any) -> Any:
-        seen.append(work)
-        for index in (work.dense, work.pruned, work.result):
-            for layer in work.layers:
+    def look(run: Setup, models: Networks, *args: Any, **options: Any) -> Any:
+        seen.append(models)
+        for index in (models.dense, models.pruned, models.result):
+            for layer in run.layers:
                 tensor = index.constant(index.scopes[layer.scope], layer.weight)
                 assert tensor is not None
                 assert is_external(tensor)
-        assert work.dense.folder == large.parent
-        assert work.pruned.folder == work.result.folder != large.parent
-        return real(work, *args, **options)
+        assert models.dense.folder == large.parent
+        assert models.pruned.folder == models.result.folder != large.parent
+        return real(run, models, *args, **options)
 
     monkeypatch.setattr(pipeline, "write_model", look)
     prune_file(large, tmp_path / "out.onnx", PruneConfig(**FAST), data=data_of(large))
@@ -103,7 +105,7 @@ def test_a_model_beyond_its_share_of_memory_runs_in_stages(
     options = {**FAST, "sequential": sequential}
     plain = onnx_lobs.prune(large, data_of(large), **options)
     monkeypatch.setattr(
-        workspace, "share_out", lambda memory: workspace.MemoryShares(1000, 1 << 20, 10_000, 1000)
+        setup, "share_out", lambda memory: MemoryShares(1000, 1 << 20, 10_000, 1000)
     )
     out = tmp_path / "out.onnx"
     report = prune_file(large, out, PruneConfig(**options), data=data_of(large))
@@ -120,9 +122,9 @@ def test_what_does_not_fit_a_message_is_returned_with_its_folder(
     fits = onnx_lobs.prune(large, data_of(large), **options)
     assert fits.folder == large.parent
     assert not list(tmp_path.iterdir())
-    real = pipeline.open_workspace
+    real = pipeline.open_run
     monkeypatch.setattr(
-        pipeline, "open_workspace", lambda *args: real(*args, embed=fits.model.ByteSize() // 2)
+        pipeline, "open_run", lambda *args: real(*args, embed=fits.model.ByteSize() // 2)
     )
     found = onnx_lobs.prune(large, data_of(large), **options)
     assert found.folder is not None
@@ -141,7 +143,7 @@ def test_no_room_for_the_copy_is_reported(
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(workspace, "copy_data", full)
+    monkeypatch.setattr(networks, "copy_data", full)
     config = PruneConfig(scratch=str(tmp_path), **FAST)
     with pytest.raises(ConfigError, match=r"No space left on device.*--scratch"):
         prune_file(large, tmp_path / "out.onnx", config, data=data_of(large))

@@ -33,7 +33,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnx_lobs.run.workspace import Workspace
+    from onnx_lobs.run.networks import Networks
+    from onnx_lobs.run.setup import Setup
 
 # the parent imports nothing large: a child's peak begins with what its parent holds
 KIB = 1024
@@ -95,7 +96,8 @@ class Job:
 def run_phase(job: Job, phase: str) -> Measured:
     """Run one phase in this process."""
     from onnx_lobs.options.config import PruneConfig
-    from onnx_lobs.run.workspace import open_workspace
+    from onnx_lobs.run.log import Log
+    from onnx_lobs.run.setup import open_run
 
     config = PruneConfig(
         samples=job.samples,
@@ -104,37 +106,40 @@ def run_phase(job: Job, phase: str) -> Measured:
         sequential=phase == "sequential",
         gram="graph" if phase == "graph" else "numpy",
     )
-    work = open_workspace(job.model, job.data and str(job.data), None, config)
-    seconds, load, flops = run_forward(work) if phase == "forward" else run_calibration(work)
+    setup, networks = open_run(job.model, job.data and str(job.data), None, config, Log())
+    run = run_forward if phase == "forward" else run_calibration
+    seconds, load, flops = run(setup, networks)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
-    return Measured(seconds, load, flops, peak, work.batches.n_samples)
+    return Measured(seconds, load, flops, peak, setup.batches.n_samples)
 
 
-def run_forward(work: Workspace) -> tuple[float, float, float]:
+def run_forward(setup: Setup, networks: Networks) -> tuple[float, float, float]:
     """Return the seconds of onnxruntime over all batches, those of the session, and no flops."""
     from onnx_lobs.graph.run.session import Session
 
     loading = time.perf_counter()
-    session = Session(work.dense.proto, folder=work.dense.folder, provider=work.provider)
+    dense = networks.dense
+    session = Session(dense.proto, folder=dense.folder, provider=networks.provider)
     started = time.perf_counter()
-    for feeds in work.batches:
+    for feeds in setup.batches:
         session.run(feeds)
     return time.perf_counter() - started, started - loading, 0.0
 
 
-def run_calibration(work: Workspace) -> tuple[float, float, float]:
+def run_calibration(setup: Setup, networks: Networks) -> tuple[float, float, float]:
     """Return the seconds, 0, and the flops of all Grams as the pipeline would compute them."""
     from onnx_lobs.memory.scratch import Scratch
     from onnx_lobs.report.progress import Silent
-    from onnx_lobs.run.resume.state import Resume
-    from onnx_lobs.run.schedule import calibrations, is_sequential, is_staged
+    from onnx_lobs.run.log import Log
+    from onnx_lobs.run.resume.known import Known
+    from onnx_lobs.run.schedule import calibrations
 
-    resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
+    known = Known.nothing()
     scratch = Scratch(None)
     flops = 0.0
     started = time.perf_counter()
     try:
-        for _, found in calibrations(work, resume, scratch, Silent()):
+        for _, found in calibrations(setup, networks, known, scratch, Silent(), Log()):
             for moments in () if found is None else (*found.fit, *found.held):
                 gram = moments.inputs
                 flops += float(gram.groups) * gram.count * gram.columns**2

@@ -27,13 +27,15 @@ from onnx_lobs.arrays import FloatArray
 from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.options import CalibrationOptions
 from onnx_lobs.calibration.shared_inputs import find_shared_inputs
+from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import matcher
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.run.workspace import Workspace, open_workspace
+from onnx_lobs.run.log import Log
+from onnx_lobs.run.setup import open_run
 from onnx_lobs.solvers.layerwise.pose import default_damp
-from onnx_lobs.solvers.layerwise.task import Sums, add_up
+from onnx_lobs.solvers.layerwise.task import LayerSums, add_up
 
 SAMPLES_PER_INPUT = 8
 NEIGHBOURS = 0.95
@@ -160,25 +162,25 @@ def make_real(model: Path, data: Path, wanted: dict[str, str]) -> Iterator[Bench
         {name in the set: pattern that one layer's name matches}.
     """
     config = PruneConfig(include=tuple(wanted.values()), min_weights=0)
-    work = open_workspace(model, data, None, config)
-    groups = find_shared_inputs(work.layers)
+    setup, networks = open_run(model, data, None, config, Log())
+    shared_inputs, batches = find_shared_inputs(setup.layers), setup.batches
     found = calibrate_independent(
-        work.dense,
-        groups,
-        work.batches,
-        CalibrationOptions(n_batches=len(work.batches), provider=work.provider),
+        networks.dense,
+        shared_inputs,
+        batches,
+        CalibrationOptions(n_batches=len(batches), provider=networks.provider),
     )
-    for group, calibration in zip(groups, found, strict=True):
-        for layer in group.layers:
+    for shared, calibration in zip(shared_inputs, found, strict=True):
+        for layer in shared.layers:
             names = [name for name, glob in wanted.items() if matcher(glob)(layer.name)]
             if names:
-                yield _real(f"{model.stem}.{names[0]}", work, layer, calibration)
+                yield _real(f"{model.stem}.{names[0]}", networks.dense, layer, calibration)
 
 
-def _real(name: str, work: Workspace, layer: Layer, calibration: Calibration) -> BenchLayer:
-    tensor = work.dense.constant(work.dense.scopes[layer.scope], layer.weight)
+def _real(name: str, dense: Model, layer: Layer, calibration: Calibration) -> BenchLayer:
+    tensor = dense.constant(dense.scopes[layer.scope], layer.weight)
     assert tensor is not None
-    weight = layer.matrix(work.dense.value(tensor))
+    weight = layer.matrix(dense.value(tensor))
     centred = [True] * len(layer.uses)
     fit = add_up(calibration.fit, centred, weight)
     held = add_up(calibration.held, centred, weight)
@@ -197,7 +199,7 @@ def _real(name: str, work: Workspace, layer: Layer, calibration: Calibration) ->
     )
 
 
-def _hessian(sums: Sums) -> FloatArray:
+def _hessian(sums: LayerSums) -> FloatArray:
     return sums.scatter * (2 / max(sums.count, 1))
 
 

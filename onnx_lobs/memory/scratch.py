@@ -144,6 +144,20 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
+def scratch_in(base: str | os.PathLike[str] | None) -> Iterator[Scratch]:
+    """Give a Scratch whose folder is removed in any case, also when SIGTERM ends the program.
+
+    Raises as :class:`Scratch`.
+    """
+    with interruptible():
+        scratch = Scratch(base)
+        try:
+            yield scratch
+        finally:
+            scratch.close()
+
+
+@contextmanager
 def undisturbed() -> Iterator[None]:
     """Let SIGINT and SIGTERM wait until the end, so that they do not part what belongs together.
 

@@ -1,4 +1,4 @@
-"""From the solved model to a file that was checked, run and compared before it got its name."""
+"""Writes the solved model to a file that is checked, run and compared before it gets its name."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable, unseeded
 from onnx_lobs.graph.run.session import Session
 from onnx_lobs.graph.run.staged import Runnable, open_session
-from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.patterns import parse_pattern
-from onnx_lobs.run.slots import wanted_sparsity
-from onnx_lobs.run.workspace import Workspace
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.setup import Setup
 from onnx_lobs.storage.formats import FORMATS
 
 PROVENANCE = "onnx_lobs"
@@ -30,13 +28,14 @@ PROVENANCE = "onnx_lobs"
 SAME_OUTPUT = {"float16": 3e-2, "bfloat16": 3e-2, "float32": 1e-3, "float64": 1e-3}
 
 
-def stamp(proto: onnx.ModelProto, config: PruneConfig) -> None:
+def stamp(proto: onnx.ModelProto, setup: Setup) -> None:
     """Leave a short provenance in the metadata, in place; every other entry stays."""
     from onnx_lobs import __version__
 
+    config = setup.config
     text = (
         f"{__version__} method={config.method} pattern={config.pattern} "
-        f"sparsity={wanted_sparsity(config, parse_pattern(config.pattern)):g} "
+        f"sparsity={setup.sparsity:g} "
         f"allocation={config.allocation} seed={config.seed}"
     )
     entry = next((p for p in proto.metadata_props if p.key == PROVENANCE), None)
@@ -46,7 +45,14 @@ def stamp(proto: onnx.ModelProto, config: PruneConfig) -> None:
     entry.value = text
 
 
-def write_model(work: Workspace, source: Path, output: Path, *, overwrite: bool) -> Sizes:
+def best_effort(output: Path) -> Path:
+    """Return the name of a file that misses the target it was made for."""
+    return output.with_name(f"{output.stem}_best_effort{output.suffix}")
+
+
+def write_model(
+    setup: Setup, networks: Networks, source: Path, output: Path, *, overwrite: bool
+) -> Sizes:
     """Write the result of a run and return the sizes of the files.
 
     Raises
@@ -55,22 +61,21 @@ def write_model(work: Workspace, source: Path, output: Path, *, overwrite: bool)
         When the written file fails the checker, does not load, or computes something else
         than the model in memory; the file then never gets its name.
     """
-    proto = work.result.proto
-    FORMATS[work.config.storage].encode(proto, storable_names(work), work.result.folder)
-    feeds = next(iter(work.batches))
-    limit = work.room.weights
-    expected = open_session(work.pruned, provider=work.provider, limit=limit).run(feeds)
+    result = networks.result
+    FORMATS[setup.config.storage].encode(result.proto, storable_names(setup), result.folder)
+    feeds = next(iter(setup.batches))
+    expected = networks.open(networks.pruned).run(feeds)
 
     def verify(path: Path) -> None:
-        _check(path, feeds, expected, work.provider, limit)
+        _check(path, feeds, expected, networks.provider, networks.limit)
 
-    save_model(proto, output, folder=work.result.folder, overwrite=overwrite, verify=verify)
+    save_model(result.proto, output, folder=result.folder, overwrite=overwrite, verify=verify)
     return file_sizes(source, output)
 
 
-def storable_names(work: Workspace) -> list[str]:
+def storable_names(setup: Setup) -> list[str]:
     """Return the weights that a storage format may store in its own way."""
-    return [layer.weight for layer in work.layers if layer.scope == 0]
+    return [layer.weight for layer in setup.layers if layer.scope == 0]
 
 
 def _check(

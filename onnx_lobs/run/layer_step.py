@@ -1,4 +1,4 @@
-"""One layer's step in a run: pose its task, solve it, write the result back, record it."""
+"""Takes one layer's step in a run: poses its task, solves it, writes the result, records it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.layers.write import round_weight, write_bias, write_weight
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.report.record import LayerRecord
-from onnx_lobs.run.slots import layer_key
-from onnx_lobs.run.workspace import Workspace
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.setup import Setup
 from onnx_lobs.solvers.layerwise import (
     ErrorMeter,
     LayerTask,
@@ -36,8 +36,10 @@ class Solved:
     changes: tuple[FloatArray | None, ...]
 
 
-def solve_one(work: Workspace, layer: Layer, calibration: Calibration) -> Solved:
-    """Solve a layer on its moments. The models are not modified.
+def solve_one(
+    setup: Setup, networks: Networks, layer: Layer, calibration: Calibration, n_prune: int
+) -> Solved:
+    """Solve a layer on its moments for `n_prune` zeros. The networks are not modified.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def solve_one(work: Workspace, layer: Layer, calibration: Calibration) -> Solved
         When the layer's problem has no solution.
     """
     started = time.perf_counter()
-    task = make_task(work, layer, calibration)
+    task = make_task(setup, networks, layer, calibration, n_prune)
     zeros_before = int((task.weight == 0).sum())
     none = (None,) * len(layer.uses)
     if task.n_prune == 0:
@@ -55,13 +57,13 @@ def solve_one(work: Workspace, layer: Layer, calibration: Calibration) -> Solved
     outcome = solve_layer(task)
     stored = round_weight(layer, outcome.weight)
     exact = layer.matrix(stored)
-    record = _record(work, layer, task, outcome, exact, time.perf_counter() - started)
+    record = _record(layer, task, outcome, exact, time.perf_counter() - started)
     return Solved(record, stored, outcome.bias_change)
 
 
-def write_one(work: Workspace, layer: Layer, solved: Solved) -> None:
-    """Write a layer's new weights and biases into the models."""
-    for model in (work.pruned, work.result):
+def write_one(networks: Networks, layer: Layer, solved: Solved) -> None:
+    """Write a layer's new weights and biases into the pruned network and the result."""
+    for model in (networks.pruned, networks.result):
         if solved.weight is not None:
             write_weight(model, layer, solved.weight)
         for use, change in zip(layer.uses, solved.changes, strict=True):
@@ -78,18 +80,20 @@ def solver_memory(memory: int | None, layer: Layer) -> int | None:
     return max(memory // 2, LEAST_SOLVER, least)
 
 
-def make_task(work: Workspace, layer: Layer, calibration: Calibration) -> LayerTask:
-    """Return what is asked of a layer, with the options and zeros of the run."""
-    config = work.config
-    tensor = work.result.constant(work.result.scopes[layer.scope], layer.weight)
+def make_task(
+    setup: Setup, networks: Networks, layer: Layer, calibration: Calibration, n_prune: int
+) -> LayerTask:
+    """Return what is asked of a layer: `n_prune` zeros, with the options of the run."""
+    config, stored = setup.config, networks.result
+    tensor = stored.constant(stored.scopes[layer.scope], layer.weight)
     assert tensor is not None
     return LayerTask(
-        weight=layer.matrix(work.result.value(tensor)),
+        weight=layer.matrix(stored.value(tensor)),
         calibration=calibration,
         centred=tuple(use.bias is not None for use in layer.uses),
-        n_prune=work.budgets[layer_key(layer)],
-        bias=_present_bias(work.dense, layer),
-        pattern=work.pattern,
+        n_prune=n_prune,
+        bias=_present_bias(networks.dense, layer),
+        pattern=setup.pattern,
         kernel_size=layer.kernel_size,
         method=config.method,
         effort=config.effort,
@@ -129,7 +133,6 @@ def _untouched(layer: Layer, zeros: int, calibration: Calibration, status: str) 
 
 
 def _record(
-    work: Workspace,
     layer: Layer,
     task: LayerTask,
     outcome: Outcome,
@@ -148,7 +151,7 @@ def _record(
         remedy=outcome.status.remedy,
         seconds=seconds,
         held_error=outcome.held_error,
-        method=work.config.method,
+        method=task.method,
         columns=layer.layout.columns,
         samples=sum(
             moments.inputs.count for moments in (*task.calibration.fit, *task.calibration.held)

@@ -1,14 +1,14 @@
-"""Works out what the options ask of the layers: own sparsities, limits, and zeros by a rule."""
+"""Works out what the options ask of the layers: sparsities of their own, and limits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from onnx_lobs.allocation.rules import RULES, Slot, allocate, check_limits, default_rule
+from onnx_lobs.allocation.rules import Slot
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.layers.find import matcher
 from onnx_lobs.layers.layer import Layer, Skip
-from onnx_lobs.options.config import PruneConfig, has_target
+from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.patterns import Pattern
 
 DEFAULT_SPARSITY = 0.5
@@ -100,27 +100,6 @@ def _limits(
             f"layer {layer.name!r} has layer min {low:g} above layer max {high:g}; change one"
         )
     return low, high
-
-
-def first_budgets(
-    layers: Sequence[Layer], config: PruneConfig, pattern: Pattern, skips: Sequence[Skip] = ()
-) -> dict[str, int]:
-    """Return the zeros of each layer by its key, by a rule; what is measured comes later.
-
-    Raises as :func:`make_slots`.
-    """
-    sparsity = wanted_sparsity(config, pattern)
-    rule = config.allocation if config.allocation in RULES else default_rule(sparsity)
-    slots = make_slots(layers, config, skips)
-    # a target stays within the limits by itself; what other budgets allow is known later
-    if not has_target(config) and config.budget == "weights":
-        check_limits(slots, sparsity)
-    return by_key(layers, allocate(slots, sparsity, rule, pattern))
-
-
-def by_key(layers: Sequence[Layer], zeros: Sequence[int]) -> dict[str, int]:
-    """Return numbers of zeros by the key of their layer."""
-    return {layer_key(layer): n for layer, n in zip(layers, zeros, strict=True)}
 
 
 def layer_key(layer: Layer) -> str:

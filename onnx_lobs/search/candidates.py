@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from onnx_lobs.allocation.rules import ROUNDING, RULES, Slot, allocate, keep, limits, to_counts
+from onnx_lobs.allocation.rules import ROUNDING, RULES, Slot, keep, limits, to_counts
 from onnx_lobs.allocation.share import Loss, share
 from onnx_lobs.arrays import FloatArray
-from onnx_lobs.layers.layer import Layer
-from onnx_lobs.run.slots import by_key, layer_key, wanted_sparsity
-from onnx_lobs.run.workspace import Workspace
+from onnx_lobs.run.slots import layer_key
+from onnx_lobs.run.zeros import Zeros, by_key, by_rule
 from onnx_lobs.search.measure import SHARES, MeasuredLayers
-from onnx_lobs.storage.formats import FORMATS
 
 # (power of the sensitivity, power of the error) in the sum of losses
 MIXTURES = {
@@ -29,77 +27,60 @@ SPREAD = 0.25  # of the logarithm of what a layer keeps, in a random step
 CHANGED = 0.3  # share of the layers that a random step changes
 
 
-def with_price(work: Workspace, layer: Layer, slot: Slot, columns: float) -> Slot:
-    """Return the slot with what one of its weights costs."""
-    price = 1.0
-    if work.config.budget == "bytes":
-        price = FORMATS[work.config.storage].price(layer.dtype.itemsize)
-    elif work.config.budget == "macs":
-        price = max(columns, 1e-9)
-    return dataclasses.replace(slot, price=price)
-
-
-def candidates(work: Workspace, measured: MeasuredLayers) -> Iterator[tuple[str, dict[str, int]]]:
+def candidates(measured: MeasuredLayers, sparsity: float) -> Iterator[tuple[str, Zeros]]:
     """Yield every allocation by name, with the zeros of each layer."""
-    for name in names(work, measured):
-        yield name, candidate(work, measured, name)
+    for name in names(measured, sparsity):
+        yield name, candidate(measured, sparsity, name)
 
 
-def names(work: Workspace, measured: MeasuredLayers) -> list[str]:
-    """Return the names of the allocations that there are at the sparsity of the run."""
-    simple = plain_name(work, measured)
+def names(measured: MeasuredLayers, sparsity: float) -> list[str]:
+    """Return the names of the allocations that there are at a sparsity."""
+    simple = plain_name(measured, sparsity)
     return [*RULES, *([] if simple in RULES else [simple]), *MIXTURES]
 
 
-def plain_name(work: Workspace, measured: MeasuredLayers) -> str:
+def plain_name(measured: MeasuredLayers, sparsity: float) -> str:
     """Return the allocation that nothing is measured for: what ``uniform`` does in a run by rule.
 
     It leaves depthwise convolutions dense, if there are any and the others can have all zeros.
     """
-    if not any(layer.is_depthwise for layer in work.layers):
+    if not any(layer.is_depthwise for layer in measured.layers):
         return "uniform"
-    most = limits(_spared(work, measured))[1] + ROUNDING
-    return SPARED if wanted_sparsity(work.config, work.pattern) <= most else "uniform"
+    return SPARED if sparsity <= limits(_spared(measured))[1] + ROUNDING else "uniform"
 
 
-def _spared(work: Workspace, measured: MeasuredLayers) -> list[Slot]:
+def _spared(measured: MeasuredLayers) -> list[Slot]:
     """Return the slots, of depthwise convolutions with the least zeros that they may have."""
     return [
         dataclasses.replace(slot, most=slot.least) if layer.is_depthwise else slot
-        for layer, slot in zip(work.layers, measured.slots, strict=True)
+        for layer, slot in zip(measured.layers, measured.slots, strict=True)
     ]
 
 
-def candidate(work: Workspace, measured: MeasuredLayers, name: str) -> dict[str, int]:
-    """Return the zeros of each layer by a rule or mixture, at the sparsity of the run."""
-    if name in RULES:
-        return by_rule(work, measured.slots, name)
-    if name == SPARED:
-        return by_rule(work, _spared(work, measured), "uniform")
-    q, p = MIXTURES[name]
-    return _mixture(work, measured, q * np.log(measured.sensitivity), p)
-
-
-def by_rule(work: Workspace, slots: Sequence[Slot], rule: str) -> dict[str, int]:
-    """Return the zeros of each layer by a rule that looks at shapes only."""
-    sparsity = wanted_sparsity(work.config, work.pattern)
-    return by_key(work.layers, allocate(slots, sparsity, rule, work.pattern))
+def candidate(measured: MeasuredLayers, sparsity: float, name: str) -> Zeros:
+    """Return the zeros of each layer by a rule or mixture."""
+    if name in MIXTURES:
+        q, p = MIXTURES[name]
+        return _mixture(measured, sparsity, q * np.log(measured.sensitivity), p)
+    slots = _spared(measured) if name == SPARED else measured.slots
+    rule = "uniform" if name == SPARED else name
+    return by_rule(measured.layers, slots, sparsity, rule, measured.pattern)
 
 
 def _mixture(
-    work: Workspace, measured: MeasuredLayers, log_weight: FloatArray, power: float
-) -> dict[str, int]:
+    measured: MeasuredLayers, sparsity: float, log_weight: FloatArray, power: float
+) -> Zeros:
     """Return the zeros with the least sum of ``weight * error ** power``."""
     slots = measured.slots
-    free = [i for i, slot in enumerate(slots) if slot.fixed is None]
+    free = _free(measured)
     losses = [_loss(slots[i], np.exp(log_weight[i]) * measured.losses[i] ** power) for i in free]
     saving = sum(slots[i].size * slots[i].price for i in free)
-    saving *= wanted_sparsity(work.config, work.pattern)
+    saving *= sparsity
     at_least = np.array([slots[i].size * slots[i].least for i in free])
     saving -= float(at_least @ [slots[i].price for i in free])
     wanted = np.array([slot.size * (slot.fixed or 0.0) for slot in slots])
     wanted[free] = at_least + share(losses, max(saving, 0.0))
-    return by_key(work.layers, to_counts(slots, wanted, work.pattern))
+    return _counted(measured, wanted)
 
 
 def _loss(slot: Slot, values: FloatArray) -> Loss:
@@ -110,27 +91,25 @@ def _loss(slot: Slot, values: FloatArray) -> Loss:
     return Loss((shares - slot.least) * slot.size, losses, slot.price)
 
 
-def between(
-    work: Workspace, measured: MeasuredLayers, one: Mapping[str, int], other: Mapping[str, int]
-) -> dict[str, int]:
+def between(measured: MeasuredLayers, sparsity: float, one: Zeros, other: Zeros) -> Zeros:
     """Return zeros half-way between two allocations of the same cost.
 
     A layer keeps the geometric mean of what it keeps in both, scaled to the same cost.
     """
-    kept = np.sqrt(_kept(work, measured, one) * _kept(work, measured, other))
-    return _scaled(work, measured, one, kept)
+    kept = np.sqrt(_kept(measured, one) * _kept(measured, other))
+    return _scaled(measured, sparsity, one, kept)
 
 
 def moved(
-    work: Workspace, measured: MeasuredLayers, zeros: Mapping[str, int], rng: np.random.Generator
-) -> dict[str, int]:
+    measured: MeasuredLayers, sparsity: float, zeros: Zeros, rng: np.random.Generator
+) -> Zeros:
     """Return the zeros after a random step at the same cost."""
     free = _free(measured)
     count = max(1, round(CHANGED * len(free)))
     factors = np.exp(SPREAD * rng.standard_normal(count))
-    kept = _kept(work, measured, zeros)
+    kept = _kept(measured, zeros)
     kept[np.array(free)[rng.choice(len(free), size=count, replace=False)]] *= factors
-    return _scaled(work, measured, zeros, kept)
+    return _scaled(measured, sparsity, zeros, kept)
 
 
 def _free(measured: MeasuredLayers) -> list[int]:
@@ -138,19 +117,21 @@ def _free(measured: MeasuredLayers) -> list[int]:
     return [i for i, slot in enumerate(measured.slots) if slot.fixed is None]
 
 
-def _kept(work: Workspace, measured: MeasuredLayers, zeros: Mapping[str, int]) -> FloatArray:
+def _kept(measured: MeasuredLayers, zeros: Zeros) -> FloatArray:
     """Return the weights that each layer keeps, at least one, so that it can grow again."""
     sizes = np.array([slot.size for slot in measured.slots], dtype=np.float64)
-    return np.maximum(sizes - [zeros[layer_key(layer)] for layer in work.layers], 1.0)
+    return np.maximum(sizes - [zeros[layer_key(layer)] for layer in measured.layers], 1.0)
 
 
-def _scaled(
-    work: Workspace, measured: MeasuredLayers, zeros: Mapping[str, int], kept: FloatArray
-) -> dict[str, int]:
+def _scaled(measured: MeasuredLayers, sparsity: float, zeros: Zeros, kept: FloatArray) -> Zeros:
     """Return the zeros where free layers keep weights in these proportions, others as before."""
     free = _free(measured)
     slots = [measured.slots[i] for i in free]
-    now = np.array([zeros[layer_key(layer)] for layer in work.layers], dtype=np.float64)
-    sparsity = wanted_sparsity(work.config, work.pattern)
+    now = np.array([zeros[layer_key(layer)] for layer in measured.layers], dtype=np.float64)
     now[free] = [slot.size for slot in slots] - keep(slots, kept[free], sparsity)
-    return by_key(work.layers, to_counts(measured.slots, now, work.pattern))
+    return _counted(measured, now)
+
+
+def _counted(measured: MeasuredLayers, wanted: FloatArray) -> Zeros:
+    """Return whole numbers of zeros that the pattern can hold, near those wanted."""
+    return by_key(measured.layers, to_counts(measured.slots, wanted, measured.pattern))

@@ -13,253 +13,253 @@ go from what ``uniform`` does towards the winner: all the way, half-way, or not 
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
-from collections.abc import Mapping
-
-import numpy as np
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
 
 from onnx_lobs.allocation.choice import is_measured
 from onnx_lobs.allocation.rules import RULES, Slot, check_limits, limits
-from onnx_lobs.arrays import FloatArray
-from onnx_lobs.evaluation.loss import OutputLoss, is_clearly_lower
+from onnx_lobs.evaluation.loss import OutputLoss
 from onnx_lobs.memory.scratch import Scratch
-from onnx_lobs.options.config import has_target
+from onnx_lobs.options.config import PruneConfig, has_target
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import AllocationRecord
-from onnx_lobs.run.schedule import is_staged
-from onnx_lobs.run.slots import make_slots, wanted_sparsity
-from onnx_lobs.run.workspace import Workspace
-from onnx_lobs.search.candidates import (
-    GLOBAL,
-    between,
-    by_rule,
-    candidate,
-    candidates,
-    moved,
-    names,
-    plain_name,
-    with_price,
-)
-from onnx_lobs.search.measure import MeasuredLayers, by_layer, measure, observations_of
+from onnx_lobs.run.log import Log
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.setup import Setup
+from onnx_lobs.run.zeros import Choice, by_rule, usual_rule
+from onnx_lobs.search.candidates import GLOBAL, candidate, names, plain_name
+from onnx_lobs.search.contest import Entrant, Tried, hold_finals, needs_finals, try_all
+from onnx_lobs.search.costs import LayerCosts, observe_costs
+from onnx_lobs.search.measure import MeasuredLayers, by_layer, measure_layers
 from onnx_lobs.search.trial_judge import NothingToCompareError
 from onnx_lobs.search.trial_samples import samples_needed, samples_scored, trial_flops
-from onnx_lobs.search.trials import Trials
-from onnx_lobs.search.trials import finals as make_finals
+from onnx_lobs.search.trials import Trials, make_finals
 
-REACH = 3.0  # times the best trial's loss: beyond, uniform zeros need no final to be the worse ones
-# of the loss half-way to uniform zeros, at most, in the final, for the winner to go on: it was
-# chosen among many by losses on few samples, and no loss is the user's score
-PROVEN = 0.8
 STEPS = {"fast": 0, "default": 4, "best": 24}
 CHEAP_STEPS = {"fast": 0, "default": 12, "best": 24}
 CHEAP_TRIAL = 1e10  # flops of a trial, a few tenths of a second
 ENOUGH_SCORED = 512  # samples that score a trial: on fewer, more steps fit their noise
 
 
-class Planner:
-    """Chooses the zeros of every layer, for one sparsity or several.
+class Basis(Enum):
+    """What zeros are chosen by."""
+
+    SHAPES = "a rule that looks at shapes"
+    COSTS = "a rule that looks at what weights cost too"
+    LOSSES = "measured losses"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured once, for choices at every sparsity.
 
     Parameters
     ----------
-    work
-        The run. A warning may be added to it; nothing else is changed.
+    layers
+        Curves and sensitivities.
+    trials
+        What makes trials; it keeps what the dense network gave them.
+    steps
+        Random steps that they can afford.
+    """
+
+    layers: MeasuredLayers
+    trials: Trials
+    steps: int
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Chooses zeros for one sparsity or several of one run.
+
+    Parameters
+    ----------
+    setup, networks
+        The run, not pruned. Not modified.
+    basis
+        What zeros are chosen by.
+    costs
+        Observes what weights cost when it is first asked, and returns the same from then on.
+    measured
+        Measures when it is first asked, and returns the same from then on: None where nothing can
+        be compared, or there is nothing to choose.
     scratch
         Where values go that do not fit memory.
     progress
         Told of every step.
-
-    Notes
-    -----
-    Layers are measured once, when the first choice needs it, and candidates are tried once: later
-    choices hold finals between the kind of allocation that won the trials and ``uniform``.
     """
 
-    def __init__(self, work: Workspace, scratch: Scratch, progress: Progress) -> None:
-        self.work, self.scratch, self.progress = work, scratch, progress
-        config = work.config
-        free = sum(slot.fixed is None for slot in make_slots(work.layers, config))
-        by_cost = config.allocation in RULES and config.budget != "weights"
-        asks = is_measured(config, work.pattern) or by_cost
-        self.has_choice = asks and free >= 2 and work.pattern.own_sparsity is None
-        if self.has_choice and is_staged(work):
-            work.warnings.append(_too_large(work))
-            self.has_choice = False
-        self.kind = None if config.allocation == "auto" else config.allocation
-        self.has_finals = self.kind is None and config.effort != "fast"
-        self._trials: Trials | None = None
-        self._measured: MeasuredLayers | None = None
-        self._steps = STEPS[config.effort]
+    setup: Setup
+    networks: Networks
+    basis: Basis
+    costs: Callable[[], LayerCosts]
+    measured: Callable[[], Measured | None]
+    scratch: Scratch
+    progress: Progress
 
-    def choose(self, work: Workspace) -> AllocationRecord | None:
-        """Put the zeros for the sparsity of `work` into its budgets.
+    def limits(self) -> tuple[float, float]:
+        """Return the least and the largest sparsity that the limits of the layers allow."""
+        return limits(self._slots())
 
-        Returns
-        -------
-        AllocationRecord or None
-            How the choice was made; None where there is none to make: the options name a rule,
-            the pattern has its own count, data reach only one free layer, or nothing can be
-            measured.
+    def choose(self, sparsity: float, kind: str | None = None) -> Choice:
+        """Return the zeros for a sparsity.
+
+        Parameters
+        ----------
+        sparsity
+            Fraction of the budget that zeros save.
+        kind
+            What an earlier choice found to be the best kind of allocation. Then no candidates are
+            tried, only finals are held between that and ``uniform``. None: it is not known.
 
         Raises
         ------
         ConfigError
             When the limits of the layers do not allow a saving of bytes or multiplications.
         """
-        if work.config.budget != "weights" and not has_target(self.work.config):
-            check_limits(self._priced_slots(), wanted_sparsity(work.config, work.pattern))
-        if not self.has_choice:
-            return None
-        started = time.perf_counter()
-        if self.kind not in RULES or self.has_finals:
-            try:
-                trials, measured = self._measure()
-            except NothingToCompareError as error:
-                work.warnings.append(_not_compared(work, error))
-                self.kind, self.has_finals = "uniform", False
-            else:
-                if sum(slot.fixed is None for slot in measured.slots) < 2:  # that data reach
-                    self.kind, self.has_finals = "uniform", False
-        if self.kind is not None and self.kind in RULES and not self.has_finals:
-            work.budgets = by_rule(work, self._slots(observations_of(work)), self.kind)
-            return None
-        before = trials.n_run
-        tried: dict[str, OutputLoss] = {}
-        if self.kind is None:
-            name, zeros = self._search(work, measured, trials, tried)
+        config, started = self.setup.config, time.perf_counter()
+        if config.budget != "weights" and not has_target(config):
+            check_limits(self._slots(), sparsity)
+        if kind is None and config.allocation != "auto":
+            kind = config.allocation
+        if self.basis is Basis.SHAPES:
+            return self._by_rule(usual_rule(config, sparsity), self.setup.slots, sparsity, kind)
+        if kind is not None and kind in RULES and not has_finals(config):
+            return self._by_rule(kind, self.costs().slots, sparsity, kind)
+        measured = self.measured()
+        if measured is None:
+            return self._by_rule("uniform", self.costs().slots, sparsity, "uniform")
+        return self._by_losses(measured, sparsity, kind, started)
+
+    def _by_rule(
+        self, rule: str, slots: tuple[Slot, ...], sparsity: float, kind: str | None
+    ) -> Choice:
+        zeros = by_rule(self.setup.layers, slots, sparsity, rule, self.setup.pattern)
+        return Choice(zeros, None, kind)
+
+    def _by_losses(
+        self, measured: Measured, sparsity: float, kind: str | None, started: float
+    ) -> Choice:
+        """Return the best zeros by trials, or of a kind that is known, and by finals."""
+        layers, config = measured.layers, self.setup.config
+        if kind is None:
+            tried = try_all(
+                layers, sparsity, measured.trials, measured.steps, config.seed, self.progress
+            )
+            measured.trials.release()  # what follows needs the memory
         else:
-            name = GLOBAL if self.kind == "global" else self.kind
-            if name not in names(work, measured):  # at this sparsity
-                name = plain_name(work, measured)
-            zeros = candidate(work, measured, name)
-        finals: dict[str, OutputLoss] = {}
-        if self.has_finals and _is_near(tried, name, plain_name(work, measured)):
-            name, zeros, finals = self._finals(work, measured, name, zeros)
-        work.budgets = zeros
-        return AllocationRecord(
-            chosen=name,
-            budget=work.config.budget,
-            losses={each: loss.value for each, loss in tried.items()},
+            tried = _of_kind(layers, sparsity, kind)
+        best, finals = tried.best, dict[str, OutputLoss]()
+        if has_finals(config) and needs_finals(
+            tried.losses, best.name, plain_name(layers, sparsity)
+        ):
+            runs = make_finals(self.setup, self.networks, self.scratch)
+            found = hold_finals(layers, sparsity, best, runs, self.progress)
+            best, finals = found.best, dict(found.losses)
+        record = AllocationRecord(
+            chosen=best.name,
+            budget=config.budget,
+            losses={each: loss.value for each, loss in tried.losses.items()},
             finals={each: dataclasses.asdict(loss) for each, loss in finals.items()},
-            sensitivity=by_layer(work.layers, measured.sensitivity),
-            trials=trials.n_run - before,
+            sensitivity=by_layer(layers.layers, layers.sensitivity),
+            trials=tried.n_run,
             seconds=time.perf_counter() - started,
         )
+        return Choice(best.zeros, record, tried.kind)
 
-    def limits(self) -> tuple[float, float]:
-        """Return the least and the largest sparsity that the limits of the layers allow."""
-        return limits(self._priced_slots())
-
-    def _priced_slots(self) -> list[Slot]:
+    def _slots(self) -> tuple[Slot, ...]:
         """Return the layers, with what their weights cost where the zeros go by that."""
-        config = self.work.config
-        if config.budget == "weights" or not self.has_choice:
-            return make_slots(self.work.layers, config)
-        return self._slots(observations_of(self.work))
-
-    def _measure(self) -> tuple[Trials, MeasuredLayers]:
-        if self._trials is None or self._measured is None:
-            work = self.work
-            columns = observations_of(work)
-            by_key = by_layer(work.layers, columns)
-            needed = samples_needed(work, by_key)
-            scored = samples_scored(work, by_key, needed)
-            is_cheap = trial_flops(work, by_key, needed, scored) <= CHEAP_TRIAL
-            if is_cheap and scored >= ENOUGH_SCORED:
-                self._steps = CHEAP_STEPS[work.config.effort]
-            self._trials = Trials(work, needed, scored, self.scratch)
-            slots = self._slots(columns)
-            self._measured = measure(
-                work, slots, columns, self._trials, self.scratch, self.progress
-            )
-        return self._trials, self._measured
-
-    def _search(
-        self,
-        work: Workspace,
-        measured: MeasuredLayers,
-        trials: Trials,
-        tried: dict[str, OutputLoss],
-    ) -> tuple[str, dict[str, int]]:
-        """Try every candidate, then random steps from the best; return the best, with its name.
-
-        A step multiplies what some layers keep by random factors, scales all to the budget again,
-        and stays if the network's loss falls.
-        """
-        self.progress.start("trying allocations", len(names(work, measured)) + self._steps)
-        name, zeros, least = "", dict[str, int](), math.inf
-        for other, found in candidates(work, measured):
-            tried[other] = trials.loss(found)
-            if tried[other].value < least:
-                name, zeros, least = other, found, tried[other].value
-            self.progress.advance()
-        self.kind = name
-        rng = np.random.default_rng(work.config.seed)
-        for step in range(self._steps):
-            found = moved(work, measured, zeros, rng)
-            loss = trials.loss(found)
-            if loss.value < least:
-                name, zeros, least = f"{self.kind}, step {step + 1}", found, loss.value
-                tried[name] = loss
-            self.progress.advance()
-        trials.release()  # what follows needs the memory
-        return name, zeros
-
-    def _finals(
-        self, work: Workspace, measured: MeasuredLayers, winner: str, zeros: dict[str, int]
-    ) -> tuple[str, dict[str, int], dict[str, OutputLoss]]:
-        """Run allocations on most of the data: the winner of the trials, half-way, the plain one.
-
-        Each has to show that the next is worse, or that one goes on. Returns it with its name, and
-        the losses of all that were run; none if the winner is the plain one.
-        """
-        plain = plain_name(work, measured)
-        even = candidate(work, measured, plain)
-        if zeros == even:
-            return plain, even, {}
-        middle = f"half-way from {plain} to {winner}"
-        entrants = {winner: zeros, middle: between(work, measured, even, zeros), plain: even}
-        if entrants[middle] in (zeros, even):
-            del entrants[middle]
-        runs = make_finals(work, self.scratch)
-        self.progress.start("comparing allocations", len(entrants))
-        finals: dict[str, OutputLoss] = {}
-        best = winner
-        for name, each in entrants.items():
-            finals[name] = runs.loss(each)
-            self.progress.advance()
-            if name != best and _is_proven(finals[best], finals[name], best == winner):
-                break
-            best = name
-        return best, entrants[best], finals
-
-    def _slots(self, columns: FloatArray) -> list[Slot]:
-        """Return the layers with what one of their weights costs."""
-        slots = make_slots(self.work.layers, self.work.config)
-        pairs = zip(self.work.layers, slots, columns, strict=True)
-        return [with_price(self.work, layer, slot, n) for layer, slot, n in pairs]
+        if self.setup.config.budget == "weights" or self.basis is Basis.SHAPES:
+            return self.setup.slots
+        return self.costs().slots
 
 
-def _is_near(tried: Mapping[str, OutputLoss], name: str, plain: str) -> bool:
-    """Whether the plain allocation was not far behind in the trials, or there were none."""
-    return not tried or tried[plain].value <= REACH * tried[name].value
+def make_planner(
+    setup: Setup, networks: Networks, scratch: Scratch, progress: Progress, log: Log
+) -> Planner:
+    """Return what chooses the zeros of a run, for one sparsity or several.
+
+    Parameters
+    ----------
+    setup, networks
+        The run, not pruned. Not modified.
+    log
+        Warned where zeros cannot be chosen as the options ask.
+    """
+    costs = cache(lambda: observe_costs(setup, networks))
+
+    def measured() -> Measured | None:
+        try:
+            found = measure(setup, networks, costs(), scratch, progress)
+        except NothingToCompareError as error:
+            log.warn(_not_compared(setup.config, error))
+            return None
+        return found if found.layers.n_free >= 2 else None
+
+    basis = choose_basis(setup, networks, log)
+    return Planner(setup, networks, basis, costs, cache(measured), scratch, progress)
 
 
-def _is_proven(one: OutputLoss, other: OutputLoss, is_winner: bool) -> bool:
-    """Whether a loss is lower, and clearly if it is that of the winner of many trials."""
-    return is_clearly_lower(one, other, PROVEN) if is_winner else one.value < other.value
+def choose_basis(setup: Setup, networks: Networks, log: Log) -> Basis:
+    """Return what the zeros of a run are chosen by."""
+    config = setup.config
+    measures = is_measured(config, setup.pattern)
+    asks = measures or (config.allocation in RULES and config.budget != "weights")
+    n_free = sum(slot.fixed is None for slot in setup.slots)
+    if not asks or n_free < 2 or setup.pattern.own_sparsity is not None:
+        return Basis.SHAPES
+    if networks.is_staged:
+        log.warn(_too_large(config))
+        return Basis.SHAPES
+    return Basis.LOSSES if measures else Basis.COSTS
 
 
-def _not_compared(work: Workspace, error: NothingToCompareError) -> str:
+def has_finals(config: PruneConfig) -> bool:
+    """Whether finals are held, where uniform zeros are not far behind."""
+    return config.allocation == "auto" and config.effort != "fast"
+
+
+def measure(
+    setup: Setup, networks: Networks, costs: LayerCosts, scratch: Scratch, progress: Progress
+) -> Measured:
+    """Measure the layers of a run, on as many samples as trials need.
+
+    Raises
+    ------
+    NothingToCompareError
+        When no output of the network says what pruning did to it.
+    """
+    by_key = by_layer(setup.layers, costs.observations)
+    needed = samples_needed(setup, by_key)
+    scored = samples_scored(setup, by_key, needed)
+    is_cheap = trial_flops(setup, by_key, needed, scored) <= CHEAP_TRIAL
+    steps: Mapping[str, int] = CHEAP_STEPS if is_cheap and scored >= ENOUGH_SCORED else STEPS
+    trials = Trials(setup, networks, needed, scored, scratch)
+    layers = measure_layers(trials, costs, setup.sparsity, progress)
+    return Measured(layers, trials, steps[setup.config.effort])
+
+
+def _of_kind(layers: MeasuredLayers, sparsity: float, kind: str) -> Tried:
+    """Return the zeros of a kind of allocation, or the plain ones where it has none."""
+    name = GLOBAL if kind == "global" else kind
+    if name not in names(layers, sparsity):
+        name = plain_name(layers, sparsity)
+    return Tried(Entrant(name, candidate(layers, sparsity, name)), kind, {}, 0)
+
+
+def _not_compared(config: PruneConfig, error: NothingToCompareError) -> str:
     return (
-        f"allocation {work.config.allocation!r} tries what pruning does to the outputs, but "
+        f"allocation {config.allocation!r} tries what pruning does to the outputs, but "
         f"{error}: zeros were shared evenly (uniform); give a model with a floating output"
     )
 
 
-def _too_large(work: Workspace) -> str:
+def _too_large(config: PruneConfig) -> str:
     return (
-        f"allocation {work.config.allocation!r} and budgets other than weights need the whole "
+        f"allocation {config.allocation!r} and budgets other than weights need the whole "
         "model in one session, but its weights exceed their share of --memory: zeros were shared "
         "by a rule; give more --memory, or choose --allocation uniform or erk"
     )

@@ -1,4 +1,4 @@
-"""The sparsest network that meets a target, by a few whole runs.
+"""Searches for the sparsest network that meets a target, by a few whole runs.
 
 The share of weights kept is searched on a logarithmic scale: first by steps that keep 0.4 of what
 was kept before, until the target is missed, then by halving the interval in between. A target that
@@ -12,24 +12,17 @@ unchanged network would miss the limit, by what that one would have.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.evaluation.confidence import CONFIDENT, upper_difference
 from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.report.record import (
-    AllocationRecord,
-    CorrectionRecord,
-    LayerRecord,
-    OutputRecord,
-    ScoreRecord,
-    TargetRecord,
-)
+from onnx_lobs.report.record import ScoreRecord, TargetRecord
 from onnx_lobs.run.deliver import storable_names
-from onnx_lobs.run.workspace import Workspace, renewed
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.one_run import Run
+from onnx_lobs.run.setup import Setup
 from onnx_lobs.storage.formats import FORMATS, shrinking_formats
 from onnx_lobs.storage.sizes import expected_bytes
 
@@ -42,30 +35,21 @@ ROUNDING = 1e-9  # of a limit that is found by iteration
 MOST = 0.999  # sparsity beyond which nothing is looked for
 
 
-@dataclass(frozen=True)
-class Run:
-    """One whole run: what it changed, its records, and the bytes of the file where they count."""
-
-    work: Workspace
-    records: tuple[LayerRecord, ...]
-    output: OutputRecord
-    allocation: AllocationRecord | None
-    warnings: tuple[str, ...]
-    size: int | None = None
-    correction: CorrectionRecord | None = None
-
-
 def search(
-    work: Workspace, run: Callable[[Workspace], Run], most: float = 1.0
+    setup: Setup,
+    networks: Networks,
+    run: Callable[[Setup, Networks, str | None], Run],
+    most: float = 1.0,
 ) -> tuple[Run, TargetRecord]:
     """Run at several sparsities and return the best run, and what became of the target.
 
     Parameters
     ----------
-    work
-        Not modified; every run gets a renewed copy.
+    setup, networks
+        Not modified; every run gets a sparsity and copies of its own.
     run
-        Does the whole work of one run on it.
+        Does the whole work of one run; the kind of allocation that the run before it found is
+        given too, None at first.
     most
         Largest sparsity that the limits of the layers allow.
 
@@ -73,38 +57,39 @@ def search(
     -------
     Run and TargetRecord
         The sparsest run that keeps all limits; with a limit of bytes the least sparse one that
-        keeps that. If none does, the one nearest to them. It is warned of test data that are too
+        keeps that. If none does, the one nearest to them. Its log warns of test data that are too
         few for the limit.
     """
+    config = setup.config
     made: list[tuple[float, Run]] = []
 
-    def meets(sparsity: float) -> bool:
-        made.append((sparsity, run(renewed(work, sparsity))))
-        return _is_met(work.config, made[-1][1])
+    def run_at(sparsity: float) -> Run:
+        kind = made[-1][1].choice.kind if made else None
+        made.append((sparsity, run(setup.at(sparsity), networks.renewed(), kind)))
+        return made[-1][1]
 
     most = min(most, MOST)
-    if work.config.max_bytes is None:
-        find_sparsest(meets, most=most)
+    if config.max_bytes is None:
+        find_sparsest(lambda sparsity: _is_met(config, run_at(sparsity)), most=most)
     else:
 
         def size_at(sparsity: float) -> int:
-            meets(sparsity)
-            size = made[-1][1].size
+            size = run_at(sparsity).size
             assert size is not None
             return size
 
-        storage = FORMATS[work.config.storage]
-        expected = expected_bytes(work.result.proto, storable_names(work), storage)
-        find_smallest(work.config.max_bytes, size_at, expected, most)
-    best = min(made, key=lambda pair: _rank(work.config, *pair))
+        storage = FORMATS[config.storage]
+        expected = expected_bytes(networks.result.proto, storable_names(setup), storage)
+        find_smallest(config.max_bytes, size_at, expected, most)
+    sparsity, best = min(made, key=lambda pair: _rank(config, *pair))
     record = TargetRecord(
-        limits=_limits(work.config),
-        is_met=_is_met(work.config, best[1]),
-        sparsity=best[0],
-        runs=tuple({"sparsity": s, **_measures(work.config, r), **_error(r)} for s, r in made),
+        limits=_limits(config),
+        is_met=_is_met(config, best),
+        sparsity=sparsity,
+        runs=tuple({"sparsity": s, **_measures(config, r), **_error(r)} for s, r in made),
     )
-    notes = _too_few(work.config, best[1].output.score)
-    return dataclasses.replace(best[1], warnings=(*best[1].warnings, *notes)), record
+    best.log.warn(*_too_few(config, best.output.score))
+    return best, record
 
 
 def _too_few(config: PruneConfig, score: ScoreRecord | None) -> list[str]:
@@ -278,9 +263,9 @@ def _between(low: float, high: float) -> float:
     return 1 - math.sqrt((1 - low) * (1 - high))
 
 
-def check_target(work: Workspace) -> None:
+def check_target(setup: Setup, networks: Networks) -> None:
     """Raise ConfigError when the options name a target that cannot be searched for."""
-    config, pattern = work.config, work.pattern
+    config, pattern = setup.config, setup.pattern
     if config.sparsity is not None:
         raise ConfigError(
             f"sparsity {config.sparsity:g} is given and a target too, which finds its own "
@@ -291,7 +276,7 @@ def check_target(work: Workspace) -> None:
             f"pattern {pattern} has one count of zeros, so no target can be searched for; choose "
             "another pattern, or leave the target out"
         )
-    if config.max_drop is not None and work.scoring is None:
+    if config.max_drop is not None and setup.scoring is None:
         raise ConfigError(
             "max drop needs a score of labelled data: give them with --test, or a --score that "
             "needs none"
@@ -301,7 +286,7 @@ def check_target(work: Workspace) -> None:
             f"max bytes cannot be met by zeros in a {config.storage} file, which keeps its size; "
             f"add {shrinking_formats()}"
         )
-    if work.result.is_private:
+    if networks.result.is_private:
         raise ConfigError(
             "a target is searched for with several copies of the model in memory, which its "
             "external data exceed; give a --sparsity"

@@ -10,11 +10,9 @@ from onnx_lobs.data.batches import Batches
 from onnx_lobs.errors import LobsError
 from onnx_lobs.evaluation.loss import OutputLoss, output_loss
 from onnx_lobs.graph.model import Model
-from onnx_lobs.graph.run.staged import Runnable, open_session
+from onnx_lobs.graph.run.staged import Runnable
 from onnx_lobs.memory.store import bytes_of
-from onnx_lobs.run.workspace import Workspace
-
-KEPT_PART = 4  # of the activations' memory, for outputs and for observations that are kept
+from onnx_lobs.run.networks import Networks
 
 
 class NothingToCompareError(LobsError):
@@ -24,11 +22,18 @@ class NothingToCompareError(LobsError):
 class Judge:
     """Compares networks with the dense one on some samples, whose dense outputs are made once.
 
-    They are kept where they take little of the activations' memory, and else computed anew.
+    Parameters
+    ----------
+    networks
+        Their dense one is compared with.
+    batches
+        The samples.
+    most_kept
+        Bytes of dense outputs that are kept; more are computed anew for every comparison.
     """
 
-    def __init__(self, work: Workspace, batches: Batches) -> None:
-        self.work, self.batches = work, batches
+    def __init__(self, networks: Networks, batches: Batches, most_kept: int) -> None:
+        self.networks, self.batches, self.most_kept = networks, batches, most_kept
         self._dense: Runnable | None = None
 
     def loss(self, model: Model) -> OutputLoss:
@@ -41,7 +46,7 @@ class Judge:
         """
         if self._dense is None:
             self._dense = self._open_dense()
-        loss = output_loss(self._dense, self._open(model), self.batches)
+        loss = output_loss(self._dense, self.networks.open(model), self.batches)
         if not loss.is_known:
             raise NothingToCompareError("the model has no output that two networks can compare")
         return loss
@@ -51,18 +56,15 @@ class Judge:
         self._dense = None
 
     def _open_dense(self) -> Runnable:
-        dense = self._open(self.work.dense)
+        dense = self.networks.open(self.networks.dense)
         kept: list[dict[str, Any]] = []
-        left = self.work.room.activations // KEPT_PART
+        left = self.most_kept
         for feeds in self.batches:
             kept.append(dense.run(feeds))
             left -= sum(map(bytes_of, kept[-1].values()))
             if left < 0:
                 return dense
         return _Recorded(kept)
-
-    def _open(self, model: Model) -> Runnable:
-        return open_session(model, provider=self.work.provider, limit=self.work.room.weights)
 
 
 class _Recorded:

@@ -1,4 +1,4 @@
-"""Which samples trials are fitted to, and which score them."""
+"""Picks the samples that trials are fitted to, and those that score them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from onnx_lobs.data.batches import Batches
+from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.slots import layer_key
-from onnx_lobs.run.workspace import Workspace
 
 LEAST_SAMPLES = 32  # of a trial
 LEAST_SCORED, MOST_SCORED = 64, 512  # samples that score a trial
@@ -21,7 +21,7 @@ NEARLY_ALL, MORE_SAMPLES = 0.95, 128  # the same for up to so many samples
 FINAL_SCORED = 0.25  # of the data, for the finalists
 
 
-def samples_needed(work: Workspace, columns: Mapping[str, float]) -> int:
+def samples_needed(setup: Setup, columns: Mapping[str, float]) -> int:
     """Return the samples that give the layers enough observations, `columns` of each sample.
 
     That is OBSERVATIONS_PER_INPUT times the inputs, for the layers that hold most of the weights; a
@@ -29,11 +29,11 @@ def samples_needed(work: Workspace, columns: Mapping[str, float]) -> int:
     make them MORE_SAMPLES long: with 32 the trials of a network whose classifier repairs much of
     what convolutions lose ranked its allocations the wrong way round.
     """
-    sizes = np.array([layer.size for layer in work.layers], dtype=np.float64)
+    sizes = np.array([layer.size for layer in setup.layers], dtype=np.float64)
     wanted = np.array(
         [
             OBSERVATIONS_PER_INPUT * layer.layout.columns / max(columns[layer_key(layer)], 1e-9)
-            for layer in work.layers
+            for layer in setup.layers
         ]
     )
     order = np.argsort(wanted, kind="stable")
@@ -45,27 +45,27 @@ def samples_needed(work: Workspace, columns: Mapping[str, float]) -> int:
     return int(max(LEAST_SAMPLES, enough, min(MORE_SAMPLES, nearly)))
 
 
-def samples_scored(work: Workspace, columns: Mapping[str, float], samples: int) -> int:
+def samples_scored(setup: Setup, columns: Mapping[str, float], samples: int) -> int:
     """Return how many samples score a trial that is fitted to `samples`.
 
     As many, but LEAST_SCORED to MOST_SCORED, or up to PLENTY of half of the data if SCORED_FLOPS
     suffice: that allocation wins which the scored samples favour, so where they cost next to
     nothing there are many.
     """
-    affordable = int(SCORED_FLOPS / max(forward_flops(work, columns), 1.0))
-    plenty = min(affordable, work.batches.n_samples // 2, PLENTY)
+    affordable = int(SCORED_FLOPS / max(forward_flops(setup, columns), 1.0))
+    plenty = min(affordable, setup.batches.n_samples // 2, PLENTY)
     return max(min(max(samples, LEAST_SCORED), MOST_SCORED), plenty)
 
 
-def forward_flops(work: Workspace, columns: Mapping[str, float]) -> float:
+def forward_flops(setup: Setup, columns: Mapping[str, float]) -> float:
     """Return the flops of the layers in a forward pass of one sample."""
-    return sum(2.0 * layer.size * columns[layer_key(layer)] for layer in work.layers)
+    return sum(2.0 * layer.size * columns[layer_key(layer)] for layer in setup.layers)
 
 
-def trial_flops(work: Workspace, columns: Mapping[str, float], samples: int, scored: int) -> float:
+def trial_flops(setup: Setup, columns: Mapping[str, float], samples: int, scored: int) -> float:
     """Return the flops of a trial, about: Grams, factors, SparseGPT, and the passes that score."""
-    total = scored * forward_flops(work, columns)
-    for layer in work.layers:
+    total = scored * forward_flops(setup, columns)
+    for layer in setup.layers:
         d, groups = float(layer.layout.columns), layer.layout.groups
         total += groups * d**2 * (samples * columns[layer_key(layer)] + d) + 2 * layer.size * d
     return total

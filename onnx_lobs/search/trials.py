@@ -1,4 +1,4 @@
-"""Runs of the whole network, to see what a choice of zeros does to its output.
+"""Prunes copies of the whole network, to see what a choice of zeros does to its output.
 
 Such a run prunes a copy of the network layer by layer, each on the inputs that the pruned layers
 before it give and towards the dense network, as a real run does, and its loss is that of the
@@ -10,7 +10,7 @@ and few samples those that overfit least.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -24,11 +24,14 @@ from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Silent
 from onnx_lobs.run.layer_step import make_task
-from onnx_lobs.run.resume.state import Resume
-from onnx_lobs.run.schedule import calibrations, is_sequential, is_staged
-from onnx_lobs.run.slots import layer_key, wanted_sparsity
-from onnx_lobs.run.workspace import Workspace
-from onnx_lobs.search.trial_judge import KEPT_PART, Judge
+from onnx_lobs.run.log import Log
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.resume.known import Known
+from onnx_lobs.run.schedule import calibrations
+from onnx_lobs.run.setup import Setup
+from onnx_lobs.run.slots import layer_key
+from onnx_lobs.run.zeros import Zeros
+from onnx_lobs.search.trial_judge import Judge
 from onnx_lobs.search.trial_samples import split, split_finally
 from onnx_lobs.solvers.layerwise import (
     ErrorMeter,
@@ -39,7 +42,9 @@ from onnx_lobs.solvers.layerwise import (
 )
 
 SCORED_ALONE = 16  # samples that score one layer's pruning, at the least
-POSITIONS, COLUMNS = 8, 1 << 13  # that a trial reads of a convolution; a run reads eight times more
+# that a trial reads of a convolution; a run reads eight times more
+POSITIONS, LEAST_OBSERVATIONS = 8, 1 << 13
+KEPT_PART = 4  # of the activations' memory, for outputs and for observations that are kept
 REFIT_FLOPS = 1e9  # of a layer's refit that trials can afford
 FINAL_EFFORT = {"fast": "fast", "default": "fast", "best": "default"}  # by the effort of the run
 
@@ -49,8 +54,10 @@ class Runs:
 
     Parameters
     ----------
-    work
-        What is run, on the samples that it is fitted to. Not modified.
+    setup
+        What such a run goes by, on the samples that it is fitted to.
+    networks
+        Those of the run that it is for. Not modified.
     held
         The samples that score.
     solve
@@ -67,37 +74,31 @@ class Runs:
 
     def __init__(
         self,
-        work: Workspace,
+        setup: Setup,
+        networks: Networks,
         held: Batches,
         solve: Callable[[LayerTask, Layer], Outcome],
         scratch: Scratch,
     ) -> None:
+        self.setup, self.networks = setup, networks.only_dense()
         self.solve, self.scratch = solve, scratch
-        self.work = dataclasses.replace(
-            work,
-            config=dataclasses.replace(work.config, cache=None),
-            result=work.dense,
-            kept=TargetCache(work.room.activations // KEPT_PART),
-        )
-        self.n_run = 0
-        self._held = Judge(work, held)
+        self.most_kept = setup.memory.activations // KEPT_PART
+        self._targets = TargetCache(self.most_kept)
+        self._held = Judge(networks, held, self.most_kept)
 
-    def loss(self, zeros: Mapping[str, int]) -> OutputLoss:
+    def loss(self, zeros: Zeros) -> OutputLoss:
         """Return what the outputs lose by these zeros, on the samples that score."""
-        work = dataclasses.replace(
-            self.work, budgets=dict(zeros), pruned=self.work.dense.copied(), warnings=[], skips=[]
-        )
-        for layer, calibration in layer_moments(work, self.scratch):
-            task = make_task(work, layer, calibration)
-            if task.n_prune:
-                _write(work.pruned, layer, self.solve(task, layer))
-        self.n_run += 1
-        return self._held.loss(work.pruned)
+        networks = self.networks.on_trial()
+        for layer, calibration in layer_moments(self.setup, networks, self.scratch, self._targets):
+            n_prune = zeros[layer_key(layer)]
+            if n_prune:
+                task = make_task(self.setup, networks, layer, calibration, n_prune)
+                _write(networks.pruned, layer, self.solve(task, layer))
+        return self._held.loss(networks.pruned)
 
     def release(self) -> None:
         """Free what is kept of the dense network; the next run makes it again."""
-        if self.work.kept is not None:
-            self.work.kept.clear()
+        self._targets.clear()
         self._held.release()
 
 
@@ -106,8 +107,8 @@ class Trials(Runs):
 
     Parameters
     ----------
-    work
-        The run they are for. Not modified.
+    setup, networks
+        Of the run they are for. Not modified.
     samples
         How many to prune on, at most half of the data.
     scored
@@ -116,16 +117,22 @@ class Trials(Runs):
         As for :class:`Runs`.
     """
 
-    def __init__(self, work: Workspace, samples: int, scored: int, scratch: Scratch) -> None:
-        fit, held = split(work.batches, samples, scored)
-        positions = min(work.config.positions or POSITIONS, POSITIONS)
-        config = dataclasses.replace(work.config, positions=positions)
-        part = dataclasses.replace(work, config=config, batches=fit, least_observations=COLUMNS)
-        self.refits = {layer_key(layer): _refits(work, layer) for layer in work.layers}
-        super().__init__(part, held, self._solve, scratch)
+    def __init__(
+        self, setup: Setup, networks: Networks, samples: int, scored: int, scratch: Scratch
+    ) -> None:
+        fit, held = split(setup.batches, samples, scored)
+        positions = min(setup.config.positions or POSITIONS, POSITIONS)
+        part = dataclasses.replace(
+            setup,
+            config=dataclasses.replace(setup.config, positions=positions),
+            batches=fit,
+            least_observations=LEAST_OBSERVATIONS,
+        )
+        self.refits = {layer_key(x): _refits(x, setup.sparsity) for x in setup.layers}
+        super().__init__(part, networks, held, self._solve, scratch)
         sizes = np.cumsum(held.sizes)
         few = held.pick(range(1 + int(np.searchsorted(sizes[:-1], SCORED_ALONE))))
-        self._few = Judge(work, few)
+        self._few = Judge(networks, few, self.most_kept)
 
     def release(self) -> None:
         """Free what is kept of the dense network; the next run makes it again."""
@@ -135,7 +142,7 @@ class Trials(Runs):
     def error_of_one(self, layer: Layer, task: LayerTask) -> tuple[float, float]:
         """Prune one layer only; return the layer's relative error and the network's."""
         outcome = self._solve(task, layer)
-        model = self.work.dense.copied()
+        model = self.networks.dense.copied()
         _write(model, layer, outcome)
         own = ErrorMeter(task).relative_error(outcome.weight, outcome.bias_change)
         whole = self._few.loss(model).change
@@ -146,31 +153,32 @@ class Trials(Runs):
         return solve_quickly(task, refit=self.refits[layer_key(layer)])
 
 
-def finals(work: Workspace, scratch: Scratch) -> Runs:
-    """Return runs with the method of `work` on most of its data, with less effort."""
-    fit, held = split_finally(work.batches)
-    config = dataclasses.replace(work.config, effort=FINAL_EFFORT[work.config.effort])
-    part = dataclasses.replace(work, config=config, batches=fit)
-    return Runs(part, held, lambda task, layer: solve_layer(task), scratch)
+def make_finals(setup: Setup, networks: Networks, scratch: Scratch) -> Runs:
+    """Return runs with the method of a run on most of its data, with less effort."""
+    fit, held = split_finally(setup.batches)
+    config = dataclasses.replace(setup.config, effort=FINAL_EFFORT[setup.config.effort])
+    part = dataclasses.replace(setup, config=config, batches=fit)
+    return Runs(part, networks, held, lambda task, layer: solve_layer(task), scratch)
 
 
-def layer_moments(work: Workspace, scratch: Scratch) -> Iterator[tuple[Layer, Calibration]]:
+def layer_moments(
+    setup: Setup, networks: Networks, scratch: Scratch, targets: TargetCache | None = None
+) -> Iterator[tuple[Layer, Calibration]]:
     """Yield every layer that data reach, with its moments; in which order: `calibrations`."""
-    resume = Resume(work, sequential=is_sequential(work), staged=is_staged(work))
-    for group, calibration in calibrations(work, resume, scratch, Silent()):
-        for layer, part in group.parts(calibration):
+    found = calibrations(setup, networks, Known.nothing(), scratch, Silent(), Log(), targets)
+    for shared, calibration in found:
+        for layer, part in shared.parts(calibration):
             if part is not None and any(moments.inputs.count for moments in part.fit):
                 yield layer, part
 
 
-def _refits(work: Workspace, layer: Layer) -> bool:
+def _refits(layer: Layer, sparsity: float) -> bool:
     """Whether trials refit a layer: where that is cheap at the sparsity of the run.
 
     It must not depend on the zeros of a trial, or refitted layers would seem to need fewer.
     """
-    share = wanted_sparsity(work.config, work.pattern)
     layout = layer.layout
-    fewer = min(share, 1 - share) * layout.columns
+    fewer = min(sparsity, 1 - sparsity) * layout.columns
     return layout.groups * layout.rows * fewer**3 / 3 <= REFIT_FLOPS
 
 

@@ -16,7 +16,7 @@ from onnx_lobs.evaluation.judge import judge
 from onnx_lobs.evaluation.score import Score
 from onnx_lobs.evaluation.scoring import open_test, score_record
 from onnx_lobs.graph.files.external import external_bytes
-from onnx_lobs.graph.files.load import LoadedModel, load_model
+from onnx_lobs.graph.files.load import LoadedModel, ModelSource, load_model
 from onnx_lobs.graph.files.sizes import Sizes, file_sizes
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
@@ -30,7 +30,7 @@ from onnx_lobs.options.limits import COMPARE_OPTIONS, SHARED_OPTIONS, Limits
 from onnx_lobs.options.option import take
 from onnx_lobs.report.evaluation import Evaluation, SideRecord
 from onnx_lobs.report.progress import Progress, Silent
-from onnx_lobs.run.workspace import ModelSource, open_calibration
+from onnx_lobs.run.calibration_data import open_calibration
 from onnx_lobs.verbs.inspect import Inspection, inspect
 
 if TYPE_CHECKING:

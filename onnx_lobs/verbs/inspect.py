@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from onnx_lobs.graph.files.load import load_model
+from onnx_lobs.graph.files.load import ModelSource, load_model
 from onnx_lobs.graph.files.save import model_files
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.record import SkipRecord
-from onnx_lobs.run.workspace import ModelSource, selection, skip_record
+from onnx_lobs.run.selection import selection, skip_record
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,34 @@
-"""prune(): the one place that knows the order of the steps."""
+"""Prunes a model: opens it, chooses zeros, solves its layers, judges it, delivers it."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from onnx_lobs.graph.files.load import PROTOBUF_LIMIT
+from onnx_lobs.graph.files.load import PROTOBUF_LIMIT, ModelSource
 from onnx_lobs.graph.files.save import check_output, model_files
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.linalg import compiled
-from onnx_lobs.memory.scratch import Scratch, interruptible
+from onnx_lobs.memory.scratch import Scratch, scratch_in
 from onnx_lobs.options.call import check_names, takes_options
 from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
 from onnx_lobs.report.progress import Progress, Silent
-from onnx_lobs.report.record import (
-    Report,
-    Totals,
-)
-from onnx_lobs.run.deliver import write_model
+from onnx_lobs.report.record import Report
+from onnx_lobs.run.deliver import best_effort, write_model
 from onnx_lobs.run.guarantee import with_bounds
+from onnx_lobs.run.log import Log
+from onnx_lobs.run.modes import check_modes, is_compiled
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.one_run import Run, run_once
 from onnx_lobs.run.outcome import score_dense
-from onnx_lobs.run.schedule import is_compiled, uses_graph
-from onnx_lobs.run.workspace import ModelSource, Workspace, open_workspace
-from onnx_lobs.search.one_run import run_once
-from onnx_lobs.search.plan import Planner
+from onnx_lobs.run.report import make_report, with_file
+from onnx_lobs.run.setup import Setup, open_run
+from onnx_lobs.search.plan import make_planner
 from onnx_lobs.search.targets import check_target, search
 
 if TYPE_CHECKING:
@@ -99,12 +97,13 @@ def prune(
     layer. Memory: :mod:`onnx_lobs.calibration.independent`.
     """
     check_names(options, OPTIONS)
-    config = PruneConfig(**options)
-    with _scratch(config) as scratch:
-        work = open_workspace(model, data, test, config, scratch)
-        work, report = _prune(work, scratch, _name(model), progress or Silent())
-        kept = scratch.release() if work.result.is_private else None
-    return PruneResult(work.result.proto, report, work.result.folder, kept)
+    config, log = PruneConfig(**options), Log()
+    with scratch_in(config.scratch) as scratch:
+        setup, networks = open_run(model, data, test, config, log, scratch)
+        run, report = _prune(setup, networks, _name(model), scratch, progress or Silent(), log)
+        result = run.networks.result
+        kept = scratch.release() if result.is_private else None
+    return PruneResult(result.proto, report, result.folder, kept)
 
 
 @gives_back
@@ -131,87 +130,46 @@ def prune_file(
     check_output(output, inputs=model_files(path), overwrite=overwrite)
     if has_target(config):
         check_output(best_effort(output), inputs=model_files(path), overwrite=overwrite)
-    progress = progress or Silent()
-    with _scratch(config) as scratch:
+    progress, log = progress or Silent(), Log()
+    with scratch_in(config.scratch) as scratch:
         embed = PROTOBUF_LIMIT if has_target(config) else 0
-        work = open_workspace(path, data, test, config, scratch, embed=embed)
-        work, report = _prune(work, scratch, str(path), progress)
+        setup, networks = open_run(path, data, test, config, log, scratch, embed=embed)
+        run, report = _prune(setup, networks, str(path), scratch, progress, log)
         if report.target is not None and not report.target.is_met:
             output = best_effort(output)
             check_output(output, inputs=model_files(path), overwrite=overwrite)
         progress.start("writing", 1)
-        sizes = write_model(work, path, output, overwrite=overwrite)
+        sizes = write_model(run.setup, run.networks, path, output, overwrite=overwrite)
         progress.advance()
-    totals = dataclasses.replace(
-        report.totals, file_bytes=sizes.file_bytes, gzip_bytes=sizes.gzip_bytes
-    )
-    return dataclasses.replace(report, totals=totals, output_path=str(output))
-
-
-@contextmanager
-def _scratch(config: PruneConfig) -> Iterator[Scratch]:
-    """Give a scratch folder that is removed in any case."""
-    with interruptible():
-        scratch = Scratch(config.scratch)
-        try:
-            yield scratch
-        finally:
-            scratch.close()
-
-
-def best_effort(output: Path) -> Path:
-    """Return the name of a file that misses the target it was made for."""
-    return output.with_name(f"{output.stem}_best_effort{output.suffix}")
+    return with_file(report, output, sizes)
 
 
 def _prune(
-    work: Workspace, scratch: Scratch, name: str, progress: Progress
-) -> tuple[Workspace, Report]:
-    """Return the run that is to be delivered, and the report of all."""
-    with compiled.without(not is_compiled(work)):
-        return _run_all(work, scratch, name, progress)
-
-
-def _run_all(
-    work: Workspace, scratch: Scratch, name: str, progress: Progress
-) -> tuple[Workspace, Report]:
+    setup: Setup, networks: Networks, name: str, scratch: Scratch, progress: Progress, log: Log
+) -> tuple[Run, Report]:
+    """Run once, or search for a target; return the run that is delivered, and the report of all."""
     started = time.perf_counter()
-    uses_graph(work)  # an impossible choice is an error before any work
-    if has_target(work.config):
-        check_target(work)
-    before = score_dense(work, progress)
-    planner = Planner(work, scratch, progress)
-    target = None
-    if has_target(work.config):
-        most = planner.limits()[1]
-        run, target = search(
-            work, lambda part: run_once(part, planner, before, scratch, progress), most
-        )
-    else:
-        run = run_once(work, planner, before, scratch, progress)
-    output, warnings = run.output, run.warnings
-    if work.config.bound:
-        output, notes = with_bounds(run.work, output, progress)
-        warnings = (*warnings, *notes)
-    totals = Totals(
-        weights=sum(record.weights for record in run.records),
-        zeros=sum(record.zeros for record in run.records),
-        seconds=time.perf_counter() - started,
-    )
-    return run.work, Report(
-        model=name,
-        options=dataclasses.asdict(run.work.config),
-        data=work.batches.origin,
-        layers=run.records,
-        skipped=tuple(run.work.skips),
-        totals=totals,
-        output=output,
-        allocation=run.allocation,
-        target=target,
-        warnings=warnings,
-        correction=run.correction,
-        loops=compiled.version(),
-    )
+    config = setup.config
+    with compiled.without(not is_compiled(setup)):
+        check_modes(config)
+        if has_target(config):
+            check_target(setup, networks)
+        before = score_dense(setup, networks, progress, log)
+        planner = make_planner(setup, networks, scratch, progress, log)
+
+        def run(part: Setup, copies: Networks, kind: str | None = None) -> Run:
+            choose = partial(planner.choose, part.sparsity, kind)
+            return run_once(part, copies, choose, before, scratch, progress)
+
+        target = None
+        if has_target(config):
+            done, target = search(setup, networks, run, planner.limits()[1])
+        else:
+            done = run(setup, networks)
+        if config.bound:
+            done = with_bounds(done, progress)
+        seconds = time.perf_counter() - started
+        return done, make_report(name, done, target, log, seconds)
 
 
 def _name(model: ModelSource) -> str:

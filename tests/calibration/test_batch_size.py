@@ -13,7 +13,8 @@ from onnx_lobs.calibration import batch_size
 from onnx_lobs.calibration.batch_size import TAPS_PART
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.data import BATCH_SIZE
-from onnx_lobs.run.workspace import Workspace, open_workspace
+from onnx_lobs.run.log import Log
+from onnx_lobs.run.setup import Setup, open_run
 
 NODE = helper.make_node
 SIDE = 64
@@ -21,7 +22,7 @@ TAPPED = 4 * (3 * SIDE**2 + 8 * SIDE**2)  # bytes a sample: the inputs of both c
 MIB = 1 << 20
 
 
-def opened(data: Any = None, n: Any = "n", **options: Any) -> Workspace:
+def opened(data: Any = None, n: Any = "n", **options: Any) -> Setup:
     nodes = [
         NODE("Conv", ["x", "w1"], ["a"], pads=[1, 1, 1, 1]),
         NODE("Relu", ["a"], ["r"]),
@@ -30,25 +31,25 @@ def opened(data: Any = None, n: Any = "n", **options: Any) -> Workspace:
     weights = {"w1": normal(1, 8, 3, 3, 3), "w2": normal(2, 8, 8, 3, 3)}
     proto = model(nodes, [value("x", [n, 3, SIDE, SIDE])], ["y"], weights)
     data = {"x": normal(0, 40, 3, SIDE, SIDE)} if data is None else data
-    return open_workspace(proto, data, None, PruneConfig(min_weights=8, **options))
+    return open_run(proto, data, None, PruneConfig(min_weights=8, **options), Log())[0]
 
 
 @pytest.mark.parametrize("memory", [2 * MIB, 8 * MIB, 64 * MIB])
 def test_the_layers_inputs_of_a_batch_fit_their_part_of_memory(memory: int) -> None:
-    work = opened(memory=memory)
-    size = work.config.batch_size
+    setup = opened(memory=memory)
+    size = setup.config.batch_size
     assert size == max(min(memory // (TAPS_PART * TAPPED), BATCH_SIZE), 1)
-    assert work.batches.sizes[0] == size
-    assert work.batches.n_samples == 40
-    x = np.concatenate([feeds["x"] for feeds in work.batches])
+    assert setup.batches.sizes[0] == size
+    assert setup.batches.n_samples == 40
+    x = np.concatenate([feeds["x"] for feeds in setup.batches])
     np.testing.assert_array_equal(x, normal(0, 40, 3, SIDE, SIDE))
 
 
 def test_without_a_limit_or_with_a_size_of_its_own_a_batch_is_what_it_is() -> None:
     assert opened().batches.sizes == (BATCH_SIZE, 40 - BATCH_SIZE)
-    work = opened(memory=2 * MIB, batch_size=20)
-    assert work.batches.sizes == (20, 20)
-    assert work.config.batch_size == 20
+    setup = opened(memory=2 * MIB, batch_size=20)
+    assert setup.batches.sizes == (20, 20)
+    assert setup.config.batch_size == 20
 
 
 def test_a_batch_taps_no_more_than_the_caches_like(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +72,7 @@ def test_samples_that_were_chosen_stay_chosen_and_synthetic_ones_can_be_cut_too(
     assert few.batches.sizes == (1,) * 10
     for part in zip(few.batches, next(iter(many.batches))["x"], strict=True):
         np.testing.assert_array_equal(part[0]["x"][0], part[1])
-    nothing = open_workspace(few.loaded.proto, None, None,
-                             PruneConfig(min_weights=8, memory=2 * MIB, samples=7))  # fmt: skip
+    config = PruneConfig(min_weights=8, memory=2 * MIB, samples=7)
+    nothing, _ = open_run(few.loaded.proto, None, None, config, Log())
     assert nothing.batches.sizes == (1,) * 7
     assert nothing.batches.synthetic

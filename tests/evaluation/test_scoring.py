@@ -15,7 +15,7 @@ from onnx import helper
 import onnx_lobs
 from onnx_lobs import ConfigError, DataError, ScoreError
 from onnx_lobs.report.record import ScoreRecord
-from onnx_lobs.search import one_run
+from onnx_lobs.run import solve_all
 
 FAST: dict[str, Any] = {"method": "magnitude", "refit": False, "sparsity": 0.5}
 INPUTS = normal(1, 30, 16)
@@ -102,7 +102,7 @@ def test_an_impossible_score_is_found_before_the_work(
     def work(*args: Any) -> Any:
         raise AssertionError("the work began")
 
-    monkeypatch.setattr(one_run, "calibrations", work)
+    monkeypatch.setattr(solve_all, "calibrations", work)
     script = tmp_path / "s.py"
     script.write_text(broken)
     with pytest.raises((ScoreError, ConfigError), match=r"raised ValueError: no|no function"):

@@ -16,7 +16,10 @@ from onnx_lobs.report.progress import Silent
 from onnx_lobs.report.record import BoundRecord, OutputRecord
 from onnx_lobs.report.text import render_report
 from onnx_lobs.run import guarantee
-from onnx_lobs.run.workspace import open_workspace
+from onnx_lobs.run.log import Log
+from onnx_lobs.run.one_run import Run
+from onnx_lobs.run.setup import open_run
+from onnx_lobs.run.zeros import Choice
 
 MNIST = Path(__file__).parents[2] / "models" / "mnist"
 FAST = {
@@ -82,11 +85,11 @@ def test_layers_in_branches_have_neither_bound_nor_prediction() -> None:
 
 def test_a_model_too_large_for_two_gets_a_warning() -> None:
     config = onnx_lobs.PruneConfig(**FAST)
-    work = open_workspace(MNIST / "lenet-300-100.onnx", None, None, config)
-    work.room = dataclasses.replace(work.room, weights=1000)
-    output, warnings = guarantee.with_bounds(work, OutputRecord(0.1), Silent())
-    assert output == OutputRecord(0.1)
-    assert "exceed their share of --memory" in warnings[0]
+    setup, networks = open_run(MNIST / "lenet-300-100.onnx", None, None, config, Log())
+    staged = dataclasses.replace(networks, limit=1000)
+    run = Run(setup, staged, Choice({}), (), None, OutputRecord(0.1), None, Log())
+    assert guarantee.with_bounds(run, Silent()) is run
+    assert "exceed their share of --memory" in run.log.warnings[0]
 
 
 def test_bounds_are_shown() -> None:

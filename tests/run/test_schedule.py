@@ -15,9 +15,9 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg import compiled
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.run import layer_step as steps
-from onnx_lobs.run import schedule
-from onnx_lobs.run.workspace import Workspace
-from onnx_lobs.search import one_run
+from onnx_lobs.run import modes, solve_all
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.setup import Setup
 
 NODE = helper.make_node
 WIDTH = 160
@@ -90,11 +90,11 @@ def test_loops_of_networks_that_are_not_small_are_compiled_as_the_report_says(mo
         pytest.skip("Numba is not installed (extra speed)")
     options = {"sparsity": 0.5, "allocation": "uniform", "method": "exact-obs"}
     small = onnx_lobs.prune(network(), data(), **options)
-    monkeypatch.setattr(schedule, "COMPILED_FROM", 3 * WIDTH**2)
+    monkeypatch.setattr(modes, "COMPILED_FROM", 3 * WIDTH**2)
     large = onnx_lobs.prune(network(), data(), **options)
     assert small.report.loops is None
     assert large.report.loops == compiled.version()
-    tight = onnx_lobs.prune(network(), data(), memory=schedule.COMPILED_MEMORY - 1, **options)
+    tight = onnx_lobs.prune(network(), data(), memory=modes.COMPILED_MEMORY - 1, **options)
     assert tight.report.loops is None
     errors = [[layer.error for layer in r.report.layers] for r in (small, large)]
     np.testing.assert_allclose(*errors, rtol=OTHER_ORDER)
@@ -106,13 +106,15 @@ def test_the_largest_gram_is_solved_last_and_reported_in_its_place(
     solved: list[str] = []
     alive: list[int] = []
 
-    def note(work: Workspace, layer: Layer, calibration: Calibration) -> steps.Solved:
+    def note(
+        setup: Setup, networks: Networks, layer: Layer, calibration: Calibration, n_prune: int
+    ) -> steps.Solved:
         solved.append(layer.name)
         gc.collect()
         alive.append(sum(isinstance(it, Calibration) for it in gc.get_objects()))
-        return steps.solve_one(work, layer, calibration)
+        return steps.solve_one(setup, networks, layer, calibration, n_prune)
 
-    monkeypatch.setattr(one_run, "solve_one", note)
+    monkeypatch.setattr(solve_all, "solve_one", note)
     nodes = [
         NODE("MatMul", ["x", "w1"], ["a"], name="one"),
         NODE("MatMul", ["a", "w2"], ["b"], name="two"),

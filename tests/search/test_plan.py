@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,11 +21,25 @@ from onnx_lobs.evaluation.loss import OutputLoss
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.progress import Silent
+from onnx_lobs.report.record import AllocationRecord
 from onnx_lobs.run.layer_step import make_task
+from onnx_lobs.run.log import Log
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.run.slots import layer_key
-from onnx_lobs.run.workspace import Workspace, open_workspace
-from onnx_lobs.search.candidates import MIXTURES, SPARED, between, candidate, with_price
-from onnx_lobs.search.plan import CHEAP_STEPS, PROVEN, REACH, STEPS, Planner, _is_near
+from onnx_lobs.run.zeros import Choice, Zeros
+from onnx_lobs.search.candidates import MIXTURES, SPARED, between, candidate
+from onnx_lobs.search.contest import PROVEN, REACH, needs_finals
+from onnx_lobs.search.costs import observe_costs, with_price
+from onnx_lobs.search.plan import (
+    CHEAP_STEPS,
+    STEPS,
+    Basis,
+    Measured,
+    Planner,
+    make_planner,
+    measure,
+)
 from onnx_lobs.search.trial_samples import samples_needed, samples_scored, split_finally
 from onnx_lobs.search.trials import Runs, Trials, layer_moments
 from onnx_lobs.solvers.layerwise import ErrorMeter, solve_layer, solve_quickly
@@ -32,29 +48,58 @@ NODE = helper.make_node
 FLOAT32 = 1e-4  # relative: outputs are sums of float32 products
 
 
-def opened(proto: ModelProto | None = None, **options: Any) -> Workspace:
-    config = PruneConfig(**{"sparsity": 0.6, "min_weights": 8, "batch_size": 16, **options})
-    return open_workspace(proto or chain(), data(), None, config)
+@dataclass(frozen=True)
+class Opened:
+    """A run that was opened, and what is told of it."""
+
+    setup: Setup
+    networks: Networks
+    log: Log
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the layers."""
+        return [layer_key(layer) for layer in self.setup.layers]
+
+    def planner(self) -> Planner:
+        """Return what chooses the zeros."""
+        return make_planner(self.setup, self.networks, Scratch(None), Silent(), self.log)
+
+    def choice(self) -> Choice:
+        """Choose the zeros at the run's sparsity."""
+        return self.planner().choose(self.setup.sparsity)
+
+    def measured(self) -> Measured:
+        """Measure, whatever the options say."""
+        costs = observe_costs(self.setup, self.networks)
+        return measure(self.setup, self.networks, costs, Scratch(None), Silent())
 
 
-def planned(work: Workspace) -> Any:
-    with_scratch = Scratch(None)
-    try:
-        return Planner(work, with_scratch, Silent()).choose(work)
-    finally:
-        with_scratch.close()
+def opened_on(proto: ModelProto, feeds: Any, **options: Any) -> Opened:
+    config, log = PruneConfig(**{"min_weights": 8, "batch_size": 16, **options}), Log()
+    return Opened(*open_run(proto, feeds, None, config, log), log)
+
+
+def opened(proto: ModelProto | None = None, **options: Any) -> Opened:
+    return opened_on(proto or chain(), data(), **{"sparsity": 0.6, **options})
+
+
+def record_of(choice: Choice) -> AllocationRecord:
+    assert choice.record is not None
+    return choice.record
 
 
 def test_auto_is_the_best_of_all_that_it_tried() -> None:
     work = opened()
-    record = planned(work)
+    choice = work.choice()
+    record = record_of(choice)
     assert record.losses[record.chosen] == min(record.losses.values())
     assert {"uniform", "erk"} < set(record.losses)
     assert record.trials == 2 + len(MIXTURES) + STEPS["default"]
-    one = dict.fromkeys(work.budgets, 1.0)
-    needed = samples_needed(work, one)
-    scored = samples_scored(work, one, needed)
-    again = Trials(opened(), needed, scored, Scratch(None)).loss(work.budgets)
+    one = dict.fromkeys(work.keys, 1.0)
+    needed = samples_needed(work.setup, one)
+    scored = samples_scored(work.setup, one, needed)
+    again = Trials(work.setup, work.networks, needed, scored, Scratch(None)).loss(choice.zeros)
     assert again.value == pytest.approx(record.losses[record.chosen], rel=FLOAT32)
 
 
@@ -67,43 +112,42 @@ def test_cheap_trials_that_many_samples_score_are_more(
 ) -> None:
     monkeypatch.setattr("onnx_lobs.search.plan.CHEAP_TRIAL", cheap)
     monkeypatch.setattr("onnx_lobs.search.plan.ENOUGH_SCORED", scored)
-    assert planned(opened()).trials == 2 + len(MIXTURES) + steps["default"]
+    assert record_of(opened().choice()).trials == 2 + len(MIXTURES) + steps["default"]
 
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold finals however far uniform zeros are behind."""
-    monkeypatch.setattr("onnx_lobs.search.plan.REACH", math.inf)
+    monkeypatch.setattr("onnx_lobs.search.contest.REACH", math.inf)
 
 
 @pytest.fixture
 def doubted(always: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold all finals: no winner of trials is ever clearly better than what is half-way."""
-    monkeypatch.setattr("onnx_lobs.search.plan.PROVEN", 0.0)
+    monkeypatch.setattr("onnx_lobs.search.contest.PROVEN", 0.0)
 
 
-def halfway(work: Workspace, even: dict[str, int], zeros: dict[str, int]) -> dict[str, int]:
-    measured = Planner(work, Scratch(None), Silent())._measure()[1]
-    return between(work, measured, even, zeros)
+def halfway(work: Opened, even: Zeros, zeros: Zeros) -> Zeros:
+    return between(work.measured().layers, work.setup.sparsity, even, zeros)
 
 
 @pytest.mark.usefixtures("doubted")
 def test_finals_compare_the_best_of_the_trials_with_uniform_zeros_and_half_way() -> None:
-    work = opened()
-    record = planned(work)
+    choice = opened().choice()
+    record = record_of(choice)
     winner = min(record.losses, key=lambda name: record.losses[name])
     middle = f"half-way from uniform to {winner}"
     assert list(record.finals) == [winner, middle, "uniform"]
     assert record.chosen in (middle, "uniform")
     alone = opened(effort="fast")
-    best = planned(alone)
-    assert best.chosen == winner  # the random steps gain nothing here
-    zeros = alone.budgets
+    best = alone.choice()
+    assert record_of(best).chosen == winner  # the random steps gain nothing here
+    zeros = best.zeros
     each = {winner: zeros, middle: halfway(opened(), uniform_zeros(), zeros),
             "uniform": uniform_zeros()}  # fmt: skip
-    assert work.budgets == each[record.chosen]
-    fit, held = split_finally(work.batches)
-    runs = Runs(dataclasses.replace(opened(effort="fast"), batches=fit), held,
+    assert choice.zeros == each[record.chosen]
+    fit, held = split_finally(alone.setup.batches)
+    runs = Runs(dataclasses.replace(alone.setup, batches=fit), alone.networks, held,
                 lambda task, layer: solve_layer(task), Scratch(None))  # fmt: skip
     for name, final in record.finals.items():
         loss = runs.loss(each[name])
@@ -111,8 +155,8 @@ def test_finals_compare_the_best_of_the_trials_with_uniform_zeros_and_half_way()
         assert loss.positions == final["positions"] == held.n_samples
 
 
-def uniform_zeros() -> dict[str, int]:
-    return opened(allocation="uniform").budgets
+def uniform_zeros() -> Zeros:
+    return opened(allocation="uniform").choice().zeros
 
 
 CLEARLY, BARELY = PROVEN - 0.01, PROVEN + 0.01
@@ -134,20 +178,21 @@ def test_each_final_has_to_show_that_the_next_is_worse(
     changed: tuple[int, ...],
     goes_on: int,
 ) -> None:
-    found: list[dict[str, int]] = []
+    found: list[Zeros] = []
 
-    def loss(runs: Runs, zeros: dict[str, int]) -> OutputLoss:
+    def loss(zeros: Zeros) -> OutputLoss:
         found.append(zeros)
         index = len(found) - 1
         # without positions the value is the error alone
         return OutputLoss(losses[index], changed[index], 0)
 
-    monkeypatch.setattr("onnx_lobs.search.plan.make_finals", lambda work, scratch: Final(loss))
+    monkeypatch.setattr("onnx_lobs.search.plan.make_finals", lambda *run: Final(loss))
     work = opened()
-    record = planned(work)
+    choice = work.choice()
+    record = record_of(choice)
     assert len(found) == len(losses)
     assert record.chosen == list(record.finals)[goes_on]
-    assert work.budgets == found[goes_on]
+    assert choice.zeros == found[goes_on]
     assert record.losses["uniform"] > min(record.losses.values())
     assert found[1] == halfway(work, uniform_zeros(), found[0])
     assert found[2:] in ([], [uniform_zeros()])
@@ -155,8 +200,8 @@ def test_each_final_has_to_show_that_the_next_is_worse(
 
 def test_half_way_keeps_geometric_means_at_the_same_cost() -> None:
     work = opened()
-    first, second, third = (layer_key(layer) for layer in work.layers)
-    sizes = {layer_key(layer): layer.size for layer in work.layers}
+    first, second, third = work.keys
+    sizes = {layer_key(layer): layer.size for layer in work.setup.layers}
     even = uniform_zeros()
     other = {first: even[first] + 30, second: even[second] - 20, third: even[third] - 10}
     found = halfway(work, even, other)
@@ -167,84 +212,81 @@ def test_half_way_keeps_geometric_means_at_the_same_cost() -> None:
     assert kept == pytest.approx({k: scale * mean[k] for k in sizes}, abs=1)  # whole weights
     assert halfway(work, even, even) == even
     own = opened(layer_sparsity={"second": 0.25})
-    held = own.budgets[second]
-    assert halfway(own, own.budgets, {**own.budgets, first: 0})[second] == held
+    before = opened(layer_sparsity={"second": 0.25}, allocation="uniform").choice().zeros
+    assert halfway(own, before, {**before, first: 0})[second] == before[second]
 
 
 class Final:
     """Stands for the finals."""
 
-    def __init__(self, loss: Any) -> None:
-        self.loss = lambda zeros: loss(self, zeros)
+    def __init__(self, loss: Callable[[Zeros], OutputLoss]) -> None:
+        self.loss = loss
 
 
 @pytest.mark.parametrize(("factor", "near"), [(0.99, True), (1.01, False)])
 def test_uniform_zeros_that_are_far_behind_need_no_final(factor: float, near: bool) -> None:
     best = OutputLoss(0.04, 3, 99)
     tried = {"best": best, "uniform": OutputLoss((factor * REACH) ** 2 * 0.04, 3, 99)}
-    assert _is_near(tried, "best", "uniform") == near
-    assert _is_near({}, "best", "uniform")
+    assert needs_finals(tried, "best", "uniform") == near
+    assert needs_finals({}, "best", "uniform")
 
 
 def test_fast_effort_has_no_finals() -> None:
-    record = planned(opened(effort="fast"))
+    record = record_of(opened(effort="fast").choice())
     assert record.finals == {}
     assert record.losses
 
 
 def test_another_sparsity_tries_nothing_again_but_has_finals_of_its_own() -> None:
-    scratch = Scratch(None)
-    planner = Planner(opened(), scratch, Silent())
-    first, second = opened(), opened(sparsity=0.8)
-    records = [planner.choose(work) for work in (first, second)]
-    assert records[1] is not None
-    assert records[1].trials == 0
-    assert records[1].losses == {}
-    kind = planner.kind
-    assert list(records[1].finals)[:2] == [kind, f"half-way from uniform to {kind}"]
-    total = sum(layer.size for layer in second.layers)
-    assert sum(second.budgets.values()) == round(0.8 * total)
-    scratch.close()
+    work = opened()
+    planner = work.planner()
+    first = planner.choose(0.6)
+    second = planner.choose(0.8, first.kind)
+    record = record_of(second)
+    assert record.trials == 0
+    assert record.losses == {}
+    assert first.kind == second.kind
+    kind = first.kind
+    assert list(record.finals)[:2] == [kind, f"half-way from uniform to {kind}"]
+    total = sum(layer.size for layer in work.setup.layers)
+    assert sum(second.zeros.values()) == round(0.8 * total)
 
 
 @pytest.mark.parametrize("allocation", ["auto", "global"])
 @pytest.mark.parametrize("sparsity", [0.3, 0.6, 0.95])
 def test_zeros_add_up_exactly(allocation: str, sparsity: float) -> None:
     work = opened(allocation=allocation, sparsity=sparsity)
-    planned(work)
-    total = sum(layer.size for layer in work.layers)
-    assert sum(work.budgets.values()) == round(sparsity * total)
-    assert all(0 <= work.budgets[layer_key(layer)] <= layer.size for layer in work.layers)
+    zeros, layers = work.choice().zeros, work.setup.layers
+    assert sum(zeros.values()) == round(sparsity * sum(layer.size for layer in layers))
+    assert all(0 <= zeros[layer_key(layer)] <= layer.size for layer in layers)
 
 
 def test_global_takes_from_where_the_data_need_nothing() -> None:
     work = opened(allocation="global", sparsity=0.4)
-    planned(work)
-    shares = [work.budgets[layer_key(layer)] / layer.size for layer in work.layers]
+    zeros = work.choice().zeros
+    shares = [zeros[layer_key(layer)] / layer.size for layer in work.setup.layers]
     assert shares[0] > 0.6
     assert max(shares[1:]) < 0.4
 
 
 def test_a_layer_with_a_sparsity_of_its_own_keeps_it() -> None:
     work = opened(layer_sparsity={"second": 0.25})
-    planned(work)
-    assert work.budgets[layer_key(work.layers[1])] == 30
-    rest = work.budgets[layer_key(work.layers[0])] + work.budgets[layer_key(work.layers[2])]
-    assert rest == round(0.6 * (288 + 100))
+    zeros = work.choice().zeros
+    first, second, third = (zeros[key] for key in work.keys)
+    assert second == 30
+    assert first + third == round(0.6 * (288 + 100))
 
 
 @pytest.mark.parametrize("allocation", ["auto", "global"])
 def test_measured_zeros_stay_within_the_limits_of_layers(allocation: str) -> None:
     free = opened(allocation=allocation)
-    planned(free)
-    first, second, _ = (layer_key(layer) for layer in free.layers)
-    assert free.budgets[first] > 0.5 * 288  # else the limits below would not bind
+    first, second, _ = free.keys
+    assert free.choice().zeros[first] > 0.5 * 288  # else the limits below would not bind
     limits = {"layer_max": {"first": 0.5}, "layer_min": {"second": 0.55}}
-    work = opened(allocation=allocation, **limits)
-    planned(work)
-    assert work.budgets[first] <= 144
-    assert work.budgets[second] >= 66
-    assert sum(work.budgets.values()) == round(0.6 * (288 + 120 + 100))
+    zeros = opened(allocation=allocation, **limits).choice().zeros
+    assert zeros[first] <= 144
+    assert zeros[second] >= 66
+    assert sum(zeros.values()) == round(0.6 * (288 + 120 + 100))
 
 
 @pytest.mark.parametrize(
@@ -272,69 +314,55 @@ def separable() -> ModelProto:
     return model(nodes, [value("x", ["n", 8, 6, 6])], ["y"], weights)
 
 
+IMAGES = {"x": normal(0, 64, 8, 6, 6)}
+
+
 def test_depthwise_convolutions_take_part_where_zeros_are_measured() -> None:
-    images = {"x": normal(0, 64, 8, 6, 6)}
-    config = PruneConfig(sparsity=0.4, min_weights=8, batch_size=16)
-    work = open_workspace(separable(), images, None, config)
-    assert [layer.name for layer in work.layers] == ["depthwise", "pointwise"]
-    planned(work)
-    assert sum(work.budgets.values()) == round(0.4 * (72 + 240))
+    work = opened_on(separable(), IMAGES, sparsity=0.4)
+    assert [layer.name for layer in work.setup.layers] == ["depthwise", "pointwise"]
+    assert sum(work.choice().zeros.values()) == round(0.4 * (72 + 240))
     for options in ({"allocation": "uniform"}, {"method": "magnitude"}, {"pattern": "1x2"}):
-        by_rule = open_workspace(separable(), images, None, dataclasses.replace(config, **options))
-        assert [layer.name for layer in by_rule.layers] == ["pointwise"]
+        by_rule = opened_on(separable(), IMAGES, sparsity=0.4, **options)
+        assert [layer.name for layer in by_rule.setup.layers] == ["pointwise"]
 
 
 def test_a_depthwise_convolution_with_a_sparsity_of_its_own_is_pruned() -> None:
-    images = {"x": normal(0, 64, 8, 6, 6)}
     options = {"allocation": "uniform", "min_weights": 8, "batch_size": 16, "sparsity": 0.5}
-    own = onnx_lobs.prune(separable(), images, layer_sparsity={"depthwise": 0.25}, **options)
+    own = onnx_lobs.prune(separable(), IMAGES, layer_sparsity={"depthwise": 0.25}, **options)
     assert {x.name: x.zeros for x in own.report.layers}["depthwise"] == 18
     for left in ({"layer_sparsity": {"depth*": 0.25}}, {"layer_min": {"depthwise": 0.25}}):
         with pytest.raises(ConfigError, match="depthwise is not, because: depthwise: left dense"):
-            onnx_lobs.prune(separable(), images, **left, **options)
+            onnx_lobs.prune(separable(), IMAGES, **left, **options)
 
 
 def test_uniform_zeros_that_spare_depthwise_convolutions_take_part() -> None:
     """They are those of a run by rule with as many zeros in all."""
-    images = {"x": normal(0, 64, 8, 6, 6)}
-    config = PruneConfig(sparsity=0.5, min_weights=8, batch_size=16)
-    work = open_workspace(separable(), images, None, config)
-    record = planned(work)
+    work = opened_on(separable(), IMAGES, sparsity=0.5)
+    record = record_of(work.choice())
     assert SPARED in record.losses
     assert SPARED in record.finals or record.chosen == SPARED
-    measured = Planner(work, Scratch(None), Silent())._measure()[1]
-    by_rule = dataclasses.replace(config, allocation="uniform", sparsity=0.5 * 312 / 240)
-    plain = open_workspace(separable(), images, None, by_rule)
-    zeros = candidate(work, measured, SPARED)
-    assert zeros == {**dict.fromkeys(work.budgets, 0), **plain.budgets}
+    share = 0.5 * 312 / 240
+    plain = opened_on(separable(), IMAGES, sparsity=share, allocation="uniform").choice().zeros
+    zeros = candidate(work.measured().layers, 0.5, SPARED)
+    assert zeros == {**dict.fromkeys(work.keys, 0), **plain}
 
 
 def test_where_the_others_cannot_have_all_zeros_none_are_spared() -> None:
-    config = PruneConfig(sparsity=0.8, min_weights=8, batch_size=16)
-    work = open_workspace(separable(), {"x": normal(0, 64, 8, 6, 6)}, None, config)
-    record = planned(work)
+    record = record_of(opened_on(separable(), IMAGES, sparsity=0.8).choice())
     assert SPARED not in record.losses
     assert "uniform" in record.finals or record.chosen == "uniform"
 
 
 def test_a_kind_that_another_sparsity_does_not_have_gives_way_to_uniform_zeros() -> None:
     """At 80 % the pointwise convolution cannot have all zeros, so depthwise ones get some."""
-    images = {"x": normal(0, 64, 8, 6, 6)}
-    config = PruneConfig(sparsity=0.5, min_weights=8, batch_size=16)
-    first = open_workspace(separable(), images, None, config)
-    planner = Planner(first, Scratch(None), Silent())
-    planner.kind = SPARED
-    denser = open_workspace(separable(), images, None, dataclasses.replace(config, sparsity=0.8))
-    record = planner.choose(denser)
-    assert record is not None
-    assert record.chosen == "uniform"
-    assert sum(denser.budgets.values()) == round(0.8 * 312)
+    choice = opened_on(separable(), IMAGES, sparsity=0.5).planner().choose(0.8, SPARED)
+    assert record_of(choice).chosen == "uniform"
+    assert choice.kind == SPARED
+    assert sum(choice.zeros.values()) == round(0.8 * 312)
 
 
 def test_blocks_get_counts_that_they_can_hold() -> None:
-    work = opened(pattern="2x2")
-    planned(work)
-    assert all(n % 4 == 0 for n in work.budgets.values())
+    assert all(n % 4 == 0 for n in opened(pattern="2x2").choice().zeros.values())
 
 
 @pytest.mark.parametrize(
@@ -343,15 +371,13 @@ def test_blocks_get_counts_that_they_can_hold() -> None:
      {"method": "magnitude"}],
 )  # fmt: skip
 def test_where_nothing_is_to_be_chosen_nothing_is_measured(options: dict[str, Any]) -> None:
-    work = opened(**options)
-    before = dict(work.budgets)
-    assert planned(work) is None
-    assert work.budgets == before
+    planner = opened(**options).planner()
+    assert planner.basis is Basis.SHAPES
+    assert planner.choose(0.6).record is None
 
 
 def test_one_free_layer_leaves_no_choice() -> None:
-    work = opened(include=("first",))
-    assert planned(work) is None
+    assert opened(include=("first",)).choice().record is None
 
 
 def convolution() -> ModelProto:
@@ -367,10 +393,10 @@ def convolution() -> ModelProto:
 
 @pytest.mark.parametrize("allocation", ["auto", "uniform", "erk", "global"])
 def test_a_budget_of_multiplications_counts_positions(allocation: str) -> None:
-    config = PruneConfig(sparsity=0.5, min_weights=8, budget="macs", allocation=allocation)
-    work = open_workspace(convolution(), {"x": normal(0, 64, 2, 8, 8)}, None, config)
-    planned(work)
-    conv, gemm = (work.budgets[layer_key(layer)] for layer in work.layers)
+    options = {"sparsity": 0.5, "budget": "macs", "allocation": allocation, "batch_size": None}
+    work = opened_on(convolution(), {"x": normal(0, 64, 2, 8, 8)}, **options)
+    zeros = work.choice().zeros
+    conv, gemm = (zeros[key] for key in work.keys)
     # one weight of each layer may be rounded
     assert 36 * conv + gemm == pytest.approx(0.5 * (36 * 54 + 972), abs=37)
 
@@ -382,23 +408,23 @@ def test_a_budget_of_multiplications_counts_positions(allocation: str) -> None:
 def test_a_weight_costs_the_bytes_that_it_is_stored_in(
     dtype: str, storage: str, price: float
 ) -> None:
-    work = opened(budget="bytes", storage=storage)
-    layer = dataclasses.replace(work.layers[0], dtype=np.dtype(dtype))
-    assert with_price(work, layer, Slot((1, 12, 24)), 1.0).price == price
+    setup = opened(budget="bytes", storage=storage).setup
+    layer = dataclasses.replace(setup.layers[0], dtype=np.dtype(dtype))
+    assert with_price(setup.config, layer, Slot((1, 12, 24)), 1.0).price == price
 
 
 def test_layers_of_one_type_share_bytes_as_they_share_weights() -> None:
-    work = opened(budget="bytes", allocation="erk")
-    planned(work)
-    assert work.budgets == opened(allocation="erk").budgets
+    by_bytes = opened(budget="bytes", allocation="erk").choice().zeros
+    assert by_bytes == opened(allocation="erk").choice().zeros
 
 
 def test_a_model_in_stages_is_shared_out_by_a_rule_and_says_so() -> None:
     work = opened()
-    work.room = dataclasses.replace(work.room, weights=8)
-    assert planned(work) is None
-    assert "exceed their share of --memory" in work.warnings[-1]
-    assert work.budgets == opened(allocation="uniform").budgets
+    staged = dataclasses.replace(work, networks=dataclasses.replace(work.networks, limit=8))
+    choice = staged.choice()
+    assert choice.record is None
+    assert "exceed their share of --memory" in work.log.warnings[-1]
+    assert choice.zeros == uniform_zeros()
 
 
 def test_the_report_tells_how_zeros_were_shared() -> None:
@@ -428,14 +454,14 @@ def test_an_unknown_budget_is_refused() -> None:
 
 def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
     work = opened(sparsity=0.5)
-    planned, measured = Planner(work, Scratch(None), Silent())._measure()
-    n = planned.work.batches.n_samples
-    trials = Trials(work, n, n, Scratch(None))
-    config = dataclasses.replace(trials.work.config, sequential=False)
-    dense = dataclasses.replace(trials.work, config=config)
+    measured = work.measured()
+    n = measured.trials.setup.batches.n_samples
+    trials = Trials(work.setup, work.networks, n, n, Scratch(None))
+    config = dataclasses.replace(trials.setup.config, sequential=False)
+    setup = dataclasses.replace(trials.setup, config=config)
     ratios = {}
-    for layer, calibration in layer_moments(dense, Scratch(None)):
-        task = make_task(dense, layer, calibration)
+    for layer, calibration in layer_moments(setup, trials.networks, Scratch(None)):
+        task = make_task(setup, trials.networks, layer, calibration, layer.size // 2)
         own, whole = trials.error_of_one(layer, task)
         outcome = solve_quickly(task, refit=True)  # cheap here, so trials do
         assert own == pytest.approx(
@@ -444,30 +470,29 @@ def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
         assert 0 < own < 1
         ratios[layer.name] = whole / own
     # an error of the last layer is the output's own, over its energy about the mean
-    x = np.concatenate([feeds["x"] for feeds in work.batches])
+    x = np.concatenate([feeds["x"] for feeds in work.setup.batches])
     y = run(chain(), x=x)["y"]
     assert ratios["third"] == pytest.approx(
         np.square(y - y.mean(axis=0)).sum() / np.square(y).sum(), rel=0.3
     )  # the trial's samples are other ones than those that score
-    expected = [ratios[layer.name] for layer in work.layers]
-    np.testing.assert_allclose(measured.sensitivity, expected, rtol=1e-3)
+    expected = [ratios[layer.name] for layer in work.setup.layers]
+    np.testing.assert_allclose(measured.layers.sensitivity, expected, rtol=1e-3)
 
 
 def test_curves_begin_at_nothing_rise_and_end_at_the_whole_energy() -> None:
-    measured = Planner(opened(), Scratch(None), Silent())._measure()[1]
-    for loss in measured.losses:
+    for loss in opened().measured().layers.losses:
         assert loss[0] == pytest.approx(0, abs=1e-9)
         assert (np.diff(loss) >= -1e-12).all()
         assert loss[-1] == pytest.approx(1, rel=0.02)  # of damping, which the curve has
 
 
 def test_outputs_that_are_kept_score_as_those_that_are_computed_anew() -> None:
-    kept, anew = opened(), opened()
-    anew.room = dataclasses.replace(anew.room, activations=0)
-    errors = [
-        [trials.loss(work.budgets), trials.loss(work.budgets)]
-        for work, trials in ((w, Trials(w, 64, 64, Scratch(None))) for w in (kept, anew))
-    ]
+    work, zeros = opened(), uniform_zeros()
+    memory = dataclasses.replace(work.setup.memory, activations=0)
+    errors = []
+    for setup in (work.setup, dataclasses.replace(work.setup, memory=memory)):
+        trials = Trials(setup, work.networks, 64, 64, Scratch(None))
+        errors.append([trials.loss(zeros), trials.loss(zeros)])
     assert errors[0] == errors[1]
     assert errors[0][0] == errors[0][1]
     assert errors[0][0].error
@@ -485,20 +510,23 @@ def ending(node: Any, output: Any) -> ModelProto:
 def test_labels_alone_are_judged_by_how_many_changed() -> None:
     labels = helper.make_tensor_value_info("best", TensorProto.INT64, ["n"])
     work = opened(ending(NODE("ArgMax", ["y"], ["best"], axis=1, keepdims=0), labels))
-    record = planned(work)
+    record = record_of(work.choice())
     assert record.losses[record.chosen] == min(record.losses.values())
     assert 0 < record.losses["uniform"] < 1
-    assert not work.warnings
+    assert not work.log.warnings
 
 
 def test_outputs_that_cannot_be_compared_are_shared_evenly_and_said_so() -> None:
     several = helper.make_tensor_sequence_value_info("all", TensorProto.FLOAT, None)
     proto = ending(NODE("SequenceConstruct", ["y"], ["all"]), several)
     work = opened(proto)
-    assert planned(work) is None
-    uniform = opened(proto, allocation="uniform")
-    assert work.budgets == uniform.budgets
-    assert any("no output that two networks can compare" in text for text in work.warnings)
+    planner = work.planner()
+    choices = [planner.choose(0.6), planner.choose(0.6)]
+    assert all(choice.record is None for choice in choices)
+    uniform = opened(proto, allocation="uniform").choice().zeros
+    assert [choice.zeros for choice in choices] == [uniform, uniform]
+    told = [text for text in work.log.warnings if "no output that two networks can" in text]
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("option", ["layer_min", "layer_max", "layer_sparsity"])

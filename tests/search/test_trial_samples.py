@@ -8,7 +8,9 @@ from budget_networks import chain, data
 
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.run.workspace import open_workspace
+from onnx_lobs.run.log import Log
+from onnx_lobs.run.setup import open_run
+from onnx_lobs.run.slots import layer_key
 from onnx_lobs.search import trial_samples
 from onnx_lobs.search.trial_samples import (
     FINAL_SCORED,
@@ -56,21 +58,22 @@ def test_one_batch_both_fits_and_scores() -> None:
 def test_where_a_forward_pass_is_cheap_half_of_the_data_score(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    work = open_workspace(chain(), data(), None, PruneConfig(sparsity=0.5, min_weights=8))
-    one = dict.fromkeys(work.budgets, 1.0)
-    weights = sum(layer.size for layer in work.layers)
-    assert forward_flops(work, one) == 2 * weights  # a observation a sample
-    assert samples_scored(work, one, 16) == 160  # of 320
+    config = PruneConfig(sparsity=0.5, min_weights=8)
+    setup, _ = open_run(chain(), data(), None, config, Log())
+    one = dict.fromkeys(map(layer_key, setup.layers), 1.0)
+    weights = sum(layer.size for layer in setup.layers)
+    assert forward_flops(setup, one) == 2 * weights  # a observation a sample
+    assert samples_scored(setup, one, 16) == 160  # of 320
     monkeypatch.setattr(trial_samples, "SCORED_FLOPS", 100 * 2.0 * weights)
-    assert samples_scored(work, one, 16) == 100
+    assert samples_scored(setup, one, 16) == 100
     monkeypatch.setattr(trial_samples, "SCORED_FLOPS", 2.0 * weights)
-    counts = [samples_scored(work, one, n) for n in (16, 100, 1000)]
+    counts = [samples_scored(setup, one, n) for n in (16, 100, 1000)]
     assert counts == [LEAST_SCORED, 100, MOST_SCORED]
     # Grams of 16 samples, one factor of each layer, SparseGPT, and 100 passes
-    d = np.array([layer.layout.columns for layer in work.layers], dtype=float)
-    sizes = np.array([layer.size for layer in work.layers])
+    d = np.array([layer.layout.columns for layer in setup.layers], dtype=float)
+    sizes = np.array([layer.size for layer in setup.layers])
     expected = (16 * d**2 + d**3 + 2 * sizes * d + 100 * 2 * sizes).sum()
-    assert trial_flops(work, one, 16, 100) == expected
+    assert trial_flops(setup, one, 16, 100) == expected
 
 
 @pytest.mark.parametrize(("n", "scored"), [(2, 1), (3, 1), (5, 1), (6, 2), (20, 5), (23, 6)])

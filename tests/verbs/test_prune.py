@@ -18,7 +18,7 @@ import onnx_lobs
 from onnx_lobs.errors import ConfigError, DataError, InferenceError, LobsError
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.run.deliver import PROVENANCE
-from onnx_lobs.run.workspace import NothingToPruneError
+from onnx_lobs.run.selection import NothingToPruneError
 from onnx_lobs.verbs.prune import prune_file
 
 NODE = helper.make_node

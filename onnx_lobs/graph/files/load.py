@@ -21,6 +21,8 @@ from onnx_lobs.graph.files.walk import iter_tensors
 OLDEST_OPSET = 7  # the first with today's broadcasting; older ones differ in Gemm, Add, Dropout
 PROTOBUF_LIMIT = 2**31 - 1  # bytes; protobuf neither reads nor writes a larger message
 
+ModelSource = str | os.PathLike[str] | bytes | ModelProto
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -41,7 +43,7 @@ class LoadedModel:
     path: Path | None
 
 
-def load_model(source: str | os.PathLike[str] | bytes | ModelProto) -> LoadedModel:
+def load_model(source: ModelSource) -> LoadedModel:
     """Read a model, check it, and make its sparse initializers dense.
 
     Parameters

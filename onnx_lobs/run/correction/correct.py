@@ -11,14 +11,11 @@ the measured moments themselves, so that a network in which nothing changed stay
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from onnx_lobs.arrays import Feeds
 from onnx_lobs.calibration.collect import is_held_out
 from onnx_lobs.evaluation.loss import output_loss
-from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.arena import release_memory
-from onnx_lobs.graph.run.staged import open_session
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.memory.store import Overlay, Store
 from onnx_lobs.report.record import CorrectionRecord
@@ -26,23 +23,10 @@ from onnx_lobs.run.correction.moments import Affine, MomentPair
 from onnx_lobs.run.correction.pair_runner import PairRunner
 from onnx_lobs.run.correction.sites import LayerSite, NormSite, Site, find_sites
 from onnx_lobs.run.correction.write import Written, plan, tensors, undo, write
+from onnx_lobs.run.networks import Networks
 
 LEAST_GAIN = 0.05  # a node's moments must come nearer by this part; less is noise
 KINDS = {"mean and variance": True, "mean": False}
-
-
-@dataclass(frozen=True)
-class Networks:
-    """The models of a run that a correction needs, and how they are run.
-
-    ``limit`` is the most bytes of weights in one session.
-    """
-
-    dense: Model
-    pruned: Model
-    result: Model
-    provider: str
-    limit: int
 
 
 def correct(
@@ -110,10 +94,7 @@ def _errors(
     networks: Networks, batches: Iterable[Feeds], n_batches: int
 ) -> tuple[float, float] | None:
     """Return the output error on the held-out batches and on all, None without such outputs."""
-    dense, pruned = (
-        open_session(model, provider=networks.provider, limit=networks.limit)
-        for model in (networks.dense, networks.pruned)
-    )
+    dense, pruned = networks.open(networks.dense), networks.open(networks.pruned)
     held = (feeds for i, feeds in enumerate(batches) if is_held_out(i, n_batches))
     found = tuple(output_loss(dense, pruned, part).change for part in (held, batches))
     del dense, pruned

@@ -25,8 +25,9 @@ from onnx_lobs.memory.store import Store
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.record import CorrectionRecord
 from onnx_lobs.run.correction import correct as module
-from onnx_lobs.run.correction.correct import Networks, correct
+from onnx_lobs.run.correction.correct import correct
 from onnx_lobs.run.correction.sites import find_sites
+from onnx_lobs.run.networks import Networks
 from onnx_lobs.verbs.prune import prune_file
 
 NODE = helper.make_node

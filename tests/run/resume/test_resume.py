@@ -18,9 +18,9 @@ from build_onnx import model, normal, tensor, value
 from onnx import ModelProto, helper
 
 import onnx_lobs
-from onnx_lobs.run import schedule
-from onnx_lobs.search import one_run
-from onnx_lobs.search.plan import Planner
+from onnx_lobs.run import schedule, solve_all
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.search import plan
 from onnx_lobs.verbs.prune import PruneResult
 
 NODE = helper.make_node
@@ -71,17 +71,17 @@ class Count:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.solved: list[str] = []
         self.calibrated: list[int] = []
-        solve, calibrate = one_run.solve_one, schedule.calibrate_independent
+        solve, calibrate = solve_all.solve_one, schedule.calibrate_independent
 
-        def count_solved(work: Any, layer: Any, calibration: Any) -> Any:
+        def count_solved(setup: Any, networks: Any, layer: Any, *rest: Any) -> Any:
             self.solved.append(layer.name)
-            return solve(work, layer, calibration)
+            return solve(setup, networks, layer, *rest)
 
         def count_calibrated(dense: Any, groups: Any, *args: Any, **options: Any) -> Any:
             self.calibrated.append(len(groups))
             return calibrate(dense, groups, *args, **options)
 
-        monkeypatch.setattr(one_run, "solve_one", count_solved)
+        monkeypatch.setattr(solve_all, "solve_one", count_solved)
         monkeypatch.setattr(schedule, "calibrate_independent", count_calibrated)
 
 
@@ -139,8 +139,7 @@ def test_grams_from_the_graph_are_other_grams(tmp_path: Path, count: Count) -> N
 def test_memory_that_makes_it_run_in_stages_keeps_grams_too(
     tmp_path: Path, count: Count, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schedule, "is_staged", lambda work: True)
-    monkeypatch.setattr(one_run, "is_staged", lambda work: True)
+    monkeypatch.setattr(Networks, "is_staged", True)
     options = {"sequential": False, "sparsity": 0.3}
     plain = bytes_of(prune(None, **options))
     prune(tmp_path, sequential=False)
@@ -211,15 +210,15 @@ CHILD = """
     from onnx_lobs.verbs.prune import prune_file
     from onnx_lobs.graph.files.load import load_model
     model, out, base, slow, mode = sys.argv[1:]
-    from onnx_lobs.search import one_run
+    from onnx_lobs.run import solve_all
     from onnx_lobs.memory import store
     import time
-    solve = one_run.solve_one
+    solve = solve_all.solve_one
     store.SMALL = 0
     def slowly(*args):
         time.sleep(float(slow))
         return solve(*args)
-    one_run.solve_one = slowly
+    solve_all.solve_one = slowly
     config = PruneConfig(
         sparsity=0.6, batch_size=10, cache=f"{base}/cache", scratch=f"{base}/scratch",
         sequential=mode == "sequential",
@@ -331,13 +330,13 @@ def test_a_resumed_search_goes_on_with_the_kind_of_allocation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched: list[float] = []
-    search = Planner._search
+    try_all = plan.try_all
 
-    def counted(self: Any, work: Any, *rest: Any) -> Any:
-        searched.append(work.config.sparsity)
-        return search(self, work, *rest)
+    def counted(measured: Any, sparsity: float, *rest: Any) -> Any:
+        searched.append(sparsity)
+        return try_all(measured, sparsity, *rest)
 
-    monkeypatch.setattr(Planner, "_search", counted)
+    monkeypatch.setattr(plan, "try_all", counted)
     options = {"allocation": "auto", "sparsity": None, "max_output_error": 0.05}
     plain = bytes_of(prune(tmp_path, **options))
     assert len(searched) == 1

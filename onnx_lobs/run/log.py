@@ -1,0 +1,31 @@
+"""Takes down what a report tells beside its figures: warnings, and nodes that were left."""
+
+from __future__ import annotations
+
+from onnx_lobs.report.record import SkipRecord
+
+
+class Log:
+    """Warnings and skipped nodes in the order in which they came; handed in as progress is."""
+
+    def __init__(self) -> None:
+        self._warnings: list[str] = []
+        self._skips: list[SkipRecord] = []
+
+    def warn(self, *texts: str) -> None:
+        """Take down warnings."""
+        self._warnings.extend(texts)
+
+    def skip(self, *skips: SkipRecord) -> None:
+        """Take down nodes that are left as they are, and why."""
+        self._skips.extend(skips)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """All warnings so far."""
+        return tuple(self._warnings)
+
+    @property
+    def skips(self) -> tuple[SkipRecord, ...]:
+        """All skipped nodes so far."""
+        return tuple(self._skips)

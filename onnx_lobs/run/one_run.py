@@ -1,0 +1,122 @@
+"""Makes one run: zeros are chosen, every layer is solved, the network is corrected and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from onnx_lobs.data.synthetic import guesses
+from onnx_lobs.evaluation.score import MeasuredScore
+from onnx_lobs.graph.run.arena import release_memory
+from onnx_lobs.layers.layer import Layer
+from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.memory.store import Store
+from onnx_lobs.report.progress import Progress
+from onnx_lobs.report.record import CorrectionRecord, LayerRecord, OutputRecord
+from onnx_lobs.run.correction.correct import correct
+from onnx_lobs.run.deliver import stamp, storable_names
+from onnx_lobs.run.log import Log
+from onnx_lobs.run.modes import corrects
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.outcome import evaluate_run
+from onnx_lobs.run.resume.state import Resume
+from onnx_lobs.run.setup import Setup
+from onnx_lobs.run.solve_all import solve_all
+from onnx_lobs.run.zeros import Choice
+from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.sizes import encoded_bytes
+
+
+@dataclass(frozen=True)
+class Run:
+    """One whole run: what it went by, what it changed, and its records.
+
+    Parameters
+    ----------
+    setup, networks
+        What it went by, and its networks, which are pruned.
+    choice
+        Its zeros.
+    records, correction, output
+        Of its layers, of what was corrected behind them, and of the whole network.
+    size
+        Bytes of the file, where there is a limit on them.
+    log
+        What it told; a later step may add to it.
+    """
+
+    setup: Setup
+    networks: Networks
+    choice: Choice
+    records: tuple[LayerRecord, ...]
+    correction: CorrectionRecord | None
+    output: OutputRecord
+    size: int | None
+    log: Log
+
+
+def run_once(
+    setup: Setup,
+    networks: Networks,
+    choose: Callable[[], Choice],
+    before: MeasuredScore | None,
+    scratch: Scratch,
+    progress: Progress,
+) -> Run:
+    """Prune the networks and tell what it did to them.
+
+    Parameters
+    ----------
+    networks
+        Not pruned yet; `pruned` and `result` change.
+    choose
+        Chooses the zeros. Asked unless an earlier run left them in the cache.
+    before
+        Score of the dense network, or None.
+
+    Raises
+    ------
+    ConfigError, InferenceError, SolverError
+        As its steps do.
+    """
+    log = Log()
+    resume = Resume(setup, networks)
+    with guesses(setup.batches):
+        choice = resume.choice()
+        if choice is None:
+            choice = choose()
+            resume.keep_choice(choice)
+        known = resume.known(choice.zeros)
+        solved = solve_all(setup, networks, known, scratch, progress, log)
+        release_memory()  # of the solver
+        correction = _correct(setup, networks, solved.changed, scratch, progress, log)
+    release_memory()  # before two networks are loaded
+    output = evaluate_run(setup, networks, before, progress, log)
+    result = networks.result
+    stamp(result.proto, setup)
+    size = None
+    if setup.config.max_bytes is not None:
+        storage = FORMATS[setup.config.storage]
+        size = encoded_bytes(result.proto, storable_names(setup), storage, result.folder)
+    log.warn(*resume.warnings)
+    return Run(setup, networks, choice, solved.records, correction, output, size, log)
+
+
+def _correct(
+    setup: Setup,
+    networks: Networks,
+    changed: Sequence[Layer],
+    scratch: Scratch,
+    progress: Progress,
+    log: Log,
+) -> CorrectionRecord | None:
+    """Correct means and variances behind the layers that changed, if the options say so."""
+    if not corrects(setup.config):
+        return None
+    record, notes = correct(
+        networks, changed, setup.batches, n_batches=len(setup.batches),
+        store=lambda: Store(setup.memory.activations, scratch),
+        start=progress.start, tick=progress.advance,
+    )  # fmt: skip
+    log.warn(*notes)
+    return record

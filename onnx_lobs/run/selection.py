@@ -1,0 +1,51 @@
+"""Says which layers the options choose, and why a model has none of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from onnx_lobs.allocation.choice import protects_by_measurement
+from onnx_lobs.errors import LobsError
+from onnx_lobs.layers.find import LayerFilter
+from onnx_lobs.layers.layer import Skip
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.patterns import parse_pattern
+from onnx_lobs.report.record import SkipRecord
+
+
+class NothingToPruneError(LobsError):
+    """The model has no layer that the options let be pruned."""
+
+
+def selection(config: PruneConfig, can_measure: bool = True) -> LayerFilter:
+    """Return the part of the options that chooses layers.
+
+    Parameters
+    ----------
+    can_measure
+        Whether the model fits what measuring its layers takes.
+    """
+    measured = can_measure and protects_by_measurement(config, parse_pattern(config.pattern))
+    return LayerFilter(
+        config.include, config.exclude, config.op_types, config.min_weights, depthwise=measured,
+        own=tuple(config.layer_sparsity),
+    )  # fmt: skip
+
+
+def skip_record(skip: Skip) -> SkipRecord:
+    """Return the report's form of a Skip."""
+    return SkipRecord(skip.node, skip.op, skip.reason)
+
+
+def nothing_to_prune(skips: Sequence[Skip]) -> NothingToPruneError:
+    """Return the error that says why no layer is left, with the reason that most nodes have."""
+    if not skips:
+        return NothingToPruneError(
+            "nothing to prune: no Conv, ConvTranspose, Gemm or MatMul with constant weights"
+        )
+    reason, count = Counter(skip.reason for skip in skips).most_common(1)[0]
+    return NothingToPruneError(
+        f"nothing to prune: {len(skips)} nodes with weights were skipped, {count} of them for "
+        f"{reason!r}; `onnx-lobs inspect` lists all with reasons"
+    )

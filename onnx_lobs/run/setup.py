@@ -1,0 +1,181 @@
+"""Opens a run: loads the model, finds its layers, opens its data, and checks the options.
+
+All that a run goes by is in a frozen :class:`Setup`; what it changes is in its
+:class:`~onnx_lobs.run.networks.Networks`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnx_lobs.allocation.rules import Slot, check_limits
+from onnx_lobs.calibration.batch_size import fit_batches
+from onnx_lobs.calibration.options import LEAST_OBSERVATIONS
+from onnx_lobs.data.reader import Batches, input_specs
+from onnx_lobs.data.synthetic import guesses
+from onnx_lobs.evaluation.scoring import Scoring, open_scoring
+from onnx_lobs.graph.files.external import external_bytes
+from onnx_lobs.graph.files.load import PROTOBUF_LIMIT, LoadedModel, ModelSource, load_model
+from onnx_lobs.graph.model import Model
+from onnx_lobs.graph.normalise import to_executable
+from onnx_lobs.graph.run.session import PROVIDER_NAMES, find_provider
+from onnx_lobs.layers.find import find_layers
+from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.memory.shares import MemoryShares, share_out
+from onnx_lobs.options.config import PruneConfig, has_target
+from onnx_lobs.options.data import BATCH_SIZE
+from onnx_lobs.patterns import Pattern, parse_pattern
+from onnx_lobs.run.calibration_data import open_calibration
+from onnx_lobs.run.log import Log
+from onnx_lobs.run.networks import Networks, copy_external, make_networks
+from onnx_lobs.run.selection import nothing_to_prune, selection, skip_record
+from onnx_lobs.run.slots import make_slots, wanted_sparsity
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run goes by. Nothing of it changes while it runs.
+
+    Parameters
+    ----------
+    config
+        The options, with the batch size that was chosen.
+    loaded
+        The model as it was read.
+    pattern
+        Where zeros may stand.
+    layers
+        What is pruned, in graph order, with the types that the model's file stores.
+    slots
+        The layers as an allocation sees them, in the same order, a weight costing 1.
+    batches
+        Calibration data.
+    scoring
+        The score and its test data, or None.
+    memory
+        Bytes for each use.
+    least_observations
+        That calibration reads of a layer, if the data have so many.
+    """
+
+    config: PruneConfig
+    loaded: LoadedModel
+    pattern: Pattern
+    layers: tuple[Layer, ...]
+    slots: tuple[Slot, ...]
+    batches: Batches
+    scoring: Scoring | None
+    memory: MemoryShares
+    least_observations: int = LEAST_OBSERVATIONS
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros asked for; with a target, the one that is looked at or the default."""
+        return wanted_sparsity(self.config, self.pattern)
+
+    def at(self, sparsity: float) -> Setup:
+        """Return the same at another sparsity."""
+        config = dataclasses.replace(self.config, sparsity=sparsity)
+        return dataclasses.replace(self, config=config)
+
+
+def open_run(
+    model: ModelSource,
+    data: Any,
+    test: Any,
+    config: PruneConfig,
+    log: Log,
+    scratch: Scratch | None = None,
+    embed: int = PROTOBUF_LIMIT,
+) -> tuple[Setup, Networks]:
+    """Load the model, find its layers, and open the data.
+
+    Parameters
+    ----------
+    log
+        Told of nodes that are skipped, and of what the data or the model lack.
+    scratch
+        Where external data may be copied to; None: solved weights are embedded.
+    embed
+        Bytes of external weights that may be embedded in the model when they are solved; if
+        the layers have more, their files are copied into `scratch` and change there.
+
+    Raises
+    ------
+    ConfigError, ModelError, DataError
+        Whatever is wrong with options, model or data is found here, before any work.
+    NothingToPruneError
+        When no layer is left.
+    """
+    pattern, provider = parse_pattern(config.pattern), find_provider(config.provider)
+    loaded, memory = load_model(model), share_out(config.memory)
+    is_large = external_bytes(loaded.proto) > memory.weights
+    executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
+    log.warn(*([note] if note else []))
+    index = Model(executable, loaded.folder)
+    layers, skips = _layers(index, config, log, can_measure=index.weight_bytes <= memory.weights)
+    batches, notes = open_calibration(loaded.path, input_specs(loaded.proto), data, config)
+    log.warn(*notes)
+    if config.batch_size is None:
+        size = BATCH_SIZE
+        if not is_large:  # such a model runs in stages anyway
+            batches, size = _cut(batches, index, layers, provider, config)
+        config = dataclasses.replace(config, batch_size=size)
+    scoring, notes = open_scoring(loaded, test, config)
+    log.warn(*notes)
+    copied = None if scratch is None else copy_external(loaded, layers, scratch, embed)
+    networks = make_networks(loaded, executable, layers, copied, provider, memory.weights)
+    layers = _real_dtypes(layers, networks.result)
+    slots = _slots(layers, config, pattern, skips)
+    return Setup(config, loaded, pattern, layers, slots, batches, scoring, memory), networks
+
+
+def _layers(
+    model: Model, config: PruneConfig, log: Log, *, can_measure: bool
+) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
+    """Return the layers that the options choose, at least one, and the nodes that are skipped."""
+    layers, skips = find_layers(model, selection(config, can_measure))
+    if not layers:
+        raise nothing_to_prune(skips)
+    log.skip(*map(skip_record, skips))
+    return layers, skips
+
+
+def _cut(
+    batches: Batches, model: Model, layers: Sequence[Layer], provider: str, config: PruneConfig
+) -> tuple[Batches, int]:
+    """Return batches that show no more than the memory lets, and their size."""
+    # Grams that the graph computes are dearer the more batches there are
+    in_caches = provider == PROVIDER_NAMES["cpu"] and config.gram != "graph"
+    with guesses(batches):
+        return fit_batches(batches, model, layers, provider, config.memory, in_caches=in_caches)
+
+
+def _slots(
+    layers: Sequence[Layer], config: PruneConfig, pattern: Pattern, skips: Sequence[Skip]
+) -> tuple[Slot, ...]:
+    """Return the slots of the layers; raise ConfigError when no zeros meet what is asked."""
+    sparsity = wanted_sparsity(config, pattern)
+    slots = make_slots(layers, config, skips)
+    # a target stays within the limits by itself; what other budgets allow is known later
+    if not has_target(config) and config.budget == "weights":
+        check_limits(slots, sparsity)
+    return tuple(slots)
+
+
+def _real_dtypes(layers: Sequence[Layer], real: Model) -> tuple[Layer, ...]:
+    """Return the layers with the types that the model's file stores them in."""
+    result = []
+    for layer in layers:
+        tensor = real.constant(real.scopes[layer.scope], layer.weight)
+        assert tensor is not None
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        result.append(dataclasses.replace(layer, dtype=dtype))
+    return tuple(result)
