@@ -11,6 +11,7 @@ import onnx
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes, is_float
+from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 PASSING = ("Identity", "Transpose", "Cast", *RESHAPES)
@@ -108,34 +109,37 @@ class Root:
     shape: tuple[int, ...]
 
 
-def trace(model: Model, scope: Scope, name: str) -> Root | str:
+def trace(model: Model, scope: Scope, name: str) -> Root | Refusal:
     """Follow `name` back to a stored constant.
 
     Returns
     -------
-    Root or str
-        The constant, or the reason why there is none (a dynamic value, a computed one).
+    Root or Refusal
+        The constant, or why there is none (a dynamic value, a computed one).
     """
     home = scope.find(name)
     if home is None:
-        return f"{name!r} is defined nowhere"
+        return Refusal(RefusalKind.DYNAMIC, f"{name!r} is defined nowhere")
     tensor = model.constant(home, name)
     if tensor is not None:
         return Root(home.index, name, tensor, Chain(), tuple(tensor.dims))
     node = home.producers.get(name)
     if node is None:
-        return "its weight is an input of the graph"
+        return Refusal(RefusalKind.DYNAMIC, "its weight is an input of the graph")
     if node.op_type == "Constant" and node.domain in DEFAULT_DOMAINS:
-        return "its weight is a Constant node without a dense tensor"
+        reason = "its weight is a Constant node without a dense tensor"
+        return Refusal(RefusalKind.UNSUITED, reason)
     if node.op_type not in PASSING or node.domain not in DEFAULT_DOMAINS:
-        kind = "quantised" if "quantize" in node.op_type.lower() else "dynamic"
-        return f"its weight is {kind}: made by {node.op_type}"
+        is_quantised = "quantize" in node.op_type.lower()
+        kind = RefusalKind.QUANTISED if is_quantised else RefusalKind.DYNAMIC
+        word = "quantised" if is_quantised else "dynamic"
+        return Refusal(kind, f"its weight is {word}: made by {node.op_type}", node.op_type)
     root = trace(model, home, node.input[0])
-    if isinstance(root, str):
+    if isinstance(root, Refusal):
         return root
     step = _step(model, home, node, root)
     if isinstance(step, str):
-        return step
+        return Refusal(RefusalKind.UNSUITED, step)
     if step is None:
         return root
     after = step.after if isinstance(step, Reshape) else root.shape

@@ -18,6 +18,7 @@ from onnx_lobs.graph.model import Model, Scope, is_float
 from onnx_lobs.layers.chain import PASSING
 from onnx_lobs.layers.layer import Layer, Skip
 from onnx_lobs.layers.operators import OPERATORS, Match, NodePlace, match
+from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def find_layers(
             found = trouble
         if isinstance(found, Match):
             matches[found.root.scope, found.root.name].append((place, found))
-        elif isinstance(found, str):
+        elif isinstance(found, Refusal):
             skips.append(Skip(place.label, place.node.op_type, found))
     candidates: list[Layer] = []
     for group in matches.values():
@@ -105,33 +106,37 @@ def _places(model: Model) -> Iterator[NodePlace]:
     yield from walk(model.main, None)
 
 
-def _trouble(place: NodePlace, found: Match) -> str | None:
+def _trouble(place: NodePlace, found: Match) -> Refusal | None:
     """Return why a node that multiplies by a constant is still not taken."""
     dtype = _dtype(found.root.tensor)
     if not is_float(dtype):
-        return f"its weight is {dtype.name}; only floating weights are pruned"
+        reason = f"its weight is {dtype.name}; only floating weights are pruned"
+        return Refusal(RefusalKind.NOT_FLOATING, reason)
     scope: Scope | None = place.scope
     while scope is not None and scope.owner is not None:
         if scope.owner.op_type != "If":
-            return f"inside a {scope.owner.op_type}: its input changes from step to step"
+            reason = f"inside a {scope.owner.op_type}: its input changes from step to step"
+            return Refusal(RefusalKind.LOOP, reason)
         scope = scope.parent
     if 0 in found.root.shape:
-        return f"its weight is empty: {found.root.shape}"
+        return Refusal(RefusalKind.EMPTY, f"its weight is empty: {found.root.shape}")
     return None
 
 
-def _join(model: Model, group: Sequence[tuple[NodePlace, Match]]) -> Layer | str:
+def _join(model: Model, group: Sequence[tuple[NodePlace, Match]]) -> Layer | Refusal:
     """Make one layer of all nodes that multiply by one stored weight, or say why not."""
     place, first = group[0]
     home = model.scopes[first.root.scope]
     stranger = _stranger(home, first.root.name, {id(p.node) for p, _ in group})
     if stranger is not None:
-        return f"its weight is also read by {stranger}, which pruning would change"
+        reason = f"its weight is also read by {stranger}, which pruning would change"
+        return Refusal(RefusalKind.READ_ELSEWHERE, reason)
     if len(group) > 1:
         numbers = np.arange(math.prod(first.root.tensor.dims)).reshape(first.root.tensor.dims)
         seen = [m.layout.to_matrix(m.root.chain.move(numbers)) for _, m in group]
         if any(not np.array_equal(seen[0], other) for other in seen[1:]):
-            return "its weight is tied between nodes that orient it differently"
+            reason = "its weight is tied between nodes that orient it differently"
+            return Refusal(RefusalKind.TIED, reason)
     return Layer(
         name=place.node.name or first.root.name,
         op=place.node.op_type,
@@ -173,11 +178,11 @@ def _select(
                 raise UnsupportedOpError(f"{pattern!r} was included by name, but: {skip.reason}")
     kept: list[Layer] = []
     for layer in layers:
-        reason = _refusal(layer, selection, include, exclude)
-        if reason is None:
+        refusal = _refusal(layer, selection, include, exclude)
+        if refusal is None:
             kept.append(layer)
         else:
-            skips.append(Skip(layer.name, layer.op, reason))
+            skips.append(Skip(layer.name, layer.op, refusal))
     return tuple(kept), tuple(skips)
 
 
@@ -194,21 +199,24 @@ def _refusal(
     selection: LayerFilter,
     include: Sequence[Callable[[str], bool]],
     exclude: Sequence[Callable[[str], bool]],
-) -> str | None:
+) -> Refusal | None:
     """Return why a layer is left dense by the options, or None."""
     if any(test(name) for test in exclude for name in layer.names):
-        return "excluded by name"
+        return Refusal(RefusalKind.EXCLUDED, "excluded by name")
     if not set(selection.own).isdisjoint(layer.names):
         return None
     if include:
         named = any(test(name) for test in include for name in layer.names)
-        return None if named else "not included by name"
+        return None if named else Refusal(RefusalKind.NOT_INCLUDED, "not included by name")
     if layer.op not in selection.op_types:
-        return f"{layer.op} is not among the operators asked for"
+        reason = f"{layer.op} is not among the operators asked for"
+        return Refusal(RefusalKind.OPERATOR, reason)
     if layer.is_depthwise and not selection.depthwise:
-        return "depthwise: left dense unless zeros are measured or it is included"
+        reason = "depthwise: left dense unless zeros are measured or it is included"
+        return Refusal(RefusalKind.DEPTHWISE, reason)
     if layer.size < selection.min_weights:
-        return f"{layer.size} weights, fewer than {selection.min_weights}"
+        reason = f"{layer.size} weights, fewer than {selection.min_weights}"
+        return Refusal(RefusalKind.SMALL, reason)
     return None
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.layers.chain import Chain
+from onnx_lobs.layers.refusal import Refusal
 from onnx_lobs.linalg.convolution.unfold import (
     Chosen,
     Unfold,
@@ -302,4 +303,9 @@ class Skip:
 
     node: str
     op: str
-    reason: str
+    refusal: Refusal
+
+    @property
+    def reason(self) -> str:
+        """Why, in a sentence."""
+        return self.refusal.reason

@@ -23,28 +23,37 @@ from onnx_lobs.layers.layer import (
     matmul_layout,
     transposed_conv_layout,
 )
+from onnx_lobs.layers.refusal import Refusal, RefusalKind
 from onnx_lobs.linalg.convolution.unfold import Unfold, transposed_pads
 
+_RECURRENT = Refusal(RefusalKind.RECURRENT, "recurrent: its weights act on states that no tap sees")
+_QUANTISED = Refusal(RefusalKind.QUANTISED, "quantised")
+_OPTIMISED = Refusal(
+    RefusalKind.FUSED, "fused by onnxruntime; prune the model before it is optimised"
+)
 NOT_TAKEN = {
-    "LSTM": "recurrent: its weights act on states that no tap sees",
-    "GRU": "recurrent: its weights act on states that no tap sees",
-    "RNN": "recurrent: its weights act on states that no tap sees",
-    "QLinearConv": "quantised",
-    "QLinearMatMul": "quantised",
-    "ConvInteger": "quantised",
-    "MatMulInteger": "quantised",
-    "QGemm": "quantised",
-    "DynamicQuantizeMatMul": "quantised",
-    "MatMulIntegerToFloat": "quantised",
-    "MatMulNBits": "quantised",
-    "QAttention": "quantised",
-    "DeformConv": "its inputs are sampled at positions that the network computes",
-    "Einsum": "a general tensor product; not taken",
-    "Attention": "fused; its weight has no separate input to tap",
-    "FusedConv": "fused by onnxruntime; prune the model before it is optimised",
-    "FusedMatMul": "fused by onnxruntime; prune the model before it is optimised",
-    "FusedGemm": "fused by onnxruntime; prune the model before it is optimised",
+    "LSTM": _RECURRENT,
+    "GRU": _RECURRENT,
+    "RNN": _RECURRENT,
+    "QLinearConv": _QUANTISED,
+    "QLinearMatMul": _QUANTISED,
+    "ConvInteger": _QUANTISED,
+    "MatMulInteger": _QUANTISED,
+    "QGemm": _QUANTISED,
+    "DynamicQuantizeMatMul": _QUANTISED,
+    "MatMulIntegerToFloat": _QUANTISED,
+    "MatMulNBits": _QUANTISED,
+    "QAttention": _QUANTISED,
+    "DeformConv": Refusal(
+        RefusalKind.UNSUPPORTED, "its inputs are sampled at positions that the network computes"
+    ),
+    "Einsum": Refusal(RefusalKind.UNSUPPORTED, "a general tensor product; not taken"),
+    "Attention": Refusal(RefusalKind.FUSED, "fused; its weight has no separate input to tap"),
+    "FusedConv": _OPTIMISED,
+    "FusedMatMul": _OPTIMISED,
+    "FusedGemm": _OPTIMISED,
 }
+BOTH_CONSTANT = Refusal(RefusalKind.BOTH_CONSTANT, "both operands are constant")
 
 
 @dataclass(frozen=True)
@@ -96,13 +105,13 @@ class Operator:
         Whether a node gives W x and no more: without a bias, and not scaled.
     """
 
-    read: Callable[[NodePlace], Match | str]
+    read: Callable[[NodePlace], Match | Refusal]
     fan_in: Callable[[onnx.NodeProto, int, tuple[int, ...]], float]
     rank: int | None = None
     is_bare: bool = False
 
 
-def match(place: NodePlace) -> Match | str | None:
+def match(place: NodePlace) -> Match | Refusal | None:
     """Return how `place` multiplies by a constant weight, or why not, or None.
 
     None: the node has no weights in the sense of this project (an activation, an Add, a
@@ -118,18 +127,18 @@ def match(place: NodePlace) -> Match | str | None:
     return operator.read(place)
 
 
-def _function(function: onnx.FunctionProto) -> str | None:
+def _function(function: onnx.FunctionProto) -> Refusal | None:
     """Return why a call of a model's own function is not taken, if it may hold weights."""
     inside = {node.op_type for node in function.node}
     if not inside & {*OPERATORS, *NOT_TAKEN}:
         return None
-    return "a function of the model: inline it first, onnx.inliner.inline_local_functions"
+    return Refusal(
+        RefusalKind.FUNCTION,
+        "a function of the model: inline it first, onnx.inliner.inline_local_functions",
+    )
 
 
-BOTH_CONSTANT = "both operands are constant"
-
-
-def _conv_weight(place: NodePlace) -> Root | str:
+def _conv_weight(place: NodePlace) -> Root | Refusal:
     if _is_fixed(place, place.node.input[0]):
         return BOTH_CONSTANT
     name = place.node.input[1]
@@ -137,9 +146,9 @@ def _conv_weight(place: NodePlace) -> Root | str:
     return root if isinstance(root, Root) else _computed(place, name, root) or root
 
 
-def _conv(place: NodePlace) -> Match | str:
+def _conv(place: NodePlace) -> Match | Refusal:
     root = _conv_weight(place)
-    if isinstance(root, str):
+    if isinstance(root, Refusal):
         return root
     groups = cast(int, place.attribute("group", 1))
     geometry = _conv_geometry(place, root.shape)
@@ -179,9 +188,9 @@ def _conv_geometry(place: NodePlace, shape: tuple[int, ...]) -> Unfold:
     )
 
 
-def _transposed_conv(place: NodePlace) -> Match | str:
+def _transposed_conv(place: NodePlace) -> Match | Refusal:
     root = _conv_weight(place)
-    if isinstance(root, str):
+    if isinstance(root, Refusal):
         return root
     groups = cast(int, place.attribute("group", 1))
     kernel = root.shape[2:]
@@ -209,7 +218,7 @@ def _transposed_conv(place: NodePlace) -> Match | str:
     return Match(use, root, layout)
 
 
-def _one_constant(place: NodePlace) -> tuple[Root, bool] | str:
+def _one_constant(place: NodePlace) -> tuple[Root, bool] | Refusal:
     """Return the one constant operand of a product and whether it is the right one, or why not."""
     left = trace(place.model, place.scope, place.node.input[0])
     right = trace(place.model, place.scope, place.node.input[1])
@@ -225,15 +234,15 @@ def _is_fixed(place: NodePlace, name: str) -> bool:
     return is_computed(place.model, place.scope, name, or_default=True)
 
 
-def _gemm(place: NodePlace) -> Match | str:
+def _gemm(place: NodePlace) -> Match | Refusal:
     node = place.node
     found = _one_constant(place)
-    if isinstance(found, str):
+    if isinstance(found, Refusal):
         return found
     root, constant_right = found
     alpha = cast(float, place.attribute("alpha", 1.0))
     if alpha == 0:
-        return "its alpha is 0, so the weight has no effect"
+        return Refusal(RefusalKind.NO_EFFECT, "its alpha is 0, so the weight has no effect")
     trans_a, trans_b = place.attribute("transA", 0), place.attribute("transB", 0)
     if constant_right:
         tapped, transposed, rows_first = node.input[0], bool(trans_a), bool(trans_b)
@@ -257,10 +266,10 @@ def _gemm(place: NodePlace) -> Match | str:
     return Match(use, root, layout)
 
 
-def _matmul(place: NodePlace) -> Match | str:
+def _matmul(place: NodePlace) -> Match | Refusal:
     node = place.node
     found = _one_constant(place)
-    if isinstance(found, str):
+    if isinstance(found, Refusal):
         return found
     root, constant_right = found
     layout = matmul_layout(root.shape, rows_first=not constant_right)
@@ -287,22 +296,28 @@ def _matmul(place: NodePlace) -> Match | str:
     return Match(use, root, layout)
 
 
-def _pair(place: NodePlace, left: Root | str, right: Root | str) -> str:
-    """Return the reason for a product whose operands are both dynamic or both constant."""
-    for name, reason in zip(place.node.input[1::-1], (right, left), strict=True):
-        if isinstance(reason, Root):
+def _pair(place: NodePlace, left: Root | Refusal, right: Root | Refusal) -> Refusal:
+    """Return why a product is not taken whose operands are both dynamic or both constant."""
+    for name, found in zip(place.node.input[1::-1], (right, left), strict=True):
+        if isinstance(found, Root):
             return BOTH_CONSTANT
-        if "quantised" in reason or (reason := _computed(place, name, reason) or ""):
-            return reason
-    return "both operands are dynamic: it has no weights"
+        computed = _computed(place, name, found)
+        if found.kind is RefusalKind.QUANTISED or computed is not None:
+            return computed or found
+    return Refusal(RefusalKind.NO_WEIGHT, "both operands are dynamic: it has no weights")
 
 
-def _computed(place: NodePlace, name: str, reason: str) -> str | None:
+def _computed(place: NodePlace, name: str, found: Refusal) -> Refusal | None:
     """Return why a weight made from constants alone is not taken; None if it is not so made."""
     if not is_computed(place.model, place.scope, name):
         return None
-    made = reason.replace("its weight is dynamic: made", "its weight is computed from constants")
-    return f"{made}; fold constants first to prune it" if made != reason else reason
+    if found.kind is not RefusalKind.DYNAMIC or not found.maker:
+        return found
+    return Refusal(
+        RefusalKind.COMPUTED,
+        f"its weight is computed from constants by {found.maker}; fold constants first to prune it",
+        found.maker,
+    )
 
 
 def _conv_fan_in(node: onnx.NodeProto, place: int, shape: tuple[int, ...]) -> float:

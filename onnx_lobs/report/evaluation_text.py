@@ -70,7 +70,8 @@ def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     yield "dense model", evaluation.dense.model
     yield "pruned model", evaluation.pruned.model
     yield "compared on", evaluation.data
-    yield "output error", error_words(evaluation.error, evaluation.warnings)
+    has_notes = any(output.note for output in evaluation.outputs)
+    yield "output error", error_words(evaluation.error, has_notes=has_notes)
     yield from map(score_row, evaluation.scores)
     yield "zeros", f"{_zeros(evaluation.dense)} -> {_zeros(evaluation.pruned)}"
     yield from size_rows(evaluation.file_bytes, evaluation.gzip_bytes)

@@ -70,11 +70,15 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class SkipRecord:
-    """A node with weights that was left as it was."""
+    """A node with weights that was left as it was, why, and what kind of reason that is.
+
+    Kinds are the values of :class:`onnx_lobs.layers.refusal.RefusalKind`.
+    """
 
     node: str
     op: str
     reason: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -174,12 +178,15 @@ class OutputRecord:
         sensitivities to them; None when it was not asked for.
     bounds
         Bounds of the error by output, where they were asked for.
+    notes
+        What the figures of outputs leave out, or why there are none.
     """
 
     error: float | None
     score: ScoreRecord | None = None
     linear: float | None = None
     bounds: tuple[BoundRecord, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

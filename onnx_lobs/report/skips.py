@@ -1,4 +1,4 @@
-"""Skipped nodes as a table: all of them, or groups with one reason where they are many."""
+"""Shows skipped nodes as a table: all of them, or by kind of reason where they are many."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VARYING = re.compile(r"('[^']*'|\d+)")  # the names and numbers in a reason
 
 
 def skip_table(skips: Sequence[SkipRecord], *, verbose: bool = False) -> Table:
-    """Return one row per skipped node, or per reason where they are more than `MOST_ROWS`.
+    """Return one row per skipped node, or per kind of reason where they are more than `MOST_ROWS`.
 
     Parameters
     ----------
@@ -46,20 +46,25 @@ def skip_table(skips: Sequence[SkipRecord], *, verbose: bool = False) -> Table:
 
 
 def group_skips(skips: Sequence[SkipRecord]) -> list[tuple[str, list[SkipRecord]]]:
-    """Group skipped nodes whose reasons differ at most in names and numbers.
+    """Group skipped nodes by the kind of their reason.
 
     Returns
     -------
     list of (reason, skips)
-        The largest group first. What differs within a group is ``…`` in its reason.
+        The largest group first. Of sentences that differ in names and numbers only, these are
+        ``…``; for others the kind stands.
     """
-    groups: dict[tuple[str, ...], list[SkipRecord]] = {}
+    groups: dict[str, list[SkipRecord]] = {}
     for skip in skips:
-        groups.setdefault(tuple(_VARYING.split(skip.reason)[::2]), []).append(skip)
-    found = [(_common([skip.reason for skip in group]), group) for group in groups.values()]
+        groups.setdefault(skip.kind, []).append(skip)
+    found = [(_common(kind, group), group) for kind, group in groups.items()]
     return sorted(found, key=lambda entry: -len(entry[1]))
 
 
-def _common(reasons: Sequence[str]) -> str:
-    pieces = zip(*map(_VARYING.split, reasons), strict=True)
-    return "".join(piece[0] if len(set(piece)) == 1 else "…" for piece in pieces)
+def _common(kind: str, skips: Sequence[SkipRecord]) -> str:
+    """Return what the sentences of one kind have in common."""
+    split = [_VARYING.split(skip.reason) for skip in skips]
+    if any(pieces[::2] != split[0][::2] for pieces in split):
+        return kind
+    same = zip(*split, strict=True)
+    return "".join(piece[0] if len(set(piece)) == 1 else "…" for piece in same)

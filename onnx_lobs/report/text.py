@@ -163,7 +163,7 @@ def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
 
 
 def _output(report: Report) -> Iterator[tuple[str, str]]:
-    yield "output error", error_words(report.output.error, report.warnings)
+    yield "output error", error_words(report.output.error, has_notes=bool(report.output.notes))
     if report.output.linear is not None:
         yield (
             "first order",
@@ -183,11 +183,11 @@ def _bound(record: BoundRecord) -> str:
     return f"{record.output}: at most {format_error(record.bound)}{measured}, on these data"
 
 
-def error_words(error: float | None, warnings: Sequence[str]) -> str:
-    """Return the output error in words; where there is none, why."""
+def error_words(error: float | None, *, has_notes: bool) -> str:
+    """Return the output error in words; where there is none, why, or that a note says so."""
     if error is not None:
         return f"{format_error(error)} (mean squared change over mean square)"
-    if any(warning.startswith("output ") for warning in warnings):
+    if has_notes:
         return "none: see the warnings"
     return "none: the network has no floating output"
 

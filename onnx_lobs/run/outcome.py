@@ -69,7 +69,8 @@ def evaluate_run(
         raise ConfigError(f"max output error needs an output error, and there is none: {why}")
     log.warn(*change.notes)
     if scoring is None or before is None:
-        return OutputRecord(change.error)
+        return OutputRecord(change.error, notes=change.notes)
     progress.start("scoring", scoring.n_batches)
     after = scoring.measure(pruned, dense, progress.advance)
-    return OutputRecord(change.error, score_record(scoring.score, before, after))
+    score = score_record(scoring.score, before, after)
+    return OutputRecord(change.error, score, notes=change.notes)

@@ -35,7 +35,7 @@ def selection(config: PruneConfig, can_measure: bool = True) -> LayerFilter:
 
 def skip_record(skip: Skip) -> SkipRecord:
     """Return the report's form of a Skip."""
-    return SkipRecord(skip.node, skip.op, skip.reason)
+    return SkipRecord(skip.node, skip.op, skip.reason, skip.refusal.kind.value)
 
 
 def nothing_to_prune(skips: Sequence[Skip]) -> NothingToPruneError:
@@ -44,8 +44,9 @@ def nothing_to_prune(skips: Sequence[Skip]) -> NothingToPruneError:
         return NothingToPruneError(
             "nothing to prune: no Conv, ConvTranspose, Gemm or MatMul with constant weights"
         )
-    reason, count = Counter(skip.reason for skip in skips).most_common(1)[0]
+    kind, count = Counter(skip.refusal.kind for skip in skips).most_common(1)[0]
+    example = next(skip for skip in skips if skip.refusal.kind is kind)
     return NothingToPruneError(
         f"nothing to prune: {len(skips)} nodes with weights were skipped, {count} of them for "
-        f"{reason!r}; `onnx-lobs inspect` lists all with reasons"
+        f"{example.reason!r}; `onnx-lobs inspect` lists all with reasons"
     )

@@ -6,20 +6,22 @@ from dataclasses import dataclass
 
 from onnx_lobs.calibration.shared_inputs import SharedInput, find_shared_inputs
 from onnx_lobs.errors import layer_context
-from onnx_lobs.layers.layer import Layer
+from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.layers.refusal import Refusal, RefusalKind
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.report.record import LayerRecord, SkipRecord
+from onnx_lobs.report.record import LayerRecord
 from onnx_lobs.run.layer_step import Solved, solve_one, write_one
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.resume.known import Known
 from onnx_lobs.run.schedule import calibrations
+from onnx_lobs.run.selection import skip_record
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.slots import layer_key
 
-NEVER_REACHED = "never reached on the calibration data"
+UNREACHED = Refusal(RefusalKind.UNREACHED, "never reached on the calibration data")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def solve_all(
         part = calibration = None  # before the next ones are made
     in_order = [layer for shared in find_shared_inputs(setup.layers) for layer in shared.layers]
     unreached = [layer for layer in in_order if layer_key(layer) not in records]
-    log.skip(*(SkipRecord(layer.name, layer.op, NEVER_REACHED) for layer in unreached))
+    log.skip(*(skip_record(Skip(layer.name, layer.op, UNREACHED)) for layer in unreached))
     keys = [layer_key(layer) for layer in in_order]
     return SolvedLayers(
         tuple(records[key] for key in keys if key in records),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from build_onnx import Array, constant, model, normal, run, value
@@ -11,6 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.chain import Root, trace
+from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 NODE = helper.make_node
 INT = np.int64
@@ -100,24 +99,30 @@ def test_cast_rounds_forward_and_leaves_rounding_of_the_way_back_to_the_end() ->
 
 
 @pytest.mark.parametrize(
-    ("nodes", "reason"),
+    ("nodes", "kind", "reason"),
     [
-        ([NODE("Neg", ["w"], ["v"])], "dynamic: made by Neg"),
-        ([NODE("Cast", ["w"], ["v"], to=TensorProto.INT32)], "cast to int32"),
-        ([NODE("Constant", [], ["v"], value_floats=[1.0, 2.0])], "without a dense tensor"),
+        ([NODE("Neg", ["w"], ["v"])], RefusalKind.DYNAMIC, "dynamic: made by Neg"),
+        ([NODE("Cast", ["w"], ["v"], to=TensorProto.INT32)], RefusalKind.UNSUITED, "cast to int32"),
+        (
+            [NODE("Constant", [], ["v"], value_floats=[1.0, 2.0])],
+            RefusalKind.UNSUITED,
+            "without a dense tensor",
+        ),
         (
             [NODE("Shape", ["x"], ["n"]), NODE("Reshape", ["w", "n"], ["v"])],
+            RefusalKind.UNSUITED,
             "Reshape whose argument is not constant",
         ),
     ],
 )
 def test_what_is_not_reversible_ends_the_trace_with_a_reason(
-    nodes: list[NodeProto], reason: str
+    nodes: list[NodeProto], kind: RefusalKind, reason: str
 ) -> None:
     index = Model(chained(nodes, normal(1, 1)), None)
     found = trace(index, index.main, "v")
-    assert isinstance(found, str)
-    assert reason in found
+    assert isinstance(found, Refusal)
+    assert found.kind is kind
+    assert reason in found.reason
 
 
 @pytest.mark.parametrize(
@@ -126,5 +131,7 @@ def test_what_is_not_reversible_ends_the_trace_with_a_reason(
 )
 def test_names_without_a_producer_are_told_apart(name: str, reason: str) -> None:
     index = Model(chained([NODE("Identity", ["w"], ["v"])], normal(1, 2)), None)
-    found: Any = trace(index, index.main, name)
-    assert reason in found
+    found = trace(index, index.main, name)
+    assert isinstance(found, Refusal)
+    assert found.kind is RefusalKind.DYNAMIC
+    assert reason in found.reason

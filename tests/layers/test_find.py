@@ -14,6 +14,7 @@ from onnx_lobs.errors import ConfigError, UnsupportedOpError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import LayerFilter, find_layers, matcher
 from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.layers.refusal import RefusalKind
 
 NODE = helper.make_node
 W = normal(1, 4, 4)
@@ -234,6 +235,23 @@ def test_small_layers_are_left_dense() -> None:
     names, reasons = chosen(min_weights=11)
     assert names == ["body/conv"]
     assert reasons["head"] == "10 weights, fewer than 11"
+
+
+@pytest.mark.parametrize(
+    ("fields", "node", "kind"),
+    [
+        ({}, "body/depthwise", RefusalKind.DEPTHWISE),
+        ({"include": ("head",)}, "body/conv", RefusalKind.NOT_INCLUDED),
+        ({"exclude": ("head",)}, "head", RefusalKind.EXCLUDED),
+        ({"op_types": ("Conv",)}, "head", RefusalKind.OPERATOR),
+        ({"min_weights": 11}, "head", RefusalKind.SMALL),
+    ],
+)
+def test_what_the_options_leave_has_a_kind(
+    fields: dict[str, object], node: str, kind: RefusalKind
+) -> None:
+    _, skips = find(two_convs(), LayerFilter(**fields))  # type: ignore[arg-type]
+    assert {skip.node: skip.refusal.kind for skip in skips}[node] is kind
 
 
 @pytest.mark.parametrize("field", ["include", "exclude"])

@@ -14,8 +14,9 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.bias import find_add
 from onnx_lobs.layers.chain import Root, trace
 from onnx_lobs.layers.find import find_layers
-from onnx_lobs.layers.layer import Layer, Use, matmul_layout
+from onnx_lobs.layers.layer import Layer, Skip, Use, matmul_layout
 from onnx_lobs.layers.operators import NOT_TAKEN, OPERATORS, Match, NodePlace, Operator
+from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 SUMS = 2e-5  # of the largest output: float32 sums of up to 100 terms
 
@@ -27,11 +28,15 @@ def only_layer(proto: ModelProto) -> Layer:
     return layer
 
 
-def only_reason(proto: ModelProto) -> str:
+def only_skip(proto: ModelProto) -> Skip:
     layers, skips = find_layers(Model(proto, None))
     assert layers == ()
     (skip,) = skips
-    return skip.reason
+    return skip
+
+
+def only_reason(proto: ModelProto) -> str:
+    return only_skip(proto).reason
 
 
 def product(layer: Layer, weight: Array, x: Array) -> Array:
@@ -321,6 +326,29 @@ def test_what_is_not_pruned_is_skipped_with_its_reason(kind: str) -> None:
     assert reason in only_reason(proto)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("two dynamic operands", RefusalKind.NO_WEIGHT),
+        ("two constant operands", RefusalKind.BOTH_CONSTANT),
+        ("conv of a constant", RefusalKind.BOTH_CONSTANT),
+        ("conv weight computed from constants", RefusalKind.COMPUTED),
+        ("dynamic conv weight", RefusalKind.DYNAMIC),
+        ("weight that is an input", RefusalKind.DYNAMIC),
+        ("gemm without effect", RefusalKind.NO_EFFECT),
+        ("integer product", RefusalKind.NOT_FLOATING),
+        ("weight cast to integer and back", RefusalKind.UNSUITED),
+        ("quantised weight", RefusalKind.QUANTISED),
+        ("integer operator", RefusalKind.QUANTISED),
+        ("lstm", RefusalKind.RECURRENT),
+        ("empty weight", RefusalKind.EMPTY),
+        ("reshape by a computed shape", RefusalKind.UNSUITED),
+    ],
+)
+def test_what_is_not_pruned_has_a_kind_that_programs_can_read(name: str, kind: RefusalKind) -> None:
+    assert only_skip(NOT_PRUNED[name][0]).refusal.kind is kind
+
+
 @pytest.mark.parametrize("loop", ["Loop", "Scan"])
 def test_a_layer_inside_a_loop_is_skipped(loop: str) -> None:
     body_in = [value("h", [2, 4])]
@@ -400,11 +428,11 @@ def test_data_that_no_sample_changes_make_no_layer(op: str, source: str) -> None
     assert only_reason(proto) == "both operands are constant"
 
 
-def read_einsum(place: NodePlace) -> Match | str:
+def read_einsum(place: NodePlace) -> Match | Refusal:
     """Take the Einsum that is a product of x with a matrix from the right."""
     root = trace(place.model, place.scope, place.node.input[1])
     if place.attribute("equation", "") != "ni,io->no" or not isinstance(root, Root):
-        return "another Einsum"
+        return Refusal(RefusalKind.UNSUPPORTED, "another Einsum")
     node, layout = place.node, matmul_layout(root.shape, rows_first=False)
     use = Use(
         node=place.label, op="Einsum", scope=place.scope.index, output=node.output[0],

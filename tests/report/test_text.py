@@ -32,7 +32,7 @@ REPORT = Report(
     options={"storage": "dense"},
     data="calibration.npz (5000 samples)",
     layers=LAYERS,
-    skipped=(SkipRecord("/lstm", "LSTM", "its weights are not a matrix"),),
+    skipped=(SkipRecord("/lstm", "LSTM", "its weights are not a matrix", "recurrent"),),
     totals=Totals(1_235_200, 1_148_736, 14.2, (5_000_000, 5_000_100), (4_600_000, 500_000)),
     output=OutputRecord(
         0.0123,
@@ -50,7 +50,7 @@ INSPECTION = Inspection(
         LayerRow("/conv/Conv", "Conv", (64, 1, 3, 3), "float32", 64, 1, 9, 576, 12, 1),
         LayerRow(LONG, "MatMul", (768, 768), "float16", 1, 768, 768, 589_824, 0, 1),
     ),
-    skipped=(SkipRecord("/lstm", "LSTM", "its weights are not a matrix"),),
+    skipped=(SkipRecord("/lstm", "LSTM", "its weights are not a matrix", "recurrent"),),
 )
 
 
@@ -76,8 +76,10 @@ def with_(**changes: object) -> Report:
     return dataclasses.replace(REPORT, **changes)  # type: ignore[arg-type]
 
 
-def skips(n: int, reason: str = "{} weights, fewer than 64") -> tuple[SkipRecord, ...]:
-    return tuple(SkipRecord(f"node{i}", "Conv", reason.format(i)) for i in range(n))
+def skips(
+    n: int, reason: str = "{} weights, fewer than 64", kind: str = "few weights"
+) -> tuple[SkipRecord, ...]:
+    return tuple(SkipRecord(f"node{i}", "Conv", reason.format(i), kind) for i in range(n))
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
@@ -132,7 +134,7 @@ def test_what_was_not_measured_is_not_shown() -> None:
     assert "gzipped" not in text
     assert "top-1" not in text
     assert "output error none: the network has no floating output" in text
-    lost = with_(output=OutputRecord(None), warnings=("output 'y': NaN",))
+    lost = with_(output=OutputRecord(None, notes=("output 'y': NaN",)))
     assert "output error none: see the warnings" in words(render_report(lost))
 
 
@@ -185,7 +187,9 @@ def test_few_skipped_nodes_are_listed_with_their_reasons() -> None:
 
 
 def test_many_skipped_nodes_are_grouped_unless_all_are_wanted() -> None:
-    report = with_(skipped=(*skips(MOST_ROWS), SkipRecord("/l", "LSTM", "inside a Loop")))
+    report = with_(
+        skipped=(*skips(MOST_ROWS), SkipRecord("/l", "LSTM", "inside a Loop", "in a loop"))
+    )
     text = words(render_report(report))
     assert "skipped nodes: 13 (-v lists them)" in text
     assert "12 … weights, fewer than 64 Conv node0 1 inside a Loop LSTM /l Conv node1" not in text
@@ -194,15 +198,20 @@ def test_many_skipped_nodes_are_grouped_unless_all_are_wanted() -> None:
     assert "node11 Conv 11 weights" in words(render_report(report, verbose=True))
 
 
-def test_skips_are_grouped_by_what_their_reasons_have_in_common() -> None:
+def test_skips_are_grouped_by_kind_and_say_what_their_reasons_have_in_common() -> None:
     records = (
-        SkipRecord("a", "LSTM", "inside a Loop"),
+        SkipRecord("a", "LSTM", "inside a Loop", "in a loop"),
         *skips(2),
-        *skips(2, "its weight is read by 'x', 3 times"),
+        *skips(2, "its weight is read by 'x', 3 times", "read elsewhere"),
+        SkipRecord("b", "Gemm", "inside a Loop", "another"),
+        SkipRecord("c", "QGemm", "quantised", "quantised"),
+        *skips(2, "made by DequantizeLinear", "quantised"),
     )
     assert [(reason, len(group)) for reason, group in group_skips(records)] == [
+        ("quantised", 3),
         ("… weights, fewer than 64", 2),
         ("its weight is read by 'x', 3 times", 2),
+        ("inside a Loop", 1),
         ("inside a Loop", 1),
     ]
 
