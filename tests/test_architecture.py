@@ -194,6 +194,37 @@ def test_files_stay_small(module: str) -> None:
     assert len(source_of(module).read_text().splitlines()) <= MOST_LINES
 
 
+def is_frozen(node: ast.ClassDef) -> bool:
+    """Whether a class is a frozen dataclass."""
+    return any("frozen=True" in ast.unparse(decorator) for decorator in node.decorator_list)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_frozen_classes_are_written_only_while_they_are_made(module: str) -> None:
+    tree = ast.parse(source_of(module).read_text())
+    making = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name == "__post_init__"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            assert node.attr != "__dict__", node.lineno
+            assert node.attr != "__setattr__" or id(node) in making, node.lineno
+        if isinstance(node, ast.ClassDef) and is_frozen(node):
+            assert "cached_property" not in ast.unparse(node), node.name
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_property_is_read_for_its_side_effect(module: str) -> None:
+    for node in ast.walk(ast.parse(source_of(module).read_text())):
+        dropped = isinstance(node, ast.Expr) or (
+            isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["_"]
+        )
+        assert not dropped or not isinstance(node.value, ast.Attribute), node.lineno
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_nothing_catches_every_exception(module: str) -> None:
     for node in ast.walk(ast.parse(source_of(module).read_text())):

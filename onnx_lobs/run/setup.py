@@ -80,10 +80,14 @@ class Setup:
         """Fraction of zeros asked for; with a target, the one that is looked at or the default."""
         return wanted_sparsity(self.config, self.pattern)
 
+    def with_options(self, **options: Any) -> Setup:
+        """Return the same with other options, which decide neither layers nor data."""
+        config = dataclasses.replace(self.config, **options)
+        return dataclasses.replace(self, config=config)
+
     def at(self, sparsity: float) -> Setup:
         """Return the same at another sparsity."""
-        config = dataclasses.replace(self.config, sparsity=sparsity)
-        return dataclasses.replace(self, config=config)
+        return self.with_options(sparsity=sparsity)
 
 
 def open_run(

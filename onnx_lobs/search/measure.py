@@ -72,8 +72,7 @@ def measure_layers(
     """
     setup, dense = trials.setup, trials.networks
     progress.start("measuring layers", len(setup.layers))
-    config = dataclasses.replace(setup.config, sequential=False)
-    independent = dataclasses.replace(setup, config=config)
+    independent = setup.with_options(sequential=False)
     level = min(level, MOST_SHARE)
     level = level if level > 0 else 0.5
     losses: dict[str, FloatArray] = {}

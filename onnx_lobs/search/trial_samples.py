@@ -21,18 +21,20 @@ NEARLY_ALL, MORE_SAMPLES = 0.95, 128  # the same for up to so many samples
 FINAL_SCORED = 0.25  # of the data, for the finalists
 
 
-def samples_needed(setup: Setup, columns: Mapping[str, float]) -> int:
-    """Return the samples that give the layers enough observations, `columns` of each sample.
+def samples_needed(setup: Setup, observations: Mapping[str, float]) -> int:
+    """Return the samples that give the layers enough observations, `observations` of each sample.
 
     That is OBSERVATIONS_PER_INPUT times the inputs, for the layers that hold most of the weights; a
-    classifier behind convolutions, with one column a sample, does not make all trials long. It may
-    make them MORE_SAMPLES long: with 32 the trials of a network whose classifier repairs much of
-    what convolutions lose ranked its allocations the wrong way round.
+    classifier behind convolutions, with one observation a sample, does not make all trials long. It
+    may make them MORE_SAMPLES long: with 32 the trials of a network whose classifier repairs much
+    of what convolutions lose ranked its allocations the wrong way round.
     """
     sizes = np.array([layer.size for layer in setup.layers], dtype=np.float64)
     wanted = np.array(
         [
-            OBSERVATIONS_PER_INPUT * layer.layout.columns / max(columns[layer_key(layer)], 1e-9)
+            OBSERVATIONS_PER_INPUT
+            * layer.layout.columns
+            / max(observations[layer_key(layer)], 1e-9)
             for layer in setup.layers
         ]
     )
@@ -45,29 +47,31 @@ def samples_needed(setup: Setup, columns: Mapping[str, float]) -> int:
     return int(max(LEAST_SAMPLES, enough, min(MORE_SAMPLES, nearly)))
 
 
-def samples_scored(setup: Setup, columns: Mapping[str, float], samples: int) -> int:
+def samples_scored(setup: Setup, observations: Mapping[str, float], samples: int) -> int:
     """Return how many samples score a trial that is fitted to `samples`.
 
     As many, but LEAST_SCORED to MOST_SCORED, or up to PLENTY of half of the data if SCORED_FLOPS
     suffice: that allocation wins which the scored samples favour, so where they cost next to
     nothing there are many.
     """
-    affordable = int(SCORED_FLOPS / max(forward_flops(setup, columns), 1.0))
+    affordable = int(SCORED_FLOPS / max(forward_flops(setup, observations), 1.0))
     plenty = min(affordable, setup.batches.n_samples // 2, PLENTY)
     return max(min(max(samples, LEAST_SCORED), MOST_SCORED), plenty)
 
 
-def forward_flops(setup: Setup, columns: Mapping[str, float]) -> float:
+def forward_flops(setup: Setup, observations: Mapping[str, float]) -> float:
     """Return the flops of the layers in a forward pass of one sample."""
-    return sum(2.0 * layer.size * columns[layer_key(layer)] for layer in setup.layers)
+    return sum(2.0 * layer.size * observations[layer_key(layer)] for layer in setup.layers)
 
 
-def trial_flops(setup: Setup, columns: Mapping[str, float], samples: int, scored: int) -> float:
+def trial_flops(
+    setup: Setup, observations: Mapping[str, float], samples: int, scored: int
+) -> float:
     """Return the flops of a trial, about: Grams, factors, SparseGPT, and the passes that score."""
-    total = scored * forward_flops(setup, columns)
+    total = scored * forward_flops(setup, observations)
     for layer in setup.layers:
         d, groups = float(layer.layout.columns), layer.layout.groups
-        total += groups * d**2 * (samples * columns[layer_key(layer)] + d) + 2 * layer.size * d
+        total += groups * d**2 * (samples * observations[layer_key(layer)] + d) + 2 * layer.size * d
     return total
 
 

@@ -123,8 +123,7 @@ class Trials(Runs):
         fit, held = split(setup.batches, samples, scored)
         positions = min(setup.config.positions or POSITIONS, POSITIONS)
         part = dataclasses.replace(
-            setup,
-            config=dataclasses.replace(setup.config, positions=positions),
+            setup.with_options(positions=positions),
             batches=fit,
             least_observations=LEAST_OBSERVATIONS,
         )
@@ -156,8 +155,8 @@ class Trials(Runs):
 def make_finals(setup: Setup, networks: Networks, scratch: Scratch) -> Runs:
     """Return runs with the method of a run on most of its data, with less effort."""
     fit, held = split_finally(setup.batches)
-    config = dataclasses.replace(setup.config, effort=FINAL_EFFORT[setup.config.effort])
-    part = dataclasses.replace(setup, config=config, batches=fit)
+    lesser = setup.with_options(effort=FINAL_EFFORT[setup.config.effort])
+    part = dataclasses.replace(lesser, batches=fit)
     return Runs(part, networks, held, lambda task, layer: solve_layer(task), scratch)
 
 

@@ -457,8 +457,7 @@ def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
     measured = work.measured()
     n = measured.trials.setup.batches.n_samples
     trials = Trials(work.setup, work.networks, n, n, Scratch(None))
-    config = dataclasses.replace(trials.setup.config, sequential=False)
-    setup = dataclasses.replace(trials.setup, config=config)
+    setup = trials.setup.with_options(sequential=False)
     ratios = {}
     for layer, calibration in layer_moments(setup, trials.networks, Scratch(None)):
         task = make_task(setup, trials.networks, layer, calibration, layer.size // 2)
