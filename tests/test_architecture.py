@@ -1,4 +1,7 @@
-"""The arrows between the modules: two sides, no cycles, one printer, everything documented."""
+"""The arrows between the modules: two sides, no cycles, one printer, everything documented.
+
+A rule is one test over all modules: it lists all that break it, each with the place.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ import inspect
 import pkgutil
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from graphlib import TopologicalSorter
+from collections.abc import Iterable, Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -25,6 +30,8 @@ from onnx_lobs.patterns import PATTERNS, Pattern
 from onnx_lobs.solvers import METHODS
 from onnx_lobs.storage.formats import FORMATS
 
+Node = TypeVar("Node", bound=ast.AST)
+
 ROOT = Path(onnx_lobs.__file__).parent
 MODULES = sorted(
     ".".join(("onnx_lobs", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
@@ -35,23 +42,37 @@ ONNX_SIDE = ("graph", "layers", "storage", "evaluation", "calibration")
 FOREIGN = ("onnx", "onnxruntime", "onnx_graphsurgeon")
 PRINTERS = ("onnx_lobs.cli.main", "onnx_lobs.__main__")
 MOST_ENTRIES = 24  # at the top of the package: a newcomer reads them at a glance
+ARRAY_TYPE = r"^(\w+) = (?:NDArray|np\.ndarray)\["
 MOST_LINES = 360  # of a file; tables of a format need more than the 300 aimed at
 
 
-def source_of(module: str) -> Path:
+@cache
+def source_of(module: str) -> str:
     path = ROOT.joinpath(*module.split(".")[1:])
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
 
 
-def imports_of(module: str) -> Iterator[str]:
-    """Yield every module that a module imports while it is loaded, in full."""
-    for node in ast.parse(source_of(module).read_text()).body:
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(source_of(module))
+
+
+def find(module: str, kind: type[Node]) -> list[Node]:
+    """Return all nodes of a kind in a module."""
+    return [node for node in ast.walk(tree_of(module)) if isinstance(node, kind)]
+
+
+@cache
+def imports_of(module: str) -> frozenset[str]:
+    """Return every module that a module imports while it is loaded, in full."""
+    found = set()
+    for node in tree_of(module).body:
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                yield full if full in MODULES else node.module
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in full}
+    return frozenset(found)
 
 
 def members(side: tuple[str, ...]) -> list[str]:
@@ -70,29 +91,45 @@ def reached(module: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", members(ARRAY_SIDE))
-def test_array_side_knows_no_onnx(module: str) -> None:
-    for name in {module} | reached(module):
-        assert not {i.split(".")[0] for i in imports_of(name)} & set(FOREIGN), name
+def refuse(offenders: Iterable[str]) -> None:
+    """Fail with one line for each offender, however many they are."""
+    listed = list(offenders)
+    assert not listed, "\n".join(["", *listed])
 
 
-@pytest.mark.parametrize("module", members(ONNX_SIDE))
-def test_onnx_side_knows_no_solver(module: str) -> None:
-    assert not any(name.startswith("onnx_lobs.solvers") for name in reached(module))
+def test_array_side_knows_no_onnx() -> None:
+    refuse(
+        f"{module} reaches {name}, which imports {foreign}"
+        for module in members(ARRAY_SIDE)
+        for name in sorted({module} | reached(module))
+        for foreign in sorted({i.split(".")[0] for i in imports_of(name)} & set(FOREIGN))
+    )
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m.split(".")[1:2] != ["patterns"]])
-def test_nobody_asks_which_pattern_it_is(module: str) -> None:
+def test_onnx_side_knows_no_solver() -> None:
+    refuse(
+        f"{module} reaches {name}"
+        for module in members(ONNX_SIDE)
+        for name in sorted(reached(module))
+        if name.startswith("onnx_lobs.solvers")
+    )
+
+
+def test_nobody_asks_which_pattern_it_is() -> None:
     classes = {
         name
         for name, thing in vars(patterns).items()
         if inspect.isclass(thing) and issubclass(thing, Pattern) and thing is not Pattern
     }
-    for node in ast.walk(ast.parse(source_of(module).read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            named = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-            is_question = node.func.id in ("isinstance", "issubclass", "type")
-            assert not (is_question and named & classes), node.lineno
+    refuse(
+        f"{module}:{call.lineno}"
+        for module in MODULES
+        for call in find(module, ast.Call)
+        if isinstance(call.func, ast.Name)
+        and call.func.id in ("isinstance", "issubclass", "type")
+        and classes & {n.id for n in ast.walk(call) if isinstance(n, ast.Name)}
+        and module.split(".")[1:2] != ["patterns"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,9 +152,8 @@ def test_both_sides_exist() -> None:
     assert len(members(ONNX_SIDE)) > len(ONNX_SIDE)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_no_module_reaches_itself(module: str) -> None:
-    assert module not in reached(module)
+def test_no_module_reaches_itself() -> None:
+    refuse(module for module in MODULES if module in reached(module))
 
 
 def entries_by_folder() -> dict[str, dict[str, set[str]]]:
@@ -135,10 +171,18 @@ def entries_by_folder() -> dict[str, dict[str, set[str]]]:
     return found
 
 
-@pytest.mark.parametrize("folder", sorted(entries_by_folder()))
-def test_no_circle_between_the_entries_of_a_folder(folder: str) -> None:
-    imports = entries_by_folder()[folder]
-    TopologicalSorter(imports).prepare()  # raises CycleError and names the circle
+def circle_of(imports: dict[str, set[str]]) -> list[str]:
+    """Return the entries of one circle, the first again at the end; none without a circle."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_circle_between_the_entries_of_a_folder() -> None:
+    circles = {folder: circle_of(imports) for folder, imports in entries_by_folder().items()}
+    refuse(f"{folder}: {' <- '.join(circle)}" for folder, circle in circles.items() if circle)
 
 
 def test_few_entries_at_the_top() -> None:
@@ -149,49 +193,53 @@ def test_a_public_class_name_occurs_once() -> None:
     names = Counter(
         node.name
         for module in MODULES
-        for node in ast.parse(source_of(module).read_text()).body
+        for node in tree_of(module).body
         if isinstance(node, ast.ClassDef)
     )
-    assert [name for name, count in names.items() if count > 1] == []
+    refuse(name for name, count in names.items() if count > 1)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_names_of_array_types_are_defined_in_one_module(module: str) -> None:
-    defined = re.findall(r"^(\w+) = (?:NDArray|np\.ndarray)\[", source_of(module).read_text(), re.M)
-    assert module == "onnx_lobs.arrays" or not defined
+def test_names_of_array_types_are_defined_in_one_module() -> None:
+    refuse(
+        f"{module} defines {name}"
+        for module in MODULES
+        for name in re.findall(ARRAY_TYPE, source_of(module), re.M)
+        if module != "onnx_lobs.arrays"
+    )
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m not in PRINTERS])
-def test_only_the_command_line_prints(module: str) -> None:
-    calls = [
-        n for n in ast.walk(ast.parse(source_of(module).read_text())) if isinstance(n, ast.Call)
-    ]
-    assert not [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
+def test_only_the_command_line_prints() -> None:
+    refuse(
+        f"{module}:{call.lineno}"
+        for module in MODULES
+        for call in find(module, ast.Call)
+        if isinstance(call.func, ast.Name) and call.func.id == "print" and module not in PRINTERS
+    )
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_public_names_have_docstrings(module: str) -> None:
+def docstrings_of(module: str) -> Iterator[tuple[str, str | None]]:
+    """Yield the docstrings of the module, its public classes and functions, and their methods."""
     loaded = importlib.import_module(module)
-    text = source_of(module).read_text()
-    assert loaded.__doc__ or not text.strip()
+    yield module, loaded.__doc__
     for name, thing in vars(loaded).items():
-        own = getattr(thing, "__module__", None) == module
-        if (
-            name.startswith("_")
-            or not own
-            or not (inspect.isclass(thing) or inspect.isfunction(thing))
-        ):
+        code = inspect.isclass(thing) or inspect.isfunction(thing)
+        if not code or thing.__module__ != module or name.startswith("_"):
             continue
-        assert thing.__doc__, name
-        methods = vars(thing).items() if inspect.isclass(thing) else ()
-        for method, function in methods:
+        made = thing.__doc__ and thing.__doc__.startswith(f"{name}(")  # by dataclass
+        yield f"{module}.{name}", None if made else thing.__doc__
+        for method, function in vars(thing).items():
             if inspect.isfunction(function) and not method.startswith("_"):
-                assert inspect.getdoc(function), f"{name}.{method}"
+                yield f"{module}.{name}.{method}", inspect.getdoc(getattr(thing, method))
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_files_stay_small(module: str) -> None:
-    assert len(source_of(module).read_text().splitlines()) <= MOST_LINES
+def test_public_names_have_docstrings() -> None:
+    written = [module for module in MODULES if source_of(module).strip()]
+    refuse(name for module in written for name, text in docstrings_of(module) if not text)
+
+
+def test_files_stay_small() -> None:
+    lines = {module: len(source_of(module).splitlines()) for module in MODULES}
+    refuse(f"{module}: {count} lines" for module, count in lines.items() if count > MOST_LINES)
 
 
 def is_frozen(node: ast.ClassDef) -> bool:
@@ -199,39 +247,50 @@ def is_frozen(node: ast.ClassDef) -> bool:
     return any("frozen=True" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_frozen_classes_are_written_only_while_they_are_made(module: str) -> None:
-    tree = ast.parse(source_of(module).read_text())
+def writes_to_frozen(module: str) -> Iterator[ast.Attribute | ast.ClassDef]:
+    """Yield each way around a frozen class, but for ``__setattr__`` while it is made."""
     making = {
         id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.name == "__post_init__"
+        for node in find(module, ast.FunctionDef)
+        if node.name == "__post_init__"
         for inner in ast.walk(node)
     }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            assert node.attr != "__dict__", node.lineno
-            assert node.attr != "__setattr__" or id(node) in making, node.lineno
-        if isinstance(node, ast.ClassDef) and is_frozen(node):
-            assert "cached_property" not in ast.unparse(node), node.name
+    for node in find(module, ast.Attribute):
+        if node.attr == "__dict__" or (node.attr == "__setattr__" and id(node) not in making):
+            yield node
+    for kind in find(module, ast.ClassDef):
+        if is_frozen(kind) and "cached_property" in ast.unparse(kind):
+            yield kind
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_no_property_is_read_for_its_side_effect(module: str) -> None:
-    for node in ast.walk(ast.parse(source_of(module).read_text())):
-        dropped = isinstance(node, ast.Expr) or (
-            isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["_"]
-        )
-        assert not dropped or not isinstance(node.value, ast.Attribute), node.lineno
+def test_frozen_classes_are_written_only_while_they_are_made() -> None:
+    refuse(f"{module}:{n.lineno}" for module in MODULES for n in writes_to_frozen(module))
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_nothing_catches_every_exception(module: str) -> None:
-    for node in ast.walk(ast.parse(source_of(module).read_text())):
-        if isinstance(node, ast.ExceptHandler):
-            assert node.type is not None, node.lineno
-            caught = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)}
-            assert not caught & {"Exception", "BaseException"}, node.lineno
+def is_dropped(node: ast.stmt) -> bool:
+    """Whether a statement reads an attribute and does nothing with it."""
+    named = isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["_"]
+    return (isinstance(node, ast.Expr) or named) and isinstance(node.value, ast.Attribute)
+
+
+def test_no_property_is_read_for_its_side_effect() -> None:
+    refuse(
+        f"{module}:{node.lineno}"
+        for module in MODULES
+        for node in find(module, ast.stmt)
+        if is_dropped(node)
+    )
+
+
+def test_nothing_catches_every_exception() -> None:
+    everything = {"Exception", "BaseException"}
+    refuse(
+        f"{module}:{handler.lineno}"
+        for module in MODULES
+        for handler in find(module, ast.ExceptHandler)
+        if handler.type is None
+        or everything & {n.id for n in ast.walk(handler.type) if isinstance(n, ast.Name)}
+    )
 
 
 def test_every_module_can_be_imported_alone() -> None:
