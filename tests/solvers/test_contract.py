@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import product
 
 import numpy as np
 import pytest
+from pairwise import pairwise
 
 from onnx_lobs.errors import ConfigError, InfeasibleError, NotPositiveDefiniteError, SolverError
 from onnx_lobs.patterns import NM, Block, Pattern, Unstructured
@@ -28,15 +30,19 @@ CASES = [
     "cross",
 ]
 
+DTYPES = ["float32", "float64"]
+SPARSITIES = [0.3, 0.5, 0.8]  # neither nothing nor everything, which ask little of a method
+
 SAME_AS_OBD = ["joint", "exact-obs", "lobs", "lobs-iterative", "sparsegpt", "iht", "obd"]
 
 every_method = pytest.mark.parametrize("method", list(METHODS))
 
 
-def pairs(patterns):
-    """Return (method, pattern) for every pattern that the method can do."""
+def every_pair(names, patterns, *values):
+    """Run a test on few (method, pattern, *values) in which any two values meet if they can."""
     able = [(m.name, p) for m in METHODS.values() for p in patterns if m.takes(p)]
-    return pytest.mark.parametrize(("method", "pattern"), able, ids=str)
+    rows = pairwise([(*able_one, *rest) for able_one, *rest in product(able, *values)])
+    return pytest.mark.parametrize(("method", "pattern", *names), rows, ids=str)
 
 
 def make(case: str, dtype=np.float64, pattern: Pattern | None = None, sparsity=0.5) -> Problem:
@@ -62,13 +68,11 @@ def make(case: str, dtype=np.float64, pattern: Pattern | None = None, sparsity=0
     )
 
 
-@pairs(PATTERNS)
-@pytest.mark.parametrize(
-    ("dtype", "refit"), [(np.float32, True), (np.float64, True), (np.float64, False)]
+@every_pair(
+    ("dtype", "refit", "case", "sparsity"), PATTERNS, DTYPES, [True, False], CASES, SPARSITIES
 )
-@pytest.mark.parametrize("case", CASES)
-def test_solution_keeps_the_contract(method, pattern, dtype, refit, case):
-    problem = make(case, dtype, pattern)
+def test_solution_keeps_the_contract(method, pattern, dtype, refit, case, sparsity):
+    problem = make(case, dtype, pattern, sparsity)
     given = [a.copy() for a in (problem.weight, problem.hessian)]
     solution = solve(problem, method, refit=refit)
     assert np.count_nonzero(~solution.mask) == problem.n_prune
@@ -94,8 +98,11 @@ def test_error_is_what_the_change_costs(method):
     assert solution.relative_error == pytest.approx(expected / energy, rel=SAME)
 
 
-@pairs([Unstructured(), Unstructured(True), Block(2, 2)])
-@pytest.mark.parametrize("case", ["plain", "dead", "one column", "all dead"])
+@every_pair(
+    ("case",),
+    [Unstructured(), Unstructured(True), Block(2, 2)],
+    ["plain", "dead", "one column", "all dead"],
+)
 def test_prune_none_changes_nothing_and_prune_all_costs_the_energy(method, pattern, case):
     none = solve(make(case, pattern=pattern, sparsity=0.0), method)
     every = make(case, pattern=pattern, sparsity=1.0)
