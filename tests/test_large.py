@@ -47,6 +47,7 @@ def data_of(path: Path) -> str:
     return str(path.with_name("calibration.npz"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize("dtype", ["dense", "sparse"])
 def test_the_written_model_has_the_bits_that_memory_gives(
@@ -76,6 +77,7 @@ def test_the_written_model_has_the_bits_that_memory_gives(
             )
 
 
+@pytest.mark.slow
 def test_no_pruned_weight_is_inside_a_message(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +100,7 @@ def test_no_pruned_weight_is_inside_a_message(
     assert len(seen) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 def test_a_model_beyond_its_share_of_memory_runs_in_stages(
     large: Path, tmp_path: Path, sequential: bool, monkeypatch: pytest.MonkeyPatch
@@ -115,6 +118,7 @@ def test_a_model_beyond_its_share_of_memory_runs_in_stages(
     assert report.output.error == pytest.approx(plain.report.output.error, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_a_message_is_returned_with_its_folder(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +154,7 @@ def test_no_room_for_the_copy_is_reported(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_huge_files_are_not_packed_to_see_their_size(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

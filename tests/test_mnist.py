@@ -42,6 +42,7 @@ def test_93_percent_zeros_cost_little_accuracy(tmp_path: Path, name: str, allowe
     assert abs(report.totals.gzip_bytes[1] - after_gzip) < 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["joint", "lobs"])
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, method: str) -> None:
     outputs = []
@@ -52,6 +53,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, method: str) -> None
     assert outputs[0] == outputs[1]
 
 
+@pytest.mark.slow
 def test_only_weights_biases_and_provenance_differ() -> None:
     before = onnx.load(MNIST / "lenet-5.onnx")
     after = onnx_lobs.prune(MNIST / "lenet-5.onnx", sparsity=0.7, **FAST | {"refit": True}).model
@@ -69,6 +71,7 @@ def test_only_weights_biases_and_provenance_differ() -> None:
     assert after.SerializeToString() == before.SerializeToString()
 
 
+@pytest.mark.slow
 def test_the_input_is_not_touched(tmp_path: Path) -> None:
     source = tmp_path / "m.onnx"
     shutil.copyfile(MNIST / "lenet-300-100.onnx", source)
@@ -81,6 +84,7 @@ def test_the_input_is_not_touched(tmp_path: Path) -> None:
     assert source.read_bytes() == data
 
 
+@pytest.mark.slow
 def test_sparse_format_is_smaller_and_computes_the_same(tmp_path: Path) -> None:
     sizes, outputs = [], []
     image = np.random.default_rng(0).random((4, 1, 28, 28), dtype=np.float32)
@@ -95,6 +99,7 @@ def test_sparse_format_is_smaller_and_computes_the_same(tmp_path: Path) -> None:
     assert onnx.load(tmp_path / "sparse.onnx").graph.sparse_initializer
 
 
+@pytest.mark.slow
 def test_external_data_stay_external(tmp_path: Path) -> None:
     source = tmp_path / "in" / "m.onnx"
     source.parent.mkdir()
@@ -112,6 +117,7 @@ def test_external_data_stay_external(tmp_path: Path) -> None:
         np.testing.assert_array_equal(numpy_helper.to_array(one), numpy_helper.to_array(other))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["2:4", "1:4", "4x1", "1x4"])
 def test_a_written_pattern_is_obeyed(pattern: str) -> None:
     model = onnx_lobs.prune(MNIST / "lenet-5.onnx", pattern=pattern, **FAST).model
@@ -138,6 +144,7 @@ def test_an_n_m_pattern_has_its_own_sparsity(options: dict[str, object]) -> None
         onnx_lobs.prune(MNIST / "lenet-5.onnx", pattern="2:4", **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_sparse_enough_already_is_left_alone() -> None:
     first = onnx_lobs.prune(MNIST / "lenet-300-100.onnx", sparsity=0.8, **FAST).model
     again = onnx_lobs.prune(first, MNIST / "calibration.npz", sparsity=0.5, **FAST)
@@ -145,6 +152,7 @@ def test_a_layer_that_is_sparse_enough_already_is_left_alone() -> None:
     assert again.report.totals.sparsity == pytest.approx(0.8, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_layer_sparsity_wins_over_the_run_s() -> None:
     report = onnx_lobs.prune(
         MNIST / "lenet-300-100.onnx", sparsity=0.5, layer_sparsity={"fc3*": 0.2}, **FAST
@@ -189,6 +197,7 @@ def test_an_impossible_option_is_refused_before_any_work(
         onnx_lobs.prune(MNIST / "lenet-300-100.onnx", **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_written_file_that_computes_something_else_never_gets_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +221,7 @@ def test_a_written_file_that_computes_something_else_never_gets_its_name(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_is_complete(tmp_path: Path) -> None:
     report = prune_file(MNIST / "lenet-5.onnx", tmp_path / "o.onnx", PruneConfig(**FAST))
     record = report.to_dict()

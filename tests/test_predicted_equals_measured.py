@@ -224,6 +224,7 @@ KINDS = CONVS | DECONVS | GEMMS | MATMULS
 TINY = {"matmul-vector", "matmul-left-vector", "matmul-batch-vector"}  # one sample a batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize("kind", [k for k in KINDS if k not in TINY])
 def test_error_of_one_layer_is_measured_in_onnxruntime(kind: str, sequential: bool) -> None:
@@ -382,6 +383,7 @@ def sequential_net() -> onnx.ModelProto:
 OUTPUT_OF = {"first": "c1", "second": "c2", "third": "m3", "fourth": "m4", "last": "y"}
 
 
+@pytest.mark.slow
 def test_sequential_errors_are_those_of_the_pruned_network_against_the_dense_one() -> None:
     proto = sequential_net()
     batches = [{"x": normal(i, 6, 4, 10)} for i in range(4)]

@@ -134,6 +134,7 @@ def test_sums_that_are_not_finite_are_named(wrong: float) -> None:
         calibrated(one_node("MatMul", {"w": normal(1, 9, 9)}), [{"x": x}], in_graph=True)
 
 
+@pytest.mark.slow
 def test_prune_with_grams_from_the_graph(provider: str) -> None:
     data = {"x": np.concatenate([feeds["x"] for feeds in batches_of(8)])}
     nodes = [node for node in network().graph.node if node.op_type != "If"]
@@ -174,6 +175,7 @@ def test_prune_warns_of_what_the_graph_cannot_compute() -> None:
     assert not any("NumPy" in text for text in prune(proto, {"x": x}, **options).report.warnings)
 
 
+@pytest.mark.slow
 def test_staged_runs_say_that_numpy_computes() -> None:
     proto = one_node("MatMul", {"w": normal(1, 600, 600)})
     options = {"sequential": False, "method": "magnitude", "memory": 1 << 20, "gram": "graph"}

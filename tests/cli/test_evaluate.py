@@ -141,6 +141,7 @@ def test_a_score_that_raises_has_code_4(run: Run, tmp_path: Path) -> None:
     assert err.endswith("(bad.py, line 2)\n")
 
 
+@pytest.mark.slow
 def test_a_shell_gets_the_exit_code(run: Run, tmp_path: Path) -> None:
     done = subprocess.run(
         [

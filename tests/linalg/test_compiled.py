@@ -17,6 +17,7 @@ def add_squares(values, out):
         out[0] += values[i] * values[i]
 
 
+@pytest.mark.slow
 def test_a_compiled_loop_is_the_plain_one():
     if not compiled.is_available():
         pytest.skip("Numba is not installed (extra speed)")

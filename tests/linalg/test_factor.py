@@ -123,6 +123,7 @@ def test_large_and_small_factors_are_alike(monkeypatch: pytest.MonkeyPatch) -> N
         factor.cholesky(-matrix)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [6, 600])  # NumPy's factor, and LAPACK's in place
 def test_inverse_takes_the_place_of_the_factor_which_is_made_again(d: int) -> None:
     x = np.random.default_rng(8).standard_normal((2, 2 * d, d))

@@ -127,6 +127,7 @@ def longest_pause(call):
     return float(np.diff(inside).max()) / (end - begin)
 
 
+@pytest.mark.slow
 def test_the_interpreter_goes_on_while_lapack_computes():
     """A thread that holds the lock makes another stand still for the whole call."""
     matrix = np.eye(1500)

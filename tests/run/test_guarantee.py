@@ -32,6 +32,7 @@ FAST = {
 ROUNDING = 1 + 1e-4  # two ways to sum in float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sparsity", "sequential"),
     [
@@ -59,6 +60,7 @@ def test_bound_of_a_trained_network_holds(name: str, sparsity: float, sequential
         assert 0.5 < output.linear / record.measured < 2
 
 
+@pytest.mark.slow
 def test_nothing_is_bounded_unless_asked_for() -> None:
     report = onnx_lobs.prune(MNIST / "lenet-300-100.onnx", **FAST | {"bound": False}).report
     assert report.output.bounds == ()
@@ -92,6 +94,7 @@ def test_a_model_too_large_for_two_gets_a_warning() -> None:
     assert "exceed their share of --memory" in run.log.warnings[0]
 
 
+@pytest.mark.slow
 def test_bounds_are_shown() -> None:
     report = onnx_lobs.prune(MNIST / "lenet-300-100.onnx", **FAST).report
     bounds = (
@@ -110,6 +113,7 @@ def test_bounds_are_shown() -> None:
     assert "far: none (measured 0.250): a: Round has no rule; b: Round has no rule" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [ModelError("too large"), InferenceError("no memory")])
 def test_what_cannot_be_bounded_does_not_cost_the_run(
     monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -49,6 +49,7 @@ def data() -> dict[str, Array]:
     return {"x": normal(9, 64, WIDTH)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 def test_a_tied_layer_of_a_model_in_stages_is_pruned_as_in_memory(sequential: bool) -> None:
     options = {**SMALL, "method": "sparsegpt", "sequential": sequential}
@@ -59,6 +60,7 @@ def test_a_tied_layer_of_a_model_in_stages_is_pruned_as_in_memory(sequential: bo
     assert np.abs(found - expected).max() <= ROUNDING * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_grams_beyond_their_share_take_passes_that_the_report_tells() -> None:
     """One weight of 100 KB fits in a session; its Grams of 614 KB exceed 256 KiB."""
     nodes = [NODE("MatMul", ["x", f"w{i}"], [f"y{i}"], name=f"layer{i}") for i in (1, 2)]
@@ -75,6 +77,7 @@ def test_grams_beyond_their_share_take_passes_that_the_report_tells() -> None:
     assert not [w for w in plain.report.warnings if "passes" in w]
 
 
+@pytest.mark.slow
 def test_layers_that_need_more_than_half_of_the_memory_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -85,6 +88,7 @@ def test_layers_that_need_more_than_half_of_the_memory_are_named(
     assert all(layer.zeros == WIDTH**2 // 2 for layer in report.layers)
 
 
+@pytest.mark.slow
 def test_loops_of_networks_that_are_not_small_are_compiled_as_the_report_says(monkeypatch) -> None:
     if not compiled.is_available():
         pytest.skip("Numba is not installed (extra speed)")
@@ -100,6 +104,7 @@ def test_loops_of_networks_that_are_not_small_are_compiled_as_the_report_says(mo
     np.testing.assert_allclose(*errors, rtol=OTHER_ORDER)
 
 
+@pytest.mark.slow
 def test_the_largest_gram_is_solved_last_and_reported_in_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

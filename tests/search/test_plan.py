@@ -89,6 +89,7 @@ def record_of(choice: Choice) -> AllocationRecord:
     return choice.record
 
 
+@pytest.mark.slow
 def test_auto_is_the_best_of_all_that_it_tried() -> None:
     work = opened()
     choice = work.choice()
@@ -131,6 +132,7 @@ def halfway(work: Opened, even: Zeros, zeros: Zeros) -> Zeros:
     return between(work.measured().layers, work.setup.sparsity, even, zeros)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("doubted")
 def test_finals_compare_the_best_of_the_trials_with_uniform_zeros_and_half_way() -> None:
     choice = opened().choice()
@@ -170,6 +172,7 @@ LADDER = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize(("losses", "changed", "goes_on"), LADDER)
 def test_each_final_has_to_show_that_the_next_is_worse(
@@ -277,6 +280,7 @@ def test_a_layer_with_a_sparsity_of_its_own_keeps_it() -> None:
     assert first + third == round(0.6 * (288 + 100))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allocation", ["auto", "global"])
 def test_measured_zeros_stay_within_the_limits_of_layers(allocation: str) -> None:
     free = opened(allocation=allocation)
@@ -436,6 +440,7 @@ def test_the_report_tells_how_zeros_were_shared() -> None:
     assert result.report.totals.zeros == round(0.6 * 508)
 
 
+@pytest.mark.slow
 def test_measured_zeros_beat_uniform_ones_where_layers_differ() -> None:
     options: dict[str, Any] = {"sparsity": 0.5, "min_weights": 8, "batch_size": 16}
     errors = [

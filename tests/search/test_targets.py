@@ -71,6 +71,7 @@ def onnx_session() -> Any:
     return lambda x: session.run(None, {"x": x})[0]
 
 
+@pytest.mark.slow
 def test_max_drop_is_kept_and_a_larger_one_gives_more_zeros() -> None:
     found = [
         onnx_lobs.prune(chain(), data(), test=labelled(), max_drop=drop, **OPTIONS).report
@@ -95,6 +96,7 @@ def test_max_drop_is_kept_and_a_larger_one_gives_more_zeros() -> None:
     assert found[0].totals.zeros < found[1].totals.zeros
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_drop", [0.02, 0.3])
 def test_test_data_too_few_for_the_limit_are_warned_of(max_drop: float) -> None:
     # of 40 samples, one is 0.025
@@ -104,6 +106,7 @@ def test_test_data_too_few_for_the_limit_are_warned_of(max_drop: float) -> None:
     assert bool(told) == (max_drop == 0.02)
 
 
+@pytest.mark.slow
 def test_few_samples_let_a_network_pass_that_looks_as_good_as_unchanged() -> None:
     # of 40 samples an unchanged network has an upper limit of .063, beyond this one
     labels = labelled(40)
@@ -121,6 +124,7 @@ def test_few_samples_let_a_network_pass_that_looks_as_good_as_unchanged() -> Non
     assert worse
 
 
+@pytest.mark.slow
 def test_max_output_error_is_kept_by_the_model_that_is_returned() -> None:
     result = onnx_lobs.prune(chain(), data(), max_output_error=0.01, **OPTIONS)
     assert result.report.target is not None
@@ -135,6 +139,7 @@ def test_max_output_error_is_kept_by_the_model_that_is_returned() -> None:
     assert error == pytest.approx(result.report.output.error, rel=1e-3)  # float32 sums
 
 
+@pytest.mark.slow
 def test_every_run_is_recorded_and_the_best_is_the_sparsest_that_is_met() -> None:
     report = onnx_lobs.prune(chain(), data(), max_output_error=0.01, **OPTIONS).report
     assert report.target is not None
@@ -150,6 +155,7 @@ def written(tmp_path: Path) -> tuple[Path, Path]:
     return path, samples
 
 
+@pytest.mark.slow
 def test_max_bytes_gives_a_file_just_small_enough(tmp_path: Path) -> None:
     path, samples = written(tmp_path)
     limit = path.stat().st_size // 2
@@ -164,6 +170,7 @@ def test_max_bytes_gives_a_file_just_small_enough(tmp_path: Path) -> None:
     assert record["target"]["runs"][-1]["bytes"] <= limit
 
 
+@pytest.mark.slow
 def test_a_target_that_is_missed_gets_a_name_of_its_own_and_exit_code_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,7 @@ def peak_of(problem: Problem, method: str) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_least_memory_is_enough(method, shape):

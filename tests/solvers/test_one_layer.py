@@ -132,6 +132,7 @@ def far_apart(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return weight, 2 / 600 * x.T @ x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_compiled", [False, True])
 @pytest.mark.parametrize("damp", [3e-6, 1e-5, 1e-4])
 @pytest.mark.parametrize(
@@ -155,6 +156,7 @@ def test_columns_far_above_the_mean_keep_the_count_and_the_error_low(
         assert found.relative_error < 0.1  # .033; float32 gave .24 where it lost its way
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [1e-3, 3e-4])
 @pytest.mark.parametrize("damp", [3e-6, 5e-6, 2e-5, 1e-4])
 @pytest.mark.parametrize("effort", ["fast", "default"])

@@ -59,6 +59,7 @@ def able(method: str, problem: Problem) -> Problem:
     return dataclasses.replace(problem, pattern=plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @given(problem=problems())
 def test_any_layer_keeps_the_contract(method, problem):

@@ -38,6 +38,7 @@ def brute(problem: Problem, mask: np.ndarray) -> np.ndarray:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cross", [False, True])
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize(("groups", "rows", "d"), [(1, 5, 12), (7, 1, 9), (1, 3, 130), (2, 4, 70)])
@@ -49,6 +50,7 @@ def test_refit_equals_brute_force(groups, rows, d, kept, cross):
     assert (values[~mask] == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [8, 120])
 @pytest.mark.parametrize("kept", [0.2, 0.8])
 def test_rows_that_share_a_support_get_the_same_as_alone(d: int, kept: float):

@@ -256,6 +256,7 @@ def test_a_model_run_in_float32_is_noted() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_large_models_run_in_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = importlib.util.spec_from_file_location("make_large", TOOL)
     assert spec is not None

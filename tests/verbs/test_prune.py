@@ -84,6 +84,7 @@ def test_only_weights_biases_and_provenance_differ(method: str, sequential: bool
     assert f"method={method}" in entry.value
 
 
+@pytest.mark.slow
 def test_the_input_is_not_touched(tmp_path: Path) -> None:
     proto = classifier()
     before = proto.SerializeToString()

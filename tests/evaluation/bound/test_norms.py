@@ -40,6 +40,7 @@ GEOMETRIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize(("kernel", "strides", "dilations", "pads"), GEOMETRIES)
 def test_norm_of_a_convolution_is_close_above_its_largest_singular_value(

@@ -512,6 +512,7 @@ def test_an_output_whose_energy_is_no_number_has_no_bound_of_zero(large: float) 
     assert "infinite, or too large to square" in found.missing[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old", [3, 5, 9])
 @pytest.mark.parametrize("mode", ["asymmetric/floor", "half_pixel/round_prefer_floor"])
 @pytest.mark.parametrize("scale", [2.0, 2.101, 2.3, 2.5, 2.67, 3.0])
@@ -609,6 +610,7 @@ def test_shapes_that_depend_on_what_differs_differ_too() -> None:
     assert found.missing
 
 
+@pytest.mark.slow
 def test_twins_of_many_shapes_are_not_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[weakref.ref[Any]] = []
 

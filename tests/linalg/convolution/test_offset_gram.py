@@ -65,6 +65,7 @@ def fits(geometry: Unfold, spatial: tuple[int, ...]) -> bool:
     return n_positions((1, 1, *spatial), geometry) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("dilations", [(1, 1), (2, 1)])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 1), (3, 3)])
@@ -82,6 +83,7 @@ def test_conv_equals_unfolding(
     assert cases >= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("upsample", [(1, 1), (2, 3)])
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -123,6 +125,7 @@ def test_same_pads_follow_the_size(kernel: int, stride: int, size: int, auto_pad
     check(normal(1, 3, 4, size, dtype=np.float64), geometry, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [1, 16])
 def test_samples_in_several_parts_add_up(groups: int) -> None:
     """About 10 MiB of image, past what is multiplied at once."""

@@ -302,6 +302,7 @@ def network() -> ModelProto:
     return model(nodes, [value("x", [None, 6, 5, 5])], ["y"], weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 def test_pruning_with_correction_resumes_to_the_same_bytes(
     tmp_path: Path, sequential: bool

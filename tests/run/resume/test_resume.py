@@ -90,6 +90,7 @@ def count(monkeypatch: pytest.MonkeyPatch) -> Count:
     return Count(monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", MODES)
 def test_a_second_run_solves_nothing_and_gives_the_same(
     tmp_path: Path, count: Count, options: dict[str, Any]
@@ -106,6 +107,7 @@ def test_a_second_run_solves_nothing_and_gives_the_same(
     assert not second.report.warnings
 
 
+@pytest.mark.slow
 def test_another_sparsity_reuses_the_grams(tmp_path: Path, count: Count) -> None:
     options = {"sequential": False, "sparsity": 0.3}
     prune(tmp_path, sequential=False)
@@ -116,6 +118,7 @@ def test_another_sparsity_reuses_the_grams(tmp_path: Path, count: Count) -> None
     assert bytes_of(found) == bytes_of(prune(None, **options))
 
 
+@pytest.mark.slow
 def test_a_search_for_a_target_reuses_the_grams(tmp_path: Path, count: Count) -> None:
     options = {"sequential": False, "sparsity": None, "max_output_error": 0.05}
     prune(tmp_path, sequential=False)
@@ -125,6 +128,7 @@ def test_a_search_for_a_target_reuses_the_grams(tmp_path: Path, count: Count) ->
     assert bytes_of(found) == bytes_of(prune(None, **options))
 
 
+@pytest.mark.slow
 def test_grams_from_the_graph_are_other_grams(tmp_path: Path, count: Count) -> None:
     prune(tmp_path, sequential=False)
     count.calibrated.clear()
@@ -136,6 +140,7 @@ def test_grams_from_the_graph_are_other_grams(tmp_path: Path, count: Count) -> N
     assert [bytes_of(first), bytes_of(again)] == [bytes_of(result) for result in plain]
 
 
+@pytest.mark.slow
 def test_memory_that_makes_it_run_in_stages_keeps_grams_too(
     tmp_path: Path, count: Count, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +154,7 @@ def test_memory_that_makes_it_run_in_stages_keeps_grams_too(
     assert not count.calibrated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "solved"),
     [
@@ -175,6 +181,7 @@ def test_another_model_is_solved_anew(tmp_path: Path, count: Count) -> None:
     assert len(count.solved) == 4
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_missing_is_solved_after_those_before_it(
     tmp_path: Path, count: Count
 ) -> None:
@@ -187,6 +194,7 @@ def test_a_layer_that_is_missing_is_solved_after_those_before_it(
         assert count.solved == [name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 def test_damaged_entries_are_computed_anew_with_a_warning(tmp_path: Path, sequential: bool) -> None:
     plain = bytes_of(prune(tmp_path, sequential=sequential))
@@ -288,6 +296,7 @@ def test_killed_at_several_moments_and_resumed_it_gives_the_same_bytes(
     assert not list((killed.base / "scratch").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_no_scratch(tmp_path: Path, number: signal.Signals) -> None:
     child = Child(tmp_path / "a", "sequential")
@@ -299,6 +308,7 @@ def test_an_interrupted_run_leaves_no_scratch(tmp_path: Path, number: signal.Sig
     assert not list(child.out.parent.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["layer_sparsity", "layer_min", "layer_max"])
 def test_of_several_patterns_their_order_is_in_the_key(tmp_path: Path, option: str) -> None:
     values = [("*", 0.5), ("one", 0.9 if option != "layer_max" else 0.55)]
@@ -308,6 +318,7 @@ def test_of_several_patterns_their_order_is_in_the_key(tmp_path: Path, option: s
         assert bytes_of(prune(tmp_path, **options, **{option: dict(pairs)})) == plain
 
 
+@pytest.mark.slow
 def test_how_zeros_are_stored_is_in_the_key_of_a_budget_of_bytes(tmp_path: Path) -> None:
     def mixed() -> ModelProto:
         proto = network()
@@ -326,6 +337,7 @@ def test_how_zeros_are_stored_is_in_the_key_of_a_budget_of_bytes(tmp_path: Path)
         assert bytes_of(prune(tmp_path, mixed(), **options)) == plain
 
 
+@pytest.mark.slow
 def test_a_resumed_search_goes_on_with_the_kind_of_allocation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ def make(dtype, n, rows=1, units=3, seed=0):
     return inverse.astype(dtype), weight.astype(dtype), real
 
 
+@pytest.mark.slow
 @needs_numba
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rows", [1, 3])

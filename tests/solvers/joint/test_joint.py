@@ -45,6 +45,7 @@ def refitted_error(problem: Problem, mask: np.ndarray) -> float:
     return conclude(problem, Selection(mask), refit_mask(problem, mask)).error
 
 
+@pytest.mark.slow
 def test_small_layers_are_near_the_exhaustive_optimum():
     ratios = []
     for seed in range(8):
@@ -124,6 +125,7 @@ def test_steps_of_default_follow_their_cost_and_the_damping(rows, damp, kept, st
     assert why in reason
 
 
+@pytest.mark.slow
 def test_of_two_runs_the_better_one_is_taken():
     weight, hessian = correlated(rows=8, d=96, seed=0)
     problem = Problem(weight, hessian, 384, damp=0.1)

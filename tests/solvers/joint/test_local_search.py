@@ -129,6 +129,7 @@ def test_a_band_of_blocks_reduces_to_the_optimum_of_all_rows_of_a_unit(
             assert np.allclose(inner, inverse[np.ix_(where, where)], rtol=SINGLE, atol=SINGLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", [Block(4, 1), Block(1, 4), Block(2, 3)], ids=str)
 @pytest.mark.parametrize("sparsity", [0.5, 0.8])
 def test_joint_finds_better_blocks_than_exact_elimination(pattern, sparsity):
@@ -141,6 +142,7 @@ def test_joint_finds_better_blocks_than_exact_elimination(pattern, sparsity):
     assert errors[0] <= errors[1] * (1 + ROUNDING)
 
 
+@pytest.mark.slow
 def test_under_strong_damping_the_search_never_raises_the_error_without_it():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((60, 48)) @ (np.eye(48) + 0.3)

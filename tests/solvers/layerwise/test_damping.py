@@ -65,6 +65,7 @@ def test_default_damping_grows_as_data_get_few(count: int, damp: float) -> None:
     assert default_damp(count, 100) == damp
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("towards", [False, True])
 @pytest.mark.parametrize("pattern", [Unstructured(), NM(2, 4), Block(4, 1)], ids=str)
 def test_columns_that_repeat_each_other_ask_for_more(towards: bool, pattern: Pattern) -> None:
@@ -87,6 +88,7 @@ def replaced(task: LayerTask, **changes: Any) -> LayerTask:
     return LayerTask(**{**fields, **changes})
 
 
+@pytest.mark.slow
 def test_independent_columns_keep_the_default() -> None:
     assert chosen(make(images(2000, 5, 1.0), images(200, 6, 1.0))) == default_damp(32_000, D)
 

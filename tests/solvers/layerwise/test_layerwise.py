@@ -237,6 +237,7 @@ def test_sums_whose_scatter_was_taken_have_it_no_longer() -> None:
         _ = sums.scatter
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "squares"), [("sparsegpt", 3.6), ("joint", 4.9)])
 def test_few_squares_of_the_inputs_are_held_at_once(method: str, squares: float) -> None:
     """Beyond its moments, with memory bounded: H, what SparseGPT factors it to, and that.
