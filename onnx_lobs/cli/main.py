@@ -21,8 +21,8 @@ from onnx_lobs.cli.verbs import VERBS
 from onnx_lobs.errors import DataError, LobsError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-# typer carries a copy of click or depends on it, by version; its public BadParameter leads to
-# the base of all usage errors either way.
+# typer carries a copy of click that is private; its public BadParameter leads to the base of all
+# usage errors.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 
 

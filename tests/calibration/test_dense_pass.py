@@ -151,19 +151,19 @@ def test_where_the_output_is_not_the_product_in_full_inputs_are_taken(
 ) -> None:
     weights = {"v": normal(1, 6, 6, dtype=dtype), "w": normal(2, 6, 6, dtype=dtype)}
     is_conv = nodes[-1].op_type == "Conv"
-    rank = [6, 3] if is_conv else []
+    shape = [2, 6, 3] if is_conv else [6, 6]
     if is_conv:
         weights = {"v": normal(1, 6, 6, 1), "w": normal(2, 6, 6, 1)}
     first = NODE("Conv" if is_conv else "MatMul", ["x", "v"], ["h"], name="first")
     kind = TensorProto.FLOAT16 if dtype == np.float16 else TensorProto.FLOAT
-    inputs = [value("x", rank or [6, 6], kind)] + [value("c", [6])] * is_conv
+    inputs = [value("x", shape, kind)] + [value("c", [6])] * is_conv
     proto = model(
         [first, *nodes],
         inputs,
         [value("y", [None, None, None] if is_conv else [None, None], kind)],
         weights,
     )
-    feeds = {"x": normal(10, *([2, *rank] if is_conv else [6, 6]), dtype=dtype)}
+    feeds = {"x": normal(10, *shape, dtype=dtype)}
     feeds |= {"c": normal(11, 6)} if is_conv else {}
     made, choices = open_pass(proto, [feeds] * BATCHES)
     (last,) = [r for r in choices if r.shared.uses[0].input == "h"]

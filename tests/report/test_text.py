@@ -149,7 +149,8 @@ def test_a_remedy_is_said_once_per_status() -> None:
 def test_warnings_stand_in_a_yellow_panel() -> None:
     report = with_(warnings=("random inputs were used", "too few samples"))
     text = rendered(render_report(report), color=True)
-    assert "\x1b[1;33m 2 warnings" in text
+    assert "\x1b[1;33m╭─" in text  # newer versions of rich colour the title too
+    assert " 2 warnings " in text
     assert "random inputs were used" in text
     assert "─ warning ─" in rendered(render_report(with_(warnings=("one",))))
     assert "warning" not in rendered(render_report(REPORT))
