@@ -183,7 +183,7 @@ def test_a_test_set_without_labels_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"speed": 3}, "option 'speed' is unknown; the options are sparsity"),
+        ({"speed": 3}, "option 'speed' is unknown; did you mean seed"),
         ({"method": "magic"}, "method 'magic' is unknown; choose one of joint"),
         ({"provider": "tpu"}, "provider 'tpu' is not in this onnxruntime"),
         ({"layer_sparsity": {"conv*": 0.5}}, "'conv\\*' matches no layer that is pruned"),
