@@ -43,9 +43,10 @@ RUN = [c for c in ALL if c.text not in NOT_RUN and c.text != FIRST.text]
 
 
 def is_slow(command: Command) -> bool:
-    """Whether a command runs a trained network, or a small one several times."""
-    is_search = "evaluate" not in command.words and set(LIMITS) & set(command.words)
-    return bool(is_search) or any(word.startswith("models/") for word in command.words)
+    """Whether a command prunes, or reads a trained network."""
+    verb = command.words[1] if command.words[0] == "onnx-lobs" else "prune"
+    trained = any(word.startswith("models/") for word in command.words)
+    return trained or verb not in ("inspect", "evaluate", "guide")
 
 
 def cases(found: list[Command]) -> list[object]:
@@ -141,6 +142,7 @@ def test_a_command_runs(
     assert code in ((0, 1) if may_miss else (0,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "block",
     [pytest.param(b, id=b.label) for p in PAGES for b in blocks(p) if b.language == "python"],

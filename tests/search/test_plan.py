@@ -104,6 +104,7 @@ def test_auto_is_the_best_of_all_that_it_tried() -> None:
     assert again.value == pytest.approx(record.losses[record.chosen], rel=FLOAT32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cheap", "scored", "steps"),
     [(1e10, 160, CHEAP_STEPS), (1.0, 160, STEPS), (1e10, 161, STEPS)],  # 160 of 320 samples score
