@@ -199,6 +199,11 @@ def attributes(node: onnx.NodeProto) -> dict[str, object]:
     return values
 
 
+def is_quantiser(node: onnx.NodeProto) -> bool:
+    """Whether a node quantises or dequantises, in whatever domain."""
+    return "quantize" in node.op_type.lower()
+
+
 def is_float(dtype: np.dtype[Any]) -> bool:
     """Whether `dtype` is a floating type of 16 bits or more, bfloat16 included."""
     return dtype.name in ("float16", "bfloat16", "float32", "float64")

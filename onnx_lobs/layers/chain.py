@@ -1,4 +1,8 @@
-"""Reversible steps (Transpose, Reshape, Cast ...) between a stored constant and its reader."""
+"""Traces a weight back to its stored constant, and undoes the steps between the two.
+
+The steps are reversible: Transpose, Reshape and its kin, Cast. A :class:`Chain` takes a tensor from
+the form in which it is stored to the one that its node reads, and back.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,16 @@ import numpy as np
 import onnx
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes, is_float
+from onnx_lobs.graph.model import (
+    DEFAULT_DOMAINS,
+    RANDOM,
+    Model,
+    Scope,
+    attributes,
+    is_float,
+    is_quantiser,
+    outer_names,
+)
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -19,7 +32,7 @@ PASSING = ("Identity", "Transpose", "Cast", *RESHAPES)
 
 @dataclass(frozen=True)
 class Permute:
-    """A Transpose."""
+    """Moves axes, as a Transpose does."""
 
     axes: tuple[int, ...]
 
@@ -36,7 +49,7 @@ class Permute:
 
 @dataclass(frozen=True)
 class Reshape:
-    """A change of shape that keeps the order of the elements."""
+    """Changes the shape and keeps the order of the elements."""
 
     before: tuple[int, ...]
     after: tuple[int, ...]
@@ -52,7 +65,7 @@ class Reshape:
 
 @dataclass(frozen=True)
 class Convert:
-    """A Cast between floating types; inverted without rounding, which is left to the end."""
+    """Casts between floating types; the way back leaves rounding to the end."""
 
     after: np.dtype[Any]
 
@@ -67,7 +80,7 @@ class Convert:
 
 @dataclass(frozen=True)
 class Chain:
-    """Steps in the order in which the graph takes them; empty for a direct constant."""
+    """Holds steps in the order in which the graph takes them; none for a direct constant."""
 
     steps: tuple[Permute | Reshape | Convert, ...] = ()
 
@@ -100,7 +113,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Root:
-    """The stored constant behind a name, and the chain that leads to the name."""
+    """Names the stored constant behind a value, and the chain that leads to the value."""
 
     scope: int
     name: str
@@ -109,52 +122,98 @@ class Root:
     shape: tuple[int, ...]
 
 
-def trace(model: Model, scope: Scope, name: str) -> Root | Refusal:
-    """Follow `name` back to a stored constant.
+@dataclass(frozen=True)
+class Stop:
+    """Says where the way back from a value ends without a stored constant, and why.
 
-    Returns
-    -------
-    Root or Refusal
-        The constant, or why there is none (a dynamic value, a computed one).
+    Attributes
+    ----------
+    scope, name
+        The value at which it ends.
+    refusal
+        QUANTISED: what makes the value quantises or dequantises. DYNAMIC: it is another node that
+        is no step of a chain, or none (no maker). UNSUITED: it would be such a step with another
+        argument or type.
+    """
+
+    scope: int
+    name: str
+    refusal: Refusal
+
+    @property
+    def may_be_computed(self) -> bool:
+        """Whether a node makes the value that may be computed from constants."""
+        kinds = RefusalKind.DYNAMIC, RefusalKind.UNSUITED
+        return self.refusal.kind in kinds and self.refusal.maker != ""
+
+
+def trace(model: Model, scope: Scope, name: str) -> Root | Stop:
+    """Follow `name` back to a stored constant, or to where the way ends.
+
+    Of several values at which it would end for what makes them, the last before the reader counts.
     """
     home = scope.find(name)
     if home is None:
-        return Refusal(RefusalKind.DYNAMIC, f"{name!r} is defined nowhere")
+        refusal = Refusal(RefusalKind.DYNAMIC, f"{name!r} is defined nowhere")
+        return Stop(scope.index, name, refusal)
     tensor = model.constant(home, name)
     if tensor is not None:
         return Root(home.index, name, tensor, Chain(), tuple(tensor.dims))
     node = home.producers.get(name)
     if node is None:
-        return Refusal(RefusalKind.DYNAMIC, "its weight is an input of the graph")
-    if node.op_type == "Constant" and node.domain in DEFAULT_DOMAINS:
-        reason = "its weight is a Constant node without a dense tensor"
-        return Refusal(RefusalKind.UNSUITED, reason)
+        refusal = Refusal(RefusalKind.DYNAMIC, "its weight is an input of the graph")
+        return Stop(home.index, name, refusal)
     if node.op_type not in PASSING or node.domain not in DEFAULT_DOMAINS:
-        is_quantised = "quantize" in node.op_type.lower()
-        kind = RefusalKind.QUANTISED if is_quantised else RefusalKind.DYNAMIC
-        word = "quantised" if is_quantised else "dynamic"
-        return Refusal(kind, f"its weight is {word}: made by {node.op_type}", node.op_type)
+        return Stop(home.index, name, _made(node))
     root = trace(model, home, node.input[0])
-    if isinstance(root, Refusal):
+    if isinstance(root, Stop) and not root.may_be_computed:
+        return root
+    trouble = _trouble(model, home, node)
+    if trouble is not None:
+        refusal = Refusal(RefusalKind.UNSUITED, trouble, node.op_type)
+        return Stop(home.index, name, refusal)
+    if isinstance(root, Stop):
         return root
     step = _step(model, home, node, root)
-    if isinstance(step, str):
-        return Refusal(RefusalKind.UNSUITED, step)
-    if step is None:
-        return root
-    after = step.after if isinstance(step, Reshape) else root.shape
+    return root if step is None else _after(root, step)
+
+
+def _made(node: onnx.NodeProto) -> Refusal:
+    """Return why what a node makes is no weight, if it is no step of a chain."""
+    if node.op_type == "Constant" and node.domain in DEFAULT_DOMAINS:
+        reason = "its weight is a Constant node without a dense tensor"
+        return Refusal(RefusalKind.UNSUITED, reason, node.op_type)
+    if is_quantiser(node):
+        reason = f"its weight is quantised: made by {node.op_type}"
+        return Refusal(RefusalKind.QUANTISED, reason, node.op_type)
+    reason = f"its weight is dynamic: made by {node.op_type}"
+    return Refusal(RefusalKind.DYNAMIC, reason, node.op_type)
+
+
+def _after(root: Root, step: Permute | Reshape | Convert) -> Root:
+    """Return `root` with one more step."""
+    shape = step.after if isinstance(step, Reshape) else root.shape
     if isinstance(step, Permute):
-        after = tuple(root.shape[a] for a in step.axes)
-    return Root(root.scope, root.name, root.tensor, Chain((*root.chain.steps, step)), after)
+        shape = tuple(root.shape[axis] for axis in step.axes)
+    return Root(root.scope, root.name, root.tensor, Chain((*root.chain.steps, step)), shape)
 
 
 def is_computed(model: Model, scope: Scope, name: str, *, or_default: bool = False) -> bool:
-    """Whether `name` is made from constants alone, by whatever nodes.
+    """Whether `name` is made from constants alone; see :func:`makers`."""
+    return makers(model, scope, name, or_default=or_default) is not None
 
-    With `or_default` inputs of the graph count as constants that have a value of their own.
+
+def makers(
+    model: Model, scope: Scope, name: str, *, or_default: bool = False
+) -> list[onnx.NodeProto] | None:
+    """Return the nodes that make `name` if they make it from constants alone, else None.
+
+    Random numbers are not constant, nor is what operators of other domains make. With `or_default`
+    inputs of the graph count as constants that have a value of their own.
     """
     pending = [(scope, name)]
     seen: set[tuple[int, str]] = set()
+    found: list[onnx.NodeProto] = []
     while pending:
         inner, name = pending.pop()
         home = inner.find(name)
@@ -164,15 +223,37 @@ def is_computed(model: Model, scope: Scope, name: str, *, or_default: bool = Fal
         if model.constant(home, name) is not None or (or_default and name in home.initializers):
             continue
         node = home.producers.get(name)
-        if node is None or not (node.input or node.op_type == "Constant"):
-            return False  # an input of the graph, or random numbers
-        pending += [(home, source) for source in node.input if source]
-    return True
+        if node is None or node.op_type in RANDOM:
+            return None
+        if node.domain not in DEFAULT_DOMAINS and not is_quantiser(node):
+            return None
+        found.append(node)
+        pending += [(home, source) for source in outer_names(node)]
+    return found
+
+
+def _trouble(model: Model, scope: Scope, node: onnx.NodeProto) -> str | None:
+    """Return why a node of :data:`PASSING` is no reversible step, whatever it is given."""
+    values = attributes(node)
+    if node.op_type == "Cast":
+        dtype = _cast_type(values)
+        return None if is_float(dtype) else f"its weight is cast to {dtype.name}"
+    has_default = node.op_type == "Squeeze" and len(node.input) < 2
+    if node.op_type not in ("Reshape", "Squeeze", "Unsqueeze") or has_default:
+        return None
+    if _integers(model, scope, node, values) is None:
+        return f"its weight passes through a {node.op_type} whose argument is not constant"
+    return None
+
+
+def _cast_type(values: dict[str, object]) -> np.dtype[Any]:
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(cast(int, values["to"])))
 
 
 def _step(
     model: Model, scope: Scope, node: onnx.NodeProto, root: Root
-) -> Permute | Reshape | Convert | str | None:
+) -> Permute | Reshape | Convert | None:
+    """Return the step that a node takes which :func:`_trouble` has no objection to."""
     values = attributes(node)
     if node.op_type == "Identity":
         return None
@@ -180,10 +261,8 @@ def _step(
         axes = cast("list[int]", values.get("perm", list(range(len(root.shape)))[::-1]))
         return Permute(tuple(axes))
     if node.op_type == "Cast":
-        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(cast(int, values["to"])))
-        return Convert(dtype) if is_float(dtype) else f"its weight is cast to {dtype.name}"
-    after = _new_shape(model, scope, node, root.shape, values)
-    return after if isinstance(after, str) else Reshape(root.shape, after)
+        return Convert(_cast_type(values))
+    return Reshape(root.shape, _new_shape(model, scope, node, root.shape, values))
 
 
 def _new_shape(
@@ -192,16 +271,14 @@ def _new_shape(
     node: onnx.NodeProto,
     shape: tuple[int, ...],
     values: dict[str, object],
-) -> tuple[int, ...] | str:
+) -> tuple[int, ...]:
     if node.op_type == "Flatten":
         axis = cast(int, values.get("axis", 1))
         axis = axis + len(shape) if axis < 0 else axis
         return math.prod(shape[:axis]), math.prod(shape[axis:])
     numbers = _integers(model, scope, node, values)
-    if numbers is None and node.op_type == "Squeeze" and len(node.input) < 2:
-        return tuple(size for size in shape if size != 1)
     if numbers is None:
-        return f"its weight passes through a {node.op_type} whose argument is not constant"
+        return tuple(size for size in shape if size != 1)
     if node.op_type == "Squeeze":
         dropped = {axis % len(shape) for axis in numbers}
         return tuple(size for i, size in enumerate(shape) if i not in dropped)

@@ -6,7 +6,7 @@ import fnmatch
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +40,17 @@ class LayerFilter:
 
 
 def find_layers(
-    model: Model, selection: LayerFilter | None = None
+    model: Model,
+    selection: LayerFilter | None = None,
+    refused: Mapping[tuple[int, str], Refusal] | None = None,
 ) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
     """Return the layers in topological order of their first use, and the skipped nodes.
+
+    Parameters
+    ----------
+    refused
+        Why weights that are computed from constants were not folded, by scope and first output of
+        their node: :attr:`onnx_lobs.layers.fold.Folding.refused`.
 
     Raises
     ------
@@ -54,14 +62,15 @@ def find_layers(
     selection = selection or LayerFilter()
     matches: dict[tuple[int, str], list[tuple[NodePlace, Match]]] = defaultdict(list)
     skips: list[Skip] = []
-    for place in _places(model):
+    for place in iter_places(model):
         found = match(place)
         if isinstance(found, Match) and (trouble := _trouble(place, found)):
             found = trouble
         if isinstance(found, Match):
             matches[found.root.scope, found.root.name].append((place, found))
         elif isinstance(found, Refusal):
-            skips.append(Skip(place.label, place.node.op_type, found))
+            known = (refused or {}).get((place.scope.index, place.node.output[0]), found)
+            skips.append(Skip(place.label, place.node.op_type, known))
     candidates: list[Layer] = []
     for group in matches.values():
         layer = _join(model, group)
@@ -89,7 +98,7 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     return lambda name: expression.search(name) is not None
 
 
-def _places(model: Model) -> Iterator[NodePlace]:
+def iter_places(model: Model) -> Iterator[NodePlace]:
     """Yield every node of every scope, in the order in which the main graph runs them."""
     by_graph = {id(scope.graph): scope for scope in model.scopes}
 

@@ -13,9 +13,9 @@ from typing import cast
 
 import onnx
 
-from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes, is_quantiser
 from onnx_lobs.layers.bias import find_add, find_input_bias
-from onnx_lobs.layers.chain import Root, is_computed, trace
+from onnx_lobs.layers.chain import Root, Stop, is_computed, makers, trace
 from onnx_lobs.layers.layer import (
     Use,
     WeightLayout,
@@ -141,9 +141,8 @@ def _function(function: onnx.FunctionProto) -> Refusal | None:
 def _conv_weight(place: NodePlace) -> Root | Refusal:
     if _is_fixed(place, place.node.input[0]):
         return BOTH_CONSTANT
-    name = place.node.input[1]
-    root = trace(place.model, place.scope, name)
-    return root if isinstance(root, Root) else _computed(place, name, root) or root
+    root = trace(place.model, place.scope, place.node.input[1])
+    return root if isinstance(root, Root) else _computed(place, root) or root.refusal
 
 
 def _conv(place: NodePlace) -> Match | Refusal:
@@ -296,21 +295,27 @@ def _matmul(place: NodePlace) -> Match | Refusal:
     return Match(use, root, layout)
 
 
-def _pair(place: NodePlace, left: Root | Refusal, right: Root | Refusal) -> Refusal:
+def _pair(place: NodePlace, left: Root | Stop, right: Root | Stop) -> Refusal:
     """Return why a product is not taken whose operands are both dynamic or both constant."""
-    for name, found in zip(place.node.input[1::-1], (right, left), strict=True):
+    for found in (right, left):
         if isinstance(found, Root):
             return BOTH_CONSTANT
-        computed = _computed(place, name, found)
-        if found.kind is RefusalKind.QUANTISED or computed is not None:
-            return computed or found
+        computed = _computed(place, found)
+        if found.refusal.kind is RefusalKind.QUANTISED or computed is not None:
+            return computed or found.refusal
     return Refusal(RefusalKind.NO_WEIGHT, "both operands are dynamic: it has no weights")
 
 
-def _computed(place: NodePlace, name: str, found: Refusal) -> Refusal | None:
+def _computed(place: NodePlace, stop: Stop) -> Refusal | None:
     """Return why a weight made from constants alone is not taken; None if it is not so made."""
-    if not is_computed(place.model, place.scope, name):
+    nodes = makers(place.model, place.model.scopes[stop.scope], stop.name)
+    if nodes is None:
         return None
+    found = stop.refusal
+    quantiser = next((node.op_type for node in nodes if is_quantiser(node)), None)
+    if quantiser is not None and found.kind is not RefusalKind.QUANTISED:
+        reason = f"its weight is quantised: computed from what {quantiser} makes"
+        return Refusal(RefusalKind.QUANTISED, reason, quantiser)
     if found.kind is not RefusalKind.DYNAMIC or not found.maker:
         return found
     return Refusal(

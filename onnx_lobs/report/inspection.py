@@ -1,4 +1,4 @@
-"""What a model holds, before anything is done to it: as text and as JSON."""
+"""Shows what a model holds, before anything is done to it: as text and as JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def render_inspection(inspection: Inspection, *, verbose: bool = False) -> Rende
     weights, zeros = sum(row.weights for row in layers), sum(row.zeros for row in layers)
     share = format_percent(zeros, weights)
     total = f"{len(layers):,} layers, {weights:,} prunable weights, {zeros:,} zeros ({share})"
-    return Group(*parts, "", Text(total))
+    return Group(*parts, *map(Text, ("", *inspection.warnings, total)))
 
 
 def inspection_to_json(inspection: Inspection) -> str:

@@ -26,6 +26,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.run.session import PROVIDER_NAMES, find_provider
 from onnx_lobs.layers.find import find_layers
+from onnx_lobs.layers.fold import Folding, fold_weights
 from onnx_lobs.layers.layer import Layer, Skip
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.shares import MemoryShares, share_out
@@ -48,7 +49,7 @@ class Setup:
     config
         The options, with the batch size that was chosen.
     loaded
-        The model as it was read.
+        The model as it was read, with weights folded that it computed from constants.
     pattern
         Where zeros may stand.
     layers
@@ -120,11 +121,13 @@ def open_run(
     """
     pattern, provider = parse_pattern(config.pattern), find_provider(config.provider)
     loaded, memory = load_model(model), share_out(config.memory)
+    folding = fold_weights(loaded)
     is_large = external_bytes(loaded.proto) > memory.weights
     executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
-    log.warn(*([note] if note else []))
+    log.warn(*([note] if note else []), *folding.notes)
     index = Model(executable, loaded.folder)
-    layers, skips = _layers(index, config, log, can_measure=index.weight_bytes <= memory.weights)
+    can_measure = index.weight_bytes <= memory.weights
+    layers, skips = _layers(index, config, log, folding, can_measure=can_measure)
     batches, notes = open_calibration(loaded.path, input_specs(loaded.proto), data, config)
     log.warn(*notes)
     if config.batch_size is None:
@@ -142,10 +145,10 @@ def open_run(
 
 
 def _layers(
-    model: Model, config: PruneConfig, log: Log, *, can_measure: bool
+    model: Model, config: PruneConfig, log: Log, folding: Folding, *, can_measure: bool
 ) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
     """Return the layers that the options choose, at least one, and the nodes that are skipped."""
-    layers, skips = find_layers(model, selection(config, can_measure))
+    layers, skips = find_layers(model, selection(config, can_measure), folding.refused)
     if not layers:
         raise nothing_to_prune(skips)
     log.skip(*map(skip_record, skips))

@@ -1,4 +1,4 @@
-"""What a model holds: layers that can be pruned, their zeros, and what is skipped and why."""
+"""Lists what a model holds: layers that can be pruned, their zeros, what is skipped and why."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from onnx_lobs.graph.files.load import ModelSource, load_model
 from onnx_lobs.graph.files.save import model_files
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import find_layers
+from onnx_lobs.layers.fold import fold_weights
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.record import SkipRecord
@@ -36,7 +37,11 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A model as onnx-lobs sees it; ``file_bytes`` includes external data."""
+    """A model as onnx-lobs sees it; ``file_bytes`` includes external data.
+
+    Weights that are computed from constants are listed as :func:`onnx_lobs.prune` stores them, and
+    ``warnings`` says so.
+    """
 
     model: str
     opset: int
@@ -45,6 +50,7 @@ class Inspection:
     file_bytes: int
     layers: tuple[LayerRow, ...]
     skipped: tuple[SkipRecord, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection:
@@ -58,17 +64,20 @@ def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection
         When an include or exclude pattern matches nothing.
     """
     loaded = load_model(model)
+    file_bytes = _bytes(loaded.proto, loaded.path)
+    folding = fold_weights(loaded)
     index = Model(loaded.proto, loaded.folder)
-    layers, skips = find_layers(index, selection(config or PruneConfig()))
+    layers, skips = find_layers(index, selection(config or PruneConfig()), folding.refused)
     proto = loaded.proto
     return Inspection(
         model="model" if loaded.path is None else str(loaded.path),
         opset=index.opset,
         ir_version=proto.ir_version,
         producer=f"{proto.producer_name} {proto.producer_version}".strip(),
-        file_bytes=_bytes(proto, loaded.path),
+        file_bytes=file_bytes,
         layers=tuple(_row(index, layer) for layer in layers),
         skipped=tuple(skip_record(skip) for skip in skips),
+        warnings=tuple(folding.notes),
     )
 
 

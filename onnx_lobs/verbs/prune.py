@@ -82,7 +82,8 @@ def prune(
     Returns
     -------
     PruneResult
-        A new ModelProto in which only weights and biases differ, and the report. External
+        A new ModelProto in which only weights and biases differ, and the report; weights that
+        were computed from constants are stored: :mod:`onnx_lobs.layers.fold_choice`. External
         data that did not change are still referred to where the input's lie, unless the
         pruned weights exceed 2 GiB: see :class:`PruneResult`.
 

@@ -8,8 +8,8 @@ from build_onnx import Array, constant, model, normal, run, value
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from onnx_lobs.graph.model import Model
-from onnx_lobs.layers.chain import Root, trace
-from onnx_lobs.layers.refusal import Refusal, RefusalKind
+from onnx_lobs.layers.chain import Root, Stop, trace
+from onnx_lobs.layers.refusal import RefusalKind
 
 NODE = helper.make_node
 INT = np.int64
@@ -120,9 +120,10 @@ def test_what_is_not_reversible_ends_the_trace_with_a_reason(
 ) -> None:
     index = Model(chained(nodes, normal(1, 1)), None)
     found = trace(index, index.main, "v")
-    assert isinstance(found, Refusal)
-    assert found.kind is kind
-    assert reason in found.reason
+    assert isinstance(found, Stop)
+    assert found.refusal.kind is kind
+    assert reason in found.refusal.reason
+    assert (found.name, found.refusal.maker) == ("v", nodes[-1].op_type)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,7 @@ def test_what_is_not_reversible_ends_the_trace_with_a_reason(
 def test_names_without_a_producer_are_told_apart(name: str, reason: str) -> None:
     index = Model(chained([NODE("Identity", ["w"], ["v"])], normal(1, 2)), None)
     found = trace(index, index.main, name)
-    assert isinstance(found, Refusal)
-    assert found.kind is RefusalKind.DYNAMIC
-    assert reason in found.reason
+    assert isinstance(found, Stop)
+    assert found.refusal.kind is RefusalKind.DYNAMIC
+    assert reason in found.refusal.reason
+    assert not found.may_be_computed

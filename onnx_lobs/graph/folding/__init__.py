@@ -1,0 +1,1 @@
+"""Replaces values that are computed from constants by stored constants."""
