@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from build_onnx import Array, branch, model, normal, one_node, run, value
 from onnx import ModelProto, TensorProto, helper
 
-from onnx_lobs import ConfigError, prune
+from onnx_lobs import ConfigError, PruneConfig, prune
 from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.options import CalibrationOptions
 from onnx_lobs.calibration.shared_inputs import find_shared_inputs
@@ -20,7 +19,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.session import CUDA_OPTIONS, Session
 from onnx_lobs.layers.find import LayerFilter, find_layers
 from onnx_lobs.linalg.moments import Calibration
-from onnx_lobs.run.schedule import uses_graph
+from onnx_lobs.run.modes import uses_graph
 
 NODE = helper.make_node
 CPU = "CPUExecutionProvider"
@@ -202,13 +201,9 @@ def test_sequential_mode_has_no_grams_in_the_graph(options: dict[str, Any]) -> N
 def test_auto_takes_the_graph_unless_the_provider_is_the_cpu(
     gram: str, provider: str, expected: bool
 ) -> None:
-    def work(sequential: bool) -> Any:
-        config = SimpleNamespace(gram=gram, sequential=sequential, method="joint")
-        return SimpleNamespace(config=config, provider=provider)
-
-    assert uses_graph(work(sequential=False)) is expected
+    assert uses_graph(PruneConfig(gram=gram, sequential=False), provider) is expected
     if gram != "graph":
-        assert not uses_graph(work(sequential=True))
+        assert not uses_graph(PruneConfig(gram=gram, sequential=True), provider)
 
 
 def test_sessions_for_sums_keep_the_order_and_all_do_without_tf32(
