@@ -38,6 +38,10 @@ class DataError(LobsError, ValueError):
     exit_code = 4
 
 
+class NotFiniteError(DataError):
+    """A value inside the network is NaN, infinite, or too large to square."""
+
+
 class InferenceError(LobsError, RuntimeError):
     """onnxruntime failed while it ran the model on the data."""
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnx_lobs.data.batches import Batches
+from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
 from onnx_lobs.data.inputs import InputSpec, input_specs
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError, ModelError
 from onnx_lobs.evaluation.builtin import SCORES, class_indices, find_scores
 from onnx_lobs.evaluation.find import find_score
 from onnx_lobs.evaluation.judge import judge
+from onnx_lobs.evaluation.one_hot import with_class_labels
 from onnx_lobs.evaluation.score import Score
 from onnx_lobs.evaluation.scoring import open_test, score_record
 from onnx_lobs.graph.files.external import external_bytes
@@ -29,7 +31,7 @@ from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.limits import COMPARE_OPTIONS, SHARED_OPTIONS, Limits
 from onnx_lobs.options.option import take
 from onnx_lobs.report.evaluation import Evaluation, SideRecord
-from onnx_lobs.report.progress import Progress, Silent
+from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.run.calibration_data import open_calibration
 from onnx_lobs.verbs.inspect import Inspection, inspect
 
@@ -103,8 +105,9 @@ def compare(
     models = load_model(sources[0]), load_model(sources[1])
     batches, data_notes = _open_data(models, data, config)
     (before, after), run_notes = _open_sessions(models, config)
-    progress = progress or Silent()
+    progress = as_progress(progress)
     with guesses(batches):
+        batches = with_class_labels(cut_as_fixed_inside(batches, before.run), wanted)
         scores, score_notes = _choose(wanted, limits, before, batches)
         progress.start("comparing", len(batches))
         found = judge(before, after, batches, scores, progress.advance)
@@ -122,7 +125,7 @@ def compare(
         gzip_bytes=sizes.gzip_bytes,
         limits=limits,
         seconds=time.perf_counter() - started,
-        warnings=(*data_notes, *run_notes, *score_notes, *found.change.notes),
+        warnings=(*data_notes, *batches.notes, *run_notes, *score_notes, *found.change.notes),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from onnx_lobs.calibration.not_finite import told_where
 from onnx_lobs.graph.files.load import PROTOBUF_LIMIT, ModelSource
 from onnx_lobs.graph.files.save import check_output, model_files
 from onnx_lobs.graph.run.arena import gives_back
@@ -17,7 +18,7 @@ from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
 from onnx_lobs.options.call import check_names, takes_options
 from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
-from onnx_lobs.report.progress import Progress, Silent
+from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
 from onnx_lobs.run.deliver import best_effort, write_model
 from onnx_lobs.run.guarantee import with_bounds
@@ -101,7 +102,7 @@ def prune(
     config, log = PruneConfig(**options), Log()
     with scratch_in(config.scratch) as scratch:
         setup, networks = open_run(model, data, test, config, log, scratch)
-        run, report = _prune(setup, networks, _name(model), scratch, progress or Silent(), log)
+        run, report = _prune(setup, networks, _name(model), scratch, as_progress(progress), log)
         result = run.networks.result
         kept = scratch.release() if result.is_private else None
     return PruneResult(result.proto, report, result.folder, kept)
@@ -131,7 +132,7 @@ def prune_file(
     check_output(output, inputs=model_files(path), overwrite=overwrite)
     if has_target(config):
         check_output(best_effort(output), inputs=model_files(path), overwrite=overwrite)
-    progress, log = progress or Silent(), Log()
+    progress, log = as_progress(progress), Log()
     with scratch_in(config.scratch) as scratch:
         embed = PROTOBUF_LIMIT if has_target(config) else 0
         setup, networks = open_run(path, data, test, config, log, scratch, embed=embed)
@@ -151,7 +152,8 @@ def _prune(
     """Run once, or search for a target; return the run that is delivered, and the report of all."""
     started = time.perf_counter()
     config = setup.config
-    with compiled.without(not is_compiled(setup)):
+    where = told_where(networks.dense, setup.layers, setup.batches, networks.provider)
+    with where, compiled.without(not is_compiled(setup)):
         check_modes(config)
         if has_target(config):
             check_target(setup, networks)

@@ -121,10 +121,20 @@ def test_dynamic_bias_is_left_alone() -> None:
     assert layer_of(proto)[1] is None
 
 
-def test_bias_that_a_user_may_override_is_left_alone() -> None:
+def test_bias_that_is_listed_as_an_input_changes_in_place() -> None:
     nodes = [NODE("Gemm", ["x", "w", "b"], ["y"])]
     inputs = [value("x", [5, 4]), value("b", [3])]
     proto = model(nodes, inputs, ["y"], {"w": W, "b": normal(3, 3)})
+    moved, result = shift(proto)
+    np.testing.assert_allclose(moved, np.broadcast_to(CHANGE, (5, 3)), atol=SUMS)
+    assert [i.name for i in result.graph.input] == ["x", "b"]
+
+
+@pytest.mark.parametrize("bad", [-np.inf, np.inf, np.nan])
+def test_bias_that_is_not_finite_is_left_alone(bad: float) -> None:
+    nodes = [NODE("Gemm", ["x", "w", "b"], ["y"])]
+    bias = np.array([0, bad, 1], np.float32)
+    proto = model(nodes, [value("x", [5, 4])], ["y"], {"w": W, "b": bias})
     assert layer_of(proto)[1] is None
 
 

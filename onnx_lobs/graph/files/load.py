@@ -196,6 +196,9 @@ def _check_one_external(tensor: TensorProto, folder: Path | None) -> None:
 def _check_model(proto: ModelProto, name: str, path: Path | None) -> None:
     """Run onnx's checker: on the file where it has external data, else on the message."""
     try:
+        if any(_lacks_shape(value) for value in (*proto.graph.input, *proto.graph.output)):
+            # of a rank that nobody knows: onnxruntime runs it, the checker wants a shape
+            proto, path = _with_shapes(proto), None
         onnx.checker.check_model(proto.SerializeToString() if path is None else str(path))
     except onnx.checker.ValidationError as error:
         reason = str(error).strip().partition("\n")[0]
@@ -207,3 +210,23 @@ def _check_model(proto: ModelProto, name: str, path: Path | None) -> None:
             f"{name} has more than the {PROTOBUF_LIMIT} bytes protobuf can hold; save it with "
             "external data and pass the path of the file"
         ) from error
+
+
+def _lacks_shape(value: onnx.ValueInfoProto) -> bool:
+    kind = value.type
+    return kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape")
+
+
+def _with_shapes(proto: ModelProto) -> ModelProto:
+    """Return a copy to be checked: every input and output has a shape, no data are external."""
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    for value in (*copy.graph.input, *copy.graph.output):
+        if _lacks_shape(value):
+            value.type.tensor_type.shape.SetInParent()
+    for tensor in iter_tensors(copy):
+        if is_external(tensor):  # their place and size were looked at
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            tensor.dims[:] = [0]
+    return copy
