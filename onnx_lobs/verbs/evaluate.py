@@ -26,7 +26,7 @@ from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.graph.run.session import find_provider
 from onnx_lobs.graph.run.staged import Runnable, open_session
 from onnx_lobs.memory.shares import share_out
-from onnx_lobs.options.call import check_names, takes_options
+from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.limits import COMPARE_OPTIONS, SHARED_OPTIONS, Limits
 from onnx_lobs.options.option import take
@@ -82,9 +82,9 @@ def evaluate(
     -----
     Cost: one forward pass of each model, and what the user's function runs.
     """
-    check_names(options, COMPARE_OPTIONS)
-    limits = take(Limits, options)
-    shared = {name: value for name, value in options.items() if name in SHARED_OPTIONS}
+    read = read_options(options, COMPARE_OPTIONS)
+    limits = take(Limits, read)
+    shared = {name: value for name, value in read.items() if name in SHARED_OPTIONS}
     config = take(PruneConfig, shared)
     return compare((dense, pruned), data, config, limits, score=score, progress=progress)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from onnx_lobs.graph.files.save import check_output, model_files
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
-from onnx_lobs.options.call import check_names, takes_options
+from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from onnx_lobs.options.keywords import PruneOptions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PruneResult:
     """A pruned model and the record of how it came about.
 
@@ -50,7 +50,11 @@ class PruneResult:
     model: onnx.ModelProto
     report: Report
     folder: Path | None = None
-    _kept: Scratch | None = field(default=None, repr=False)
+    _kept: Scratch | None = None
+
+    def __repr__(self) -> str:
+        """Return one short line; ``report`` and ``model`` hold everything."""
+        return f"<PruneResult {repr(self.report)[1:-1]}>"
 
 
 @takes_options(OPTIONS)
@@ -98,8 +102,7 @@ def prune(
     Cost: two forward passes over the data, one Gram per layer (n d² flops), the method per
     layer. Memory: :mod:`onnx_lobs.calibration.independent`.
     """
-    check_names(options, OPTIONS)
-    config, log = PruneConfig(**options), Log()
+    config, log = PruneConfig(**read_options(options, OPTIONS)), Log()
     with scratch_in(config.scratch) as scratch:
         setup, networks = open_run(model, data, test, config, log, scratch)
         run, report = _prune(setup, networks, _name(model), scratch, as_progress(progress), log)
