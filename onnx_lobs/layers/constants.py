@@ -11,7 +11,7 @@ from onnx_lobs.arrays import Array
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.model import Model, is_float
 from onnx_lobs.layers.layer import Layer
-from onnx_lobs.layers.operators import READERS
+from onnx_lobs.layers.operators import OPERATORS
 
 SHOWN = 3
 
@@ -63,7 +63,7 @@ def odd_constants(model: Model) -> list[str]:
     for tensor, node in _read_constants(model):
         values = model.value(tensor)
         bad = _odd(values)
-        if node.op_type not in READERS:  # infinity masks what attention may not see
+        if node.op_type not in OPERATORS:  # infinity masks what attention may not see
             bad = np.isnan(values)
         if bad.any():
             where = node.name or node.output[0]

@@ -47,7 +47,7 @@ def find_provider(name: str) -> str:
         When this onnxruntime has no such provider; the message lists those it has.
     """
     available = ort.get_available_providers()
-    in_any_case = {**{one.lower(): one for one in available}, **PROVIDER_NAMES}
+    in_any_case: dict[str, str] = {**{one.lower(): one for one in available}, **PROVIDER_NAMES}
     full = in_any_case.get(name.lower(), name)
     if full not in available:
         remedy = "install onnxruntime-gpu, or " if name.lower() == "cuda" else ""
