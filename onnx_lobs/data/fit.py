@@ -11,6 +11,7 @@ import numpy as np
 from onnx_lobs.arrays import Array
 from onnx_lobs.data.batch_axis import BatchAxis, batch_axes
 from onnx_lobs.data.columns import Column, Table
+from onnx_lobs.data.foreign import to_array
 from onnx_lobs.data.inputs import DType, InputSpec, kind
 from onnx_lobs.data.reading import Reading, choose_readings, read_batch, stack_readings
 from onnx_lobs.errors import DataError
@@ -71,8 +72,8 @@ def fit(
 def as_array(name: object, value: Any, where: str) -> Array:
     """Return what was given as an array, or raise DataError with its name and place."""
     try:
-        return np.asarray(value)
-    except (ValueError, TypeError) as error:
+        return to_array(value)
+    except (ValueError, TypeError, RuntimeError) as error:
         raise DataError(
             f"{where}: {name!r} is no array ({error}); give equal shapes, stacked by numpy.stack"
         ) from error

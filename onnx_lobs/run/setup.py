@@ -22,7 +22,8 @@ from onnx_lobs.data.reader import Batches, input_specs
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.evaluation.scoring import Scoring, open_scoring
 from onnx_lobs.graph.files.external import external_bytes
-from onnx_lobs.graph.files.load import PROTOBUF_LIMIT, LoadedModel, ModelSource, load_model
+from onnx_lobs.graph.files.load import PROTOBUF_LIMIT, LoadedModel, load_model
+from onnx_lobs.graph.files.source import ModelSource
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.run.session import PROVIDER_NAMES, Session, find_provider

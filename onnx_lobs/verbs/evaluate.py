@@ -18,8 +18,9 @@ from onnx_lobs.evaluation.one_hot import with_class_labels
 from onnx_lobs.evaluation.score import Score
 from onnx_lobs.evaluation.scoring import open_test, score_record
 from onnx_lobs.graph.files.external import external_bytes
-from onnx_lobs.graph.files.load import LoadedModel, ModelSource, load_model
+from onnx_lobs.graph.files.load import LoadedModel, load_model
 from onnx_lobs.graph.files.sizes import Sizes, file_sizes
+from onnx_lobs.graph.files.source import ModelSource, as_source
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.run.arena import gives_back
@@ -48,7 +49,7 @@ def evaluate(
     data: Any = None,
     *,
     score: str | Callable[..., Any] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Callable[[str, int, int], object] | None = None,
     **options: Unpack[EvaluateOptions],
 ) -> Evaluation:
     """Compare a pruned model with the dense one on data.
@@ -65,7 +66,7 @@ def evaluate(
         A name, ``FILE.py:FUNCTION``, or a function as :mod:`onnx_lobs.evaluation.script` has
         it. None: top1, and top5 of more than five classes, where the data have labels.
     progress
-        Told of every batch.
+        Told of every batch, as :func:`onnx_lobs.prune`.
     options
         Those listed below. A limit that is missed is in the record, and no error.
 
@@ -97,11 +98,12 @@ def compare(
     limits: Limits,
     *,
     score: str | Callable[..., Any] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Callable[[str, int, int], object] | None = None,
 ) -> Evaluation:
     """Compare models as :func:`evaluate` does, with its options in their records."""
     started = time.perf_counter()
     wanted = None if score is None else find_score(score)
+    sources = as_source(sources[0]), as_source(sources[1])
     models = load_model(sources[0]), load_model(sources[1])
     batches, data_notes = _open_data(models, data, config)
     (before, after), run_notes = _open_sessions(models, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from onnx_lobs.calibration.not_finite import told_where
-from onnx_lobs.graph.files.load import PROTOBUF_LIMIT, ModelSource
+from onnx_lobs.graph.files.load import PROTOBUF_LIMIT
 from onnx_lobs.graph.files.save import check_output, model_files
+from onnx_lobs.graph.files.source import ModelSource, as_source
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
@@ -54,7 +56,7 @@ class PruneResult:
 
     def __repr__(self) -> str:
         """Return one short line; ``report`` and ``model`` hold everything."""
-        return f"<PruneResult {repr(self.report)[1:-1]}>"
+        return repr(self.report).replace("Report", "PruneResult", 1)
 
 
 @takes_options(OPTIONS)
@@ -64,7 +66,7 @@ def prune(
     data: Any = None,
     *,
     test: Any = None,
-    progress: Progress | None = None,
+    progress: Progress | Callable[[str, int, int], object] | None = None,
     **options: Unpack[PruneOptions],
 ) -> PruneResult:
     """Prune an ONNX model in one shot.
@@ -72,7 +74,8 @@ def prune(
     Parameters
     ----------
     model
-        Path, bytes or ModelProto. Not modified.
+        Path, bytes or ModelProto, or what :func:`onnx_lobs.graph.files.source.as_source` makes
+        one of. Not modified.
     data
         Calibration data: see :func:`onnx_lobs.data.reader.open_data`. None: what lies beside
         the model's file, else synthetic data, with a warning in the report.
@@ -80,7 +83,8 @@ def prune(
         Data for the score before and after (``label`` in an npz: class indices). None: what
         lies beside the model's file with labels, else no score.
     progress
-        Told of every step.
+        Told of every step: an object with ``start(phase, total)`` and ``advance(n)``, or a
+        function such as print, called with the phase, the steps done and all of them.
     options
         Those listed below, which :class:`onnx_lobs.PruneConfig` holds.
 
@@ -102,6 +106,7 @@ def prune(
     Cost: two forward passes over the data, one Gram per layer (n d² flops), the method per
     layer. Memory: :mod:`onnx_lobs.calibration.independent`.
     """
+    model = as_source(model)
     config, log = PruneConfig(**read_options(options, OPTIONS)), Log()
     with scratch_in(config.scratch) as scratch:
         setup, networks = open_run(model, data, test, config, log, scratch)

@@ -287,7 +287,7 @@ def test_a_batch_of_fixed_size_that_exceeds_the_samples_is_left_out() -> None:
     [
         ([], "batches: no batch was found; give at least one"),
         (3, "data of type int cannot be read; give a path"),
-        ([3], "batch 0 is of type int; give arrays by input name"),
+        ([None], "batch 0 is of type NoneType; give arrays by input name"),
         ([rows(2, 3), rows(2, 4)], r"batch 1: input 'x' has shape \(2, 4\)"),
         ([{"x": rows(2, 3), "y": np.arange(3)}], "batch 0: 'y' has 3 labels for 2 samples"),
         (

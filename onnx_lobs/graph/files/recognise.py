@@ -95,14 +95,17 @@ def _is_text(head: bytes) -> bool:
     """Whether bytes are a text of several words or values, which no protobuf message is."""
     try:
         text = head.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:
+            return False
+        text = head[: error.start].decode("utf-8")
     return len(text) > 1 and all(letter.isprintable() or letter in "\r\n\t" for letter in text)
 
 
-def unreadable_kind(path: Path) -> str | None:
-    """Return what a file may be by its name, where its bytes were no ONNX model after all."""
-    return _BY_NAME.get(path.suffix.lower())
+def other_kind(name: str) -> str | None:
+    """Return what a file seems to be by its name, where its bytes are no ONNX model after all."""
+    words = _BY_NAME.get(Path(name).suffix.lower())
+    return None if words is None else f"by its name it is {words}"
 
 
 def _zip_kind(path: Path) -> str:
