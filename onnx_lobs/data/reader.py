@@ -154,7 +154,8 @@ def _object_items(source: object, inputs: Sequence[InputSpec]) -> Iterator[Item]
 
 def _called(source: object) -> object:
     """Return what a generator function yields; anything else is returned as it is."""
-    if not callable(source) or hasattr(source, "__iter__") or hasattr(source, "get_next"):
+    is_data = hasattr(source, "__iter__") or hasattr(source, "get_next")
+    if not callable(source) or (is_data and not isinstance(source, type)):
         return source
     name = getattr(source, "__name__", type(source).__name__)
     try:

@@ -10,6 +10,7 @@ from onnx_lobs.data.inputs import InputSpec
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm")
 _SOUND = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
 _TABLES = (".csv", ".tsv", ".txt")
+_CHANNELS = (1, 3, 4)
 _MANY = 256  # files that are plenty to calibrate with
 _SIDE = 224  # pixels, where the model leaves it open
 
@@ -61,7 +62,7 @@ def _of_rank(inputs: Sequence[InputSpec], rank: int) -> InputSpec | None:
 
 def _pictures(files: str, spec: InputSpec | None) -> str:
     shape = ((None,) * 4 if spec is None or spec.shape is None else spec.shape)[-3:]
-    is_last = len(shape) == 3 and shape[-1] in (1, 3, 4)  # channels behind height and width
+    is_last = shape[-1] in _CHANNELS and shape[0] not in _CHANNELS  # behind height and width
     channels, height, width = (shape[-1], *shape[:2]) if is_last else (*shape, *shape)[:3]
     mode = "L" if channels == 1 else "RGB"
     height, width = (size if isinstance(size, int) else _SIDE for size in (height, width))

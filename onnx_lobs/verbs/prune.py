@@ -106,11 +106,11 @@ def prune(
     Cost: two forward passes over the data, one Gram per layer (n d² flops), the method per
     layer. Memory: :mod:`onnx_lobs.calibration.independent`.
     """
-    model = as_source(model)
+    model, told = as_source(model), as_progress(progress)
     config, log = PruneConfig(**read_options(options, OPTIONS)), Log()
     with scratch_in(config.scratch) as scratch:
         setup, networks = open_run(model, data, test, config, log, scratch)
-        run, report = _prune(setup, networks, _name(model), scratch, as_progress(progress), log)
+        run, report = _prune(setup, networks, _name(model), scratch, told, log)
         result = run.networks.result
         kept = scratch.release() if result.is_private else None
     return PruneResult(result.proto, report, result.folder, kept)
@@ -137,10 +137,10 @@ def prune_file(
     ModelError, DataError, InferenceError, SolverError
         As for :func:`prune`; nothing is left behind.
     """
+    progress, log = as_progress(progress), Log()
     check_output(output, inputs=model_files(path), overwrite=overwrite)
     if has_target(config):
         check_output(best_effort(output), inputs=model_files(path), overwrite=overwrite)
-    progress, log = as_progress(progress), Log()
     with scratch_in(config.scratch) as scratch:
         embed = PROTOBUF_LIMIT if has_target(config) else 0
         setup, networks = open_run(path, data, test, config, log, scratch, embed=embed)
