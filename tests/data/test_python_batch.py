@@ -126,7 +126,6 @@ def generator() -> Iterator[Any]:
         ([({"x": X}, Y)], True),
         ([(X, [{"boxes": 1}] * 8)], False),
     ],
-    ids=str,
 )
 def test_data_of_a_program_are_its_samples_and_labels(source: object, has_labels: bool) -> None:
     batches = opened(source)
