@@ -137,6 +137,12 @@ class Model:
             return None
         return next((a.t for a in node.attribute if a.name == "value"), None)
 
+    def is_default(self, scope: Scope, name: str) -> bool:
+        """Whether `name` is the default of an input, which a user may feed: from IR 4 on."""
+        home = scope.find(name)
+        is_both = home is not None and name in home.initializers and name in home.inputs
+        return is_both and self.proto.ir_version >= 4
+
     def _add_scope(
         self, graph: onnx.GraphProto, parent: Scope | None, owner: onnx.NodeProto | None
     ) -> None:

@@ -19,7 +19,7 @@ def find_input_bias(
     """Return the slot of the third input of a Conv, ConvTranspose or Gemm.
 
     A node without one gets a slot for a new bias. None where the present bias is not a
-    constant or not finite, or `factor`, by which the node multiplies it, is 0.
+    constant, or `factor`, by which the node multiplies it, is 0.
     """
     if factor == 0:
         return None
@@ -63,8 +63,6 @@ def _slot(
     root = trace(model, scope, source)
     if not isinstance(root, Root) or not _fits(root.shape, shape):
         return None
-    if not np.isfinite(model.value(root.tensor).astype(np.float64)).all():
-        return None  # -inf rules a class out: what is added to it, or taken off, has no meaning
     home = model.scopes[root.scope]
     alone = (
         root.name == source

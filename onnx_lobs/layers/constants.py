@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -10,46 +11,63 @@ import onnx
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.model import Model, is_float
-from onnx_lobs.layers.layer import Layer
+from onnx_lobs.layers.layer import Layer, Use
 from onnx_lobs.layers.operators import OPERATORS
 
 SHOWN = 3
 
 
-def check_constants(model: Model, layers: Sequence[Layer]) -> None:
-    """Check that the weights and biases of layers are numbers.
-
-    A bias may hold -inf, which rules a class out.
+def check_weights(model: Model, layers: Sequence[Layer]) -> None:
+    """Check that the weights of layers are numbers.
 
     Raises
     ------
     ModelError
-        When a weight holds NaN or infinity, or a bias NaN or +inf.
+        When a weight holds NaN or infinity.
 
     Notes
     -----
     Cost: every weight is read once.
     """
     for layer in layers:
-        home = model.scopes[layer.scope]
-        _check(model, home.initializers.get(layer.weight), layer, "weight")
-        for use in layer.uses:
-            node = model.scopes[use.scope].producers.get(use.output)
-            names = [] if node is None else node.input[2:]
-            for name in names:
-                _check(model, model.constant(model.scopes[use.scope], name), layer, "bias")
+        tensor = model.constant(model.scopes[layer.scope], layer.weight)
+        assert tensor is not None
+        _check(model.value(tensor), "weight", layer.weight, layer)
 
 
-def _check(model: Model, tensor: onnx.TensorProto | None, layer: Layer, word: str) -> None:
-    if tensor is None:
-        return
+def with_finite_biases(model: Model, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Return the layers, without the slots of biases that hold -inf.
+
+    It rules a class out: what is added to it, or taken off, has no meaning.
+
+    Raises
+    ------
+    ModelError
+        When a bias holds NaN or +inf.
+    """
+    return tuple(
+        replace(layer, uses=tuple(_with_finite_bias(model, layer, use) for use in layer.uses))
+        for layer in layers
+    )
+
+
+def _with_finite_bias(model: Model, layer: Layer, use: Use) -> Use:
+    slot = use.bias
+    if slot is None or slot.source is None:
+        return use
+    tensor = model.constant(model.scopes[slot.scope], slot.source)
+    assert tensor is not None
     values = model.value(tensor)
+    masks = np.isneginf(values.astype(np.float64))
+    _check(values[~masks], "bias", slot.source, layer)
+    return replace(use, bias=None) if masks.any() else use
+
+
+def _check(values: Array, word: str, name: str, layer: Layer) -> None:
     bad = _odd(values)
-    if word == "bias":
-        bad &= ~np.isneginf(values.astype(np.float64))
     if bad.any():
         raise ModelError(
-            f"{word} {tensor.name!r} of {layer.name!r} holds {_words(values, bad)}; repair it, or "
+            f"{word} {name!r} of {layer.name!r} holds {_words(values, bad)}; repair it, or "
             f"leave the layer as it is with --exclude {layer.name!r}"
         )
 

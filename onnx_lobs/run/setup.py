@@ -27,7 +27,7 @@ from onnx_lobs.graph.files.source import ModelSource
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.run.session import PROVIDER_NAMES, Session, find_provider
-from onnx_lobs.layers.constants import check_constants
+from onnx_lobs.layers.constants import check_weights, with_finite_biases
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.fold import Folding, fold_weights
 from onnx_lobs.layers.layer import Layer, Skip
@@ -134,7 +134,7 @@ def open_run(
     batches, notes = open_calibration(loaded.path, input_specs(loaded.proto), data, config)
     run = None
     if not is_large:  # such a model runs in stages, and its weights are read when they are solved
-        check_constants(index, layers)
+        check_weights(index, layers)
         run = Session(executable, folder=loaded.folder, provider=provider, light=True).run
         with guesses(batches):
             batches = cut_as_fixed_inside(batches, run)
@@ -161,7 +161,7 @@ def _layers(
     if not layers:
         raise nothing_to_prune(skips)
     log.skip(*map(skip_record, skips))
-    return layers, skips
+    return with_finite_biases(model, layers), skips
 
 
 def _cut(

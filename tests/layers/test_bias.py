@@ -130,14 +130,6 @@ def test_bias_that_is_listed_as_an_input_changes_in_place() -> None:
     assert [i.name for i in result.graph.input] == ["x", "b"]
 
 
-@pytest.mark.parametrize("bad", [-np.inf, np.inf, np.nan])
-def test_bias_that_is_not_finite_is_left_alone(bad: float) -> None:
-    nodes = [NODE("Gemm", ["x", "w", "b"], ["y"])]
-    bias = np.array([0, bad, 1], np.float32)
-    proto = model(nodes, [value("x", [5, 4])], ["y"], {"w": W, "b": bias})
-    assert layer_of(proto)[1] is None
-
-
 def test_new_bias_of_an_old_model_is_listed_as_an_input() -> None:
     proto = model(
         [NODE("Gemm", ["x", "w"], ["y"])], [value("x", [5, 4])], ["y"], {"w": W}, ir_version=3
