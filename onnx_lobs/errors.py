@@ -6,8 +6,11 @@ line returns for the class.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+NEAR = 0.6  # how alike two names are, of 1, so that one may be meant for the other
 
 
 class LobsError(Exception):
@@ -36,6 +39,10 @@ class DataError(LobsError, ValueError):
     """The data do not fit the model's inputs."""
 
     exit_code = 4
+
+
+class NotFiniteError(DataError):
+    """A value inside the network is NaN, infinite, or too large to square."""
 
 
 class InferenceError(LobsError, RuntimeError):
@@ -74,3 +81,20 @@ def layer_context(name: str) -> Iterator[None]:
         yield
     except SolverError as error:
         raise type(error)(f"layer {name!r}: {error}") from error
+
+
+def near_names(text: str, names: Iterable[str], cutoff: float = NEAR) -> list[str]:
+    """Return the names that are like a text, the likest first; case does not matter.
+
+    >>> near_names("SparsGPT", ["sparsegpt", "lobs", "wanda"])
+    ['sparsegpt']
+    """
+    by_lower = {name.lower(): name for name in names}
+    found = difflib.get_close_matches(text.lower(), by_lower, n=3, cutoff=cutoff)
+    return [by_lower[word] for word in found]
+
+
+def did_you_mean(text: object, names: Iterable[str]) -> str:
+    """Return the question whether a near name was meant, with a space behind it, or nothing."""
+    near = near_names(text, names) if isinstance(text, str) else []
+    return f"did you mean {near[0]!r}? " if near else ""

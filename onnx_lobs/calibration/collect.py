@@ -10,7 +10,7 @@ import numpy as np
 from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.calibration.in_graph import SumsSource, no_sums
 from onnx_lobs.calibration.observation_choice import ObservationChoice
-from onnx_lobs.errors import DataError, ModelError
+from onnx_lobs.errors import ModelError, NotFiniteError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer, Use
 from onnx_lobs.linalg.accumulator import (
@@ -187,7 +187,7 @@ class Collector:
 
         Raises
         ------
-        DataError
+        NotFiniteError
             When a tap held NaN or infinity.
         """
         with np.errstate(over="ignore", invalid="ignore"):
@@ -195,7 +195,7 @@ class Collector:
             fit, held = (tuple(one.result() for one in side) for side in (self.fit, self.held))
         for use, *pair in zip(self.shared.uses, fit, held, strict=True):
             if not all(_is_finite(moments) for moments in pair):
-                raise DataError(
+                raise NotFiniteError(
                     f"the input of {use.node!r} becomes NaN or infinite, or too large to square, "
                     "on the calibration data; check the data's scale, or exclude the layer"
                 )

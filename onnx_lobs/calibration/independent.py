@@ -115,8 +115,16 @@ def tap_values(
     model: Model, shared_inputs: Sequence[SharedInput], feeds: Feeds, provider: str
 ) -> InputSource:
     """Return what finds a use's input when the model runs on `feeds`, once."""
+    return tap_reader(model, shared_inputs, provider)(feeds)
+
+
+def tap_reader(
+    model: Model, shared_inputs: Sequence[SharedInput], provider: str
+) -> Callable[[Feeds], InputSource]:
+    """Return what runs the model on a batch and finds every use's input there."""
     types = tap_types(model, shared_inputs)
-    return inputs_in(open_taps(model, _wanted(shared_inputs), types, provider).run(feeds))
+    session = open_taps(model, _wanted(shared_inputs), types, provider)
+    return lambda feeds: inputs_in(session.run(feeds))
 
 
 def _wanted(shared_inputs: Sequence[SharedInput]) -> list[tuple[Use, int]]:

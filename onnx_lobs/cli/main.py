@@ -19,6 +19,8 @@ from onnx_lobs.cli.screen import one_line
 from onnx_lobs.cli.verb import as_command
 from onnx_lobs.cli.verbs import VERBS
 from onnx_lobs.errors import DataError, LobsError
+from onnx_lobs.options.config import OPTIONS
+from onnx_lobs.options.prose import long_flag
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 # typer carries a copy of click that is private; its public BadParameter leads to the base of all
@@ -39,13 +41,21 @@ class _Verbs(TyperGroup):
             raise _failed(str(error), error.exit_code) from error
         except _UsageError as error:
             path = error.ctx.command_path if error.ctx else "onnx-lobs"
-            hint = f"{error.format_message().rstrip('.')}; see {path} --help"
-            raise _failed(hint, error.exit_code) from error
+            text = _alias_hint(error) or error.format_message()
+            raise _failed(f"{text.rstrip('.')}; see {path} --help", error.exit_code) from error
         except MemoryError as error:
             remedy = "out of memory; use fewer --samples or a smaller --batch-size"
             raise _failed(remedy, DataError.exit_code) from error
         except KeyboardInterrupt as error:
             raise _failed("interrupted; nothing half-written is left", _INTERRUPTED) from error
+
+
+def _alias_hint(error: Exception) -> str:
+    """Return what an unknown option is called here, where other programs call it so, or nothing."""
+    name = str(getattr(error, "option_name", None) or "")
+    wanted = name.lstrip("-").replace("-", "_")
+    found = [option for option in OPTIONS.values() if wanted in option.aliases]
+    return f"No such option: {name}; did you mean {long_flag(found[0])}?" if found else ""
 
 
 app = typer.Typer(

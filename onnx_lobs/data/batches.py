@@ -37,6 +37,10 @@ class Batches:
     recut
         Returns the same samples, or as many that are made up, in batches of another size; None
         where they are what they are.
+    notes
+        What was done to the data that the user had better know.
+    numbers
+        The place of each sample in the data as they were given; None: the same as here.
     """
 
     load: Callable[[int], dict[str, Array]]
@@ -45,6 +49,8 @@ class Batches:
     synthetic: bool = False
     labels: Array | None = None
     recut: Callable[[int], Batches] | None = None
+    notes: tuple[str, ...] = ()
+    numbers: Array | None = None
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         return map(self.load, range(len(self.sizes)))
@@ -78,6 +84,7 @@ class Batches:
             f"{len(chosen)} batches of {self.origin}",
             self.synthetic,
             labels,
+            notes=self.notes,
         )
 
 
@@ -98,7 +105,7 @@ def stacked_batches(
     batch_size: int,
     seed: int,
 ) -> Batches:
-    """Cut stacked arrays along axis 0.
+    """Cut stacked arrays along the axis that counts samples.
 
     Parameters
     ----------
@@ -112,8 +119,8 @@ def stacked_batches(
     samples
         Take a seeded random subset of this many, in their order; None takes all.
     batch_size
-        Samples per batch; the last may be smaller. A first axis that the model fixes wins,
-        and then an incomplete last batch is dropped.
+        Samples per batch; the last may be smaller. What the model fixes wins, and then an
+        incomplete last batch is dropped.
     seed
         Seeds the subset.
 
@@ -123,7 +130,7 @@ def stacked_batches(
         When the arrays do not fit the inputs.
     """
     table = fit(arrays, inputs, where=name, whole=False)
-    fixed = _fixed_batch(inputs, name)
+    fixed = table.fixed(name)
     n_used = table.n_samples if samples is None else min(samples, table.n_samples)
     if fixed and n_used < fixed:
         raise DataError(
@@ -150,6 +157,8 @@ def _cut_up(table: Table, rows: Array, name: str, size: int) -> Batches:
         sizes=tuple(map(len, cuts)),
         origin=f"{name} ({n_used}{of} samples)",
         labels=None if table.labels is None else table.labels[rows],
+        notes=table.notes,
+        numbers=rows,
     )
 
 
@@ -160,8 +169,8 @@ def given_batches(
 
     Every item is read and checked here, and read again whenever it is iterated over, so
     that items read from files are never all in memory. The last batch is cut when it holds
-    more samples than are left and no input fixes its first axis; if it cannot be cut, it is
-    left out.
+    more samples than are left and no input fixes its number; if it cannot be cut, it is
+    left out. A batch of more samples than the model takes a call is cut to fit.
 
     Raises
     ------
@@ -169,41 +178,38 @@ def given_batches(
         When an item does not fit the inputs, some items have labels and some have not, or
         there is none.
     """
-    kept: list[tuple[Item, int]] = []
+    kept: list[tuple[Item, slice]] = []
+    sizes: list[int] = []
     labels: list[Array | None] = []
+    notes: dict[str, None] = {}
     n_left = samples
     for item in items:
         table = fit(item.read(), inputs, where=item.where, whole=True)
-        size = _cut(table, n_left)
-        if size:
-            table.check(slice(0, size), item.where)
-            kept.append((item, size))
-            labels.append(None if table.labels is None else table.labels[:size])
-        n_left = None if n_left is None else n_left - size
-        if size < table.n_samples or n_left == 0:
+        pieces = _pieces(table, n_left, item.where)
+        for rows, size in pieces:
+            table.check(rows, item.where)
+            kept.append((item, rows))
+            sizes.append(size)
+            labels.append(None if table.labels is None else table.labels[rows])
+        notes |= dict.fromkeys(table.notes)
+        taken = sum(size for _, size in pieces)
+        n_left = None if n_left is None else n_left - taken
+        if (not pieces and n_left is not None) or n_left == 0:
             break
     if not kept:
         raise DataError(f"{name}: no batch {_limit_words(samples)}; give at least one")
 
     def load(i: int) -> dict[str, Array]:
-        item, size = kept[i]
-        table = fit(item.read(), inputs, where=item.where, whole=True)
-        return table.take(slice(0, size) if size < table.n_samples else slice(None))
+        item, rows = kept[i]
+        return fit(item.read(), inputs, where=item.where, whole=True).take(rows)
 
-    sizes = tuple(size for _, size in kept)
-    origin = f"{name} ({sum(sizes)} samples in {len(kept)} batches)"
-    return Batches(load, sizes, origin, labels=_join(labels, [item.where for item, _ in kept]))
-
-
-def _fixed_batch(inputs: Sequence[InputSpec], name: str) -> int | None:
-    fixed = {spec.fixed_batch: spec.name for spec in inputs if spec.fixed_batch is not None}
-    if len(fixed) > 1:
-        (a, of_a), (b, of_b), *_ = fixed.items()
-        raise DataError(
-            f"{name}: the model fixes the first axis of {of_a!r} at {a} and of {of_b!r} at {b}, so "
-            "a stack cannot be cut; give batches (a folder of npz files, an iterable of dicts)"
-        )
-    return next(iter(fixed), None)
+    return Batches(
+        load,
+        tuple(sizes),
+        f"{name} ({sum(sizes)} samples in {len(kept)} batches)",
+        labels=_join(labels, [item.where for item, _ in kept]),
+        notes=tuple(notes),
+    )
 
 
 def _choose(n_samples: int, samples: int | None, n_used: int, seed: int) -> Array:
@@ -218,14 +224,33 @@ def _as_slice(rows: Array) -> Rows:
     return slice(first, last + 1) if last - first + 1 == len(rows) else rows
 
 
-def _cut(table: Table, n_left: int | None) -> int:
-    """Return how many samples of a batch to take; 0 if it holds too many and stays whole."""
+def _pieces(table: Table, n_left: int | None, where: str) -> list[tuple[slice, int]]:
+    """Return the rows and sizes of the batches to take of one that was given.
+
+    None are taken of one that holds too many samples and stays whole.
+
+    Raises
+    ------
+    DataError
+        When it has fewer samples than the model takes a call.
+    """
     size = table.n_samples
-    if n_left is None or size <= n_left:
-        return size
-    batched = [column for column in table.columns if column.stored.ndim]
-    whole = any(c.spec.fixed_batch or len(c.stored) != size for c in batched)
-    return 0 if whole or not batched else n_left
+    wanted = size if n_left is None else min(size, n_left)
+    if table.is_whole:
+        if wanted == size:
+            return [(slice(None), size)]
+        counts = [column.reading.count for column in table.columns]
+        is_cut = all(count in (None, size) for count in counts) and any(counts)
+        is_fixed = any(column.fixed for column in table.columns)
+        return [(slice(0, wanted), wanted)] if is_cut and not is_fixed else []
+    fixed = table.fixed(where) or wanted
+    if size < fixed:
+        raise DataError(
+            f"{where}: {size} samples, and the model takes {fixed} a call; give batches of "
+            f"{fixed}, or one stacked array, which is cut to fit"
+        )
+    starts = range(0, wanted - fixed + 1, fixed)
+    return [(slice(start, start + fixed), fixed) for start in starts]
 
 
 def _limit_words(samples: int | None) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.data.inputs import DType, InputSpec, kind
+from onnx_lobs.data.reading import Reading
 from onnx_lobs.errors import DataError
 
 Rows = slice | Array
@@ -28,19 +29,38 @@ class Column:
     ----------
     spec
         The input.
-    stored
-        (n, ...) array as it was given, or one of rank 0, which every batch gets whole.
+    reading
+        The array as it was given, and which of its axes counts samples.
     scale, offset
-        Arrays that broadcast against `stored`, or None.
+        Arrays that broadcast against it, or None.
     """
 
     spec: InputSpec
-    stored: Array
+    reading: Reading
     scale: Array | None = None
     offset: Array | None = None
 
+    @property
+    def fixed(self) -> int | None:
+        """The number of samples in every batch where the model fixes it, else None."""
+        axis, shape = self.reading.axis, self.spec.shape
+        if axis is None or shape is None:
+            return None
+        if self.reading.is_single:
+            return 1
+        size = shape[axis]
+        return size if isinstance(size, int) else None
+
     def take(self, rows: Rows) -> Array:
-        """Return the samples `rows` in the model's dtype, C-contiguous; a view if possible."""
+        """Return the samples `rows` in the model's dtype, C-contiguous; a view if possible.
+
+        Where the model takes one sample a call, `rows` names one.
+        """
+        part = self._converted(rows)
+        return part[0] if self.reading.is_single else part
+
+    def _converted(self, rows: Rows) -> Array:
+        """Return some samples with their axis, in the model's dtype."""
         part = self._part(rows)
         target = self.spec.dtype
         if self.scale is not None or self.offset is not None:
@@ -57,7 +77,7 @@ class Column:
         part = self._part(rows)
         if target in ("float", "complex"):
             # The values as the model gets them, so an overflow of float16 is seen too.
-            bad = ~np.isfinite(self.take(rows))
+            bad = ~np.isfinite(self._converted(rows))
             what = f"NaN or infinity as {self.spec.dtype}"
             remedy = "remove that sample, or rescale the data into the type's range"
         elif kind(part.dtype) == "int" and part.dtype != self.spec.dtype:
@@ -68,7 +88,7 @@ class Column:
         else:
             return
         if bad.any():
-            bad = np.atleast_1d(bad)
+            bad = np.atleast_1d(np.moveaxis(bad, self.reading.axis or 0, 0) if bad.ndim else bad)
             first = int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
             sample = first + (rows.start or 0) if isinstance(rows, slice) else int(rows[first])
             raise DataError(
@@ -76,17 +96,50 @@ class Column:
             )
 
     def _part(self, rows: Rows) -> Array:
-        _forget(self.stored)
-        return self.stored[rows] if self.stored.ndim else self.stored
+        stored, axis = self.reading.stored, self.reading.axis
+        _forget(stored)
+        return stored if axis is None else stored[(slice(None),) * axis + (rows,)]
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """One stack of samples: a column per input of the model, and the labels if any."""
+    """One stack of samples: a column per input of the model, and the labels if any.
+
+    ``is_whole``: it is a batch that the model takes as it is.
+    """
 
     columns: tuple[Column, ...]
     labels: Array | None
     n_samples: int
+    is_whole: bool = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the data that the user had better know."""
+        return tuple(
+            f"the samples of input {c.spec.name!r} lay along the first axis and were put along "
+            f"axis {c.reading.axis}, where the model has them"
+            for c in self.columns
+            if c.reading.is_moved
+        )
+
+    def fixed(self, where: str) -> int | None:
+        """Return the number of samples in every batch where the model fixes it, else None.
+
+        Raises
+        ------
+        DataError
+            When two inputs fix it differently.
+        """
+        fixed = {c.fixed: c for c in self.columns if c.fixed is not None}
+        if len(fixed) > 1:
+            (a, of_a), (b, of_b), *_ = fixed.items()
+            raise DataError(
+                f"{where}: the model fixes {_axis_words(of_a)} of {of_a.spec.name!r} at {a} and of "
+                f"{of_b.spec.name!r} at {b}, so a stack cannot be cut; give batches (a folder of "
+                "npz files, an iterable of dicts)"
+            )
+        return next(iter(fixed), None)
 
     def take(self, rows: Rows) -> dict[str, Array]:
         """Return ``{input: the samples in rows}`` in the model's dtypes."""
@@ -96,6 +149,11 @@ class Table:
         """Raise DataError when a value in `rows` cannot be fed to the model."""
         for column in self.columns:
             column.check(rows, where)
+
+
+def _axis_words(column: Column) -> str:
+    axis = column.reading.axis
+    return f"axis {axis}" if axis else "the first axis"
 
 
 def _forget(stored: Array) -> None:

@@ -9,8 +9,11 @@ import ml_dtypes
 import numpy as np
 
 from onnx_lobs.arrays import Array
+from onnx_lobs.data.batch_axis import BatchAxis, batch_axes
 from onnx_lobs.data.columns import Column, Table
+from onnx_lobs.data.foreign import to_array
 from onnx_lobs.data.inputs import DType, InputSpec, kind
+from onnx_lobs.data.reading import Reading, choose_readings, read_batch, stack_readings
 from onnx_lobs.errors import DataError
 
 LABEL_NAMES = ("label", "labels", "y")
@@ -37,8 +40,11 @@ def fit(
     where
         What the arrays come from, the first words of a message.
     whole
-        True: the arrays are one batch and are fed whole. False: they are a stack to be
-        cut along axis 0, so a fixed first axis of the model does not bind them.
+        True: the arrays are one batch, fed whole if the model takes it so. False: they are a
+        stack, to be cut along the axis that counts samples
+        (:func:`onnx_lobs.data.batch_axis.batch_axes`), which may have any size; the samples may
+        lie along the first axis in place of it. Arrays with one axis more than an input are
+        samples that are fed one a call. Inputs without a batch axis are given whole.
 
     Raises
     ------
@@ -48,19 +54,26 @@ def fit(
     given = {str(name): as_array(name, value, where) for name, value in arrays.items()}
     sources = _sources(given, inputs, where)
     sides = {name: array for name, array in given.items() if name not in sources}
+    axes = batch_axes(inputs)
+    raw = [_raw(given[sources[spec.name]], spec) for spec in inputs]
+    readings = _batch_readings(raw, inputs, axes) if whole else None
+    is_whole = readings is not None
+    if readings is None:
+        readings, n_samples = _stack_readings(raw, inputs, axes, where)
+    else:
+        n_samples = _count(readings, inputs, where)
     columns = tuple(
-        _column(given[sources[spec.name]], sides, sources[spec.name], spec, where, whole)
-        for spec in inputs
+        _column(reading, sides, sources[spec.name], spec, where)
+        for reading, spec in zip(readings, inputs, strict=True)
     )
-    n_samples = _count(columns, where, whole)
-    return Table(columns, _labels(given, sources, n_samples, where), n_samples)
+    return Table(columns, _labels(given, sources, n_samples, where), n_samples, is_whole)
 
 
 def as_array(name: object, value: Any, where: str) -> Array:
     """Return what was given as an array, or raise DataError with its name and place."""
     try:
-        return np.asarray(value)
-    except (ValueError, TypeError) as error:
+        return to_array(value)
+    except (ValueError, TypeError, RuntimeError) as error:
         raise DataError(
             f"{where}: {name!r} is no array ({error}); give equal shapes, stacked by numpy.stack"
         ) from error
@@ -92,44 +105,63 @@ def _is_side(name: str, bases: set[str]) -> bool:
     return any(name.endswith(end) and name[: -len(end)] in bases for end in _SIDE_SUFFIXES)
 
 
-def _column(
-    stored: Array, sides: dict[str, Array], source: str, spec: InputSpec, where: str, whole: bool
-) -> Column:
+def _raw(stored: Array, spec: InputSpec) -> Array:
+    """Return an array with the type that it had before it was stored."""
     if stored.dtype.kind == "V" and stored.dtype.name == "void16" and spec.dtype.name == "bfloat16":
-        stored = stored.view(ml_dtypes.bfloat16)  # what numpy.save makes of bfloat16
-    stored = _fit_shape(stored, spec, where, whole)
+        return stored.view(ml_dtypes.bfloat16)  # what numpy.save makes of bfloat16
+    return stored
+
+
+def _batch_readings(
+    arrays: Sequence[Array], inputs: Sequence[InputSpec], axes: Sequence[BatchAxis]
+) -> list[Reading] | None:
+    """Return arrays as one batch that the model takes as it is; None: it does not."""
+    parts = zip(arrays, inputs, axes, strict=True)
+    readings = [read_batch(*part) for part in parts]
+    found = [reading for reading in readings if reading is not None]
+    return found if len(found) == len(readings) else None
+
+
+def _stack_readings(
+    arrays: Sequence[Array], inputs: Sequence[InputSpec], axes: Sequence[BatchAxis], where: str
+) -> tuple[list[Reading], int]:
+    """Return arrays as stacks of samples, and the number of samples."""
+    parts = list(zip(arrays, inputs, axes, strict=True))
+    readings = [stack_readings(*part) for part in parts]
+    for ways, (array, spec, at) in zip(readings, parts, strict=True):
+        if not ways:
+            words = _shape_words(spec, at)
+            raise DataError(
+                f"{where}: input {spec.name!r} has shape {array.shape}; the model wants {words}; "
+                "reshape or transpose it"
+            )
+    return choose_readings(readings, inputs, axes, where)
+
+
+def _shape_words(spec: InputSpec, at: BatchAxis) -> str:
+    """Return the shape that a stack must have, in words."""
+    shape = spec.shape or ()
+    sizes = ["?" if size is None or axis == at.axis else size for axis, size in enumerate(shape)]
+    words = f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
+    if None in (at.axis, spec.fixed_batch) or at.axis != 0:
+        return words
+    exact = ", ".join("?" if size is None else str(size) for size in shape)
+    return f"{words}, or a stack of such as have ({exact})"
+
+
+def _column(
+    reading: Reading, sides: dict[str, Array], source: str, spec: InputSpec, where: str
+) -> Column:
     scale, offset = (
-        _side(sides, (source + end, spec.name + end), stored.shape, where) for end in _SIDE_SUFFIXES
+        _side(sides, (source + end, spec.name + end), reading, where) for end in _SIDE_SUFFIXES
     )
     scaled = scale is not None or offset is not None
-    _check_dtype(stored.dtype, spec, source, scaled, where)
-    return Column(spec, stored, scale, offset)
-
-
-def _fit_shape(array: Array, spec: InputSpec, where: str, whole: bool) -> Array:
-    if spec.shape is None:
-        return array
-    wanted = spec.shape if whole else (None, *spec.shape[1:])[: len(spec.shape)]
-    for candidate in (array, array[None]):
-        if _matches(candidate.shape, wanted):
-            return candidate
-    words = ", ".join("?" if size is None else str(size) for size in wanted)
-    remedy = "reshape or transpose it"
-    if whole and _matches(array.shape[1:], spec.shape[1:]) and spec.fixed_batch:
-        remedy = f"give batches of {spec.fixed_batch}, or one stacked array, which is cut to fit"
-    raise DataError(
-        f"{where}: input {spec.name!r} has shape {array.shape}; the model wants ({words}); {remedy}"
-    )
-
-
-def _matches(shape: tuple[int, ...], wanted: Sequence[int | str | None]) -> bool:
-    return len(shape) == len(wanted) and all(
-        not isinstance(want, int) or want == have for want, have in zip(wanted, shape, strict=True)
-    )
+    _check_dtype(reading.stored.dtype, spec, source, scaled, where)
+    return Column(spec, reading, scale, offset)
 
 
 def _side(
-    sides: dict[str, Array], names: tuple[str, str], shape: tuple[int, ...], where: str
+    sides: dict[str, Array], names: tuple[str, str], reading: Reading, where: str
 ) -> Array | None:
     """Return the scale or offset so that it broadcasts against a stack of samples."""
     name = next((name for name in names if name in sides), None)
@@ -138,17 +170,20 @@ def _side(
     side = sides[name]
     if kind(side.dtype) not in ("float", "int"):
         raise DataError(f"{where}: {name!r} holds {side.dtype}; it must hold floats")
-    if side.ndim == 1 and side.size > 1 and len(shape) > 1:
-        # Along axis 1, the channels, as DequantizeLinear has it.
-        side = side.reshape(-1, *[1] * (len(shape) - 2))
+    axis, shape = reading.axis or 0, reading.stored.shape
+    channels = axis + 1  # behind the samples, as DequantizeLinear has it
+    if side.ndim == 1 and side.size > 1 and len(shape) > channels:
+        side = side.reshape(-1, *[1] * (len(shape) - channels - 1))
+    one = tuple(1 if place == axis else size for place, size in enumerate(shape))
     try:
-        fits = np.broadcast_shapes(side.shape, (1, *shape[1:])) == (1, *shape[1:])
+        fits = np.broadcast_shapes(side.shape, one) == one
     except ValueError:
         fits = False
     if not fits and side.size != 1:
+        sample = tuple(size for place, size in enumerate(shape) if place != axis)
         raise DataError(
             f"{where}: {name!r} has shape {sides[name].shape}, which does not broadcast over "
-            f"samples of shape {shape[1:]}; give one number, or one per index of axis 1"
+            f"samples of shape {sample}; give one number, or one per index of axis {channels}"
         )
     return side.reshape(()) if side.size == 1 else side
 
@@ -171,27 +206,28 @@ def _check_dtype(stored: DType, spec: InputSpec, source: str, scaled: bool, wher
     )
 
 
-def _count(columns: Sequence[Column], where: str, whole: bool) -> int:
-    """Return the number of samples; one where no input has a batch axis."""
+def _count(readings: Sequence[Reading], inputs: Sequence[InputSpec], where: str) -> int:
+    """Return the number of samples in a batch; one where no input has a batch axis."""
     sizes: dict[object, tuple[str, int]] = {}
-    for column in columns:
-        if not column.stored.ndim:
+    open_sizes: list[int] = []
+    for reading, spec in zip(readings, inputs, strict=True):
+        n = reading.count
+        if n is None or reading.axis is None:
             continue
-        name, n = column.spec.name, len(column.stored)
-        first = column.spec.shape[0] if column.spec.shape else None
-        # In a batch fed whole only axes of one symbolic name are known to be the same.
-        key = (first if isinstance(first, str) else name) if whole else None
-        other, expected = sizes.setdefault(key, (name, n))
+        size = spec.shape[reading.axis] if spec.shape else None
+        # only axes of one symbolic name are known to be the same
+        key = size if isinstance(size, str) else spec.name
+        other, expected = sizes.setdefault(key, (spec.name, n))
         if n == 0:
-            raise DataError(f"{where}: {name!r} holds no samples; give at least one")
+            raise DataError(f"{where}: {spec.name!r} holds no samples; give at least one")
         if n != expected:
             raise DataError(
-                f"{where}: {name!r} has {n} samples and {other!r} has {expected}; give the same "
-                "number, or data that is cut into batches already (a folder, an iterable)"
+                f"{where}: {spec.name!r} has {n} samples and {other!r} has {expected}; give the "
+                "same number"
             )
-    open_first = [c for c in columns if c.stored.ndim and c.spec.fixed_batch is None]
-    batched = open_first + [c for c in columns if c.stored.ndim]
-    return len(batched[0].stored) if batched else 1
+        if not isinstance(size, int):
+            open_sizes.append(n)
+    return next(iter([*open_sizes, *(n for _, n in sizes.values())]), 1)
 
 
 def _labels(

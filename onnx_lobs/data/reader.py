@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import glob
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from onnx_lobs.arrays import Array
 from onnx_lobs.data.batches import Batches, Item, given_batches, stacked_batches
 from onnx_lobs.data.files import (
     ARRAY_SUFFIXES,
@@ -19,8 +19,10 @@ from onnx_lobs.data.files import (
     read_arrays,
     read_test_set,
 )
-from onnx_lobs.data.fit import as_array
+from onnx_lobs.data.foreign import is_array_like, is_numbers
 from onnx_lobs.data.inputs import InputSpec, input_specs
+from onnx_lobs.data.python_batch import copied, name_arrays, stack_of_tuple
+from onnx_lobs.data.recipe import recipe
 from onnx_lobs.errors import ConfigError, DataError
 
 __all__ = ["Batches", "InputSpec", "input_specs", "open_data"]
@@ -39,12 +41,15 @@ def open_data(
     Parameters
     ----------
     source
-        Stacked samples, which are cut along axis 0: the path of an npz or npy file, a
-        ``{name: array}`` mapping, or one array for a model with one input. Or batches,
-        which are taken as they are: a folder of npz or npy files, a ``test_data_set_*``
-        folder or one that contains such, any iterable of ``{name: array}``, or any object
-        with ``get_next()`` such as onnxruntime's CalibrationDataReader (rewound first if
-        it can be). Arrays are not modified; iterables that are no sequences are copied.
+        Stacked samples, which are cut along the axis that counts them
+        (:mod:`onnx_lobs.data.batch_axis`): the path of an npz or npy file, a
+        ``{name: array}`` mapping, one array or tensor for a model with one input, or a tuple of
+        that and labels. Or batches, which are taken as they are: a folder of npz or npy files
+        or a pattern of their names, a ``test_data_set_*`` folder or one that contains such, any
+        iterable of what :func:`onnx_lobs.data.python_batch.name_arrays` knows (a DataLoader,
+        a generator function), or any object with ``get_next()`` such as onnxruntime's
+        CalibrationDataReader (rewound first if it can be). Arrays are not modified; iterables
+        that are no sequences are copied.
     inputs
         The model's inputs, from :func:`input_specs`.
     samples
@@ -80,20 +85,43 @@ def open_data(
     if isinstance(source, Batches):
         return source
     cut = partial(stacked_batches, inputs=inputs, samples=samples, batch_size=batch_size, seed=seed)
-    if isinstance(source, (str, Path)):
-        path = Path(source)
-        if path.is_dir():
-            return given_batches(
-                _folder_items(path, inputs), inputs, name=path.name, samples=samples
-            )
-        if path.exists() and path.suffix.lower() not in ARRAY_SUFFIXES:
-            raise DataError(f"{path} is no {' or '.join(ARRAY_SUFFIXES)} file and no folder")
-        return cut(read_arrays(path), name=path.name)
+    if isinstance(source, (str, os.PathLike)):
+        return _open_path(Path(source), inputs, cut, samples)
     if isinstance(source, Mapping):
         return cut(source, name="arrays")
-    if isinstance(source, np.ndarray):
-        return cut(_single(source, inputs, "array"), name="array")
+    if is_array_like(source) or is_numbers(source):
+        return cut(name_arrays(source, inputs, "array"), name="array")
+    if isinstance(source, tuple) and stack_of_tuple(source, inputs):
+        return cut(name_arrays(source, inputs, "data"), name="arrays")
     return given_batches(_object_items(source, inputs), inputs, name="batches", samples=samples)
+
+
+def _open_path(
+    path: Path, inputs: Sequence[InputSpec], cut: Callable[..., Batches], samples: int | None
+) -> Batches:
+    """Open a file, which holds a stack, or a folder or a pattern, whose files hold batches."""
+    if path.is_dir():
+        return given_batches(_folder_items(path, inputs), inputs, name=path.name, samples=samples)
+    if not path.exists() and (found := sorted(glob.glob(str(path)))):
+        items = _path_items(map(Path, found), inputs)
+        return given_batches(items, inputs, name=path.name, samples=samples)
+    if path.exists() and path.suffix.lower() not in ARRAY_SUFFIXES:
+        raise _other_kind(path, inputs)
+    return cut(read_arrays(path), name=path.name)
+
+
+def _other_kind(path: Path, inputs: Sequence[InputSpec]) -> DataError:
+    """Return the error for a file that is not read, with what can be done."""
+    what = f"{path} is no {' or '.join(ARRAY_SUFFIXES)} file and no folder"
+    words = recipe(path, inputs)
+    return DataError(what if words is None else f"{what}: {words}")
+
+
+def _path_items(paths: Iterable[Path], inputs: Sequence[InputSpec]) -> Iterator[Item]:
+    for path in paths:
+        if path.suffix.lower() not in ARRAY_SUFFIXES:
+            raise _other_kind(path, inputs)
+        yield Item(str(path), partial(read_arrays, path))
 
 
 def _folder_items(folder: Path, inputs: Sequence[InputSpec]) -> Iterator[Item]:
@@ -105,29 +133,61 @@ def _folder_items(folder: Path, inputs: Sequence[InputSpec]) -> Iterator[Item]:
     for path in files:
         yield Item(str(path), partial(read_arrays, path))
     if not sets and not files:
+        known = (recipe(path, inputs) for path in sorted(folder.iterdir()))
+        words = next(filter(None, known), "add some, or give the path of a file")
         raise DataError(
-            f"{folder} holds no npz or npy files and no test_data_set_* folders; add some, or give "
-            "the path of a file"
+            f"{folder} holds no npz or npy files and no test_data_set_* folders; {words}"
         )
 
 
 def _object_items(source: object, inputs: Sequence[InputSpec]) -> Iterator[Item]:
-    if callable(getattr(source, "get_next", None)):
-        batches: Iterable[object] = _read_out(source)
-    elif isinstance(source, Iterable):
-        batches = source
-    else:
-        raise DataError(
-            f"data of type {type(source).__name__} cannot be read; give a path, arrays by input "
-            "name, an iterable of such batches, or an object with get_next()"
-        )
-    for i, batch in enumerate(batches):
+    source = _called(source)
+    is_kept = isinstance(source, Sequence)
+    for i, batch in enumerate(_iterate(source)):
         where = f"batch {i}"
-        arrays = batch if isinstance(batch, Mapping) else _single(batch, inputs, where)
-        if not isinstance(source, Sequence):
-            # A generator may hand out one buffer again and again.
-            arrays = {k: as_array(k, value, where).copy() for k, value in arrays.items()}
-        yield Item(where, partial(dict, arrays))
+        if isinstance(batch, (str, os.PathLike)):
+            yield from _path_items([Path(batch)], inputs)
+            continue
+        arrays = name_arrays(batch, inputs, where)
+        yield Item(where, partial(dict, arrays if is_kept else copied(arrays, where)))
+
+
+def _called(source: object) -> object:
+    """Return what a generator function yields; anything else is returned as it is."""
+    is_data = hasattr(source, "__iter__") or hasattr(source, "get_next")
+    if not callable(source) or (is_data and not isinstance(source, type)):
+        return source
+    name = getattr(source, "__name__", type(source).__name__)
+    try:
+        needed = [
+            parameter.name
+            for parameter in inspect.signature(source).parameters.values()
+            if parameter.default is parameter.empty
+            and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        ]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"data is {name!r}, which cannot be read; give batches") from error
+    if isinstance(source, type) or needed:
+        takes = ", ".join(needed) or "nothing"
+        raise DataError(
+            f"data is {name!r}, which takes {takes}; give a generator function that takes nothing, "
+            "or the batches themselves"
+        )
+    return source()
+
+
+def _iterate(source: Any) -> Iterable[object]:
+    """Return the batches of a reader, an iterable, or a data set that is indexed."""
+    if callable(getattr(source, "get_next", None)):
+        return _read_out(source)
+    if isinstance(source, Iterable):
+        return source
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
+        return (source[i] for i in range(len(source)))
+    raise DataError(
+        f"data of type {type(source).__name__} cannot be read; give a path, arrays by input "
+        "name, an iterable of such batches, or an object with get_next()"
+    )
 
 
 def _read_out(reader: Any) -> Iterator[object]:
@@ -144,18 +204,3 @@ def _rewind(reader: Any) -> None:
         # The base class of onnxruntime has both methods, and raises in both.
         with suppress(NotImplementedError):
             reader.set_range(0, len(reader))
-
-
-def _single(array: object, inputs: Sequence[InputSpec], where: str) -> dict[str, Array]:
-    """Name a bare array after the model's only input."""
-    if not isinstance(array, np.ndarray):
-        raise DataError(
-            f"{where} is of type {type(array).__name__}; give arrays by input name, as a dict"
-        )
-    if len(inputs) != 1:
-        names = ", ".join(repr(spec.name) for spec in inputs)
-        raise DataError(
-            f"{where} is one array, but the model has {len(inputs)} inputs; give them by name: "
-            f"{names}"
-        )
-    return {inputs[0].name: array}

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from onnx_lobs.arrays import Array
+from onnx_lobs.data.batch_axis import batch_axes
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.columns import integer_limits
 from onnx_lobs.data.inputs import InputSpec, kind
@@ -41,14 +42,14 @@ def synthetic_batches(
     Parameters
     ----------
     inputs
-        The model's inputs. An open first axis counts the samples. Other open axes are 224
+        The model's inputs. An open batch axis counts the samples. Other open axes are 224
         for the height and width of images and 3 for their channels, 16000 for sound, which goes
         by its name, and 32 elsewhere; one symbolic name has one size throughout.
     samples
         Number of samples. At least one batch is made, which may hold more where the
-        model or `input_shapes` fixes the first axis.
+        model or `input_shapes` fixes the batch axis.
     batch_size
-        Samples per batch where the first axis is open. Another one gives other values.
+        Samples per batch where the batch axis is open. Another one gives other values.
     seed
         Same seed, same values, on every iteration too.
     input_shapes
@@ -147,12 +148,12 @@ def _batch_sizes(
     known: Mapping[str, int],
 ) -> tuple[int, ...]:
     """Return the number of samples of each batch."""
-    shapes = _shapes(inputs, -1, input_shapes, known)  # -1 marks the open first axes
-    firsts = [shape[0] for shape in shapes.values() if shape]
-    if -1 in firsts:
+    shapes = _shapes(inputs, -1, input_shapes, known)  # -1 marks the open batch axes
+    if any(-1 in shape for shape in shapes.values()):
         full, rest = divmod(samples, batch_size)
         return (batch_size,) * full + ((rest,) if rest else ())
-    size = firsts[0] if firsts else 1
+    places = zip(shapes.values(), batch_axes(inputs), strict=True)
+    size = next((shape[at.axis] for shape, at in places if at.axis is not None and shape), 1)
     return (size,) * max(1, samples // size)
 
 
@@ -164,15 +165,17 @@ def _shapes(
 ) -> dict[str, tuple[int, ...]]:
     """Return the shape of every input in a batch of `n_samples`."""
     sizes = dict(known)
-    for spec in inputs:
-        if spec.shape and isinstance(spec.shape[0], str):
-            sizes.setdefault(spec.shape[0], n_samples)
+    axes = batch_axes(inputs)
+    for spec, at in zip(inputs, axes, strict=True):
+        name = spec.shape[at.axis] if spec.shape and at.axis is not None else None
+        if isinstance(name, str):
+            sizes.setdefault(name, n_samples)
     shapes: dict[str, tuple[int, ...]] = {}
-    for spec in inputs:
+    for spec, at in zip(inputs, axes, strict=True):
         shape: list[int] = []
         for axis, size in enumerate(spec.shape or ()):
             if size is None:
-                size = _guess(spec, axis) if axis else n_samples
+                size = n_samples if axis == at.axis else _guess(spec, axis)
             elif isinstance(size, str):
                 size = sizes.setdefault(size, _guess(spec, axis))
             shape.append(size)

@@ -9,6 +9,7 @@ from onnx_lobs.evaluation.builtin import SCORES
 from onnx_lobs.evaluation.score import Score
 from onnx_lobs.evaluation.script import FunctionScore, load_function
 from onnx_lobs.options.data import check_score
+from onnx_lobs.options.given import as_choice, name_of
 
 
 def find_score(wanted: str | Callable[..., Any]) -> Score:
@@ -22,8 +23,9 @@ def find_score(wanted: str | Callable[..., Any]) -> Score:
         When the file's own code raises.
     """
     if callable(wanted):
-        return FunctionScore(getattr(wanted, "__name__", "function"), wanted)
-    if wanted in SCORES:
-        return SCORES[wanted]
+        return FunctionScore(name_of(wanted), wanted)
+    name = as_choice(wanted, SCORES)
+    if name in SCORES:
+        return SCORES[name]
     check_score("score", wanted)
     return load_function(wanted)

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onnx_lobs.arrays import Feeds
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.files import find_test_beside
+from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
 from onnx_lobs.data.reader import InputSpec, input_specs, open_data
 from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.evaluation.builtin import SCORES
 from onnx_lobs.evaluation.confidence import upper_drop
 from onnx_lobs.evaluation.find import find_score
+from onnx_lobs.evaluation.one_hot import with_class_labels
 from onnx_lobs.evaluation.score import (
     DenseOutputs,
     MeasuredScore,
@@ -77,7 +80,10 @@ class Scoring:
 
 
 def open_scoring(
-    loaded: LoadedModel, test: Any, config: PruneConfig
+    loaded: LoadedModel,
+    test: Any,
+    config: PruneConfig,
+    run: Callable[[Feeds], object] | None = None,
 ) -> tuple[Scoring | None, list[str]]:
     """Return the score that a run is to be judged by, and warnings.
 
@@ -89,6 +95,8 @@ def open_scoring(
         Test data of any kind; None: what lies beside the model's file, if it has labels.
     config
         ``score`` and ``batch_size`` are read.
+    run
+        Runs the dense model, to see how many samples it takes a call; None: as they are.
 
     Returns
     -------
@@ -104,6 +112,11 @@ def open_scoring(
     """
     score = None if config.score is None else find_score(config.score)
     batches, notes = open_test(loaded.path, input_specs(loaded.proto), test, config)
+    if batches is not None and run is not None:
+        batches = cut_as_fixed_inside(batches, run)
+    if batches is not None:
+        batches = with_class_labels(batches, score)
+        notes = [*notes, *(f"test data: {note}" for note in batches.notes)]
     if score is None:
         if batches is None:
             return None, notes

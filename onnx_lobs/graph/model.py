@@ -124,19 +124,24 @@ class Model:
     def constant(self, scope: Scope, name: str) -> onnx.TensorProto | None:
         """Return the tensor behind `name` if it is an initializer or a Constant node's value.
 
-        An initializer that is also a graph input counts as constant in IR versions below 4,
-        where every initializer is listed so, and is overridable, hence not constant, above.
+        So is an initializer that is also a graph input: from IR version 4 on it is what a user
+        gets who feeds nothing else there, and below 4 every initializer is listed so.
         """
         home = scope.find(name)
         if home is None:
             return None
         if name in home.initializers:
-            overridable = name in home.inputs and self.proto.ir_version >= 4
-            return None if overridable else home.initializers[name]
+            return home.initializers[name]
         node = home.producers.get(name)
         if node is None or node.op_type != "Constant" or node.domain not in DEFAULT_DOMAINS:
             return None
         return next((a.t for a in node.attribute if a.name == "value"), None)
+
+    def is_default(self, scope: Scope, name: str) -> bool:
+        """Whether `name` is the default of an input, which a user may feed: from IR 4 on."""
+        home = scope.find(name)
+        is_both = home is not None and name in home.initializers and name in home.inputs
+        return is_both and self.proto.ir_version >= 4
 
     def _add_scope(
         self, graph: onnx.GraphProto, parent: Scope | None, owner: onnx.NodeProto | None

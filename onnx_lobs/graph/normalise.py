@@ -120,14 +120,12 @@ def seed_random(proto: onnx.ModelProto) -> None:
 
 
 def _unlist_initializers(proto: onnx.ModelProto) -> None:
-    """Remove initializers from the inputs of an IR < 4 graph, where they are constants."""
-    if proto.ir_version >= 4:
-        return
+    """Remove initializers from the inputs, where they are constants or may be left out."""
     names = {tensor.name for tensor in proto.graph.initializer}
     inputs = [i for i in proto.graph.input if i.name not in names]
     del proto.graph.input[:]
     proto.graph.input.extend(inputs)
-    proto.ir_version = 4
+    proto.ir_version = max(proto.ir_version, 4)
 
 
 def _rare_floats(proto: onnx.ModelProto) -> list[str]:

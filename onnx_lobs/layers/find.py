@@ -84,13 +84,21 @@ def find_layers(
 def matcher(pattern: str) -> Callable[[str], bool]:
     """Return the test of a pattern: a shell glob, or a regular expression after ``re:``.
 
+    A name that is equal to the glob matches, whatever it holds; and brackets may be meant as they
+    stand, so that ``layers[*].fc`` matches ``layers[0].fc``.
+
     Raises
     ------
     ConfigError
         When the regular expression is not one.
     """
     if not pattern.startswith("re:"):
-        return lambda name: fnmatch.fnmatchcase(name, pattern)
+        literal = pattern.replace("[", "[[]")
+        return lambda name: (
+            name == pattern
+            or fnmatch.fnmatchcase(name, pattern)
+            or fnmatch.fnmatchcase(name, literal)
+        )
     try:
         expression = re.compile(pattern[3:])
     except re.error as error:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter
 from typing import Any, TypeVar
 
-from onnx_lobs.errors import ConfigError
+from onnx_lobs.errors import ConfigError, near_names
 from onnx_lobs.options.option import Option
 from onnx_lobs.options.prose import flags_of, python_section
+
+_NEAR = 0.7  # long names are alike by chance
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,6 +50,25 @@ def takes_options(options: Mapping[str, Option]) -> Callable[[F], F]:
     return decorate
 
 
+def read_options(given: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
+    """Return the values that a caller of Python meant, by option.
+
+    Parameters
+    ----------
+    given
+        What was written. Not modified.
+    options
+        All that there are.
+
+    Raises
+    ------
+    ConfigError
+        When a name is no option's, or a text cannot be understood.
+    """
+    check_names(given, options)
+    return {name: options[name].read(value) for name, value in given.items()}
+
+
 def check_names(given: Iterable[str], options: Mapping[str, Option]) -> None:
     """Raise ConfigError when a name is no option's; the message names those that are near."""
     for name in given:
@@ -61,10 +81,13 @@ def check_names(given: Iterable[str], options: Mapping[str, Option]) -> None:
 
 def _near(name: str, options: Mapping[str, Option]) -> list[str]:
     """Return the options whose names, or names on the command line, are near a name."""
+    for option in options.values():
+        if name in option.aliases:
+            return [option.name]
     words = {option: option for option in options}
     for option in options.values():
         flags = flags_of(option)[-1].split("/")
         switched = zip(flags, ("", "=False"), strict=False)
         words |= {f[2:].replace("-", "_"): option.name + end for f, end in switched}
-    found = difflib.get_close_matches(name, words, n=3, cutoff=0.7)
+    found = near_names(name, words, _NEAR)
     return list(dict.fromkeys(words[word] for word in found))

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from onnx_lobs.errors import ConfigError
+from onnx_lobs.errors import ConfigError, did_you_mean
 
 Check = Callable[[str, Any], None]
 
@@ -57,7 +57,8 @@ def one_of(choices: Collection[str], word: str = "") -> Check:
     def check(name: str, value: str) -> None:
         if value not in choices:
             names = ", ".join(choices)
-            raise ConfigError(f"{word or name} {value!r} is unknown; choose one of {names}")
+            near = did_you_mean(value, choices)
+            raise ConfigError(f"{word or name} {value!r} is unknown; {near}choose one of {names}")
 
     return check
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from onnx_lobs.errors import ConfigError
-from onnx_lobs.options.kinds import SHAPES, count, count_or_all, text
+from onnx_lobs.errors import ConfigError, did_you_mean
+from onnx_lobs.options.kinds import SHAPES, count, count_or_all, text_or_function
 from onnx_lobs.options.option import Affects, option
 
 SCORE_NAMES = ("top1", "top5", "agreement", "cosine")
@@ -14,12 +15,12 @@ BATCH_SIZE = 32
 DEFAULT_POSITIONS = 64
 
 
-def check_score(name: str, value: str) -> None:
-    """Raise ConfigError unless `value` is a built-in score or looks like ``FILE.py:FUNCTION``."""
-    if value not in SCORE_NAMES and ":" not in value:
-        names = ", ".join(SCORE_NAMES)
+def check_score(name: str, value: str | Callable[..., Any]) -> None:
+    """Raise ConfigError unless `value` is a score, looks like ``FILE.py:FUNCTION``, or is one."""
+    if isinstance(value, str) and value not in SCORE_NAMES and ":" not in value:
+        names, near = ", ".join(SCORE_NAMES), did_you_mean(value, SCORE_NAMES)
         raise ConfigError(
-            f"{name} {value!r} is unknown; choose one of {names}, or FILE.py:FUNCTION"
+            f"{name} {value!r} is unknown; {near}choose one of {names}, or FILE.py:FUNCTION"
         )
 
 
@@ -27,13 +28,13 @@ def check_score(name: str, value: str) -> None:
 class DataOptions:
     """The options of which samples the network runs on, and what is measured on them."""
 
-    score: str | None = option(
+    score: str | Callable[..., Any] | None = option(
         None,
         "What is scored: top1, top5 (need labels: class indices); agreement with the dense model's "
         "choices; cosine similarity to its outputs; or your function, def FN(run) or def FN(run, "
         "batches): run(feeds) gives outputs by name, batches yields (feeds, labels), the result is "
         "a number, or one per sample, higher is better. This runs the code in FILE.py.",
-        text("|".join((*SCORE_NAMES, "FILE.py:FN")), check_score),
+        text_or_function("|".join((*SCORE_NAMES, "FILE.py:FN")), check_score, SCORE_NAMES),
         unset="top1 where `test` has labels",
         affects=Affects.RUN,
         also=("evaluate",),

@@ -5,8 +5,8 @@ Written by ``tools/make_reference.py`` from the declarations of the options.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypedDict
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict
 
 
 class PruneOptions(TypedDict, total=False):
@@ -33,7 +33,7 @@ class PruneOptions(TypedDict, total=False):
     correct: bool | None
     damp: float | None
     seed: int
-    score: str | None
+    score: str | Callable[..., Any] | None
     samples: int | None
     positions: int | None
     batch_size: int | None

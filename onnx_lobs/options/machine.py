@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnx_lobs.options.kinds import choice, size, text
+from onnx_lobs.options.kinds import choice, folder, size, text
 from onnx_lobs.options.option import Affects, option
 
 GRAMS = ("auto", "numpy", "graph")
@@ -20,6 +20,7 @@ class MachineOptions:
         "Where onnxruntime runs: cpu, cuda, or an execution provider's full name.",
         text("NAME"),
         also=("evaluate",),
+        aliases=("device", "target", "execution_provider", "ep"),
     )
     gram: str = option(
         "auto",
@@ -43,7 +44,7 @@ class MachineOptions:
     scratch: str | None = option(
         None,
         "Folder for what does not fit in memory; emptied at the end.",
-        text("DIR"),
+        folder(),
         unset="the system's",
         affects=Affects.RUN,
     )
@@ -51,7 +52,7 @@ class MachineOptions:
         None,
         "Keep Grams and solved layers here: an interrupted run goes on, and another sparsity "
         "reuses the Grams of `sequential=False`.",
-        text("DIR"),
+        folder(),
         unset="nothing is kept",
         affects=Affects.RUN,
     )

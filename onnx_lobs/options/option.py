@@ -15,10 +15,12 @@ from inspect import Parameter
 from types import MappingProxyType
 from typing import Any, TypeVar, cast, get_type_hints
 
+from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.kinds import ValueKind
 
 T = TypeVar("T")
 _KEY = "option"
+_LONGEST = 40  # letters of a value in a message
 REQUIRED = Parameter.empty
 
 
@@ -64,6 +66,8 @@ class Option:
         Place among the most used options, which the help shows first; 0: not among them.
     also
         Verbs beside ``prune`` that take it.
+    aliases
+        What other programs call it: who writes one of these is told the name.
     panel
         Heading in the help under which it stands.
     is_argument
@@ -83,6 +87,7 @@ class Option:
     affects: Affects = Affects.MOMENTS
     rank: int = 0
     also: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     panel: str = ""
     is_argument: bool = False
 
@@ -112,10 +117,31 @@ class Option:
         """
         return None if plain is None else self.kind.from_plain(self.name, plain)
 
+    def read(self, value: Any) -> Any:
+        """Return the value that a caller of Python meant: ``"0.8"`` is 0.8, a list a tuple.
+
+        Raises
+        ------
+        ConfigError
+            When it cannot be understood.
+        """
+        return None if value is None else self.kind.read(self.name, value)
+
     def check(self, value: Any) -> None:
         """Raise ConfigError when a value is not possible."""
-        if value is not None or not (self.default is None or self.kind.takes_none):
-            self.kind.check(self.name, value)
+        if value is None and (self.default is None or self.kind.takes_none):
+            return
+        if not self.kind.is_value(value):
+            raise ConfigError(f"{self.name} is {_shown(value)}; give {self.kind.words}")
+        self.kind.check(self.name, value)
+
+
+def _shown(value: Any) -> str:
+    """Return a value, not at length, and its type."""
+    text = repr(value)
+    return f"{text if len(text) <= _LONGEST else type(value).__name__ + ' ...'}, " + (
+        f"of type {type(value).__name__}"
+    )
 
 
 def option(default: T, help: str, kind: ValueKind, **about: Any) -> T:
@@ -206,6 +232,16 @@ def to_plain(record: Any) -> dict[str, Any]:
     """Return the plain forms of a dataclass object's options; those without one are left out."""
     forms = {n: o.to_plain(getattr(record, n)) for n, o in options_of(type(record)).items()}
     return {name: plain for name, plain in forms.items() if plain is not None}
+
+
+def values_of(record: Any) -> dict[str, Any]:
+    """Return the values of a dataclass object's options as JSON can hold them.
+
+    A function of the user is its name.
+    """
+    values = {name: getattr(record, name) for name in options_of(type(record))}
+    declared = options_of(type(record))
+    return {n: declared[n].to_plain(v) if callable(v) else v for n, v in values.items()}
 
 
 def names_that_affect(options: Mapping[str, Option], *levels: Affects) -> Collection[str]:

@@ -32,6 +32,32 @@ def parse_bytes(text: str) -> int:
     return int(float(number) * (1000 if end == "b" else 1024) ** _UNITS[unit])
 
 
+def parse_number(name: str, text: str) -> float:
+    """Return the number in a text: ``0.8``, ``80%`` and, where commas are decimal, ``0,8``.
+
+    >>> parse_number("sparsity", "80 %"), parse_number("sparsity", "0,8")
+    (0.8, 0.8)
+
+    Raises
+    ------
+    ConfigError
+        When it is none.
+    """
+    digits = text.strip()
+    is_percent = digits.endswith("%")
+    digits = digits.removesuffix("%").strip()
+    if re.fullmatch(r"[-+]?\d*,\d+", digits):
+        digits = digits.replace(",", ".")
+    try:
+        value = float(digits)
+    except ValueError as error:
+        raise ConfigError(
+            f"{name.replace('_', ' ')} {text!r} is not understood; write a number such as 0.8 or "
+            "80%"
+        ) from error
+    return value / 100 if is_percent else value
+
+
 def parse_count(name: str, text: str) -> int | None:
     """Return a whole number, or None for ``all``.
 
@@ -64,8 +90,8 @@ def parse_fractions(name: str, texts: Sequence[str]) -> dict[str, float]:
     for text in texts:
         glob, _, fraction = text.rpartition("=")
         try:
-            value = float(fraction)
-        except ValueError as error:
+            value = parse_number(name, fraction)
+        except ConfigError as error:
             raise _not_understood(name, text) from error
         if not glob:
             raise _not_understood(name, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from onnx_lobs.errors import ConfigError, did_you_mean
 from onnx_lobs.options.checks import check_sparsity, finite
 from onnx_lobs.options.kinds import FRACTIONS, GLOBS, choice, choices, count, number, size, text
 from onnx_lobs.options.option import Affects, option
@@ -13,6 +14,16 @@ OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 PATTERN_FORMS = ("unstructured", "N:M", "RxC")
 ALLOCATIONS = ("auto", "uniform", "erk", "global")
 BUDGETS = ("weights", "bytes", "macs")
+_PATTERN_WORDS = tuple(form for form in PATTERN_FORMS if form.islower())
+
+
+def check_pattern(name: str, value: str) -> None:
+    """Raise ConfigError when a pattern is nearly a word that is one; others are read later."""
+    near = did_you_mean(value, _PATTERN_WORDS)
+    if near and value not in _PATTERN_WORDS:
+        raise ConfigError(
+            f"{name} {value!r} is unknown; {near}write {', '.join(PATTERN_FORMS)}, such as 2:4"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +39,13 @@ class WhatOptions:
         more="The number of zeros is exact.",
         affects=Affects.SOLVING,
         rank=1,
+        aliases=("amount", "ratio", "prune_ratio", "pruning_ratio", "rate"),
     )
     pattern: str = option(
         "unstructured",
         "Where zeros may stand: anywhere; N kept of M consecutive input channels (2:4); blocks of "
         "R outputs times C inputs (4x1).",
-        text("|".join(PATTERN_FORMS)),
+        text("|".join(PATTERN_FORMS), check_pattern, _PATTERN_WORDS),
         more="The M channels of N:M are those of one kernel position.",
         affects=Affects.SOLVING,
         rank=6,

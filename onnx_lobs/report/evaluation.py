@@ -32,7 +32,7 @@ class SideRecord:
         return self.zeros / self.weights if self.weights else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """A pruned model beside the dense one.
 
@@ -72,6 +72,15 @@ class Evaluation:
     limits: Limits
     seconds: float
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one short line."""
+        error = "unknown" if self.error is None else f"{self.error:.2g}"
+        scores = "".join(f", {s.name} {s.before:.4g} -> {s.after:.4g}" for s in self.scores)
+        return (
+            f"<Evaluation of {self.pruned.model!r}: {100 * self.pruned.sparsity:.1f} % of "
+            f"{self.pruned.weights:,} weights zero, output error {error}{scores}>"
+        )
 
     @property
     def missed(self) -> tuple[str, ...]:

@@ -276,7 +276,7 @@ class CorrectionRecord:
     after: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The record of a run; `loops` is what compiles loops that can be, None: NumPy does all."""
 
@@ -293,6 +293,15 @@ class Report:
     correction: CorrectionRecord | None = None
     output_path: str | None = None
     loops: str | None = None
+
+    def __repr__(self) -> str:
+        """Return one short line."""
+        totals = self.totals
+        error = "unknown" if self.output.error is None else f"{self.output.error:.2g}"
+        return (
+            f"<Report {self.model!r}: {totals.zeros:,} of {totals.weights:,} weights zero "
+            f"({100 * totals.sparsity:.1f} %) in {len(self.layers)} layers, output error {error}>"
+        )
 
     def to_dict(self) -> dict[str, object]:
         """Return the record as plain values, with derived figures and the schema version."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onnx_lobs.graph.files.sizes import Sizes
 from onnx_lobs.linalg import compiled
+from onnx_lobs.options.option import values_of
 from onnx_lobs.report.record import Report, TargetRecord, Totals
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.one_run import Run
@@ -35,7 +36,7 @@ def make_report(
     )
     return Report(
         model=name,
-        options=dataclasses.asdict(run.setup.config),
+        options=values_of(run.setup.config),
         data=run.setup.batches.origin,
         layers=run.records,
         skipped=(*log.skips, *run.log.skips),

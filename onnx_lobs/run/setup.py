@@ -17,14 +17,17 @@ import onnx
 from onnx_lobs.allocation.rules import Slot, check_limits
 from onnx_lobs.calibration.batch_size import fit_batches
 from onnx_lobs.calibration.options import LEAST_OBSERVATIONS
+from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
 from onnx_lobs.data.reader import Batches, input_specs
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.evaluation.scoring import Scoring, open_scoring
 from onnx_lobs.graph.files.external import external_bytes
-from onnx_lobs.graph.files.load import PROTOBUF_LIMIT, LoadedModel, ModelSource, load_model
+from onnx_lobs.graph.files.load import PROTOBUF_LIMIT, LoadedModel, load_model
+from onnx_lobs.graph.files.source import ModelSource
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
-from onnx_lobs.graph.run.session import PROVIDER_NAMES, find_provider
+from onnx_lobs.graph.run.session import PROVIDER_NAMES, Session, find_provider
+from onnx_lobs.layers.constants import check_weights, with_finite_biases
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.fold import Folding, fold_weights
 from onnx_lobs.layers.layer import Layer, Skip
@@ -129,13 +132,19 @@ def open_run(
     can_measure = index.weight_bytes <= memory.weights
     layers, skips = _layers(index, config, log, folding, can_measure=can_measure)
     batches, notes = open_calibration(loaded.path, input_specs(loaded.proto), data, config)
-    log.warn(*notes)
+    run = None
+    if not is_large:  # such a model runs in stages, and its weights are read when they are solved
+        check_weights(index, layers)
+        run = Session(executable, folder=loaded.folder, provider=provider, light=True).run
+        with guesses(batches):
+            batches = cut_as_fixed_inside(batches, run)
+    log.warn(*notes, *batches.notes)
     if config.batch_size is None:
         size = BATCH_SIZE
         if not is_large:  # such a model runs in stages anyway
             batches, size = _cut(batches, index, layers, provider, config)
         config = dataclasses.replace(config, batch_size=size)
-    scoring, notes = open_scoring(loaded, test, config)
+    scoring, notes = open_scoring(loaded, test, config, run)
     log.warn(*notes)
     copied = None if scratch is None else copy_external(loaded, layers, scratch, embed)
     networks = make_networks(loaded, executable, layers, copied, provider, memory.weights)
@@ -152,7 +161,7 @@ def _layers(
     if not layers:
         raise nothing_to_prune(skips)
     log.skip(*map(skip_record, skips))
-    return layers, skips
+    return with_finite_biases(model, layers), skips
 
 
 def _cut(

@@ -7,29 +7,32 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnx_lobs.data.batches import Batches
+from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
 from onnx_lobs.data.inputs import InputSpec, input_specs
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError, ModelError
 from onnx_lobs.evaluation.builtin import SCORES, class_indices, find_scores
 from onnx_lobs.evaluation.find import find_score
 from onnx_lobs.evaluation.judge import judge
+from onnx_lobs.evaluation.one_hot import with_class_labels
 from onnx_lobs.evaluation.score import Score
 from onnx_lobs.evaluation.scoring import open_test, score_record
 from onnx_lobs.graph.files.external import external_bytes
-from onnx_lobs.graph.files.load import LoadedModel, ModelSource, load_model
+from onnx_lobs.graph.files.load import LoadedModel, load_model
 from onnx_lobs.graph.files.sizes import Sizes, file_sizes
+from onnx_lobs.graph.files.source import ModelSource, as_source
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.graph.run.session import find_provider
 from onnx_lobs.graph.run.staged import Runnable, open_session
 from onnx_lobs.memory.shares import share_out
-from onnx_lobs.options.call import check_names, takes_options
+from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.limits import COMPARE_OPTIONS, SHARED_OPTIONS, Limits
 from onnx_lobs.options.option import take
 from onnx_lobs.report.evaluation import Evaluation, SideRecord
-from onnx_lobs.report.progress import Progress, Silent
+from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.run.calibration_data import open_calibration
 from onnx_lobs.verbs.inspect import Inspection, inspect
 
@@ -46,7 +49,7 @@ def evaluate(
     data: Any = None,
     *,
     score: str | Callable[..., Any] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Callable[[str, int, int], object] | None = None,
     **options: Unpack[EvaluateOptions],
 ) -> Evaluation:
     """Compare a pruned model with the dense one on data.
@@ -63,7 +66,7 @@ def evaluate(
         A name, ``FILE.py:FUNCTION``, or a function as :mod:`onnx_lobs.evaluation.script` has
         it. None: top1, and top5 of more than five classes, where the data have labels.
     progress
-        Told of every batch.
+        Told of every batch, as :func:`onnx_lobs.prune`.
     options
         Those listed below. A limit that is missed is in the record, and no error.
 
@@ -80,9 +83,9 @@ def evaluate(
     -----
     Cost: one forward pass of each model, and what the user's function runs.
     """
-    check_names(options, COMPARE_OPTIONS)
-    limits = take(Limits, options)
-    shared = {name: value for name, value in options.items() if name in SHARED_OPTIONS}
+    read = read_options(options, COMPARE_OPTIONS)
+    limits = take(Limits, read)
+    shared = {name: value for name, value in read.items() if name in SHARED_OPTIONS}
     config = take(PruneConfig, shared)
     return compare((dense, pruned), data, config, limits, score=score, progress=progress)
 
@@ -95,16 +98,18 @@ def compare(
     limits: Limits,
     *,
     score: str | Callable[..., Any] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Callable[[str, int, int], object] | None = None,
 ) -> Evaluation:
     """Compare models as :func:`evaluate` does, with its options in their records."""
     started = time.perf_counter()
     wanted = None if score is None else find_score(score)
+    sources = as_source(sources[0]), as_source(sources[1])
     models = load_model(sources[0]), load_model(sources[1])
     batches, data_notes = _open_data(models, data, config)
     (before, after), run_notes = _open_sessions(models, config)
-    progress = progress or Silent()
+    progress = as_progress(progress)
     with guesses(batches):
+        batches = with_class_labels(cut_as_fixed_inside(batches, before.run), wanted)
         scores, score_notes = _choose(wanted, limits, before, batches)
         progress.start("comparing", len(batches))
         found = judge(before, after, batches, scores, progress.advance)
@@ -122,7 +127,7 @@ def compare(
         gzip_bytes=sizes.gzip_bytes,
         limits=limits,
         seconds=time.perf_counter() - started,
-        warnings=(*data_notes, *run_notes, *score_notes, *found.change.notes),
+        warnings=(*data_notes, *batches.notes, *run_notes, *score_notes, *found.change.notes),
     )
 
 

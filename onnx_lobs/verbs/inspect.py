@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from onnx_lobs.graph.files.load import ModelSource, load_model
+from onnx_lobs.graph.files.load import load_model
 from onnx_lobs.graph.files.save import model_files
+from onnx_lobs.graph.files.source import ModelSource
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.fold import fold_weights

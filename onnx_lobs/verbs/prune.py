@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from onnx_lobs.graph.files.load import PROTOBUF_LIMIT, ModelSource
+from onnx_lobs.calibration.not_finite import told_where
+from onnx_lobs.graph.files.load import PROTOBUF_LIMIT
 from onnx_lobs.graph.files.save import check_output, model_files
+from onnx_lobs.graph.files.source import ModelSource, as_source
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
-from onnx_lobs.options.call import check_names, takes_options
+from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
-from onnx_lobs.report.progress import Progress, Silent
+from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
 from onnx_lobs.run.deliver import best_effort, write_model
 from onnx_lobs.run.guarantee import with_bounds
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from onnx_lobs.options.keywords import PruneOptions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PruneResult:
     """A pruned model and the record of how it came about.
 
@@ -49,7 +52,11 @@ class PruneResult:
     model: onnx.ModelProto
     report: Report
     folder: Path | None = None
-    _kept: Scratch | None = field(default=None, repr=False)
+    _kept: Scratch | None = None
+
+    def __repr__(self) -> str:
+        """Return one short line; ``report`` and ``model`` hold everything."""
+        return repr(self.report).replace("Report", "PruneResult", 1)
 
 
 @takes_options(OPTIONS)
@@ -59,7 +66,7 @@ def prune(
     data: Any = None,
     *,
     test: Any = None,
-    progress: Progress | None = None,
+    progress: Progress | Callable[[str, int, int], object] | None = None,
     **options: Unpack[PruneOptions],
 ) -> PruneResult:
     """Prune an ONNX model in one shot.
@@ -67,7 +74,8 @@ def prune(
     Parameters
     ----------
     model
-        Path, bytes or ModelProto. Not modified.
+        Path, bytes or ModelProto, or what :func:`onnx_lobs.graph.files.source.as_source` makes
+        one of. Not modified.
     data
         Calibration data: see :func:`onnx_lobs.data.reader.open_data`. None: what lies beside
         the model's file, else synthetic data, with a warning in the report.
@@ -75,7 +83,8 @@ def prune(
         Data for the score before and after (``label`` in an npz: class indices). None: what
         lies beside the model's file with labels, else no score.
     progress
-        Told of every step.
+        Told of every step: an object with ``start(phase, total)`` and ``advance(n)``, or a
+        function such as print, called with the phase, the steps done and all of them.
     options
         Those listed below, which :class:`onnx_lobs.PruneConfig` holds.
 
@@ -97,11 +106,11 @@ def prune(
     Cost: two forward passes over the data, one Gram per layer (n d² flops), the method per
     layer. Memory: :mod:`onnx_lobs.calibration.independent`.
     """
-    check_names(options, OPTIONS)
-    config, log = PruneConfig(**options), Log()
+    model, told = as_source(model), as_progress(progress)
+    config, log = PruneConfig(**read_options(options, OPTIONS)), Log()
     with scratch_in(config.scratch) as scratch:
         setup, networks = open_run(model, data, test, config, log, scratch)
-        run, report = _prune(setup, networks, _name(model), scratch, progress or Silent(), log)
+        run, report = _prune(setup, networks, _name(model), scratch, told, log)
         result = run.networks.result
         kept = scratch.release() if result.is_private else None
     return PruneResult(result.proto, report, result.folder, kept)
@@ -128,10 +137,10 @@ def prune_file(
     ModelError, DataError, InferenceError, SolverError
         As for :func:`prune`; nothing is left behind.
     """
+    progress, log = as_progress(progress), Log()
     check_output(output, inputs=model_files(path), overwrite=overwrite)
     if has_target(config):
         check_output(best_effort(output), inputs=model_files(path), overwrite=overwrite)
-    progress, log = progress or Silent(), Log()
     with scratch_in(config.scratch) as scratch:
         embed = PROTOBUF_LIMIT if has_target(config) else 0
         setup, networks = open_run(path, data, test, config, log, scratch, embed=embed)
@@ -151,7 +160,8 @@ def _prune(
     """Run once, or search for a target; return the run that is delivered, and the report of all."""
     started = time.perf_counter()
     config = setup.config
-    with compiled.without(not is_compiled(setup)):
+    where = told_where(networks.dense, setup.layers, setup.batches, networks.provider)
+    with where, compiled.without(not is_compiled(setup)):
         check_modes(config)
         if has_target(config):
             check_target(setup, networks)

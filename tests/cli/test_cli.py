@@ -221,6 +221,11 @@ def test_files_are_passed_on(run: Run, pipeline: Pipeline) -> None:
         ("m.onnx --report r.html", "report 'r.html' has an unknown form; name it .json"),
         ("m.onnx --samples few", "Invalid value for '--samples'"),
         ("m.onnx --nonsense", "No such option: --nonsense"),
+        ("m.onnx --device cuda", "No such option: --device; did you mean --provider?; see"),
+        ("m.onnx --target cuda", "No such option: --target; did you mean --provider?; see"),
+        ("m.onnx --ratio 0.5", "No such option: --ratio; did you mean --sparsity?; see"),
+        ("m.onnx -s much", "sparsity 'much' is not understood; write a number such as 0.8 or 80%"),
+        ("m.onnx --method sparsgpt", "method 'sparsgpt' is unknown; did you mean 'sparsegpt'?"),
         ("m.onnx n.onnx", "Got unexpected extra argument"),
         ("inspect", "Missing argument 'MODEL'; see onnx-lobs inspect --help"),
     ],
@@ -430,3 +435,26 @@ def test_a_folder_is_no_model(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.chdir(tmp_path)
     ran = run(".")
     assert (ran.code, ran.err) == (3, "error: '.' is no file; name an ONNX model\n")
+
+
+@pytest.mark.parametrize("text", ["0.8", "80%", "0,8", " 80 %"])
+def test_a_sparsity_may_be_written_as_people_do(run: Run, pipeline: Pipeline, text: str) -> None:
+    assert run("m.onnx", "-s", text).code == 0
+    assert pipeline.calls[0]["config"].sparsity == 0.8
+
+
+def test_case_does_not_matter_in_choices(run: Run, pipeline: Pipeline) -> None:
+    args = (
+        "--method",
+        "SparseGPT",
+        "--effort",
+        "FAST",
+        "--op-types",
+        "gemm,CONV",
+        "--score",
+        "Top1",
+    )
+    assert run("m.onnx", *args).code == 0
+    config = pipeline.calls[0]["config"]
+    assert (config.method, config.effort, config.score) == ("sparsegpt", "fast", "top1")
+    assert config.op_types == ("Gemm", "Conv")

@@ -114,7 +114,7 @@ def test_the_record_is_written_besides_and_not_over_another(run: Run, tmp_path: 
         (("--check",), 2, "--check needs a limit: --max-drop, --max-output-error or --min-sp"),
         (("--max-drop", "-1"), 2, "max_drop is -1.0; it must be a finite number >= 0"),
         (("--max-drop", "1", "-d", "bare.npz"), 2, "max_drop is 1, but there is no score"),
-        (("--score", "top9"), 2, "score 'top9' is unknown; choose one of top1"),
+        (("--score", "top9"), 2, "score 'top9' is unknown; did you mean 'top5'"),
         (("--score", "gone.py:f"), 2, "score 'gone.py:f': there is no Python file 'gone.py'"),
         (("--score", "s.py:f"), 2, "score 's.py:f': s.py has no function 'f'; it has score"),
         (("--batch-size", "0"), 2, "batch_size is 0; it must be at least 1"),

@@ -188,8 +188,8 @@ def test_what_is_stored_stays_as_it_came() -> None:
     pixels = ones(2, 3, dtype="uint8")
     spec = InputSpec("x", np.dtype("float32"), ("N", 3))
     table = fit({"x": pixels, "x.scale": 0.5}, [spec], where="arrays", whole=False)
-    assert table.columns[0].stored.dtype == np.uint8
-    assert np.shares_memory(table.columns[0].stored, pixels)
+    assert table.columns[0].reading.stored.dtype == np.uint8
+    assert np.shares_memory(table.columns[0].reading.stored, pixels)
 
 
 # --- values

@@ -287,7 +287,7 @@ def test_a_batch_of_fixed_size_that_exceeds_the_samples_is_left_out() -> None:
     [
         ([], "batches: no batch was found; give at least one"),
         (3, "data of type int cannot be read; give a path"),
-        ([3], "batch 0 is of type int; give arrays by input name"),
+        ([None], "batch 0 is of type NoneType; give arrays by input name"),
         ([rows(2, 3), rows(2, 4)], r"batch 1: input 'x' has shape \(2, 4\)"),
         ([{"x": rows(2, 3), "y": np.arange(3)}], "batch 0: 'y' has 3 labels for 2 samples"),
         (
@@ -398,3 +398,122 @@ def test_a_ragged_value_of_a_generator_is_refused() -> None:
     ragged = ({"x": [[1.0, 2.0], [3.0]]} for _ in range(2))
     with pytest.raises(DataError, match=r"batch 0: 'x' is no array .* give equal shapes"):
         opened(ragged)
+
+
+# --- batch axes that are not the first
+
+
+SOUND, RATE = spec("input", ("batch", 5)), spec("rate", (), "int64")
+STATE = spec("state", (2, "batch", 3))
+
+
+def test_a_stack_is_cut_along_the_axis_that_the_model_names_like_the_batch() -> None:
+    state = np.moveaxis(rows(10, 2, 3), 0, 1)
+    arrays = {"input": rows(10, 5), "state": state, "rate": np.array(16000)}
+    batches = opened(arrays, SOUND, STATE, RATE)
+    assert [batch["state"].shape for batch in batches] == [(2, 4, 3), (2, 4, 3), (2, 2, 3)]
+    assert [int(batch["rate"]) for batch in batches] == [16000] * 3
+    for batch in batches:
+        np.testing.assert_array_equal(batch["state"][1, :, 2], batch["input"][:, 0])
+    assert batches.notes == ()
+
+
+@pytest.mark.parametrize("samples", [None, 4])
+def test_samples_along_the_first_axis_are_put_along_the_models_batch_axis(
+    samples: int | None,
+) -> None:
+    arrays = {"input": rows(10, 5), "state": rows(10, 2, 3), "rate": np.array(7)}
+    batches = opened(arrays, SOUND, STATE, RATE, samples=samples)
+    for batch in batches:
+        assert batch["state"].flags["C_CONTIGUOUS"]
+        np.testing.assert_array_equal(batch["state"][1, :, 2], batch["input"][:, 0])
+    assert batches.notes == (
+        "the samples of input 'state' lay along the first axis and were put along axis 1, where "
+        "the model has them",
+    )
+
+
+def test_a_stack_for_a_time_major_input_is_cut_along_its_samples() -> None:
+    time_major = spec(shape=(5, "N", 2))
+    stack = rows(100, 5, 2)
+    for given in (stack, np.moveaxis(stack, 0, 1)):
+        batches = opened(given, time_major)
+        assert batches.sizes == (4,) * 25
+        np.testing.assert_array_equal(next(iter(batches))["x"][3], stack[:4, 3])
+
+
+def test_inputs_without_the_batch_axis_are_given_whole() -> None:
+    boxes = spec("boxes", ("anchors", 4))
+    arrays = {"x": rows(10, 3), "boxes": rows(10, 4)}  # the same number, by chance
+    assert [len(batch["boxes"]) for batch in opened(arrays, spec(), boxes)] == [10, 10, 10]
+    fixed = spec("boxes", (7, 4))
+    arrays = {"x": rows(10, 3), "boxes": rows(7, 4)}
+    assert [len(batch["boxes"]) for batch in opened(arrays, spec(), fixed)] == [7, 7, 7]
+
+
+def test_a_state_of_one_for_many_samples_is_refused_with_both_numbers() -> None:
+    arrays = {"input": rows(10, 5), "state": rows(2, 1, 3), "rate": np.array(7)}
+    with pytest.raises(DataError, match="'state' has 1 samples and 'input' has 10"):
+        opened(arrays, SOUND, STATE, RATE)
+
+
+def test_batches_given_are_cut_along_the_models_batch_axis() -> None:
+    batch = {"input": rows(4, 5), "state": np.ones((2, 4, 3), np.float32), "rate": 7}
+    batches = opened([batch, batch], STATE, SOUND, RATE, samples=6)
+    assert batches.sizes == (4, 2)
+    assert [batch["state"].shape for batch in batches] == [(2, 4, 3), (2, 2, 3)]
+
+
+def test_a_value_that_is_nan_is_counted_along_the_batch_axis() -> None:
+    state = np.moveaxis(rows(10, 2, 3), 0, 1).copy()
+    state[1, 6, 2] = np.nan
+    with pytest.raises(DataError, match="'state' holds NaN or infinity as float32 in sample 6"):
+        opened({"input": rows(10, 5), "state": state, "rate": 7}, SOUND, STATE, RATE)
+
+
+def test_scales_per_channel_stand_behind_the_samples() -> None:
+    scale = np.array([1, 10], np.float32)
+    batches = opened({"x": rows(6, 5, 2, dtype="uint8"), "x.scale": scale}, spec(shape=(5, "N", 2)))
+    np.testing.assert_array_equal(next(iter(batches))["x"][0], rows(4, 2) * scale)
+
+
+# --- models that take one sample a call
+
+
+IMAGE = spec(shape=(3, 4, 4))
+
+
+def test_a_stack_for_a_model_without_a_batch_axis_gives_one_sample_a_call() -> None:
+    arrays = {"x": rows(6, 3, 4, 4), "label": np.arange(6)}
+    batches = opened(arrays, IMAGE)
+    assert batches.sizes == (1,) * 6
+    np.testing.assert_array_equal([batch["x"] for batch in batches], rows(6, 3, 4, 4), strict=True)
+    np.testing.assert_array_equal(batches.labels, np.arange(6))
+
+
+def test_scalars_and_vectors_without_a_batch_axis_are_stacked_too() -> None:
+    inputs = spec(shape=(3,)), spec("gain", ()), spec("seed", (1,))
+    arrays = {"x": rows(6, 3), "gain": np.arange(6.0), "seed": np.zeros(1)}
+    batches = opened(arrays, *inputs)
+    assert batches.sizes == (1,) * 6
+    assert [(batch["x"].shape, batch["gain"].shape) for batch in batches] == [((3,), ())] * 6
+    assert [float(batch["gain"]) for batch in batches] == [0, 1, 2, 3, 4, 5]
+
+
+def test_samples_that_were_stacked_with_a_batch_axis_of_their_own_lose_it() -> None:
+    assert opened(rows(6, 1, 3)).sizes == (4, 2)
+    assert [batch["x"].shape for batch in opened(rows(6, 1, 3), spec(shape=(1, 3)))] == [(1, 3)] * 6
+
+
+def test_batches_of_more_samples_than_the_model_takes_are_cut_to_fit() -> None:
+    given = [{"x": rows(6, 3), "y": np.arange(6)}] * 2
+    batches = opened(given, spec(shape=(1, 3)), samples=8)
+    assert batches.sizes == (1,) * 8
+    np.testing.assert_array_equal(batches.labels, [0, 1, 2, 3, 4, 5, 0, 1])
+    np.testing.assert_array_equal(joined(batches)[:, 0], [0, 1, 2, 3, 4, 5, 0, 1])
+    assert [batch["x"].shape for batch in opened([rows(5, 3, 4, 4)], IMAGE)] == [(3, 4, 4)] * 5
+
+
+def test_a_shape_that_fits_no_way_names_both_that_would() -> None:
+    with pytest.raises(DataError, match=r"wants \(\?, 4, 4\), or a stack .* \(3, 4, 4\); reshape"):
+        opened(rows(6, 3, 5, 5), IMAGE)

@@ -158,3 +158,18 @@ def test_a_given_shape_that_contradicts_the_model_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=match):
         made(spec(("N", 3, "N")), input_shapes=shapes)
+
+
+def test_open_batch_axes_behind_the_first_count_the_samples() -> None:
+    inputs = (
+        spec(("batch", 5), name="input"),
+        spec((2, "batch", 3), name="state"),
+        spec((), name="rate"),
+    )
+    batches = synthetic_batches(inputs, samples=6, batch_size=4, seed=0, input_shapes={})
+    assert batches.sizes == (4, 2)
+    assert [batch["state"].shape for batch in batches] == [(2, 4, 3), (2, 2, 3)]
+    (only,) = synthetic_batches(
+        [spec((5, "N", 2))], samples=3, batch_size=4, seed=0, input_shapes={}
+    )
+    assert only["x"].shape == (5, 3, 2)

@@ -119,7 +119,10 @@ def test_a_callable_without_a_signature_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("top3", "score 'top3' is unknown; choose one of top1, top5, .* or FILE.py:FUNCTION"),
+        (
+            "top3",
+            "score 'top3' is unknown; did you mean 'top5'. choose one of .* or FILE.py:FUNCTION",
+        ),
         (":score", "score ':score' is not understood; write FILE.py:FUNCTION"),
         ("gone.py:score", "score 'gone.py:score': there is no Python file 'gone.py'"),
         ("{path}:", "is not understood"),

@@ -60,11 +60,12 @@ def test_initializers_of_old_models_are_no_inputs() -> None:
     assert np.array_equal(run(found, x=X)["y"], run(proto, x=X)["y"])
 
 
-def test_overridable_initializers_of_newer_models_stay_inputs() -> None:
+def test_initializers_are_listed_as_inputs_no_more() -> None:
     inputs = [value("x", [5, 4]), value("w", [4, 3])]
     proto = model([NODE("MatMul", ["x", "w"], ["y"])], inputs, ["y"], {"w": normal(1, 4, 3)})
     found, _ = to_executable(proto, None, CPU)
-    assert [i.name for i in found.graph.input] == ["x", "w"]
+    assert [i.name for i in found.graph.input] == ["x"]
+    assert found.ir_version == proto.ir_version
 
 
 @pytest.mark.parametrize(

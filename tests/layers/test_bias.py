@@ -121,11 +121,13 @@ def test_dynamic_bias_is_left_alone() -> None:
     assert layer_of(proto)[1] is None
 
 
-def test_bias_that_a_user_may_override_is_left_alone() -> None:
+def test_bias_that_is_listed_as_an_input_changes_in_place() -> None:
     nodes = [NODE("Gemm", ["x", "w", "b"], ["y"])]
     inputs = [value("x", [5, 4]), value("b", [3])]
     proto = model(nodes, inputs, ["y"], {"w": W, "b": normal(3, 3)})
-    assert layer_of(proto)[1] is None
+    moved, result = shift(proto)
+    np.testing.assert_allclose(moved, np.broadcast_to(CHANGE, (5, 3)), atol=SUMS)
+    assert [i.name for i in result.graph.input] == ["x", "b"]
 
 
 def test_new_bias_of_an_old_model_is_listed_as_an_input() -> None:

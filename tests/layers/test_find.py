@@ -55,12 +55,31 @@ def test_weights_are_found_wherever_they_are_stored() -> None:
     assert skips == ()
 
 
-def test_initializers_listed_as_inputs_are_weights_before_ir_4_only() -> None:
+def test_initializers_listed_as_inputs_are_weights() -> None:
     nodes = [NODE("MatMul", ["x", "w"], ["y"])]
     old = model(nodes, [value("x", [5, 4])], ["y"], {"w": W}, ir_version=3)
     new = model(nodes, [value("x", [5, 4]), value("w", [4, 4])], ["y"], {"w": W})
     assert len(find(old)[0]) == 1
-    assert len(find(new)[0]) == 0
+    assert len(find(new)[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "is_match"),
+    [
+        ("layers[0].fc", "layers[0].fc", True),
+        ("layers[0].fc", "layers0.fc", True),  # a class of characters, as ever
+        ("layers[*].fc", "layers[0].fc", True),
+        ("layers[?].fc", "layers[12].fc", False),
+        ("what?*", "what?*", True),
+        ("[ab", "[ab", True),
+        ("*.fc", "layers[0].fc", True),
+        ("layers[0].fc", "layers[1].fc", False),
+    ],
+)
+def test_names_with_the_signs_of_a_glob_match_themselves(
+    pattern: str, name: str, is_match: bool
+) -> None:
+    assert matcher(pattern)(name) is is_match
 
 
 def in_branches(

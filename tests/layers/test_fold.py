@@ -395,7 +395,7 @@ REFUSED: dict[str, tuple[Callable[[], ModelProto], str]] = {
         "both operands are dynamic",
     ),
     "another domain": (unknown_domain, "both operands are dynamic"),
-    "an input with a default": (overridable, "both operands are dynamic"),
+    "an input with a default": (overridable, "computed from constants by Neg"),
     "dequantised": (
         lambda: quantised([], "v"), "quantised: made by DequantizeLinear",
     ),

@@ -223,15 +223,6 @@ NOT_PRUNED: dict[str, tuple[ModelProto, str]] = {
         ),
         "an input of the graph",
     ),
-    "overridable weight": (
-        model(
-            [helper.make_node("Conv", ["x", "w"], ["y"])],
-            [value("x", [1, 4, 9]), value("w", [4, 4, 3])],
-            ["y"],
-            {"w": normal(1, 4, 4, 3)},
-        ),
-        "an input of the graph",
-    ),
     "gemm without effect": (
         one_node("Gemm", {"w": normal(1, 5, 5)}, alpha=0.0),
         "alpha is 0",

@@ -5,7 +5,6 @@ External data stay in their file; only their place and size are checked.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +13,20 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import ModelProto, TensorProto
 
 from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.files.recognise import (
+    HEAD,
+    other_kind,
+    recognise,
+    recognise_bytes,
+    recognise_folder,
+)
+from onnx_lobs.graph.files.source import ModelSource, as_source
 from onnx_lobs.graph.files.sparse import make_dense
 from onnx_lobs.graph.files.tensors import external_path, external_ref, is_external, raw_size
 from onnx_lobs.graph.files.walk import iter_tensors
 
 OLDEST_OPSET = 7  # the first with today's broadcasting; older ones differ in Gemm, Add, Dropout
 PROTOBUF_LIMIT = 2**31 - 1  # bytes; protobuf neither reads nor writes a larger message
-
-ModelSource = str | os.PathLike[str] | bytes | ModelProto
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ def load_model(source: ModelSource) -> LoadedModel:
     -----
     Memory: the file twice, without its external data; sparse initializers once more.
     """
+    source = as_source(source)
     path = None if isinstance(source, (bytes, ModelProto)) else Path(source)
     name = "the model given" if path is None else str(path)
     folder = None if path is None else path.parent
@@ -100,15 +106,19 @@ def parse_model(data: bytes, name: str) -> ModelProto:
     """
     if not data:
         raise ModelError(f"{name} is empty (0 bytes); copy or export the model again")
+    if found := recognise_bytes(data[:HEAD]):
+        raise ModelError(f"{name} is {found}")
     try:
         proto: ModelProto = ModelProto.FromString(data)
     except DecodeError as error:
+        remedy = other_kind(name) or "copy or export the model again"
         raise ModelError(
             f"{name} is no ONNX model, or is cut short ({len(data)} bytes are no protobuf "
-            "message); copy or export the model again"
+            f"message); {remedy}"
         ) from error
     if not proto.HasField("graph"):
-        raise ModelError(f"{name} is no ONNX model: it has no graph; export the model again")
+        remedy = other_kind(name) or "export the model again"
+        raise ModelError(f"{name} is no ONNX model: it has no graph; {remedy}")
     return proto
 
 
@@ -116,7 +126,10 @@ def read_file(path: Path) -> bytes:
     """Return the bytes of a file, or say why it is no model file."""
     try:
         if path.is_dir():
-            raise ModelError(f"{path} is a folder; give the path of the .onnx file in it")
+            raise ModelError(recognise_folder(path))
+        found = recognise(path) if path.is_file() else None
+        if found is not None:
+            raise ModelError(f"{path} is {found}")
         size = path.stat().st_size
         if size > PROTOBUF_LIMIT:
             raise ModelError(
@@ -196,6 +209,9 @@ def _check_one_external(tensor: TensorProto, folder: Path | None) -> None:
 def _check_model(proto: ModelProto, name: str, path: Path | None) -> None:
     """Run onnx's checker: on the file where it has external data, else on the message."""
     try:
+        if any(_lacks_shape(value) for value in (*proto.graph.input, *proto.graph.output)):
+            # of a rank that nobody knows: onnxruntime runs it, the checker wants a shape
+            proto, path = _with_shapes(proto), None
         onnx.checker.check_model(proto.SerializeToString() if path is None else str(path))
     except onnx.checker.ValidationError as error:
         reason = str(error).strip().partition("\n")[0]
@@ -207,3 +223,23 @@ def _check_model(proto: ModelProto, name: str, path: Path | None) -> None:
             f"{name} has more than the {PROTOBUF_LIMIT} bytes protobuf can hold; save it with "
             "external data and pass the path of the file"
         ) from error
+
+
+def _lacks_shape(value: onnx.ValueInfoProto) -> bool:
+    kind = value.type
+    return kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape")
+
+
+def _with_shapes(proto: ModelProto) -> ModelProto:
+    """Return a copy to be checked: every input and output has a shape, no data are external."""
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    for value in (*copy.graph.input, *copy.graph.output):
+        if _lacks_shape(value):
+            value.type.tensor_type.shape.SetInParent()
+    for tensor in iter_tensors(copy):
+        if is_external(tensor):  # their place and size were looked at
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            tensor.dims[:] = [0]
+    return copy

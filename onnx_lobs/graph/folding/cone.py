@@ -80,6 +80,8 @@ class ConstantPart:
             return False
         if (home.index, name) in self.makers:
             return True
+        if self.model.is_default(home, name):
+            return False  # what is fed in its place would be lost
         tensor = self.model.constant(home, name)
         return tensor is not None and tensor.data_type != TensorProto.STRING
 

@@ -14,7 +14,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.errors import ConfigError, InferenceError, ModelError
+from onnx_lobs.errors import ConfigError, InferenceError, ModelError, did_you_mean
 from onnx_lobs.graph.run.arena import share_arena
 from onnx_lobs.graph.run.lending import lend_weights
 
@@ -46,13 +46,14 @@ def find_provider(name: str) -> str:
     ConfigError
         When this onnxruntime has no such provider; the message lists those it has.
     """
-    full = PROVIDER_NAMES.get(name.lower(), name)
     available = ort.get_available_providers()
+    in_any_case: dict[str, str] = {**{one.lower(): one for one in available}, **PROVIDER_NAMES}
+    full = in_any_case.get(name.lower(), name)
     if full not in available:
         remedy = "install onnxruntime-gpu, or " if name.lower() == "cuda" else ""
         raise ConfigError(
             f"execution provider {name!r} is not in this onnxruntime; "
-            f"{remedy}use one of {', '.join(available)}"
+            f"{did_you_mean(name, PROVIDER_NAMES)}{remedy}use one of {', '.join(available)}"
         )
     if full == CUDA:
         _load_cuda()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Collection
@@ -18,6 +17,7 @@ from onnx_lobs.graph.files.tensors import external_path, external_ref, is_extern
 from onnx_lobs.graph.files.walk import iter_tensors
 from onnx_lobs.linalg import compiled
 from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.options.option import values_of
 
 _CHUNK = 1 << 20
 _LIBRARIES = ("numpy", "scipy", "onnx", "onnxruntime")
@@ -81,6 +81,6 @@ def data_hash(batches: Batches) -> str:
 
 def options_hash(config: PruneConfig, without: Collection[str]) -> str:
     """Return a hash of all options but those named. Of several patterns the last match wins."""
-    fields = dataclasses.asdict(config)
+    fields = values_of(config)
     in_order = {k: list(v.items()) if isinstance(v, dict) else v for k, v in fields.items()}
     return digest({name: value for name, value in in_order.items() if name not in without})

@@ -132,7 +132,7 @@ def test_external_data_stay_external(tmp_path: Path) -> None:
         ("missing.onnx", None, "missing.onnx does not exist; check the path"),
         ("folder", "folder", "folder is a folder; give the path of the .onnx file"),
         ("empty.onnx", b"", r"empty.onnx is empty \(0 bytes\)"),
-        ("text.onnx", b"just some text", r"text.onnx is no ONNX model, or is cut short \(14 bytes"),
+        ("text.onnx", b"just some text", "text.onnx is a text file; give the .onnx file"),
         ("cut.onnx", make_model().SerializeToString()[:-9], "cut.onnx is no ONNX model, or is cut"),
         ("blank.onnx", b"\x08\x07", "blank.onnx is no ONNX model: it has no graph"),
         ("x" * 300, None, "cannot be read"),
@@ -247,3 +247,25 @@ def test_external_data_without_a_folder_are_refused(tmp_path: Path) -> None:
     for source in (model, model.SerializeToString()):
         with pytest.raises(ModelError, match=r"pass the path of the model file"):
             load_model(source)
+
+
+@pytest.mark.parametrize("is_external", [False, True])
+def test_inputs_and_outputs_without_a_shape_are_read_and_stay_so(
+    tmp_path: Path, is_external: bool
+) -> None:
+    proto = make_model()
+    for info in (*proto.graph.input, *proto.graph.output):
+        info.type.tensor_type.ClearField("shape")
+    onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=is_external, size_threshold=0)
+    loaded = load_model(tmp_path / "m.onnx").proto
+    shown = (*loaded.graph.input, *loaded.graph.output)
+    assert not any(info.type.tensor_type.HasField("shape") for info in shown)
+    assert loaded.graph.initializer[0].dims == proto.graph.initializer[0].dims
+
+
+def test_a_model_without_shapes_is_checked_all_the_same(tmp_path: Path) -> None:
+    proto = make_model()
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    proto.graph.node[0].op_type = "Nonsense"
+    with pytest.raises(ModelError, match="is not a valid ONNX model"):
+        load_model(proto)
