@@ -11,7 +11,7 @@ from rich.text import Text
 from onnx_lobs.report.evaluation import Evaluation, SideRecord
 from onnx_lobs.report.numbers import format_error, format_percent
 from onnx_lobs.report.table import Name, plain_table
-from onnx_lobs.report.text import error_words, score_row, size_rows, warning_panel
+from onnx_lobs.report.text import error_words, judged_rows, score_row, size_rows, warning_panel
 
 
 def render_evaluation(evaluation: Evaluation) -> RenderableType:
@@ -72,6 +72,7 @@ def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     yield "compared on", evaluation.data
     has_notes = any(output.note for output in evaluation.outputs)
     yield "output error", error_words(evaluation.error, has_notes=has_notes)
+    yield from judged_rows(evaluation.judged)
     yield from map(score_row, evaluation.scores)
     yield "zeros", f"{_zeros(evaluation.dense)} -> {_zeros(evaluation.pruned)}"
     yield from size_rows(evaluation.file_bytes, evaluation.gzip_bytes)

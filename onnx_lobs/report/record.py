@@ -162,6 +162,19 @@ class BoundRecord:
 
 
 @dataclass(frozen=True)
+class JudgedValue:
+    """An output that is judged in front of its final activation.
+
+    ``activation`` is Softmax, LogSoftmax or Sigmoid; ``value`` is what goes into it, of a softmax
+    less the mean of the classes.
+    """
+
+    output: str
+    value: str
+    activation: str
+
+
+@dataclass(frozen=True)
 class OutputRecord:
     """What pruning did to the whole network.
 
@@ -175,11 +188,13 @@ class OutputRecord:
         Scores on the test data, or None without such.
     linear
         What first-order theory foresees for `error`: the layers' errors times the outputs'
-        sensitivities to them; None when it was not asked for.
+        sensitivities to them, behind all activations; None when it was not asked for.
     bounds
         Bounds of the error by output, where they were asked for.
     notes
         What the figures of outputs leave out, or why there are none.
+    judged
+        Outputs whose part in `error` is measured in front of their final activation.
     """
 
     error: float | None
@@ -187,6 +202,7 @@ class OutputRecord:
     linear: float | None = None
     bounds: tuple[BoundRecord, ...] = ()
     notes: tuple[str, ...] = ()
+    judged: tuple[JudgedValue, ...] = ()
 
 
 @dataclass(frozen=True)

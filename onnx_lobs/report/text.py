@@ -23,6 +23,7 @@ from onnx_lobs.report.record import (
     AllocationRecord,
     BoundRecord,
     CorrectionRecord,
+    JudgedValue,
     LayerRecord,
     Report,
     ScoreRecord,
@@ -164,11 +165,11 @@ def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
 
 def _output(report: Report) -> Iterator[tuple[str, str]]:
     yield "output error", error_words(report.output.error, has_notes=bool(report.output.notes))
+    yield from judged_rows(report.output.judged)
     if report.output.linear is not None:
-        yield (
-            "first order",
-            f"{format_error(report.output.linear)} foreseen from the layers' errors",
-        )
+        behind = " for the outputs behind them" if report.output.judged else ""
+        foreseen = f"foreseen from the layers' errors{behind}"
+        yield "first order", f"{format_error(report.output.linear)} {foreseen}"
     for record in report.output.bounds:
         yield "error bound", _bound(record)
     if report.output.score is not None:
@@ -190,6 +191,13 @@ def error_words(error: float | None, *, has_notes: bool) -> str:
     if has_notes:
         return "none: see the warnings"
     return "none: the network has no floating output"
+
+
+def judged_rows(judged: Sequence[JudgedValue]) -> Iterator[tuple[str, str]]:
+    """Yield which outputs were judged in front of their final activations, if there are any."""
+    if judged:
+        words = (f"{each.value}, in front of the final {each.activation}" for each in judged)
+        yield "judged by", "; ".join(words)
 
 
 def score_row(score: ScoreRecord) -> tuple[str, str]:

@@ -11,8 +11,10 @@ from onnx_lobs.data.inputs import InputSpec, input_specs
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError, ModelError
 from onnx_lobs.evaluation.builtin import SCORES, class_indices, find_scores
+from onnx_lobs.evaluation.final_activation import common_finals, judged_values
 from onnx_lobs.evaluation.find import find_score
 from onnx_lobs.evaluation.judge import judge
+from onnx_lobs.evaluation.judged_network import JudgedNetwork, open_judged
 from onnx_lobs.evaluation.score import Score
 from onnx_lobs.evaluation.scoring import open_test, score_record
 from onnx_lobs.graph.files.external import external_bytes
@@ -22,7 +24,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.graph.run.session import find_provider
-from onnx_lobs.graph.run.staged import Runnable, open_session
+from onnx_lobs.graph.run.staged import Runnable
 from onnx_lobs.memory.shares import share_out
 from onnx_lobs.options.call import check_names, takes_options
 from onnx_lobs.options.config import PruneConfig
@@ -123,6 +125,7 @@ def compare(
         limits=limits,
         seconds=time.perf_counter() - started,
         warnings=(*data_notes, *run_notes, *score_notes, *found.change.notes),
+        judged=judged_values(before.finals),
     )
 
 
@@ -194,19 +197,21 @@ def _names(names: Iterable[str]) -> str:
 
 def _open_sessions(
     models: tuple[LoadedModel, LoadedModel], config: PruneConfig
-) -> tuple[tuple[Runnable, Runnable], list[str]]:
+) -> tuple[tuple[JudgedNetwork, JudgedNetwork], list[str]]:
     """Return what runs the models, in stages where they are large, and notes."""
     provider, limit = find_provider(config.provider), share_out(config.memory).weights
-    sessions: list[Runnable] = []
+    opened: list[Model] = []
     notes = []
     for word, loaded in zip(("dense", "pruned"), models, strict=True):
         is_large = external_bytes(loaded.proto) > limit
         executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
-        model = Model(executable, loaded.folder)
-        sessions.append(open_session(model, provider=provider, limit=limit))
+        opened.append(Model(executable, loaded.folder))
         if note is not None:
             notes.append(f"the {word} model is {note}")
-    before, after = sessions
+    before, after = (
+        open_judged(model, finals, provider=provider, limit=limit)
+        for model, finals in zip(opened, common_finals(*opened), strict=True)
+    )
     return (before, after), notes
 
 

@@ -273,14 +273,14 @@ def test_large_models_run_in_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         comparison, "share_out", lambda memory: MemoryShares(1000, 1 << 20, 10_000, 1000)
     )
-    real = comparison.open_session
+    real = comparison.open_judged
 
     def look(*args: Any, **options: Any) -> Any:
         session = real(*args, **options)
-        staged.append(isinstance(session, StagedSession))
+        staged.append(isinstance(session.network, StagedSession))
         return session
 
-    monkeypatch.setattr(comparison, "open_session", look)
+    monkeypatch.setattr(comparison, "open_judged", look)
     found = onnx_lobs.evaluate(path, tmp_path / "small.onnx", data, score="agreement")
     assert staged == [True, True]
     assert found.error == pytest.approx(whole.error, rel=1e-3)  # sums in another order
