@@ -14,14 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from onnx_lobs.arrays import Array
+from onnx_lobs.arrays import Array, BoolArray, FloatArray
 from onnx_lobs.evaluation.output_form import RESHAPES, OutputForm, form_behind, keeps_values
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, attributes
 from onnx_lobs.report.record import JudgedValue
 
 SOFTMAXES = "Softmax", "LogSoftmax"
 EACH_ALONE = 13  # opset from which a Softmax looks at one axis; before, at all from it on
-MASKED = 5000.0  # below the best score of a row: put there to rule a class out, no score
+RULED_OUT = 5000.0  # below the best score: put there to rule a class out, where
+CLOSE = 500.0  # the scores of the other classes differ by less than this
 
 
 @dataclass(frozen=True)
@@ -81,17 +82,31 @@ class FinalActivation:
 def centred(scores: Array, axes: tuple[int, ...]) -> Array:
     """Return scores less their mean over the classes, in float32 at least.
 
-    A class that is ruled out, by minus infinity or a score far below the best one, has 0 and no
-    part in the mean. Rows with NaN or infinity are NaN.
+    A class that is ruled out, by minus infinity or by a score that is far below all others, which
+    lie close together, has 0 and no part in the mean. NaN and infinity make a row NaN.
     """
     wide = scores.astype(np.float64)
     with np.errstate(invalid="ignore"):  # infinity less infinity
-        is_out = wide < wide.max(axes, keepdims=True) - MASKED
+        is_out = _ruled_out(wide, axes)
         wide[is_out] = 0
-        n_left = (~is_out).sum(axes, keepdims=True)
-        wide -= wide.sum(axes, keepdims=True) / n_left
+        wide -= wide.sum(axes, keepdims=True) / (~is_out).sum(axes, keepdims=True)
     wide[is_out] = 0
     return wide.astype(np.float64 if scores.dtype == np.float64 else np.float32)
+
+
+def _ruled_out(scores: FloatArray, axes: tuple[int, ...]) -> BoolArray:
+    """Return which classes are ruled out.
+
+    Scores that spread far by themselves, as those of a network that is sure of everything do, are
+    scores all the same, and so are those behind a single one.
+    """
+    top = scores.max(axes, keepdims=True)
+    is_far = scores < top - RULED_OUT
+    spread = top - scores.min(axes, keepdims=True, initial=np.inf, where=~is_far)
+    n_near = (~is_far).sum(axes, keepdims=True)
+    is_rule = (n_near > 1) & (spread < CLOSE)
+    found: BoolArray = (is_far & is_rule) | np.isneginf(scores)
+    return found
 
 
 def final_activations(model: Model) -> tuple[FinalActivation, ...]:
