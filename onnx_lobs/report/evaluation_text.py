@@ -62,11 +62,13 @@ def _summary(evaluation: Evaluation) -> Table:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     for label, value in _rows(evaluation):
-        grid.add_row(label, Text(value, overflow="fold"))
+        text = value if isinstance(value, Text) else Text(value)
+        text.overflow = "fold"
+        grid.add_row(label, text)
     return grid
 
 
-def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str | Text]]:
     yield "dense model", evaluation.dense.model
     yield "pruned model", evaluation.pruned.model
     yield "compared on", evaluation.data

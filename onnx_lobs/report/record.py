@@ -7,6 +7,8 @@ import json
 import math
 from dataclasses import dataclass, field
 
+COLLAPSE = 0.2  # of the dense network's score
+CLEARLY = 2.0  # standard errors
 SCHEMA = 3  # 2 had `errors` in `allocation`; 1 the score's figures in `output` itself
 
 
@@ -134,6 +136,12 @@ class ScoreRecord:
     is_fraction: bool = False
     drop_below: float | None = None
     unchanged_below: float | None = None
+
+    @property
+    def is_collapsed(self) -> bool:
+        """Whether more than COLLAPSE of the score is lost, and by more than chance does."""
+        spread = 0.0 if self.drop_error is None else self.drop_error
+        return self.drop > COLLAPSE * abs(self.before) and self.drop > CLEARLY * spread
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,8 @@ def _summary(report: Report) -> Table:
     )
     for label, value in details:
         grid.add_row(label, Text(value))
+    if report.output.score is not None:
+        grid.add_row(*score_row(report.output.score))
     loops = "" if report.loops is None else f", loops compiled by {report.loops}"
     grid.add_row("time", f"{report.totals.seconds:.1f} s{loops}")
     return grid
@@ -172,8 +174,6 @@ def _output(report: Report) -> Iterator[tuple[str, str]]:
         yield "first order", f"{format_error(report.output.linear)} {foreseen}"
     for record in report.output.bounds:
         yield "error bound", _bound(record)
-    if report.output.score is not None:
-        yield score_row(report.output.score)
 
 
 def _bound(record: BoundRecord) -> str:
@@ -200,15 +200,19 @@ def judged_rows(judged: Sequence[JudgedValue]) -> Iterator[tuple[str, str]]:
         yield "judged by", "; ".join(words)
 
 
-def score_row(score: ScoreRecord) -> tuple[str, str]:
-    """Return a score's name, and its values before and after with their standard errors."""
+def score_row(score: ScoreRecord) -> tuple[str, Text]:
+    """Return a score's name, and its values before and after with their standard errors.
+
+    They are red where most of what the score tells is lost.
+    """
     before = format_score(score.before, score.before_error, is_fraction=score.is_fraction)
     after = format_score(score.after, score.after_error, is_fraction=score.is_fraction)
     change = format_score_change(
         score.after - score.before, score.drop_error, is_fraction=score.is_fraction
     )
     of = f" on {score.n:,} samples" if score.n else ""
-    return _SCORE_WORDS.get(score.name, score.name), f"{before} -> {after} ({change}{of})"
+    words = Text(f"{before} -> {after} ({change}{of})", "bold red" if score.is_collapsed else "")
+    return _SCORE_WORDS.get(score.name, score.name), words
 
 
 def warning_panel(warnings: Sequence[str]) -> Iterator[RenderableType]:

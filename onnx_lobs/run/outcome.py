@@ -7,7 +7,7 @@ from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.evaluation.final_activation import judged_values
 from onnx_lobs.evaluation.output import output_change
 from onnx_lobs.evaluation.score import DenseOutputs, MeasuredScore
-from onnx_lobs.evaluation.scoring import score_record
+from onnx_lobs.evaluation.scoring import collapse_notes, score_record
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import OutputRecord
 from onnx_lobs.run.log import Log
@@ -74,6 +74,7 @@ def evaluate_run(
     progress.start("scoring", scoring.n_batches)
     after = scoring.measure(pruned, dense, progress.advance)
     score = score_record(scoring.score, before, after)
+    log.warn(*collapse_notes(score))
     return OutputRecord(
         change.error, score, notes=change.notes, judged=judged_values(networks.finals)
     )

@@ -13,10 +13,12 @@ from onnx_lobs.errors import ConfigError, DataError, ModelError
 from onnx_lobs.evaluation.builtin import SCORES, class_indices, find_scores
 from onnx_lobs.evaluation.final_activation import common_finals, judged_values
 from onnx_lobs.evaluation.find import find_score
-from onnx_lobs.evaluation.judge import judge
+from onnx_lobs.evaluation.judge import Judgement, judge
 from onnx_lobs.evaluation.judged_network import JudgedNetwork, open_judged
+from onnx_lobs.evaluation.plausible_data import doubtful_outputs
+from onnx_lobs.evaluation.plausible_labels import doubtful_labels
 from onnx_lobs.evaluation.score import Score
-from onnx_lobs.evaluation.scoring import open_test, score_record
+from onnx_lobs.evaluation.scoring import collapse_notes, open_test, score_record
 from onnx_lobs.graph.files.external import external_bytes
 from onnx_lobs.graph.files.load import LoadedModel, ModelSource, load_model
 from onnx_lobs.graph.files.sizes import Sizes, file_sizes
@@ -110,6 +112,8 @@ def compare(
         scores, score_notes = _choose(wanted, limits, before, batches)
         progress.start("comparing", len(batches))
         found = judge(before, after, batches, scores, progress.advance)
+        doubts = _doubts(before, batches, scores, found)
+    records = tuple(score_record(s, *m) for s, m in zip(scores, found.scores, strict=True))
     seen = inspect(sources[0]), inspect(sources[1])
     sizes = _sizes(models, seen)
     return Evaluation(
@@ -119,12 +123,12 @@ def compare(
         samples=batches.n_samples,
         error=found.change.error,
         outputs=found.change.outputs,
-        scores=tuple(score_record(s, *m) for s, m in zip(scores, found.scores, strict=True)),
+        scores=records,
         file_bytes=sizes.file_bytes,
         gzip_bytes=sizes.gzip_bytes,
         limits=limits,
         seconds=time.perf_counter() - started,
-        warnings=(*data_notes, *run_notes, *score_notes, *found.change.notes),
+        warnings=(*data_notes, *run_notes, *score_notes, *doubts, *found.change.notes),
         judged=judged_values(before.finals),
     )
 
@@ -239,6 +243,19 @@ def _choose(
             raise
         return [], [f"the labels were not used: {error}"]
     return [SCORES["top1"], *([SCORES["top5"]] if n_classes > 5 else [])], []
+
+
+def _doubts(
+    dense: JudgedNetwork, batches: Batches, scores: Sequence[Score], found: Judgement
+) -> list[str]:
+    """Return what is doubtful about data and labels, and whether the first score collapsed."""
+    doubts = [] if batches.synthetic else doubtful_outputs(dense, batches, most=1)
+    if scores:
+        before, after = found.scores[0]
+        if batches.labels is not None:
+            doubts += doubtful_labels(dense, batches, scores[0], before)
+        doubts += collapse_notes(score_record(scores[0], before, after))
+    return doubts
 
 
 def _sizes(models: tuple[LoadedModel, LoadedModel], seen: tuple[Inspection, Inspection]) -> Sizes:
