@@ -9,6 +9,7 @@ import numpy as np
 
 from onnx_lobs.arrays import FloatArray
 from onnx_lobs.data.batches import Batches
+from onnx_lobs.evaluation.judged_network import JudgedNetwork
 from onnx_lobs.evaluation.output import ChangeTally, NetworkChange
 from onnx_lobs.evaluation.score import (
     MeasuredScore,
@@ -18,7 +19,6 @@ from onnx_lobs.evaluation.score import (
     check_labels,
     mean_over,
 )
-from onnx_lobs.graph.run.staged import Runnable
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Judgement:
 
 
 def judge(
-    dense: Runnable,
-    pruned: Runnable,
+    dense: JudgedNetwork,
+    pruned: JudgedNetwork,
     batches: Batches,
     scores: Sequence[Score],
     tick: Callable[[int], None] = lambda n: None,
@@ -41,7 +41,8 @@ def judge(
     Parameters
     ----------
     dense, pruned
-        Whole or in stages.
+        Whole or in stages. They are compared by what their outputs are judged by; scores see the
+        outputs themselves.
     batches
         Data that fit both.
     scores
@@ -64,8 +65,11 @@ def judge(
     parts: dict[str, list[tuple[FloatArray, FloatArray]]] = {score.name: [] for score in sampled}
     tally = ChangeTally()
     for (feeds, labels), size in zip(batches.labelled(), batches.sizes, strict=True):
-        before, after = dense.run(feeds), pruned.run(feeds)
-        tally.add(before, after, size)
+        (before, judged_before), (after, judged_after) = (
+            dense.run_both(feeds),
+            pruned.run_both(feeds),
+        )
+        tally.add(judged_before, judged_after, size)
         seen = ScoredBatch(before, before, labels, size), ScoredBatch(after, before, labels, size)
         for score in sampled:
             parts[score.name].append((score.outcomes(seen[0]), score.outcomes(seen[1])))

@@ -29,6 +29,7 @@ from onnx_lobs.graph.files.load import LoadedModel
 from onnx_lobs.graph.run.staged import Runnable
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.data import BATCH_SIZE
+from onnx_lobs.report.numbers import format_score
 from onnx_lobs.report.record import ScoreRecord
 
 
@@ -159,6 +160,21 @@ def open_test(
         return open_data(found, inputs, **options), []
     except DataError as error:
         return None, [f"{found.name}, found beside the model, was not used to score: {error}"]
+
+
+def collapse_notes(score: ScoreRecord) -> list[str]:
+    """Return a warning where the pruned network has lost much of the dense one's score."""
+    if not score.is_collapsed:
+        return []
+    before, after = (
+        format_score(value, None, is_fraction=score.is_fraction)
+        for value in (score.before, score.after)
+    )
+    return [
+        f"the score {score.name} collapsed from {before} to {after}: the pruned network is of "
+        "little use; ask for a lower sparsity, give more calibration samples, and check that they "
+        "are of the kind and the scale that the test data have"
+    ]
 
 
 def score_record(score: Score, before: MeasuredScore, after: MeasuredScore) -> ScoreRecord:

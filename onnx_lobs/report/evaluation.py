@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from onnx_lobs.options.limits import Limits
 from onnx_lobs.report.numbers import format_error, format_percent, format_score
-from onnx_lobs.report.record import SCHEMA, ScoreRecord
+from onnx_lobs.report.record import SCHEMA, JudgedValue, ScoreRecord
 
 if TYPE_CHECKING:
     from onnx_lobs.evaluation.output import OutputChange
@@ -58,6 +58,8 @@ class Evaluation:
         Time taken.
     warnings
         What to know about the figures.
+    judged
+        Outputs whose figures are of the values in front of their final activation.
     """
 
     dense: SideRecord
@@ -72,6 +74,7 @@ class Evaluation:
     limits: Limits
     seconds: float
     warnings: tuple[str, ...] = ()
+    judged: tuple[JudgedValue, ...] = ()
 
     def __repr__(self) -> str:
         """Return one short line."""

@@ -11,7 +11,7 @@ from rich.text import Text
 from onnx_lobs.report.evaluation import Evaluation, SideRecord
 from onnx_lobs.report.numbers import format_error, format_percent
 from onnx_lobs.report.table import Name, plain_table
-from onnx_lobs.report.text import error_words, score_row, size_rows, warning_panel
+from onnx_lobs.report.text import error_words, judged_rows, score_row, size_rows, warning_panel
 
 
 def render_evaluation(evaluation: Evaluation) -> RenderableType:
@@ -62,16 +62,19 @@ def _summary(evaluation: Evaluation) -> Table:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     for label, value in _rows(evaluation):
-        grid.add_row(label, Text(value, overflow="fold"))
+        text = value if isinstance(value, Text) else Text(value)
+        text.overflow = "fold"
+        grid.add_row(label, text)
     return grid
 
 
-def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str | Text]]:
     yield "dense model", evaluation.dense.model
     yield "pruned model", evaluation.pruned.model
     yield "compared on", evaluation.data
     has_notes = any(output.note for output in evaluation.outputs)
     yield "output error", error_words(evaluation.error, has_notes=has_notes)
+    yield from judged_rows(evaluation.judged)
     yield from map(score_row, evaluation.scores)
     yield "zeros", f"{_zeros(evaluation.dense)} -> {_zeros(evaluation.pruned)}"
     yield from size_rows(evaluation.file_bytes, evaluation.gzip_bytes)

@@ -7,6 +7,8 @@ import json
 import math
 from dataclasses import dataclass, field
 
+COLLAPSE = 0.2  # of the dense network's score
+CLEARLY = 2.0  # standard errors
 SCHEMA = 3  # 2 had `errors` in `allocation`; 1 the score's figures in `output` itself
 
 
@@ -135,6 +137,12 @@ class ScoreRecord:
     drop_below: float | None = None
     unchanged_below: float | None = None
 
+    @property
+    def is_collapsed(self) -> bool:
+        """Whether more than COLLAPSE of the score is lost, and by more than chance does."""
+        spread = 0.0 if self.drop_error is None else self.drop_error
+        return self.drop > COLLAPSE * abs(self.before) and self.drop > CLEARLY * spread
+
 
 @dataclass(frozen=True)
 class BoundRecord:
@@ -162,6 +170,19 @@ class BoundRecord:
 
 
 @dataclass(frozen=True)
+class JudgedValue:
+    """An output that is judged in front of its final activation.
+
+    ``activation`` is Softmax, LogSoftmax or Sigmoid; ``value`` is what goes into it, of a softmax
+    less the mean of the classes.
+    """
+
+    output: str
+    value: str
+    activation: str
+
+
+@dataclass(frozen=True)
 class OutputRecord:
     """What pruning did to the whole network.
 
@@ -175,11 +196,13 @@ class OutputRecord:
         Scores on the test data, or None without such.
     linear
         What first-order theory foresees for `error`: the layers' errors times the outputs'
-        sensitivities to them; None when it was not asked for.
+        sensitivities to them, behind all activations; None when it was not asked for.
     bounds
         Bounds of the error by output, where they were asked for.
     notes
         What the figures of outputs leave out, or why there are none.
+    judged
+        Outputs whose part in `error` is measured in front of their final activation.
     """
 
     error: float | None
@@ -187,6 +210,7 @@ class OutputRecord:
     linear: float | None = None
     bounds: tuple[BoundRecord, ...] = ()
     notes: tuple[str, ...] = ()
+    judged: tuple[JudgedValue, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from onnx_lobs.report.record import (
     AllocationRecord,
     BoundRecord,
     CorrectionRecord,
+    JudgedValue,
     LayerRecord,
     Report,
     ScoreRecord,
@@ -110,6 +111,8 @@ def _summary(report: Report) -> Table:
     )
     for label, value in details:
         grid.add_row(label, Text(value))
+    if report.output.score is not None:
+        grid.add_row(*score_row(report.output.score))
     loops = "" if report.loops is None else f", loops compiled by {report.loops}"
     grid.add_row("time", f"{report.totals.seconds:.1f} s{loops}")
     return grid
@@ -164,15 +167,13 @@ def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
 
 def _output(report: Report) -> Iterator[tuple[str, str]]:
     yield "output error", error_words(report.output.error, has_notes=bool(report.output.notes))
+    yield from judged_rows(report.output.judged)
     if report.output.linear is not None:
-        yield (
-            "first order",
-            f"{format_error(report.output.linear)} foreseen from the layers' errors",
-        )
+        behind = " for the outputs behind them" if report.output.judged else ""
+        foreseen = f"foreseen from the layers' errors{behind}"
+        yield "first order", f"{format_error(report.output.linear)} {foreseen}"
     for record in report.output.bounds:
         yield "error bound", _bound(record)
-    if report.output.score is not None:
-        yield score_row(report.output.score)
 
 
 def _bound(record: BoundRecord) -> str:
@@ -192,15 +193,26 @@ def error_words(error: float | None, *, has_notes: bool) -> str:
     return "none: the network has no floating output"
 
 
-def score_row(score: ScoreRecord) -> tuple[str, str]:
-    """Return a score's name, and its values before and after with their standard errors."""
+def judged_rows(judged: Sequence[JudgedValue]) -> Iterator[tuple[str, str]]:
+    """Yield which outputs were judged in front of their final activations, if there are any."""
+    if judged:
+        words = (f"{each.value}, in front of the final {each.activation}" for each in judged)
+        yield "judged by", "; ".join(words)
+
+
+def score_row(score: ScoreRecord) -> tuple[str, Text]:
+    """Return a score's name, and its values before and after with their standard errors.
+
+    They are red where most of what the score tells is lost.
+    """
     before = format_score(score.before, score.before_error, is_fraction=score.is_fraction)
     after = format_score(score.after, score.after_error, is_fraction=score.is_fraction)
     change = format_score_change(
         score.after - score.before, score.drop_error, is_fraction=score.is_fraction
     )
     of = f" on {score.n:,} samples" if score.n else ""
-    return _SCORE_WORDS.get(score.name, score.name), f"{before} -> {after} ({change}{of})"
+    words = Text(f"{before} -> {after} ({change}{of})", "bold red" if score.is_collapsed else "")
+    return _SCORE_WORDS.get(score.name, score.name), words
 
 
 def warning_panel(warnings: Sequence[str]) -> Iterator[RenderableType]:

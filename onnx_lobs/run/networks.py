@@ -8,6 +8,8 @@ from pathlib import Path
 
 import onnx
 
+from onnx_lobs.evaluation.final_activation import FinalActivation, final_activations
+from onnx_lobs.evaluation.judged_network import JudgedNetwork, open_judged
 from onnx_lobs.graph.files.external import copy_data
 from onnx_lobs.graph.files.load import LoadedModel
 from onnx_lobs.graph.files.tensors import is_external, raw_size
@@ -52,6 +54,15 @@ class Networks:
     def open(self, model: Model) -> Runnable:
         """Return what runs one of the models, or another with the same nodes."""
         return open_session(model, provider=self.provider, limit=self.limit)
+
+    @property
+    def finals(self) -> tuple[FinalActivation, ...]:
+        """The activations in front of which the networks are judged."""
+        return final_activations(self.dense)
+
+    def open_judged(self, model: Model) -> JudgedNetwork:
+        """Return what runs one of the models and shows what it is judged by."""
+        return open_judged(model, self.finals, provider=self.provider, limit=self.limit)
 
     def renewed(self) -> Networks:
         """Return the networks before pruning, with fresh copies of those that a run changes.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError
+from onnx_lobs.evaluation.final_activation import judged_values
 from onnx_lobs.evaluation.output import output_change
 from onnx_lobs.evaluation.score import DenseOutputs, MeasuredScore
-from onnx_lobs.evaluation.scoring import score_record
+from onnx_lobs.evaluation.scoring import collapse_notes, score_record
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import OutputRecord
 from onnx_lobs.run.log import Log
@@ -59,18 +60,21 @@ def evaluate_run(
         When there is a limit on the output error, which cannot be measured on this network.
     """
     batches, scoring = setup.batches, setup.scoring
-    dense, pruned = networks.open(networks.dense), networks.open(networks.pruned)
+    dense, pruned = map(networks.open_judged, (networks.dense, networks.pruned))
     progress.start("evaluating", len(batches))
-    reference = DenseOutputs(dense, batches)
+    reference = DenseOutputs(dense.in_front, batches)
     with guesses(batches):
-        change = output_change(reference, pruned, batches, progress.advance)
+        change = output_change(reference, pruned.in_front, batches, progress.advance)
     if change.error is None and setup.config.max_output_error is not None:
         why = "; ".join(change.notes) or "no output is floating"
         raise ConfigError(f"max output error needs an output error, and there is none: {why}")
     log.warn(*change.notes)
     if scoring is None or before is None:
-        return OutputRecord(change.error, notes=change.notes)
+        return OutputRecord(change.error, notes=change.notes, judged=judged_values(networks.finals))
     progress.start("scoring", scoring.n_batches)
     after = scoring.measure(pruned, dense, progress.advance)
     score = score_record(scoring.score, before, after)
-    return OutputRecord(change.error, score, notes=change.notes)
+    log.warn(*collapse_notes(score))
+    return OutputRecord(
+        change.error, score, notes=change.notes, judged=judged_values(networks.finals)
+    )

@@ -46,7 +46,7 @@ class Judge:
         """
         if self._dense is None:
             self._dense = self._open_dense()
-        loss = output_loss(self._dense, self.networks.open(model), self.batches)
+        loss = output_loss(self._dense, self.networks.open_judged(model).in_front, self.batches)
         if not loss.is_known:
             raise NothingToCompareError("the model has no output that two networks can compare")
         return loss
@@ -56,7 +56,7 @@ class Judge:
         self._dense = None
 
     def _open_dense(self) -> Runnable:
-        dense = self.networks.open(self.networks.dense)
+        dense = self.networks.open_judged(self.networks.dense).in_front
         kept: list[dict[str, Any]] = []
         left = self.most_kept
         for feeds in self.batches:

@@ -12,11 +12,15 @@ from onnx_lobs.data.inputs import InputSpec, input_specs
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError, ModelError
 from onnx_lobs.evaluation.builtin import SCORES, class_indices, find_scores
+from onnx_lobs.evaluation.final_activation import common_finals, judged_values
 from onnx_lobs.evaluation.find import find_score
-from onnx_lobs.evaluation.judge import judge
+from onnx_lobs.evaluation.judge import Judgement, judge
+from onnx_lobs.evaluation.judged_network import JudgedNetwork, open_judged
 from onnx_lobs.evaluation.one_hot import with_class_labels
+from onnx_lobs.evaluation.plausible_data import doubtful_outputs
+from onnx_lobs.evaluation.plausible_labels import doubtful_labels
 from onnx_lobs.evaluation.score import Score
-from onnx_lobs.evaluation.scoring import open_test, score_record
+from onnx_lobs.evaluation.scoring import collapse_notes, open_test, score_record
 from onnx_lobs.graph.files.external import external_bytes
 from onnx_lobs.graph.files.load import LoadedModel, load_model
 from onnx_lobs.graph.files.sizes import Sizes, file_sizes
@@ -25,7 +29,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.graph.run.session import find_provider
-from onnx_lobs.graph.run.staged import Runnable, open_session
+from onnx_lobs.graph.run.staged import Runnable
 from onnx_lobs.memory.shares import share_out
 from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import PruneConfig
@@ -113,6 +117,8 @@ def compare(
         scores, score_notes = _choose(wanted, limits, before, batches)
         progress.start("comparing", len(batches))
         found = judge(before, after, batches, scores, progress.advance)
+        doubts = _doubts(before, batches, scores, found)
+    records = tuple(score_record(s, *m) for s, m in zip(scores, found.scores, strict=True))
     seen = inspect(sources[0]), inspect(sources[1])
     sizes = _sizes(models, seen)
     return Evaluation(
@@ -122,12 +128,16 @@ def compare(
         samples=batches.n_samples,
         error=found.change.error,
         outputs=found.change.outputs,
-        scores=tuple(score_record(s, *m) for s, m in zip(scores, found.scores, strict=True)),
+        scores=records,
         file_bytes=sizes.file_bytes,
         gzip_bytes=sizes.gzip_bytes,
         limits=limits,
         seconds=time.perf_counter() - started,
-        warnings=(*data_notes, *batches.notes, *run_notes, *score_notes, *found.change.notes),
+        warnings=(
+            *(*data_notes, *batches.notes, *run_notes, *score_notes, *doubts),
+            *found.change.notes,
+        ),
+        judged=judged_values(before.finals),
     )
 
 
@@ -199,19 +209,21 @@ def _names(names: Iterable[str]) -> str:
 
 def _open_sessions(
     models: tuple[LoadedModel, LoadedModel], config: PruneConfig
-) -> tuple[tuple[Runnable, Runnable], list[str]]:
+) -> tuple[tuple[JudgedNetwork, JudgedNetwork], list[str]]:
     """Return what runs the models, in stages where they are large, and notes."""
     provider, limit = find_provider(config.provider), share_out(config.memory).weights
-    sessions: list[Runnable] = []
+    opened: list[Model] = []
     notes = []
     for word, loaded in zip(("dense", "pruned"), models, strict=True):
         is_large = external_bytes(loaded.proto) > limit
         executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
-        model = Model(executable, loaded.folder)
-        sessions.append(open_session(model, provider=provider, limit=limit))
+        opened.append(Model(executable, loaded.folder))
         if note is not None:
             notes.append(f"the {word} model is {note}")
-    before, after = sessions
+    before, after = (
+        open_judged(model, finals, provider=provider, limit=limit)
+        for model, finals in zip(opened, common_finals(*opened), strict=True)
+    )
     return (before, after), notes
 
 
@@ -239,6 +251,19 @@ def _choose(
             raise
         return [], [f"the labels were not used: {error}"]
     return [SCORES["top1"], *([SCORES["top5"]] if n_classes > 5 else [])], []
+
+
+def _doubts(
+    dense: JudgedNetwork, batches: Batches, scores: Sequence[Score], found: Judgement
+) -> list[str]:
+    """Return what is doubtful about data and labels, and whether the first score collapsed."""
+    doubts = [] if batches.synthetic else doubtful_outputs(dense, batches, most=1)
+    if scores:
+        before, after = found.scores[0]
+        if batches.labels is not None:
+            doubts += doubtful_labels(dense, batches, scores[0], before)
+        doubts += collapse_notes(score_record(scores[0], before, after))
+    return doubts
 
 
 def _sizes(models: tuple[LoadedModel, LoadedModel], seen: tuple[Inspection, Inspection]) -> Sizes:

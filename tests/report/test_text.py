@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from onnx_lobs.report.inspection import render_inspection
 from onnx_lobs.report.record import (
     CorrectionRecord,
+    JudgedValue,
     LayerRecord,
     OutputRecord,
     Report,
@@ -248,3 +249,23 @@ def test_what_was_corrected_is_a_line_and_nothing_is_none() -> None:
     for nothing in (None, CorrectionRecord(52, before=0.25)):
         text = words(render_report(dataclasses.replace(REPORT, correction=nothing)))
         assert "corrected" not in text
+
+
+def test_the_report_says_what_was_judged_in_front_of_an_activation() -> None:
+    judged = (JudgedValue("y", "logits", "Softmax"),)
+    text = rendered(render_report(with_(output=OutputRecord(0.1, judged=judged))))
+    assert re.search(r"judged by +logits, in front of the final Softmax", text)
+    assert "judged by" not in rendered(render_report(REPORT))
+
+
+RED = "\x1b[1;31m"
+
+
+@pytest.mark.parametrize(
+    ("after", "error", "is_red"), [(0.5, 0.01, True), (0.97, 0.001, False), (0.5, 0.3, False)]
+)
+def test_a_score_that_collapsed_is_red(after: float, error: float, is_red: bool) -> None:
+    """By more than a fifth of it, and more than chance does."""
+    score = ScoreRecord("top1", 0.99, after, 0.99 - after, drop_error=error, n=99, is_fraction=True)
+    text = rendered(render_report(with_(output=OutputRecord(0.1, score))), color=True)
+    assert (RED in text) == is_red

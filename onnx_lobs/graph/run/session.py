@@ -88,6 +88,8 @@ class Session:
     exact
         For graphs with sums (:mod:`onnx_lobs.calibration.gram_nodes`): nodes run in the order in
         which they stand.
+    shown
+        Values of the main graph of a ModelProto to give beside its outputs.
 
     Raises
     ------
@@ -106,6 +108,7 @@ class Session:
         lent: Mapping[str, Array] | None = None,
         light: bool = False,
         exact: bool = False,
+        shown: Sequence[str] = (),
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
@@ -126,6 +129,7 @@ class Session:
             source = str(model)
         else:
             rest, self._lent = lend_weights(model)
+            rest.graph.output.extend(onnx.ValueInfoProto(name=name) for name in shown)
             self._lent |= lent or {}
             source = _serialize(rest)
             del rest

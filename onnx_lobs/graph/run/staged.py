@@ -21,13 +21,16 @@ class Runnable(Protocol):
         """Return the outputs by name."""
 
 
-def open_session(model: Model, *, provider: str, limit: int) -> Runnable:
-    """Return what runs a model: one session, or stages where its weights exceed `limit` bytes."""
-    shown = {output.name for output in model.main.graph.output}
-    has_constants = bool(shown & {*model.main.initializers, *constant_makers(model)})
+def open_session(model: Model, *, provider: str, limit: int, shown: Sequence[str] = ()) -> Runnable:
+    """Return what runs a model: one session, or stages where its weights exceed `limit` bytes.
+
+    `shown` are values of the main graph to give beside the outputs.
+    """
+    given = {output.name for output in model.main.graph.output} | set(shown)
+    has_constants = bool(given & {*model.main.initializers, *constant_makers(model)})
     if model.weight_bytes <= limit or has_constants:
-        return Session(model.proto, folder=model.folder, provider=provider)
-    return StagedSession(model, provider=provider, limit=limit)
+        return Session(model.proto, folder=model.folder, provider=provider, shown=shown)
+    return StagedSession(model, provider=provider, limit=limit, shown=shown)
 
 
 class StagedSession:
@@ -41,6 +44,8 @@ class StagedSession:
         Full name of an execution provider.
     limit
         Bytes of weights in a stage; a stage has at least one node.
+    shown
+        Values of the main graph to give beside the outputs.
 
     Notes
     -----
@@ -48,9 +53,11 @@ class StagedSession:
     be small. Sums may be rounded otherwise than in one session.
     """
 
-    def __init__(self, model: Model, *, provider: str, limit: int) -> None:
+    def __init__(
+        self, model: Model, *, provider: str, limit: int, shown: Sequence[str] = ()
+    ) -> None:
         self.model, self.provider = model, provider
-        self.outputs = [output.name for output in model.main.graph.output]
+        self.outputs = [*(output.name for output in model.main.graph.output), *shown]
         stops: dict[int, set[str]] = {index: set() for index in cuts(model, limit)}
         stops[len(model.main.graph.node)] = set(self.outputs)
         self.stages = cut(model, stops)

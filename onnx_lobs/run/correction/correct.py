@@ -94,9 +94,11 @@ def _errors(
     networks: Networks, batches: Iterable[Feeds], n_batches: int
 ) -> tuple[float, float] | None:
     """Return the output error on the held-out batches and on all, None without such outputs."""
-    dense, pruned = networks.open(networks.dense), networks.open(networks.pruned)
+    dense, pruned = map(networks.open_judged, (networks.dense, networks.pruned))
     held = (feeds for i, feeds in enumerate(batches) if is_held_out(i, n_batches))
-    found = tuple(output_loss(dense, pruned, part).change for part in (held, batches))
+    found = tuple(
+        output_loss(dense.in_front, pruned.in_front, part).change for part in (held, batches)
+    )
     del dense, pruned
     release_memory()  # two whole networks, before stages of them run
     return None if found[0] is None or found[1] is None else (found[0], found[1])

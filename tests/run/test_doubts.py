@@ -1,0 +1,105 @@
+"""What a run says of data, labels and models that cannot be right; a good run says nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from build_onnx import Array, model, normal, value
+from onnx import ModelProto, TensorProto
+from onnx.helper import make_node
+
+import onnx_lobs
+
+FAST: dict[str, Any] = {"method": "magnitude", "refit": False, "allocation": "uniform"}
+MEANS = 3 * np.eye(8, 16, dtype=np.float32)  # of eight classes of points that lie well apart
+
+
+def classifier(ceiling: float = 6.0) -> ModelProto:
+    """Return a network that tells the classes by the nearest mean, behind a ReLU with a ceiling."""
+    nodes = [
+        make_node("MatMul", ["x", "w1"], ["a"]),
+        make_node("Clip", ["a", "low", "high"], ["b"]),
+        make_node("MatMul", ["b", "w2"], ["z"]),
+        make_node("Softmax", ["z"], ["y"]),
+    ]
+    weights = {"w1": MEANS.T / 3, "w2": np.eye(8, dtype=np.float32),
+               "low": np.float32(0)[()], "high": np.float32(ceiling)[()]}  # fmt: skip
+    weights = {name: np.asarray(array) for name, array in weights.items()}
+    return model(nodes, [value("x", ["n", 16])], ["y"], weights)
+
+
+def points(seed: int, n: int = 160) -> tuple[Array, Array]:
+    labels = np.arange(n) % 8
+    return (MEANS[labels] + 0.5 * normal(seed, n, 16)).astype(np.float32), labels
+
+
+def warnings(data: Array, test: Any = None, sparsity: float = 0.1) -> tuple[str, ...]:
+    return onnx_lobs.prune(classifier(), data, test=test, sparsity=sparsity, **FAST).report.warnings
+
+
+def test_good_data_and_labels_say_nothing() -> None:
+    x, labels = points(1)
+    assert warnings(points(2)[0], {"x": x, "label": labels}) == ()
+
+
+@pytest.mark.parametrize("n", [1, 2, 64])
+def test_samples_that_are_all_alike_are_told(n: int) -> None:
+    (text,) = warnings(np.repeat(points(1)[0][:1], n, 0))
+    assert ("one sample" if n == 1 else f"all {n} samples are the same") in text
+
+
+def test_inputs_beyond_what_the_network_takes_are_told_with_their_range() -> None:
+    """Pixels of 0 to 255, at which every unit stands at its ceiling."""
+    x = np.random.default_rng(1).integers(20, 256, (64, 16)).astype(np.float32)
+    (text,) = warnings(x)
+    assert "outputs are the same for all of 64 samples" in text
+    assert f"'x' goes from {x.min():.0f} to {x.max():.0f}" in text
+
+
+def test_labels_that_count_from_one_are_told() -> None:
+    x, labels = points(1)
+    (text,) = warnings(points(2)[0], {"x": x, "label": (labels + 1) % 8})
+    assert "with every label one lower" in text
+
+
+def test_a_score_that_collapses_is_told() -> None:
+    x, labels = points(1)
+    (text,) = warnings(points(2)[0], {"x": x, "label": labels}, sparsity=0.97)
+    assert "the score top1 collapsed from 100.00 % to" in text
+
+
+def test_made_up_data_are_not_doubted() -> None:
+    (text,) = onnx_lobs.prune(classifier(), sparsity=0.1, samples=1, **FAST).report.warnings
+    assert "random inputs were used" in text
+
+
+def test_evaluate_tells_the_same_of_labels_scores_and_outputs() -> None:
+    x, labels = points(1)
+    bad = onnx_lobs.prune(classifier(), x, sparsity=0.97, **FAST).model
+    found = onnx_lobs.evaluate(classifier(), bad, {"x": x, "label": labels})
+    assert ["collapsed" in text for text in found.warnings] == [True]
+    assert found.judged[0].value == "z"
+    found = onnx_lobs.evaluate(classifier(), classifier(), {"x": x, "label": (labels - 1) % 8})
+    assert ["one higher" in text for text in found.warnings] == [True]
+    found = onnx_lobs.evaluate(classifier(), classifier(), 255 + 0 * x + labels[:, None])
+    assert ["are the same" in text for text in found.warnings] == [True]
+
+
+@pytest.mark.parametrize(("outputs", "is_told"), [(64, True), (4, False)])
+def test_a_model_that_is_quantised_for_the_most_part_is_told(outputs: int, is_told: bool) -> None:
+    nodes = [
+        make_node("MatMul", ["x", "w"], ["h"]),
+        make_node("DynamicQuantizeLinear", ["h"], ["q", "scale", "zero"]),
+        make_node("MatMulInteger", ["q", "w8", "zero"], ["i"]),
+        make_node("Cast", ["i"], ["f"], to=TensorProto.FLOAT),
+        make_node("Mul", ["f", "scale"], ["y"]),
+    ]
+    eight = np.random.default_rng(1).integers(-9, 9, (32, outputs)).astype(np.int8)
+    proto = model(nodes, [value("x", ["n", 16])], ["y"], {"w": normal(1, 16, 32), "w8": eight})
+    told = onnx_lobs.prune(proto, normal(2, 64, 16), sparsity=0.5, **FAST).report.warnings
+    assert len(told) == is_told
+    if is_told:
+        assert "80.0 % of the weights are quantised" in told[0]
+        assert "prune the float model" in told[0]
