@@ -61,9 +61,10 @@ def _of_rank(inputs: Sequence[InputSpec], rank: int) -> InputSpec | None:
 
 
 def _pictures(files: str, spec: InputSpec | None) -> str:
-    shape = ((None,) * 4 if spec is None or spec.shape is None else spec.shape)[-3:]
+    known = () if spec is None or spec.shape is None else spec.shape[-3:]
+    shape = known if len(known) == 3 else (None, None, None)  # no picture goes in there
     is_last = shape[-1] in _CHANNELS and shape[0] not in _CHANNELS  # behind height and width
-    channels, height, width = (shape[-1], *shape[:2]) if is_last else (*shape, *shape)[:3]
+    channels, height, width = (shape[-1], *shape[:2]) if is_last else shape
     mode = "L" if channels == 1 else "RGB"
     height, width = (size if isinstance(size, int) else _SIDE for size in (height, width))
     one = f"np.asarray(Image.open(f).convert('{mode}').resize(({width}, {height})), np.float32)"

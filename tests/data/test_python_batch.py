@@ -229,6 +229,7 @@ IMAGE = spec("image", ("N", 3, 32, 48))
             spec("image:0", ("N", "h", "w", 1)),
             r"'image:0': .*'L'\).resize\(\(224, 224\)\)",
         ),
+        ("a.bmp", spec(), r"x=np.*resize\(\(224, 224\)\)"),
         ("a.wav", spec("wave", ("N", 16000)), "sound is not read yet; .*soundfile"),
         ("a.csv", spec(), "texts are not read; .*np.loadtxt"),
     ],
