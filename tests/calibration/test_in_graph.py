@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.session import CUDA_OPTIONS, Session
 from onnx_lobs.layers.find import LayerFilter, find_layers
 from onnx_lobs.linalg.moments import Calibration
-from onnx_lobs.run.schedule import uses_graph
 
 NODE = helper.make_node
 CPU = "CPUExecutionProvider"
@@ -188,27 +186,6 @@ def test_sequential_mode_has_no_grams_in_the_graph(options: dict[str, Any]) -> N
     proto = one_node("MatMul", {"w": normal(1, 9, 9)})
     with pytest.raises(ConfigError, match=r"add --independent .*or use --gram numpy or auto"):
         prune(proto, {"x": normal(1, 20, 9)}, gram="graph", **options)
-
-
-@pytest.mark.parametrize(
-    ("gram", "provider", "expected"),
-    [
-        ("auto", CPU, False),
-        ("auto", "CUDAExecutionProvider", True),
-        ("numpy", "CUDAExecutionProvider", False),
-        ("graph", CPU, True),
-    ],
-)
-def test_auto_takes_the_graph_unless_the_provider_is_the_cpu(
-    gram: str, provider: str, expected: bool
-) -> None:
-    def work(sequential: bool) -> Any:
-        config = SimpleNamespace(gram=gram, sequential=sequential, method="joint")
-        return SimpleNamespace(config=config, provider=provider)
-
-    assert uses_graph(work(sequential=False)) is expected
-    if gram != "graph":
-        assert not uses_graph(work(sequential=True))
 
 
 def test_sessions_for_sums_keep_the_order_and_all_do_without_tf32(
