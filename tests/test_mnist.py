@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import shutil
+from collections.abc import Collection
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
@@ -16,6 +18,7 @@ import onnx_lobs
 from onnx_lobs import ConfigError, DataError, ModelError, PruneConfig
 from onnx_lobs.graph.run.session import Session
 from onnx_lobs.run.deliver import PROVENANCE
+from onnx_lobs.storage.formats import FORMATS, StorageFormat
 from onnx_lobs.verbs.prune import prune_file
 
 MNIST = Path(__file__).parent.parent / "models" / "mnist"
@@ -201,17 +204,16 @@ def test_an_impossible_option_is_refused_before_any_work(
 def test_a_written_file_that_computes_something_else_never_gets_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from onnx_lobs.run import deliver
+    sparse = FORMATS["sparse"]
 
-    real = deliver.encode_sparse
-
-    def spoil(proto: onnx.ModelProto, names: list[str], folder: Path) -> list[str]:
-        tensor = next(t for t in proto.graph.initializer if t.name == names[0])
+    def spoil(proto: onnx.ModelProto, names: Collection[str], folder: Path | None) -> list[str]:
+        tensor = next(t for t in proto.graph.initializer if t.name in names)
         values = numpy_helper.to_array(tensor).copy()
         tensor.raw_data = (2 * values).tobytes()
-        return real(proto, names, folder)
+        return sparse.encode(proto, names, folder)
 
-    monkeypatch.setattr(deliver, "encode_sparse", spoil)
+    spoiled = dataclasses.replace(sparse, encode=spoil)
+    monkeypatch.setitem(cast("dict[str, StorageFormat]", FORMATS), "sparse", spoiled)
     with pytest.raises(ModelError, match="differs from the one in memory"):
         prune_file(
             MNIST / "lenet-300-100.onnx",
@@ -230,5 +232,5 @@ def test_the_report_of_a_run_is_complete(tmp_path: Path) -> None:
     assert keys <= set(record["layers"][0])  # type: ignore[index]
     totals = {"weights", "zeros", "sparsity", "file_bytes", "gzip_bytes", "seconds"}
     assert totals <= set(record["totals"])  # type: ignore[call-overload]
-    assert {"error", "score", "linear", "bounds"} == set(record["output"])  # type: ignore[call-overload]
+    assert {"error", "score", "linear", "bounds", "notes"} == set(record["output"])  # type: ignore[call-overload]
     assert dataclasses.asdict(report)["output_path"] == str(tmp_path / "o.onnx")
