@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 COLLAPSE = 0.2  # of the dense network's score
 CLEARLY = 2.0  # standard errors
-SCHEMA = 3  # 2 had `errors` in `allocation`; 1 the score's figures in `output` itself
+# 3 had `linear` in `output`; 2 `errors` in `allocation`; 1 the score's figures in `output` itself
+SCHEMA = 4
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class LayerRecord:
         own outputs.
     seconds
         Time to solve.
+    first_order
+        First-order prediction of what this layer's error alone does to the network's outputs: sum
+        of squared changes over the sum of squares. None when it was not asked for, the layer did
+        not change or lies in a branch, or no output is floating.
     """
 
     name: str
@@ -62,6 +67,7 @@ class LayerRecord:
     samples: int = 0
     damp: float | None = None
     target: float | None = None
+    first_order: float | None = None
     info: dict[str, float | str | int] = field(default_factory=dict)
 
     @property
@@ -155,7 +161,7 @@ class BoundRecord:
     bound
         Upper bound of the sum of squared changes over the sum of squares; None if there is none.
     measured
-        The same of the outputs themselves; None where subgraphs come in between.
+        The same of the outputs themselves; None where that is no finite number.
     layers
         What `bound` would be if only this layer had an error of its own, largest first.
     missing
@@ -194,9 +200,10 @@ class OutputRecord:
         compared, as a warning says.
     score
         Scores on the test data, or None without such.
-    linear
-        What first-order theory foresees for `error`: the layers' errors times the outputs'
-        sensitivities to them, behind all activations; None when it was not asked for.
+    first_order
+        First-order prediction of `error`: the layers' errors times the outputs' derivatives by
+        them, behind all activations; None when it was not asked for, a layer in a branch changed,
+        or no output is floating.
     bounds
         Bounds of the error by output, where they were asked for.
     notes
@@ -207,7 +214,7 @@ class OutputRecord:
 
     error: float | None
     score: ScoreRecord | None = None
-    linear: float | None = None
+    first_order: float | None = None
     bounds: tuple[BoundRecord, ...] = ()
     notes: tuple[str, ...] = ()
     judged: tuple[JudgedValue, ...] = ()

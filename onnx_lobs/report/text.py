@@ -65,12 +65,18 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
 
 
 def layer_table(layers: Sequence[LayerRecord]) -> Table:
-    """Return one row per layer: how many zeros, what they cost, what magnitude's would have."""
+    """Return one row per layer: how many zeros, what they cost, what magnitude's would have.
+
+    And, where it was predicted, what the layer's error does to the network's outputs.
+    """
     table = plain_table("pruned layers")
     table.add_column("layer", min_width=Name.least)
     table.add_column("op", no_wrap=True)
     for heading in ("weights", "zeros", "error", "magni-\ntude's", "times\nbetter"):
         table.add_column(heading, justify="right", no_wrap=True)
+    is_predicted = any(layer.first_order is not None for layer in layers)
+    if is_predicted:
+        table.add_column("first\norder", justify="right", no_wrap=True)
     table.add_column("status", max_width=_STATUS_WIDTH)
     table.add_column("s", justify="right", no_wrap=True)
     for layer in layers:
@@ -83,10 +89,15 @@ def layer_table(layers: Sequence[LayerRecord]) -> Table:
             format_error(layer.error),
             format_error(layer.magnitude_error),
             Text(format_gain(layer.error, layer.magnitude_error), "yellow" if worse else ""),
+            *([_predicted(layer)] if is_predicted else []),
             Text(layer.status, "yellow" if layer.remedy else ""),
             f"{layer.seconds:.1f}",
         )
     return table
+
+
+def _predicted(layer: LayerRecord) -> str:
+    return "-" if layer.first_order is None else format_error(layer.first_order)
 
 
 def _remedies(layers: Sequence[LayerRecord]) -> Iterator[Text]:
@@ -168,10 +179,10 @@ def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
 def _output(report: Report) -> Iterator[tuple[str, str]]:
     yield "output error", error_words(report.output.error, has_notes=bool(report.output.notes))
     yield from judged_rows(report.output.judged)
-    if report.output.linear is not None:
+    if report.output.first_order is not None:
         behind = " for the outputs behind them" if report.output.judged else ""
-        foreseen = f"foreseen from the layers' errors{behind}"
-        yield "first order", f"{format_error(report.output.linear)} {foreseen}"
+        predicted = format_error(report.output.first_order)
+        yield "first order", f"{predicted} predicted from the layers' errors{behind}"
     for record in report.output.bounds:
         yield "error bound", _bound(record)
 

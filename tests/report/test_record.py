@@ -69,7 +69,7 @@ def test_the_json_has_the_promised_keys() -> None:
             "drop_below": None,
             "unchanged_below": None,
         },
-        "linear": None,
+        "first_order": None,
         "bounds": [],
         "notes": [],
     }

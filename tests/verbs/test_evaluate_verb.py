@@ -73,7 +73,7 @@ def test_models_with_other_names_of_weights_are_compared_and_scored() -> None:
 def test_the_record_is_json_with_derived_figures() -> None:
     found = onnx_lobs.evaluate(linear(), sparse_copy(), DATA, max_output_error=1e-6)
     record = json.loads(found.to_json())
-    assert record["schema"] == 3
+    assert record["schema"] == 4
     assert record["pruned"]["sparsity"] == 60 / 128
     assert record["outputs"][0]["name"] == "y"
     assert record["scores"][0]["drop"] == found.scores[0].drop

@@ -1,1 +1,1 @@
-"""How far a pruned network's outputs can be from the dense ones: a bound, layer by layer."""
+"""Bound the error that pruning makes in the outputs, and predict it to first order."""
