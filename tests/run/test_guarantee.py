@@ -147,4 +147,4 @@ def test_what_cannot_be_bounded_does_not_cost_the_run(
     monkeypatch.setattr(guarantee, "bound_network", fails)
     run = opened()
     assert guarantee.with_bounds(run, Silent()) is run
-    assert run.log.warnings == [f"no bound was computed: {error}"]
+    assert run.log.warnings == (f"no bound was computed: {error}",)

@@ -1,1 +1,1 @@
-"""Bound the error that pruning makes in the outputs, and predict it to first order."""
+"""Bounds the error that pruning makes in the outputs, and predicts it to first order."""

@@ -1,4 +1,4 @@
-"""Find the nodes whose constants pruning changed, and run both networks so that errors show.
+"""Finds the nodes whose constants pruning changed, and runs both networks so that errors show.
 
 A node's error is what its changed constants do to its output on the inputs that it has in the
 pruned network: f(x'; c') - f(x'; c), c the dense constants, c' and x' the pruned network's.

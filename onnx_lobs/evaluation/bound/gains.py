@@ -1,4 +1,4 @@
-"""Say how far each operator can stretch a difference between its inputs, in the Euclidean norm."""
+"""Says how far each operator can stretch a difference between its inputs, in the Euclidean norm."""
 
 from __future__ import annotations
 

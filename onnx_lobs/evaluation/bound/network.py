@@ -1,4 +1,4 @@
-"""Bound a pruned network's output errors, and predict them to first order, in one pass over data.
+"""Bounds a pruned network's output errors, and predicts them to first order, in one pass over data.
 
 The prediction adds a part t of the layers' errors to their outputs in the dense network, and
 divides what that changes of the network's outputs by t: the errors times the outputs' derivatives.

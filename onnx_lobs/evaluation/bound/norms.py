@@ -1,4 +1,4 @@
-"""Bound the spectral norms of matrices and convolutions from above, up to float64's rounding."""
+"""Bounds the spectral norms of matrices and convolutions from above, up to float64's rounding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carry the errors of nodes along the graph by operator norms, to all values that they reach.
+"""Carries the errors of nodes along the graph by operator norms, to all values that they reach.
 
 Dong, Chen and Pan (2017) bound the output error of a chain of layers by the sum of the layers'
 errors, each times the norms of the layers behind it. Here every value has a bound e of the distance
