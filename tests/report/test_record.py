@@ -72,6 +72,7 @@ def test_the_json_has_the_promised_keys() -> None:
         "first_order": None,
         "bounds": [],
         "notes": [],
+        "judged": [],
     }
 
 
