@@ -17,7 +17,8 @@ from onnx_lobs.errors import ConfigError, UnsupportedOpError
 from onnx_lobs.graph.model import Model, Scope, is_float
 from onnx_lobs.layers.chain import PASSING
 from onnx_lobs.layers.layer import Layer, Skip
-from onnx_lobs.layers.operators import OPERATORS, Match, NodePlace, match
+from onnx_lobs.layers.operators import OPERATORS, match
+from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 

@@ -20,10 +20,11 @@ from onnx_lobs.graph.folding.compute import compute
 from onnx_lobs.graph.folding.cone import ConstantPart, Value
 from onnx_lobs.graph.folding.replace import describe, replace
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model
-from onnx_lobs.layers.chain import Stop, trace
+from onnx_lobs.layers.chain import REMEDY_QUANTISED, Stop, trace
 from onnx_lobs.layers.find import iter_places
 from onnx_lobs.layers.fold_choice import MOST_INSIDE, choose, groups, not_folded, too_large
-from onnx_lobs.layers.operators import OPERATORS, NodePlace
+from onnx_lobs.layers.operators import OPERATORS
+from onnx_lobs.layers.place import NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 WHOLE = (
@@ -128,7 +129,7 @@ def _unquantised(
             rest.append(value)
         else:
             kind = TensorProto.DataType.Name(narrow).lower()
-            reason = f"its weight is quantised: computed from {kind}"
+            reason = f"its weight is quantised, computed from {kind}: {REMEDY_QUANTISED}"
             refused[value] = Refusal(RefusalKind.QUANTISED, reason)
     return rest
 

@@ -13,79 +13,21 @@ from typing import cast
 
 import onnx
 
-from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes, is_quantiser
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, attributes, is_quantiser
 from onnx_lobs.layers.bias import find_add, find_input_bias
-from onnx_lobs.layers.chain import Root, Stop, is_computed, makers, trace
+from onnx_lobs.layers.chain import REMEDY_QUANTISED, Root, Stop, is_computed, makers, trace
 from onnx_lobs.layers.layer import (
     Use,
-    WeightLayout,
     conv_layout,
     matmul_layout,
     transposed_conv_layout,
 )
+from onnx_lobs.layers.not_taken import NOT_TAKEN, foreign_refusal, function_operators
+from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 from onnx_lobs.linalg.convolution.unfold import Unfold, transposed_pads
 
-_RECURRENT = Refusal(RefusalKind.RECURRENT, "recurrent: its weights act on states that no tap sees")
-_QUANTISED = Refusal(RefusalKind.QUANTISED, "quantised")
-_OPTIMISED = Refusal(
-    RefusalKind.FUSED, "fused by onnxruntime; prune the model before it is optimised"
-)
-NOT_TAKEN = {
-    "LSTM": _RECURRENT,
-    "GRU": _RECURRENT,
-    "RNN": _RECURRENT,
-    "QLinearConv": _QUANTISED,
-    "QLinearMatMul": _QUANTISED,
-    "ConvInteger": _QUANTISED,
-    "MatMulInteger": _QUANTISED,
-    "QGemm": _QUANTISED,
-    "DynamicQuantizeMatMul": _QUANTISED,
-    "MatMulIntegerToFloat": _QUANTISED,
-    "MatMulNBits": _QUANTISED,
-    "QAttention": _QUANTISED,
-    "DeformConv": Refusal(
-        RefusalKind.UNSUPPORTED, "its inputs are sampled at positions that the network computes"
-    ),
-    "Einsum": Refusal(RefusalKind.UNSUPPORTED, "a general tensor product; not taken"),
-    "Attention": Refusal(RefusalKind.FUSED, "fused; its weight has no separate input to tap"),
-    "FusedConv": _OPTIMISED,
-    "FusedMatMul": _OPTIMISED,
-    "FusedGemm": _OPTIMISED,
-}
 BOTH_CONSTANT = Refusal(RefusalKind.BOTH_CONSTANT, "both operands are constant")
-
-
-@dataclass(frozen=True)
-class NodePlace:
-    """Where a node stands: its scope, and the top-level node that is or contains it."""
-
-    model: Model
-    scope: Scope
-    node: onnx.NodeProto
-    top: int
-
-    @property
-    def label(self) -> str:
-        """The node's name, or operator and output where it has none."""
-        return self.node.name or f"{self.node.op_type}_{self.node.output[0]}"
-
-    def attribute(self, name: str, default: object) -> object:
-        """Return an attribute, or the default."""
-        return attributes(self.node).get(name, default)
-
-    def integers(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-        """Return an attribute that is a list of integers."""
-        return tuple(cast("tuple[int, ...]", self.attribute(name, default)))
-
-
-@dataclass(frozen=True)
-class Match:
-    """A node that can be taken: its use, its weight's root, and the weight's layout."""
-
-    use: Use
-    root: Root
-    layout: WeightLayout
 
 
 @dataclass(frozen=True)
@@ -118,19 +60,16 @@ def match(place: NodePlace) -> Match | Refusal | None:
     product of two dynamic tensors).
     """
     node = place.node
-    if node.op_type in NOT_TAKEN:
-        return NOT_TAKEN[node.op_type]
-    operator = OPERATORS.get(node.op_type)
-    if operator is None or node.domain not in DEFAULT_DOMAINS:
-        function = place.model.functions.get((node.domain, node.op_type))
-        return None if function is None else _function(function)
-    return operator.read(place)
+    if node.domain in DEFAULT_DOMAINS:
+        operator = OPERATORS.get(node.op_type)
+        return NOT_TAKEN.get(node.op_type) if operator is None else operator.read(place)
+    function = place.model.functions.get((node.domain, node.op_type))
+    return foreign_refusal(place) if function is None else _function(place.model, function)
 
 
-def _function(function: onnx.FunctionProto) -> Refusal | None:
+def _function(model: Model, function: onnx.FunctionProto) -> Refusal | None:
     """Return why a call of a model's own function is not taken, if it may hold weights."""
-    inside = {node.op_type for node in function.node}
-    if not inside & {*OPERATORS, *NOT_TAKEN}:
+    if function_operators(model, function).isdisjoint((*OPERATORS, *NOT_TAKEN)):
         return None
     return Refusal(
         RefusalKind.FUNCTION,
@@ -314,7 +253,9 @@ def _computed(place: NodePlace, stop: Stop) -> Refusal | None:
     found = stop.refusal
     quantiser = next((node.op_type for node in nodes if is_quantiser(node)), None)
     if quantiser is not None and found.kind is not RefusalKind.QUANTISED:
-        reason = f"its weight is quantised: computed from what {quantiser} makes"
+        reason = (
+            f"its weight is quantised, computed from what {quantiser} makes: {REMEDY_QUANTISED}"
+        )
         return Refusal(RefusalKind.QUANTISED, reason, quantiser)
     if found.kind is not RefusalKind.DYNAMIC or not found.maker:
         return found

@@ -397,22 +397,22 @@ REFUSED: dict[str, tuple[Callable[[], ModelProto], str]] = {
     "another domain": (unknown_domain, "both operands are dynamic"),
     "an input with a default": (overridable, "computed from constants by Neg"),
     "dequantised": (
-        lambda: quantised([], "v"), "quantised: made by DequantizeLinear",
+        lambda: quantised([], "v"), "quantised, made by DequantizeLinear: prune the float model",
     ),
     "dequantised and moved": (
         lambda: quantised([NODE("Identity", ["q"], ["v"])], "q"),
-        "quantised: made by DequantizeLinear",
+        "quantised, made by DequantizeLinear: prune the float model",
     ),
     "dequantised and scaled": (
         lambda: quantised([NODE("Mul", ["q", "f"], ["v"])], "q"),
-        "quantised: computed from what DequantizeLinear makes",
+        "quantised, computed from what DequantizeLinear makes: prune the",
     ),
     "narrow integers": (
         lambda: product(
             [NODE("Cast", ["w"], ["f"], to=TensorProto.FLOAT), NODE("Mul", ["f", "s"], ["v"])],
             {"w": np.ones((6, 4), np.int8), "s": normal(1, 1)},
         ),
-        "its weight is quantised: computed from int8",
+        "its weight is quantised, computed from int8: prune the float model",
     ),
     "a loop": (with_loop, "inside a Loop"),
     "read elsewhere": (read_elsewhere, "also read by Add 'stranger'"),

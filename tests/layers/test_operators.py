@@ -15,7 +15,8 @@ from onnx_lobs.layers.bias import find_add
 from onnx_lobs.layers.chain import Root, trace
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.layer import Layer, Skip, Use, matmul_layout
-from onnx_lobs.layers.operators import NOT_TAKEN, OPERATORS, Match, NodePlace, Operator
+from onnx_lobs.layers.operators import OPERATORS, Operator
+from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 SUMS = 2e-5  # of the largest output: float32 sums of up to 100 terms
@@ -271,7 +272,7 @@ NOT_PRUNED: dict[str, tuple[ModelProto, str]] = {
             ["y"],
             {"w": np.ones((5, 5), np.int8), "s": np.float32(0.1).reshape(())},
         ),
-        "quantised: made by DequantizeLinear",
+        "quantised, made by DequantizeLinear: prune the float model, then quantise it",
     ),
     "integer operator": (
         model(
@@ -280,7 +281,7 @@ NOT_PRUNED: dict[str, tuple[ModelProto, str]] = {
             [value("y", [5, 5], TensorProto.INT32)],
             {"w": np.ones((5, 5), np.int8)},
         ),
-        "quantised",
+        "quantised: prune the float model, then quantise it",
     ),
     "lstm": (
         model(
@@ -442,7 +443,6 @@ def test_an_operator_that_is_added_is_pruned_as_one_that_is_there(
         gram = "auto"  # the graph computes no Grams there
     added = Operator(read_einsum, lambda node, place, shape: shape[0])
     monkeypatch.setitem(cast("dict[str, Operator]", OPERATORS), "Einsum", added)
-    monkeypatch.delitem(NOT_TAKEN, "Einsum")
     weights = {"w": normal(1, 12, 8), "b": normal(2, 8), "v": normal(3, 8, 5)}
     networks = {
         op: model(

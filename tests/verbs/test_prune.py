@@ -291,7 +291,7 @@ KINDS: dict[str, tuple[Callable[[], ModelProto], set[str], dict[str, str]]] = {
     "if": (if_model, {"then", "else"}, {}),
     "loop": (loop_model, {"head"}, {"inner": "inside a Loop"}),
     "lstm": (lstm_model, {"head"}, {"lstm": "recurrent"}),
-    "qdq": (qdq_model, {"head"}, {"quantised": "quantised: made by DequantizeLinear"}),
+    "qdq": (qdq_model, {"head"}, {"quantised": "quantised, made by DequantizeLinear"}),
     "tied": (tied_model, {"tied"}, {}),
     "sparse": (sparse_model, {"conv", "gemm", "head"}, {}),
     "function": (function_model, {"head"}, {"call": "inline it first"}),
