@@ -10,7 +10,7 @@ import onnx
 from onnx_lobs.arrays import Array
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope
 from onnx_lobs.layers.chain import Chain, Root, trace
-from onnx_lobs.layers.layer import BiasSlot
+from onnx_lobs.layers.layer import BiasOrder, BiasSlot
 
 
 def find_input_bias(
@@ -32,9 +32,13 @@ def find_input_bias(
 
 
 def find_add(
-    model: Model, scope: Scope, node: onnx.NodeProto, shape: tuple[int, ...]
+    model: Model,
+    scope: Scope,
+    node: onnx.NodeProto,
+    shape: tuple[int, ...],
+    order: BiasOrder | None = None,
 ) -> BiasSlot | None:
-    """Return the slot of the constant that an Add, alone, puts on a MatMul's output."""
+    """Return the slot of the constant that an Add, alone, puts on a product's output."""
     output = node.output[0]
     readers = scope.readers.get(output, [])
     if len(readers) != 1 or scope.is_output(output):
@@ -43,7 +47,7 @@ def find_add(
     if home is not scope or add.op_type != "Add" or add.domain not in DEFAULT_DOMAINS:
         return None
     position = 1 if add.input[0] == output else 0
-    slot = _slot(model, scope, add, position, 1.0, shape)
+    slot = _slot(model, scope, add, position, 1.0, shape, order)
     if slot is None or len(shape) <= 1:
         return slot
     # a correction of several axes is safe only where the sum has them for certain
@@ -58,6 +62,7 @@ def _slot(
     position: int,
     factor: float,
     shape: tuple[int, ...],
+    order: BiasOrder | None = None,
 ) -> BiasSlot | None:
     source = node.input[position]
     root = trace(model, scope, source)
@@ -73,7 +78,7 @@ def _slot(
     )
     name = source if alone else _new_name(model, node)
     return BiasSlot(
-        scope.index, node.output[0], position, name, root.name, root.chain, factor, shape
+        scope.index, node.output[0], position, name, root.name, root.chain, factor, shape, order
     )
 
 

@@ -19,7 +19,6 @@ NOT_TAKEN = {
     "LSTM": RECURRENT,
     "GRU": RECURRENT,
     "RNN": RECURRENT,
-    "Einsum": Refusal(RefusalKind.UNSUPPORTED, "a general tensor product; not taken"),
     "QLinearConv": QUANTISED,
     "QLinearMatMul": QUANTISED,
     "ConvInteger": QUANTISED,

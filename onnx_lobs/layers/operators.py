@@ -16,6 +16,7 @@ import onnx
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, attributes, is_quantiser
 from onnx_lobs.layers.bias import find_add, find_input_bias
 from onnx_lobs.layers.chain import REMEDY_QUANTISED, Root, Stop, is_computed, makers, trace
+from onnx_lobs.layers.einsum import match_einsum, read_equation
 from onnx_lobs.layers.layer import (
     Use,
     conv_layout,
@@ -28,6 +29,7 @@ from onnx_lobs.layers.refusal import Refusal, RefusalKind
 from onnx_lobs.linalg.convolution.unfold import Unfold, transposed_pads
 
 BOTH_CONSTANT = Refusal(RefusalKind.BOTH_CONSTANT, "both operands are constant")
+NO_WEIGHTS = Refusal(RefusalKind.NO_WEIGHT, "both operands are dynamic: it has no weights")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Operator:
     Parameters
     ----------
     read
-        Returns how a node multiplies by its weight, or why it is not taken.
+        Returns how a node multiplies by its weight, or why it is not taken, or None as
+        :func:`match`.
     fan_in
         Returns how many inputs an output sums up, at the most, for a node, which of its inputs is
         the weight, and the weight's shape; infinite where that is not known.
@@ -47,7 +50,7 @@ class Operator:
         Whether a node gives W x and no more: without a bias, and not scaled.
     """
 
-    read: Callable[[NodePlace], Match | Refusal]
+    read: Callable[[NodePlace], Match | Refusal | None]
     fan_in: Callable[[onnx.NodeProto, int, tuple[int, ...]], float]
     rank: int | None = None
     is_bare: bool = False
@@ -234,6 +237,19 @@ def _matmul(place: NodePlace) -> Match | Refusal:
     return Match(use, root, layout)
 
 
+def _einsum(place: NodePlace) -> Match | Refusal | None:
+    names = place.node.input
+    if len(names) == 2:
+        found = _one_constant(place)
+        return found if isinstance(found, Refusal) else match_einsum(place, *found)
+    if len(names) < 2:
+        return None  # a transposition, a sum or a diagonal
+    if any(isinstance(trace(place.model, place.scope, name), Root) for name in names):
+        reason = f"a product of {len(names)} tensors: it has no one input to calibrate on"
+        return Refusal(RefusalKind.UNSUPPORTED, reason)
+    return NO_WEIGHTS
+
+
 def _pair(place: NodePlace, left: Root | Stop, right: Root | Stop) -> Refusal:
     """Return why a product is not taken whose operands are both dynamic or both constant."""
     for found in (right, left):
@@ -242,7 +258,7 @@ def _pair(place: NodePlace, left: Root | Stop, right: Root | Stop) -> Refusal:
         computed = _computed(place, found)
         if found.refusal.kind is RefusalKind.QUANTISED or computed is not None:
             return computed or found.refusal
-    return Refusal(RefusalKind.NO_WEIGHT, "both operands are dynamic: it has no weights")
+    return NO_WEIGHTS
 
 
 def _computed(place: NodePlace, stop: Stop) -> Refusal | None:
@@ -281,9 +297,22 @@ def _product_fan_in(node: onnx.NodeProto, place: int, shape: tuple[int, ...]) ->
     return shape[-1] if (place == 0) != is_turned else shape[-2]
 
 
+def _einsum_fan_in(node: onnx.NodeProto, place: int, shape: tuple[int, ...]) -> float:
+    equation = read_equation(node)
+    if equation is None or len(equation[0]) != 2 or len(equation[0][place]) != len(shape):
+        return math.inf
+    terms, output = equation
+    others = set(terms[1 - place]) - set(output) - set(terms[place])
+    if others:  # summed up besides, and of a size that is not known
+        return math.inf
+    sizes = zip(terms[place], shape, strict=True)
+    return math.prod(size for letter, size in sizes if letter not in output)
+
+
 OPERATORS: Mapping[str, Operator] = {
     "Conv": Operator(_conv, _conv_fan_in),
     "ConvTranspose": Operator(_transposed_conv, _transposed_fan_in),
     "Gemm": Operator(_gemm, _product_fan_in, rank=2),
     "MatMul": Operator(_matmul, _product_fan_in, is_bare=True),
+    "Einsum": Operator(_einsum, _einsum_fan_in),
 }

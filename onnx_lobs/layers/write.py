@@ -60,7 +60,7 @@ def write_bias(model: Model, use: Use, layer: Layer, change: FloatArray) -> None
     slot = use.bias
     assert slot is not None
     scope = model.scopes[slot.scope]
-    correction = change.reshape(slot.shape) / slot.factor
+    correction = slot.arranged(change) / slot.factor
     own = model.constant(scope, slot.name)
     if own is not None:
         old = model.value(own)
