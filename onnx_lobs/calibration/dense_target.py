@@ -91,7 +91,7 @@ class DenseTarget:
 
 def key_of(use: Use) -> str:
     """Return the name under which the target of a shared input with this first use is stored."""
-    return f"{use.scope}:{use.output}"
+    return f"{use.scope}:{use.output}:{use.input}"
 
 
 def _gives_outputs(shared: SharedInput, types: Mapping[tuple[int, str], int]) -> bool:

@@ -25,6 +25,9 @@ RANDOM = (
     "RandomUniformLike",
 )  # fmt: skip
 
+TAP_PREFIX = "__shown_"
+"""begins the name of a node that only shows values: its reading changes nothing"""
+
 
 @dataclass(eq=False)
 class Scope:
@@ -158,6 +161,8 @@ class Model:
 
     def _index_readers(self, scope: Scope) -> None:
         for node in scope.graph.node:
+            if node.name.startswith(TAP_PREFIX):
+                continue
             for name in node.input:
                 home = scope.find(name)
                 if home is not None:
@@ -193,6 +198,11 @@ def free_names(graph: onnx.GraphProto) -> set[str]:
         defined.update(node.output)
     read |= {o.name for o in graph.output} - defined
     return read
+
+
+def first_output(node: onnx.NodeProto) -> str:
+    """Return the first output that a node has: a recurrent one may lack all but the last."""
+    return str(next(filter(None, node.output)))
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, object]:

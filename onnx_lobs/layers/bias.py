@@ -8,27 +8,33 @@ import numpy as np
 import onnx
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, first_output
 from onnx_lobs.layers.chain import Chain, Root, trace
 from onnx_lobs.layers.layer import BiasOrder, BiasSlot
 
 
 def find_input_bias(
-    model: Model, scope: Scope, node: onnx.NodeProto, shape: tuple[int, ...], factor: float = 1.0
+    model: Model,
+    scope: Scope,
+    node: onnx.NodeProto,
+    shape: tuple[int, ...],
+    factor: float = 1.0,
+    place_of: int = 2,
+    order: BiasOrder | None = None,
 ) -> BiasSlot | None:
-    """Return the slot of the third input of a Conv, ConvTranspose or Gemm.
+    """Return the slot of the bias that a node has as an input: the third of a Conv or Gemm.
 
     A node without one gets a slot for a new bias. None where the present bias is not a
     constant, or `factor`, by which the node multiplies it, is 0.
     """
     if factor == 0:
         return None
-    has_bias = len(node.input) > 2 and node.input[2] != ""
+    has_bias = len(node.input) > place_of and node.input[place_of] != ""
     if not has_bias:
-        return BiasSlot(
-            scope.index, node.output[0], 2, _new_name(model, node), None, Chain(), factor, shape
-        )
-    return _slot(model, scope, node, 2, factor, shape)
+        name = _new_name(model, node)
+        output = first_output(node)
+        return BiasSlot(scope.index, output, place_of, name, None, Chain(), factor, shape, order)
+    return _slot(model, scope, node, place_of, factor, shape, order)
 
 
 def find_add(
@@ -77,8 +83,9 @@ def _slot(
         and root.shape == np.broadcast_shapes(root.shape, shape)
     )
     name = source if alone else _new_name(model, node)
+    output = first_output(node)
     return BiasSlot(
-        scope.index, node.output[0], position, name, root.name, root.chain, factor, shape, order
+        scope.index, output, position, name, root.name, root.chain, factor, shape, order
     )
 
 
@@ -95,7 +102,7 @@ def _fits(old: tuple[int, ...], correction: tuple[int, ...]) -> bool:
 def _new_name(model: Model, node: onnx.NodeProto) -> str:
     taken = {name for scope in model.scopes for name in scope.producers}
     taken |= {name for scope in model.scopes for name in (*scope.initializers, *scope.inputs)}
-    name = f"{node.output[0]}_bias"
+    name = f"{first_output(node)}_bias"
     while name in taken:
         name += "_"
     return name

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from onnx_lobs.errors import ConfigError, UnsupportedOpError
-from onnx_lobs.graph.model import Model, Scope, is_float
+from onnx_lobs.graph.model import TAP_PREFIX, Model, Scope, first_output, is_float
 from onnx_lobs.layers.chain import PASSING
 from onnx_lobs.layers.layer import Layer, Skip
 from onnx_lobs.layers.operators import OPERATORS, match
@@ -64,14 +64,13 @@ def find_layers(
     matches: dict[tuple[int, str], list[tuple[NodePlace, Match]]] = defaultdict(list)
     skips: list[Skip] = []
     for place in iter_places(model):
-        found = match(place)
-        if isinstance(found, Match) and (trouble := _trouble(place, found)):
-            found = trouble
-        if isinstance(found, Match):
-            matches[found.root.scope, found.root.name].append((place, found))
-        elif isinstance(found, Refusal):
-            known = (refused or {}).get((place.scope.index, place.node.output[0]), found)
-            skips.append(Skip(place.label, place.node.op_type, known))
+        for found in match(place):
+            refusal = found if isinstance(found, Refusal) else _trouble(place, found)
+            if isinstance(found, Match) and refusal is None:
+                matches[found.root.scope, found.root.name].append((place, found))
+            elif refusal is not None:
+                refusal = _known(place, refusal, refused or {})
+                skips.append(Skip(place.label, place.node.op_type, refusal))
     candidates: list[Layer] = []
     for group in matches.values():
         layer = _join(model, group)
@@ -80,6 +79,13 @@ def find_layers(
         else:
             skips.extend(Skip(p.label, p.node.op_type, layer) for p, _ in group)
     return _select(candidates, skips, selection)
+
+
+def _known(place: NodePlace, found: Refusal, refused: Mapping[tuple[int, str], Refusal]) -> Refusal:
+    """Return why the weight of a node was not folded, where that is why the node is skipped."""
+    if found.kind is RefusalKind.RECURRENT:
+        return found
+    return refused.get((place.scope.index, first_output(place.node)), found)
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
@@ -113,6 +119,8 @@ def iter_places(model: Model) -> Iterator[NodePlace]:
 
     def walk(scope: Scope, top: int | None) -> Iterator[NodePlace]:
         for index, node in enumerate(scope.graph.node):
+            if node.name.startswith(TAP_PREFIX):
+                continue
             here = index if top is None else top
             yield NodePlace(model, scope, node, here)
             for attribute in node.attribute:
@@ -156,7 +164,7 @@ def _join(model: Model, group: Sequence[tuple[NodePlace, Match]]) -> Layer | Ref
             reason = "its weight is tied between nodes that orient it differently"
             return Refusal(RefusalKind.TIED, reason)
     return Layer(
-        name=place.node.name or first.root.name,
+        name=_name(place.node.name, first.part) or first.root.name,
         op=place.node.op_type,
         scope=first.root.scope,
         weight=first.root.name,
@@ -165,6 +173,11 @@ def _join(model: Model, group: Sequence[tuple[NodePlace, Match]]) -> Layer | Ref
         dtype=_dtype(first.root.tensor),
         uses=tuple(m.use for _, m in group),
     )
+
+
+def _name(node: str, part: str) -> str:
+    """Return a layer's name; "" where its node has none."""
+    return f"{node}.{part}" if node and part else node
 
 
 def _stranger(home: Scope, name: str, known: set[int]) -> str | None:

@@ -94,11 +94,13 @@ def matmul_layout(shape: tuple[int, ...], rows_first: bool) -> WeightLayout:
 class BiasOrder:
     """Says how a correction by groups and rows is put into the order of a bias.
 
-    It is seen with the shape `view`, and its axes are permuted to `axes`.
+    It is seen with the shape `view`, its axes are permuted to `axes`, and zeros are put before and
+    behind it on the last one: `room`.
     """
 
     view: tuple[int, ...]
     axes: tuple[int, ...]
+    room: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ class BiasSlot:
         """Return a correction (groups, rows) in the shape in which it is added to the bias."""
         if self.order is not None:
             change = change.reshape(self.order.view).transpose(self.order.axes)
+            change = np.pad(change, [(0, 0)] * (change.ndim - 1) + [self.order.room])
         return change.reshape(self.shape)
 
     @property

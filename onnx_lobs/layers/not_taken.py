@@ -13,12 +13,8 @@ from onnx_lobs.layers.place import NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 QUANTISED = Refusal(RefusalKind.QUANTISED, f"quantised: {REMEDY_QUANTISED}")
-RECURRENT = Refusal(RefusalKind.RECURRENT, "recurrent: its weights act on states that no tap sees")
 # of ONNX's own domain; of others, whatever holds weights is listed
 NOT_TAKEN = {
-    "LSTM": RECURRENT,
-    "GRU": RECURRENT,
-    "RNN": RECURRENT,
     "QLinearConv": QUANTISED,
     "QLinearMatMul": QUANTISED,
     "ConvInteger": QUANTISED,

@@ -25,11 +25,17 @@ from onnx_lobs.layers.layer import (
 )
 from onnx_lobs.layers.not_taken import NOT_TAKEN, foreign_refusal, function_operators
 from onnx_lobs.layers.place import Match, NodePlace
+from onnx_lobs.layers.recurrent import match_inputs, match_states
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
+from onnx_lobs.layers.state_taps import GATES
 from onnx_lobs.linalg.convolution.unfold import Unfold, transposed_pads
 
 BOTH_CONSTANT = Refusal(RefusalKind.BOTH_CONSTANT, "both operands are constant")
 NO_WEIGHTS = Refusal(RefusalKind.NO_WEIGHT, "both operands are dynamic: it has no weights")
+
+
+Found = Match | Refusal | None | tuple[Match | Refusal, ...]
+"""what reading a node gives"""
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,8 @@ class Operator:
     Parameters
     ----------
     read
-        Returns how a node multiplies by its weight, or why it is not taken, or None as
-        :func:`match`.
+        Returns how a node multiplies by its weight, or why it is not taken, or nothing as
+        :func:`match`; for a node with several weights, one by one.
     fan_in
         Returns how many inputs an output sums up, at the most, for a node, which of its inputs is
         the weight, and the weight's shape; infinite where that is not known.
@@ -48,20 +54,30 @@ class Operator:
         The rank of what it multiplies by its weight, where that is always the same.
     is_bare
         Whether a node gives W x and no more: without a bias, and not scaled.
+    weights
+        Places of the inputs that can be weights.
     """
 
-    read: Callable[[NodePlace], Match | Refusal | None]
+    read: Callable[[NodePlace], Found]
     fan_in: Callable[[onnx.NodeProto, int, tuple[int, ...]], float]
     rank: int | None = None
     is_bare: bool = False
+    weights: tuple[int, ...] = (0, 1)
 
 
-def match(place: NodePlace) -> Match | Refusal | None:
-    """Return how `place` multiplies by a constant weight, or why not, or None.
+def match(place: NodePlace) -> tuple[Match | Refusal, ...]:
+    """Return how `place` multiplies by its constant weights, or why not; mostly of one weight.
 
-    None: the node has no weights in the sense of this project (an activation, an Add, a
+    Nothing: the node has no weights in the sense of this project (an activation, an Add, a
     product of two dynamic tensors).
     """
+    found = _read(place)
+    if isinstance(found, tuple):
+        return found
+    return () if found is None else (found,)
+
+
+def _read(place: NodePlace) -> Found:
     node = place.node
     if node.domain in DEFAULT_DOMAINS:
         operator = OPERATORS.get(node.op_type)
@@ -80,15 +96,15 @@ def _function(model: Model, function: onnx.FunctionProto) -> Refusal | None:
     )
 
 
-def _conv_weight(place: NodePlace) -> Root | Refusal:
+def _weight(place: NodePlace, position: int = 1) -> Root | Refusal:
     if _is_fixed(place, place.node.input[0]):
         return BOTH_CONSTANT
-    root = trace(place.model, place.scope, place.node.input[1])
+    root = trace(place.model, place.scope, place.node.input[position])
     return root if isinstance(root, Root) else _computed(place, root) or root.refusal
 
 
 def _conv(place: NodePlace) -> Match | Refusal:
-    root = _conv_weight(place)
+    root = _weight(place)
     if isinstance(root, Refusal):
         return root
     groups = cast(int, place.attribute("group", 1))
@@ -130,7 +146,7 @@ def _conv_geometry(place: NodePlace, shape: tuple[int, ...]) -> Unfold:
 
 
 def _transposed_conv(place: NodePlace) -> Match | Refusal:
-    root = _conv_weight(place)
+    root = _weight(place)
     if isinstance(root, Refusal):
         return root
     groups = cast(int, place.attribute("group", 1))
@@ -250,6 +266,14 @@ def _einsum(place: NodePlace) -> Match | Refusal | None:
     return NO_WEIGHTS
 
 
+def _recurrent(place: NodePlace) -> tuple[Match | Refusal, ...]:
+    inputs, states = (_weight(place, position) for position in OPERATORS["LSTM"].weights)
+    return (
+        match_inputs(place, inputs) if isinstance(inputs, Root) else inputs,
+        match_states(place, states) if isinstance(states, Root) else states,
+    )
+
+
 def _pair(place: NodePlace, left: Root | Stop, right: Root | Stop) -> Refusal:
     """Return why a product is not taken whose operands are both dynamic or both constant."""
     for found in (right, left):
@@ -309,10 +333,15 @@ def _einsum_fan_in(node: onnx.NodeProto, place: int, shape: tuple[int, ...]) -> 
     return math.prod(size for letter, size in sizes if letter not in output)
 
 
+def _unknown_fan_in(node: onnx.NodeProto, place: int, shape: tuple[int, ...]) -> float:
+    return math.inf
+
+
 OPERATORS: Mapping[str, Operator] = {
     "Conv": Operator(_conv, _conv_fan_in),
     "ConvTranspose": Operator(_transposed_conv, _transposed_fan_in),
     "Gemm": Operator(_gemm, _product_fan_in, rank=2),
     "MatMul": Operator(_matmul, _product_fan_in, is_bare=True),
     "Einsum": Operator(_einsum, _einsum_fan_in),
+    **dict.fromkeys(GATES, Operator(_recurrent, _unknown_fan_in, weights=(1, 2))),
 }

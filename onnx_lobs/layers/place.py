@@ -7,7 +7,7 @@ from typing import cast
 
 import onnx
 
-from onnx_lobs.graph.model import Model, Scope, attributes
+from onnx_lobs.graph.model import Model, Scope, attributes, first_output
 from onnx_lobs.layers.chain import Root
 from onnx_lobs.layers.layer import Use, WeightLayout
 
@@ -24,7 +24,7 @@ class NodePlace:
     @property
     def label(self) -> str:
         """The node's name, or operator and output where it has none."""
-        return self.node.name or f"{self.node.op_type}_{self.node.output[0]}"
+        return self.node.name or f"{self.node.op_type}_{first_output(self.node)}"
 
     def attribute(self, name: str, default: object) -> object:
         """Return an attribute, or the default."""
@@ -37,8 +37,12 @@ class NodePlace:
 
 @dataclass(frozen=True)
 class Match:
-    """A node that can be taken: its use, its weight's root, and the weight's layout."""
+    """A node that can be taken: its use, its weight's root, and the weight's layout.
+
+    ``part`` is what the operator calls the weight, where it has several.
+    """
 
     use: Use
     root: Root
     layout: WeightLayout
+    part: str = ""

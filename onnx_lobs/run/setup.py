@@ -31,6 +31,7 @@ from onnx_lobs.layers.constants import check_weights, with_finite_biases
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.fold import Folding, fold_weights
 from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.layers.state_taps import add_state_taps
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.shares import MemoryShares, share_out
 from onnx_lobs.options.config import PruneConfig, has_target
@@ -128,6 +129,7 @@ def open_run(
     is_large = external_bytes(loaded.proto) > memory.weights
     executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
     log.warn(*([note] if note else []), *folding.notes)
+    add_state_taps(executable, loaded.folder)
     index = Model(executable, loaded.folder)
     can_measure = index.weight_bytes <= memory.weights
     layers, skips = _layers(index, config, log, folding, can_measure=can_measure)

@@ -283,15 +283,6 @@ NOT_PRUNED: dict[str, tuple[ModelProto, str]] = {
         ),
         "quantised: prune the float model, then quantise it",
     ),
-    "lstm": (
-        model(
-            [helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=2)],
-            [value("x", [4, 1, 3])],
-            ["y"],
-            {"w": normal(1, 1, 8, 3), "r": normal(2, 1, 8, 2)},
-        ),
-        "recurrent",
-    ),
     "empty weight": (
         one_node("MatMul", {"w": np.zeros((5, 0), np.float32)}),
         "its weight is empty",
@@ -332,7 +323,6 @@ def test_what_is_not_pruned_is_skipped_with_its_reason(kind: str) -> None:
         ("weight cast to integer and back", RefusalKind.UNSUITED),
         ("quantised weight", RefusalKind.QUANTISED),
         ("integer operator", RefusalKind.QUANTISED),
-        ("lstm", RefusalKind.RECURRENT),
         ("empty weight", RefusalKind.EMPTY),
         ("reshape by a computed shape", RefusalKind.UNSUITED),
     ],

@@ -290,7 +290,7 @@ KINDS: dict[str, tuple[Callable[[], ModelProto], set[str], dict[str, str]]] = {
     "ir 3": (lambda: classifier(9, 3), {"conv", "gemm", "head"}, {}),
     "if": (if_model, {"then", "else"}, {}),
     "loop": (loop_model, {"head"}, {"inner": "inside a Loop"}),
-    "lstm": (lstm_model, {"head"}, {"lstm": "recurrent"}),
+    "lstm": (lstm_model, {"lstm.W", "lstm.R", "head"}, {}),
     "qdq": (qdq_model, {"head"}, {"quantised": "quantised, made by DequantizeLinear"}),
     "tied": (tied_model, {"tied"}, {}),
     "sparse": (sparse_model, {"conv", "gemm", "head"}, {}),
