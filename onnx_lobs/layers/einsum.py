@@ -27,7 +27,7 @@ _TERM = re.compile(r"[A-Za-z]*(\.\.\.)?[A-Za-z]*")
 
 
 @dataclass(frozen=True)
-class Axes:
+class ProductAxes:
     """Holds the letters of an Einsum's operand, weight and output, and what each letter is.
 
     Letters of an axis that the weight has with size 1 are not the weight's.
@@ -71,7 +71,7 @@ def match_einsum(place: NodePlace, root: Root, constant_right: bool) -> Match | 
     return Match(_use(place, axes, contraction, sizes, constant), root, _layout(weight, axes, root))
 
 
-def _axes(operand: str, weight: str, output: str, shape: tuple[int, ...]) -> Axes | str:
+def _axes(operand: str, weight: str, output: str, shape: tuple[int, ...]) -> ProductAxes | str:
     """Tell the axes of a product apart, or say why it is no plain one."""
     if OPEN in weight:
         return "an Einsum whose weight has axes of any number ('...')"
@@ -89,7 +89,7 @@ def _axes(operand: str, weight: str, output: str, shape: tuple[int, ...]) -> Axe
     columns = "".join(a for a in operand if a in owned and a not in output)
     if not columns:
         return "an Einsum that sums over no axis of its weight: it only scales"
-    return Axes(
+    return ProductAxes(
         operand,
         output,
         groups="".join(a for a in output if a in owned and a in operand),
@@ -98,7 +98,7 @@ def _axes(operand: str, weight: str, output: str, shape: tuple[int, ...]) -> Axe
     )
 
 
-def _contraction(axes: Axes, sizes: dict[str, int]) -> Contraction | None:
+def _contraction(axes: ProductAxes, sizes: dict[str, int]) -> Contraction | None:
     """Return how observations are laid out; None where the last axis alone holds the columns."""
     named = axes.operand.replace(OPEN, "")
     summed = "".join(a for a in named if a not in axes.output + axes.columns)
@@ -119,7 +119,7 @@ def _contraction(axes: Axes, sizes: dict[str, int]) -> Contraction | None:
     )
 
 
-def _layout(weight: str, axes: Axes, root: Root) -> WeightLayout:
+def _layout(weight: str, axes: ProductAxes, root: Root) -> WeightLayout:
     sizes = dict(zip(weight, root.shape, strict=True))
     order = axes.groups + axes.rows + axes.columns
     order += "".join(letter for letter in weight if letter not in order)  # of size 1
@@ -133,7 +133,7 @@ def _layout(weight: str, axes: Axes, root: Root) -> WeightLayout:
 
 def _use(
     place: NodePlace,
-    axes: Axes,
+    axes: ProductAxes,
     contraction: Contraction | None,
     sizes: dict[str, int],
     constant: int,

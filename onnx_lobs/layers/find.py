@@ -21,6 +21,9 @@ from onnx_lobs.layers.operators import OPERATORS, match
 from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
+Refused = Mapping[tuple[int, str], Refusal]
+"""why nodes are skipped, by scope and first output"""
+
 
 @dataclass(frozen=True)
 class LayerFilter:
@@ -43,15 +46,15 @@ class LayerFilter:
 def find_layers(
     model: Model,
     selection: LayerFilter | None = None,
-    refused: Mapping[tuple[int, str], Refusal] | None = None,
+    refused: Refused | None = None,
 ) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
     """Return the layers in topological order of their first use, and the skipped nodes.
 
     Parameters
     ----------
     refused
-        Why weights that are computed from constants were not folded, by scope and first output of
-        their node: :attr:`onnx_lobs.layers.fold.Folding.refused`.
+        Why functions were not inlined, and weights that are computed from constants not folded, by
+        scope and first output of their node: :attr:`onnx_lobs.layers.fold.Folding.refused`.
 
     Raises
     ------
@@ -81,8 +84,8 @@ def find_layers(
     return _select(candidates, skips, selection)
 
 
-def _known(place: NodePlace, found: Refusal, refused: Mapping[tuple[int, str], Refusal]) -> Refusal:
-    """Return why the weight of a node was not folded, where that is why the node is skipped."""
+def _known(place: NodePlace, found: Refusal, refused: Refused) -> Refusal:
+    """Return why a node was not prepared for pruning, where that is why it is skipped."""
     if found.kind is RefusalKind.RECURRENT:
         return found
     return refused.get((place.scope.index, first_output(place.node)), found)

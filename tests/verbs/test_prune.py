@@ -294,7 +294,7 @@ KINDS: dict[str, tuple[Callable[[], ModelProto], set[str], dict[str, str]]] = {
     "qdq": (qdq_model, {"head"}, {"quantised": "quantised, made by DequantizeLinear"}),
     "tied": (tied_model, {"tied"}, {}),
     "sparse": (sparse_model, {"conv", "gemm", "head"}, {}),
-    "function": (function_model, {"head"}, {"call": "inline it first"}),
+    "function": (function_model, {"w", "head"}, {}),
     "pass-through": (pass_through_model, {"head"}, {}),
     "constants": (constants_model, {"conv", "head"}, {}),
     "fp16": (lambda: constants_model(np.float16), {"conv", "head"}, {}),
