@@ -83,9 +83,13 @@ class Model:
         self._shared = shared_places(proto) if is_private else frozenset()
         self.scopes: list[Scope] = []
         self.functions = {(f.domain, f.name): f for f in proto.functions}
+        self._shown: list[tuple[onnx.GraphProto, Scope, onnx.NodeProto]] = []
         self._add_scope(proto.graph, None, None)
         for scope in self.scopes:
             self._index_readers(scope)
+        # behind all others, whose numbers are those of a model without such nodes
+        while self._shown:
+            self._add_scope(*self._shown.pop(0))
 
     def copied(self) -> Model:
         """Return a copy whose tensors change by themselves; external data are not copied."""
@@ -157,7 +161,10 @@ class Model:
             for name in node.output:
                 scope.producers[name] = node
             for subgraph in subgraphs(node):
-                self._add_scope(subgraph, scope, node)
+                if node.name.startswith(TAP_PREFIX):
+                    self._shown.append((subgraph, scope, node))
+                else:
+                    self._add_scope(subgraph, scope, node)
 
     def _index_readers(self, scope: Scope) -> None:
         for node in scope.graph.node:

@@ -14,9 +14,11 @@ import numpy as np
 import onnx
 
 from onnx_lobs.errors import ConfigError, UnsupportedOpError
+from onnx_lobs.graph.carried import LOOPS, handed_back, handed_on
 from onnx_lobs.graph.model import TAP_PREFIX, Model, Scope, first_output, is_float
 from onnx_lobs.layers.chain import PASSING
 from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.layers.loops import in_loop
 from onnx_lobs.layers.operators import OPERATORS, match
 from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
@@ -68,11 +70,11 @@ def find_layers(
     skips: list[Skip] = []
     for place in iter_places(model):
         for found in match(place):
-            refusal = found if isinstance(found, Refusal) else _trouble(place, found)
-            if isinstance(found, Match) and refusal is None:
-                matches[found.root.scope, found.root.name].append((place, found))
-            elif refusal is not None:
-                refusal = _known(place, refusal, refused or {})
+            outside = _seen(place, found) if isinstance(found, Match) else found
+            if isinstance(outside, Match):
+                matches[outside.root.scope, outside.root.name].append((place, outside))
+            else:
+                refusal = _known(place, outside, refused or {})
                 skips.append(Skip(place.label, place.node.op_type, refusal))
     candidates: list[Layer] = []
     for group in matches.values():
@@ -135,18 +137,18 @@ def iter_places(model: Model) -> Iterator[NodePlace]:
     yield from walk(model.main, None)
 
 
+def _seen(place: NodePlace, found: Match) -> Match | Refusal:
+    """Return a node as it is read from outside of a loop, or why it is not taken."""
+    trouble = _trouble(place, found)
+    return in_loop(place, found) if trouble is None else trouble
+
+
 def _trouble(place: NodePlace, found: Match) -> Refusal | None:
     """Return why a node that multiplies by a constant is still not taken."""
     dtype = _dtype(found.root.tensor)
     if not is_float(dtype):
         reason = f"its weight is {dtype.name}; only floating weights are pruned"
         return Refusal(RefusalKind.NOT_FLOATING, reason)
-    scope: Scope | None = place.scope
-    while scope is not None and scope.owner is not None:
-        if scope.owner.op_type != "If":
-            reason = f"inside a {scope.owner.op_type}: its input changes from step to step"
-            return Refusal(RefusalKind.LOOP, reason)
-        scope = scope.parent
     if 0 in found.root.shape:
         return Refusal(RefusalKind.EMPTY, f"its weight is empty: {found.root.shape}")
     return None
@@ -156,7 +158,7 @@ def _join(model: Model, group: Sequence[tuple[NodePlace, Match]]) -> Layer | Ref
     """Make one layer of all nodes that multiply by one stored weight, or say why not."""
     place, first = group[0]
     home = model.scopes[first.root.scope]
-    stranger = _stranger(home, first.root.name, {id(p.node) for p, _ in group})
+    stranger = _stranger(model, home, first.root.name, {id(p.node) for p, _ in group})
     if stranger is not None:
         reason = f"its weight is also read by {stranger}, which pruning would change"
         return Refusal(RefusalKind.READ_ELSEWHERE, reason)
@@ -183,20 +185,41 @@ def _name(node: str, part: str) -> str:
     return f"{node}.{part}" if node and part else node
 
 
-def _stranger(home: Scope, name: str, known: set[int]) -> str | None:
+def _stranger(model: Model, home: Scope, name: str, known: set[int]) -> str | None:
     """Return a reader of the weight, through reversible steps, that is none of `known`."""
-    if home.is_output(name):
+    if home.is_output(name) and name not in handed_back(home):
         return "the graph's outputs"
     for scope, node in home.readers.get(name, []):
         if id(node) in known:
             continue
-        if node.op_type not in PASSING or node.input[0] != name:
+        if node.op_type in LOOPS:
+            stranger = _stranger_in_loop(model, scope, node, name, known)
+        elif node.op_type not in PASSING or node.input[0] != name:
             return f"{node.op_type} {node.name or node.output[0]!r}"
-        stranger = _stranger(scope, node.output[0], known)
+        else:
+            stranger = _stranger(model, scope, node.output[0], known)
         if stranger is not None:
             return stranger
-    if any(s.is_output(name) for s, _ in home.readers.get(name, [])):
+    if any(s.is_output(name) for s, _ in home.readers.get(name, []) if s is not home):
         return "a subgraph's outputs"
+    return None
+
+
+def _stranger_in_loop(
+    model: Model, scope: Scope, loop: onnx.NodeProto, name: str, known: set[int]
+) -> str | None:
+    """Return a reader of a weight that is handed to a Loop or Scan, in its body or behind it."""
+    body = next(s for s in model.scopes if s.owner is loop)
+    same = {place: (inner, outer) for place, inner, _, outer in handed_on(loop, body)}
+    for place in (i for i, source in enumerate(loop.input) if source == name):
+        if place not in same:
+            return f"{loop.op_type} {loop.name or loop.output[0]!r}"
+        inner, outer = same[place]
+        if outer and (scope.readers.get(outer) or scope.is_output(outer)):
+            return f"what reads it behind {loop.op_type} {loop.name or loop.output[0]!r}"
+        stranger = _stranger(model, body, inner, known)
+        if stranger is not None:
+            return stranger
     return None
 
 

@@ -161,7 +161,8 @@ class Use:
     node, op
         Label for messages, and the operator.
     scope, output
-        Index of the node's scope, and the node's first output.
+        Index of the scope of the tap, which is the node's too unless it is in a loop, and the
+        node's first output.
     top
         Index of the top-level node that is this node or contains it.
     input
@@ -178,6 +179,8 @@ class Use:
         Factor of the product (Gemm's alpha).
     bias
         Where a mean correction goes, or None if nowhere.
+    home
+        Index of the node's scope where that is not the tap's; else None.
     """
 
     node: str
@@ -192,6 +195,7 @@ class Use:
     transposed: bool = False
     scale: float = 1.0
     bias: BiasSlot | None = None
+    home: int | None = None
     contraction: Contraction | None = None
 
     @property

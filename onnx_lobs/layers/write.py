@@ -115,7 +115,7 @@ def _weight_dtype(model: Model, layer: Layer) -> np.dtype[Any]:
     It is looked up: a copy that runs in float32 has other Casts on the way than the file.
     """
     use = layer.uses[0]
-    scope = model.scopes[use.scope]
+    scope = model.scopes[use.scope if use.home is None else use.home]
     for name in scope.producers[use.output].input:
         root = trace(model, scope, name) if name else ""
         if isinstance(root, Root) and (root.scope, root.name) == (layer.scope, layer.weight):

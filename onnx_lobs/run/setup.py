@@ -32,6 +32,7 @@ from onnx_lobs.layers.find import Refused, find_layers
 from onnx_lobs.layers.fold import fold_weights
 from onnx_lobs.layers.inline import inline_functions
 from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.layers.loops import add_loop_taps
 from onnx_lobs.layers.state_taps import add_state_taps
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.shares import MemoryShares, share_out
@@ -131,6 +132,7 @@ def open_run(
     executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
     log.warn(*([note] if note else []), *inlining.notes, *folding.notes)
     add_state_taps(executable, loaded.folder)
+    add_loop_taps(executable, loaded.folder)
     index = Model(executable, loaded.folder)
     refused = {**inlining.refused, **folding.refused}
     can_measure = index.weight_bytes <= memory.weights

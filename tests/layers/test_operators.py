@@ -331,30 +331,6 @@ def test_what_is_not_pruned_has_a_kind_that_programs_can_read(name: str, kind: R
     assert only_skip(NOT_PRUNED[name][0]).refusal.kind is kind
 
 
-@pytest.mark.parametrize("loop", ["Loop", "Scan"])
-def test_a_layer_inside_a_loop_is_skipped(loop: str) -> None:
-    body_in = [value("h", [2, 4])]
-    body_nodes = [helper.make_node("MatMul", ["h", "w"], ["t"], name="inner")]
-    body_out = [value("t", [2, 4])]
-    if loop == "Loop":
-        scalar = [value("i", [], TensorProto.INT64), value("c", [], TensorProto.BOOL)]
-        body_nodes.append(helper.make_node("Identity", ["c"], ["k"]))
-        body = helper.make_graph(
-            body_nodes, "b", [*scalar, *body_in], [value("k", [], TensorProto.BOOL), *body_out]
-        )
-        node = helper.make_node("Loop", ["n", "", "x"], ["y"], body=body)
-        weights = {"w": normal(1, 4, 4), "n": np.array(3)}
-    else:
-        body_nodes.append(helper.make_node("Add", ["t", "s"], ["u"]))
-        body = helper.make_graph(
-            body_nodes, "b", [*body_in, value("s", [2, 4])], [*body_out, value("u", [2, 4])]
-        )
-        node = helper.make_node("Scan", ["x", "z"], ["y", "a"], body=body, num_scan_inputs=1)
-        weights = {"w": normal(1, 4, 4), "z": normal(2, 3, 2, 4)}
-    proto = model([node], [value("x", [2, 4])], [value("y", [2, 4])], weights)
-    assert only_reason(proto) == f"inside a {loop}: its input changes from step to step"
-
-
 def test_a_call_of_a_function_that_multiplies_is_skipped() -> None:
     function = helper.make_function(
         "own", "Linear", ["a", "b"], ["c"],

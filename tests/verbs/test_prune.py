@@ -289,7 +289,7 @@ KINDS: dict[str, tuple[Callable[[], ModelProto], set[str], dict[str, str]]] = {
     "newest opset": (lambda: classifier(NEWEST, 10), {"conv", "gemm", "head"}, {}),
     "ir 3": (lambda: classifier(9, 3), {"conv", "gemm", "head"}, {}),
     "if": (if_model, {"then", "else"}, {}),
-    "loop": (loop_model, {"head"}, {"inner": "inside a Loop"}),
+    "loop": (loop_model, {"inner", "head"}, {}),
     "lstm": (lstm_model, {"lstm.W", "lstm.R", "head"}, {}),
     "qdq": (qdq_model, {"head"}, {"quantised": "quantised, made by DequantizeLinear"}),
     "tied": (tied_model, {"tied"}, {}),
