@@ -220,7 +220,64 @@ MATMULS: dict[str, Callable[[], Case]] = {
     "matmul-batch-vector": lambda: matmul((3, 9, 7), (9,), (0, -1)),
     "matmul-batch-left": lambda: matmul((3, 7, 9), (3, 9, 20), (0, -2), left=True, add=(3, 7, 1)),
 }
-KINDS = CONVS | DECONVS | GEMMS | MATMULS
+
+
+def einsum(
+    equation: str,
+    weight: tuple[int, ...],
+    x: tuple[int, ...],
+    keep: tuple[int, ...],
+    *,
+    left: bool = False,
+    add: tuple[int, ...] | None = None,
+) -> Case:
+    """`keep`: the output's axes of groups and rows, used where there is a bias to change."""
+    weights = {"w": normal(9, *weight)}
+    names = ["w", "x"] if left else ["x", "w"]
+    first = "y" if add is None else "p"
+    nodes = [helper.make_node("Einsum", names, [first], name="node", equation=equation)]
+    if add is not None:
+        weights["b"] = normal(8, *add)
+        nodes.append(helper.make_node("Add", ["p", "b"], ["y"]))
+    proto = model(nodes, [value("x", x)], ["y"], weights)
+    return Case(proto, x, None if add is None else keep, bias=0.0 if add is None else weights["b"])
+
+
+EINSUMS: dict[str, Callable[[], Case]] = {
+    "dense": lambda: einsum("bsd,de->bse", (9, 7), (4, 5, 9), (-1,)),
+    "dense-add": lambda: einsum("bsd,de->bse", (9, 7), (4, 5, 9), (-1,), add=(7,)),
+    "dense-turned": lambda: einsum("bsd,ed->bse", (7, 9), (4, 5, 9), (-1,), add=(7,)),
+    "dense-left": lambda: einsum("de,bsd->bse", (9, 7), (4, 5, 9), (-1,), left=True, add=(7,)),
+    "dense-open": lambda: einsum("...d,de->...e", (9, 7), (4, 5, 9), (-1,), add=(7,)),
+    "dense-implicit": lambda: einsum("ij,jk", (9, 7), (20, 9), (-1,), add=(7,)),
+    "dense-spaces": lambda: einsum("b s d, d e -> b s e", (9, 7), (4, 5, 9), (-1,)),
+    "heads": lambda: einsum("bsd,dhe->bshe", (9, 2, 5), (4, 6, 9), (-2, -1), add=(2, 5)),
+    "heads-first": lambda: einsum("bsd,hde->bhse", (2, 9, 5), (4, 6, 9), (1, -1), add=(2, 1, 5)),
+    "heads-in": lambda: einsum("bshe,hed->bsd", (2, 5, 7), (4, 6, 2, 5), (-1,), add=(7,)),
+    "heads-in-turned": lambda: einsum("bhse,edh->bsd", (5, 7, 2), (4, 2, 6, 5), (-1,), add=(7,)),
+    "per-head": lambda: einsum(
+        "bhsd,hde->bhse", (3, 9, 5), (4, 3, 6, 9), (1, -1), add=(3, 1, 5)
+    ),
+    "per-head-last": lambda: einsum("bshd,hde->bseh", (3, 9, 5), (4, 6, 3, 9),
+                                    (-2, -1), add=(5, 3)),
+    "per-head-many": lambda: einsum(
+        "bshd,dche->bsche", (9, 2, 3, 5), (4, 6, 3, 9), (2, 3, 4), add=(2, 3, 5)
+    ),
+    "per-head-open": lambda: einsum("h...d,hde->h...e", (3, 9, 5), (3, 4, 6, 9), (0, -1)),
+    "rows-first": lambda: einsum("bsd,de->ebs", (9, 7), (4, 5, 9), (0,), add=(7, 1, 1)),
+    "rows-split": lambda: einsum("bsd,dhe->hbse", (9, 2, 5), (4, 6, 9), (0, -1), add=(2, 1, 1, 5)),
+    "columns-first": lambda: einsum("dbs,de->bse", (9, 7), (9, 4, 5), (-1,), add=(7,)),
+    "one-row": lambda: einsum("bsd,d->bs", (9,), (4, 5, 9), (), add=()),
+    "summed": lambda: einsum("btsd,de->bse", (9, 7), (4, 3, 5, 9), (-1,), add=(7,)),
+    "summed-open": lambda: einsum("t...d,ed->...e", (7, 9), (3, 4, 5, 9), (-1,), add=(7,)),
+    "weight-of-one": lambda: einsum("bsd,hde->bhse", (1, 9, 5), (4, 6, 9), (-1,), add=(5,)),
+    "group-of-one": lambda: einsum("bhsd,hde->bhse", (1, 9, 5), (4, 3, 6, 9), (-1,), add=(5,)),
+    "column-of-one": lambda: einsum("bsdc,dce->bse", (9, 1, 5), (4, 6, 9, 3), (-1,), add=(5,)),
+    "repeated-group": lambda: einsum(
+        "bhsd,hde->bhse", (3, 9, 5), (4, 1, 6, 9), (1, -1), add=(3, 1, 5)
+    ),
+}  # fmt: skip
+KINDS = CONVS | DECONVS | GEMMS | MATMULS | {f"einsum-{k}": case for k, case in EINSUMS.items()}
 TINY = {"matmul-vector", "matmul-left-vector", "matmul-batch-vector"}  # one sample a batch
 
 

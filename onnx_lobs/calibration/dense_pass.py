@@ -228,9 +228,10 @@ def _changing(dense: Model, shared_inputs: Sequence[SharedInput]) -> set[str]:
     """Return the top-level values that change when the weights of the shared inputs do."""
     layers = [layer for shared in shared_inputs for layer in shared.layers]
     tops = {use.top for layer in layers for use in layer.uses}
+    weights = {layer.weight for layer in layers if layer.scope == 0}
     changing: set[str] = set()
     for index, node in enumerate(dense.main.graph.node):
-        if index in tops or outer_names(node) & changing:
+        if index in tops or outer_names(node) & (changing | weights):
             changing.update(name for name in node.output if name)
     return changing
 

@@ -91,13 +91,18 @@ class DenseTarget:
 
 def key_of(use: Use) -> str:
     """Return the name under which the target of a shared input with this first use is stored."""
-    return f"{use.scope}:{use.output}"
+    return f"{use.scope}:{use.output}:{use.input}"
 
 
 def _gives_outputs(shared: SharedInput, types: Mapping[tuple[int, str], int]) -> bool:
     """Whether a layer's own outputs are taken: they are W z in full precision, and no more."""
     use, layout = shared.uses[0], shared.layers[0].layout
-    if use.scope or len(shared.layers) > 1 or layout.rows > MOST_ROWS * layout.columns:
+    if (
+        use.scope
+        or use.home is not None
+        or len(shared.layers) > 1
+        or layout.rows > MOST_ROWS * layout.columns
+    ):
         return False
     if types[use.scope, use.input] not in WIDE_TYPES:
         return False

@@ -144,6 +144,8 @@ def _refusal(model: Model, use: Use) -> str | None:
         return f"opset {model.opset} is below {LEAST_OPSET}"
     if model.proto.ir_version < LEAST_IR:
         return f"IR version {model.proto.ir_version} is below {LEAST_IR}; use the execution copy"
+    if use.contraction is not None:
+        return "its axes stand in another order than a MatMul's"
     return "it is inside a branch" if use.scope else None
 
 

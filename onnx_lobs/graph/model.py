@@ -25,6 +25,9 @@ RANDOM = (
     "RandomUniformLike",
 )  # fmt: skip
 
+TAP_PREFIX = "__shown_"
+"""begins the name of a node that only shows values: its reading changes nothing"""
+
 
 @dataclass(eq=False)
 class Scope:
@@ -80,9 +83,13 @@ class Model:
         self._shared = shared_places(proto) if is_private else frozenset()
         self.scopes: list[Scope] = []
         self.functions = {(f.domain, f.name): f for f in proto.functions}
+        self._shown: list[tuple[onnx.GraphProto, Scope, onnx.NodeProto]] = []
         self._add_scope(proto.graph, None, None)
         for scope in self.scopes:
             self._index_readers(scope)
+        # behind all others, whose numbers are those of a model without such nodes
+        while self._shown:
+            self._add_scope(*self._shown.pop(0))
 
     def copied(self) -> Model:
         """Return a copy whose tensors change by themselves; external data are not copied."""
@@ -154,10 +161,15 @@ class Model:
             for name in node.output:
                 scope.producers[name] = node
             for subgraph in subgraphs(node):
-                self._add_scope(subgraph, scope, node)
+                if node.name.startswith(TAP_PREFIX):
+                    self._shown.append((subgraph, scope, node))
+                else:
+                    self._add_scope(subgraph, scope, node)
 
     def _index_readers(self, scope: Scope) -> None:
         for node in scope.graph.node:
+            if node.name.startswith(TAP_PREFIX):
+                continue
             for name in node.input:
                 home = scope.find(name)
                 if home is not None:
@@ -193,6 +205,11 @@ def free_names(graph: onnx.GraphProto) -> set[str]:
         defined.update(node.output)
     read |= {o.name for o in graph.output} - defined
     return read
+
+
+def first_output(node: onnx.NodeProto) -> str:
+    """Return the first output that a node has: a recurrent one may lack all but the last."""
+    return str(next(filter(None, node.output)))
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, object]:

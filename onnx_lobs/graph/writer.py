@@ -21,13 +21,13 @@ AXES_ARE_INPUTS = {
 
 
 class Writer:
-    """Appends nodes to a graph under names that nothing in it has."""
+    """Appends nodes to a graph under names with a prefix that nothing in it has."""
 
-    def __init__(self, graph: onnx.GraphProto, opset: int) -> None:
-        self.graph, self.opset = graph, opset
+    def __init__(self, graph: onnx.GraphProto, opset: int, prefix: str = "gram__") -> None:
+        self.graph, self.opset, self.prefix = graph, opset, prefix
         taken = set(_names(graph))
         self._fresh = (
-            name for i in itertools.count() if (name := f"gram__{i}") not in taken
+            name for i in itertools.count() if (name := f"{prefix}{i}") not in taken
         )  # endless
 
     def node(self, op: str, inputs: list[str], **attributes: Any) -> str:
@@ -35,6 +35,11 @@ class Writer:
         name = next(self._fresh)
         self.graph.node.append(helper.make_node(op, inputs, [name], name=name, **attributes))
         return name
+
+    def alias(self, value: str, name: str) -> None:
+        """Give a value another name too."""
+        node = helper.make_node("Identity", [value], [name], name=next(self._fresh))
+        self.graph.node.append(node)
 
     def names(self, count: int) -> list[str]:
         """Return some names that nothing has."""
@@ -47,6 +52,10 @@ class Writer:
         tensor = helper.make_tensor(name, kind, array.shape, array.tobytes(), raw=True)
         self.graph.initializer.append(tensor)
         return name
+
+    def scalar(self, value: int) -> str:
+        """Add an initializer of one int64 without axes."""
+        return self.constant(np.array(value, np.int64))
 
     def integers(self, *values: int) -> str:
         """Add an initializer of int64."""

@@ -8,33 +8,43 @@ import numpy as np
 import onnx
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, first_output
 from onnx_lobs.layers.chain import Chain, Root, trace
-from onnx_lobs.layers.layer import BiasSlot
+from onnx_lobs.layers.layer import BiasOrder, BiasSlot
 
 
 def find_input_bias(
-    model: Model, scope: Scope, node: onnx.NodeProto, shape: tuple[int, ...], factor: float = 1.0
+    model: Model,
+    scope: Scope,
+    node: onnx.NodeProto,
+    shape: tuple[int, ...],
+    factor: float = 1.0,
+    place_of: int = 2,
+    order: BiasOrder | None = None,
 ) -> BiasSlot | None:
-    """Return the slot of the third input of a Conv, ConvTranspose or Gemm.
+    """Return the slot of the bias that a node has as an input: the third of a Conv or Gemm.
 
     A node without one gets a slot for a new bias. None where the present bias is not a
     constant, or `factor`, by which the node multiplies it, is 0.
     """
     if factor == 0:
         return None
-    has_bias = len(node.input) > 2 and node.input[2] != ""
+    has_bias = len(node.input) > place_of and node.input[place_of] != ""
     if not has_bias:
-        return BiasSlot(
-            scope.index, node.output[0], 2, _new_name(model, node), None, Chain(), factor, shape
-        )
-    return _slot(model, scope, node, 2, factor, shape)
+        name = _new_name(model, node)
+        output = first_output(node)
+        return BiasSlot(scope.index, output, place_of, name, None, Chain(), factor, shape, order)
+    return _slot(model, scope, node, place_of, factor, shape, order)
 
 
 def find_add(
-    model: Model, scope: Scope, node: onnx.NodeProto, shape: tuple[int, ...]
+    model: Model,
+    scope: Scope,
+    node: onnx.NodeProto,
+    shape: tuple[int, ...],
+    order: BiasOrder | None = None,
 ) -> BiasSlot | None:
-    """Return the slot of the constant that an Add, alone, puts on a MatMul's output."""
+    """Return the slot of the constant that an Add, alone, puts on a product's output."""
     output = node.output[0]
     readers = scope.readers.get(output, [])
     if len(readers) != 1 or scope.is_output(output):
@@ -43,7 +53,7 @@ def find_add(
     if home is not scope or add.op_type != "Add" or add.domain not in DEFAULT_DOMAINS:
         return None
     position = 1 if add.input[0] == output else 0
-    slot = _slot(model, scope, add, position, 1.0, shape)
+    slot = _slot(model, scope, add, position, 1.0, shape, order)
     if slot is None or len(shape) <= 1:
         return slot
     # a correction of several axes is safe only where the sum has them for certain
@@ -58,6 +68,7 @@ def _slot(
     position: int,
     factor: float,
     shape: tuple[int, ...],
+    order: BiasOrder | None = None,
 ) -> BiasSlot | None:
     source = node.input[position]
     root = trace(model, scope, source)
@@ -72,8 +83,9 @@ def _slot(
         and root.shape == np.broadcast_shapes(root.shape, shape)
     )
     name = source if alone else _new_name(model, node)
+    output = first_output(node)
     return BiasSlot(
-        scope.index, node.output[0], position, name, root.name, root.chain, factor, shape
+        scope.index, output, position, name, root.name, root.chain, factor, shape, order
     )
 
 
@@ -90,7 +102,7 @@ def _fits(old: tuple[int, ...], correction: tuple[int, ...]) -> bool:
 def _new_name(model: Model, node: onnx.NodeProto) -> str:
     taken = {name for scope in model.scopes for name in scope.producers}
     taken |= {name for scope in model.scopes for name in (*scope.initializers, *scope.inputs)}
-    name = f"{node.output[0]}_bias"
+    name = f"{first_output(node)}_bias"
     while name in taken:
         name += "_"
     return name

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 
 from onnx_lobs.arrays import Array
+from onnx_lobs.graph.carried import carried_from
 from onnx_lobs.graph.model import (
     DEFAULT_DOMAINS,
     RANDOM,
@@ -26,6 +27,7 @@ from onnx_lobs.graph.model import (
 )
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
+REMEDY_QUANTISED = "prune the float model, then quantise it"
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 PASSING = ("Identity", "Transpose", "Cast", *RESHAPES)
 
@@ -161,6 +163,9 @@ def trace(model: Model, scope: Scope, name: str) -> Root | Stop:
         return Root(home.index, name, tensor, Chain(), tuple(tensor.dims))
     node = home.producers.get(name)
     if node is None:
+        outer = carried_from(home, name)
+        if outer is not None and home.parent is not None:
+            return trace(model, home.parent, outer)
         refusal = Refusal(RefusalKind.DYNAMIC, "its weight is an input of the graph")
         return Stop(home.index, name, refusal)
     if node.op_type not in PASSING or node.domain not in DEFAULT_DOMAINS:
@@ -184,7 +189,7 @@ def _made(node: onnx.NodeProto) -> Refusal:
         reason = "its weight is a Constant node without a dense tensor"
         return Refusal(RefusalKind.UNSUITED, reason, node.op_type)
     if is_quantiser(node):
-        reason = f"its weight is quantised: made by {node.op_type}"
+        reason = f"its weight is quantised, made by {node.op_type}: {REMEDY_QUANTISED}"
         return Refusal(RefusalKind.QUANTISED, reason, node.op_type)
     reason = f"its weight is dynamic: made by {node.op_type}"
     return Refusal(RefusalKind.DYNAMIC, reason, node.op_type)

@@ -14,11 +14,17 @@ import numpy as np
 import onnx
 
 from onnx_lobs.errors import ConfigError, UnsupportedOpError
-from onnx_lobs.graph.model import Model, Scope, is_float
+from onnx_lobs.graph.carried import LOOPS, handed_back, handed_on
+from onnx_lobs.graph.model import TAP_PREFIX, Model, Scope, first_output, is_float
 from onnx_lobs.layers.chain import PASSING
 from onnx_lobs.layers.layer import Layer, Skip
-from onnx_lobs.layers.operators import OPERATORS, Match, NodePlace, match
+from onnx_lobs.layers.loops import in_loop
+from onnx_lobs.layers.operators import OPERATORS, match
+from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
+
+Refused = Mapping[tuple[int, str], Refusal]
+"""why nodes are skipped, by scope and first output"""
 
 
 @dataclass(frozen=True)
@@ -42,15 +48,15 @@ class LayerFilter:
 def find_layers(
     model: Model,
     selection: LayerFilter | None = None,
-    refused: Mapping[tuple[int, str], Refusal] | None = None,
+    refused: Refused | None = None,
 ) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
     """Return the layers in topological order of their first use, and the skipped nodes.
 
     Parameters
     ----------
     refused
-        Why weights that are computed from constants were not folded, by scope and first output of
-        their node: :attr:`onnx_lobs.layers.fold.Folding.refused`.
+        Why functions were not inlined, and weights that are computed from constants not folded, by
+        scope and first output of their node: :attr:`onnx_lobs.layers.fold.Folding.refused`.
 
     Raises
     ------
@@ -63,14 +69,13 @@ def find_layers(
     matches: dict[tuple[int, str], list[tuple[NodePlace, Match]]] = defaultdict(list)
     skips: list[Skip] = []
     for place in iter_places(model):
-        found = match(place)
-        if isinstance(found, Match) and (trouble := _trouble(place, found)):
-            found = trouble
-        if isinstance(found, Match):
-            matches[found.root.scope, found.root.name].append((place, found))
-        elif isinstance(found, Refusal):
-            known = (refused or {}).get((place.scope.index, place.node.output[0]), found)
-            skips.append(Skip(place.label, place.node.op_type, known))
+        for found in match(place):
+            outside = _seen(place, found) if isinstance(found, Match) else found
+            if isinstance(outside, Match):
+                matches[outside.root.scope, outside.root.name].append((place, outside))
+            else:
+                refusal = _known(place, outside, refused or {})
+                skips.append(Skip(place.label, place.node.op_type, refusal))
     candidates: list[Layer] = []
     for group in matches.values():
         layer = _join(model, group)
@@ -79,6 +84,13 @@ def find_layers(
         else:
             skips.extend(Skip(p.label, p.node.op_type, layer) for p, _ in group)
     return _select(candidates, skips, selection)
+
+
+def _known(place: NodePlace, found: Refusal, refused: Refused) -> Refusal:
+    """Return why a node was not prepared for pruning, where that is why it is skipped."""
+    if found.kind is RefusalKind.RECURRENT:
+        return found
+    return refused.get((place.scope.index, first_output(place.node)), found)
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
@@ -112,6 +124,8 @@ def iter_places(model: Model) -> Iterator[NodePlace]:
 
     def walk(scope: Scope, top: int | None) -> Iterator[NodePlace]:
         for index, node in enumerate(scope.graph.node):
+            if node.name.startswith(TAP_PREFIX):
+                continue
             here = index if top is None else top
             yield NodePlace(model, scope, node, here)
             for attribute in node.attribute:
@@ -123,18 +137,18 @@ def iter_places(model: Model) -> Iterator[NodePlace]:
     yield from walk(model.main, None)
 
 
+def _seen(place: NodePlace, found: Match) -> Match | Refusal:
+    """Return a node as it is read from outside of a loop, or why it is not taken."""
+    trouble = _trouble(place, found)
+    return in_loop(place, found) if trouble is None else trouble
+
+
 def _trouble(place: NodePlace, found: Match) -> Refusal | None:
     """Return why a node that multiplies by a constant is still not taken."""
     dtype = _dtype(found.root.tensor)
     if not is_float(dtype):
         reason = f"its weight is {dtype.name}; only floating weights are pruned"
         return Refusal(RefusalKind.NOT_FLOATING, reason)
-    scope: Scope | None = place.scope
-    while scope is not None and scope.owner is not None:
-        if scope.owner.op_type != "If":
-            reason = f"inside a {scope.owner.op_type}: its input changes from step to step"
-            return Refusal(RefusalKind.LOOP, reason)
-        scope = scope.parent
     if 0 in found.root.shape:
         return Refusal(RefusalKind.EMPTY, f"its weight is empty: {found.root.shape}")
     return None
@@ -144,7 +158,7 @@ def _join(model: Model, group: Sequence[tuple[NodePlace, Match]]) -> Layer | Ref
     """Make one layer of all nodes that multiply by one stored weight, or say why not."""
     place, first = group[0]
     home = model.scopes[first.root.scope]
-    stranger = _stranger(home, first.root.name, {id(p.node) for p, _ in group})
+    stranger = _stranger(model, home, first.root.name, {id(p.node) for p, _ in group})
     if stranger is not None:
         reason = f"its weight is also read by {stranger}, which pruning would change"
         return Refusal(RefusalKind.READ_ELSEWHERE, reason)
@@ -155,7 +169,7 @@ def _join(model: Model, group: Sequence[tuple[NodePlace, Match]]) -> Layer | Ref
             reason = "its weight is tied between nodes that orient it differently"
             return Refusal(RefusalKind.TIED, reason)
     return Layer(
-        name=place.node.name or first.root.name,
+        name=_name(place.node.name, first.part) or first.root.name,
         op=place.node.op_type,
         scope=first.root.scope,
         weight=first.root.name,
@@ -166,20 +180,46 @@ def _join(model: Model, group: Sequence[tuple[NodePlace, Match]]) -> Layer | Ref
     )
 
 
-def _stranger(home: Scope, name: str, known: set[int]) -> str | None:
+def _name(node: str, part: str) -> str:
+    """Return a layer's name; "" where its node has none."""
+    return f"{node}.{part}" if node and part else node
+
+
+def _stranger(model: Model, home: Scope, name: str, known: set[int]) -> str | None:
     """Return a reader of the weight, through reversible steps, that is none of `known`."""
-    if home.is_output(name):
+    if home.is_output(name) and name not in handed_back(home):
         return "the graph's outputs"
     for scope, node in home.readers.get(name, []):
         if id(node) in known:
             continue
-        if node.op_type not in PASSING or node.input[0] != name:
+        if node.op_type in LOOPS:
+            stranger = _stranger_in_loop(model, scope, node, name, known)
+        elif node.op_type not in PASSING or node.input[0] != name:
             return f"{node.op_type} {node.name or node.output[0]!r}"
-        stranger = _stranger(scope, node.output[0], known)
+        else:
+            stranger = _stranger(model, scope, node.output[0], known)
         if stranger is not None:
             return stranger
-    if any(s.is_output(name) for s, _ in home.readers.get(name, [])):
+    if any(s.is_output(name) for s, _ in home.readers.get(name, []) if s is not home):
         return "a subgraph's outputs"
+    return None
+
+
+def _stranger_in_loop(
+    model: Model, scope: Scope, loop: onnx.NodeProto, name: str, known: set[int]
+) -> str | None:
+    """Return a reader of a weight that is handed to a Loop or Scan, in its body or behind it."""
+    body = next(s for s in model.scopes if s.owner is loop)
+    same = {place: (inner, outer) for place, inner, _, outer in handed_on(loop, body)}
+    for place in (i for i, source in enumerate(loop.input) if source == name):
+        if place not in same:
+            return f"{loop.op_type} {loop.name or loop.output[0]!r}"
+        inner, outer = same[place]
+        if outer and (scope.readers.get(outer) or scope.is_output(outer)):
+            return f"what reads it behind {loop.op_type} {loop.name or loop.output[0]!r}"
+        stranger = _stranger(model, body, inner, known)
+        if stranger is not None:
+            return stranger
     return None
 
 

@@ -19,11 +19,12 @@ from onnx_lobs.graph.files.tensors import raw_size
 from onnx_lobs.graph.folding.compute import compute
 from onnx_lobs.graph.folding.cone import ConstantPart, Value
 from onnx_lobs.graph.folding.replace import describe, replace
-from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model
-from onnx_lobs.layers.chain import Stop, trace
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, first_output
+from onnx_lobs.layers.chain import REMEDY_QUANTISED, Stop, trace
 from onnx_lobs.layers.find import iter_places
 from onnx_lobs.layers.fold_choice import MOST_INSIDE, choose, groups, not_folded, too_large
-from onnx_lobs.layers.operators import OPERATORS, NodePlace
+from onnx_lobs.layers.operators import OPERATORS
+from onnx_lobs.layers.place import NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 WHOLE = (
@@ -95,7 +96,7 @@ def fold_weights(loaded: LoadedModel) -> Folding:
     if kept:
         replace(part, kept, arrays)
     reasons = {
-        (place.scope.index, place.node.output[0]): refusal
+        (place.scope.index, first_output(place.node)): refusal
         for value, refusal in refused.items()
         for place in readers[value]
     }
@@ -109,8 +110,9 @@ def _find_computed(model: Model) -> dict[Value, list[NodePlace]]:
         node = place.node
         if node.op_type not in OPERATORS or node.domain not in DEFAULT_DOMAINS:
             continue
-        for name in node.input[:2]:
-            stop = trace(model, place.scope, name)
+        places = (p for p in OPERATORS[node.op_type].weights if p < len(node.input))
+        for position in places:
+            stop = trace(model, place.scope, node.input[position])
             if isinstance(stop, Stop) and stop.may_be_computed:
                 found.setdefault((stop.scope, stop.name), []).append(place)
     return found
@@ -128,7 +130,7 @@ def _unquantised(
             rest.append(value)
         else:
             kind = TensorProto.DataType.Name(narrow).lower()
-            reason = f"its weight is quantised: computed from {kind}"
+            reason = f"its weight is quantised, computed from {kind}: {REMEDY_QUANTISED}"
             refused[value] = Refusal(RefusalKind.QUANTISED, reason)
     return rest
 

@@ -19,7 +19,7 @@ from onnx_lobs.graph.folding.cone import ConstantPart, Value
 from onnx_lobs.graph.folding.replace import find_unread
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import LayerFilter, find_layers
-from onnx_lobs.layers.operators import NodePlace
+from onnx_lobs.layers.place import NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 ALLOWANCE = 1 << 20  # bytes by which folding may make a model larger

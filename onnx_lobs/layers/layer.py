@@ -10,6 +10,7 @@ import numpy as np
 
 from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.layers.chain import Chain
+from onnx_lobs.layers.contraction import Contraction
 from onnx_lobs.layers.refusal import Refusal
 from onnx_lobs.linalg.convolution.unfold import (
     Chosen,
@@ -90,6 +91,19 @@ def matmul_layout(shape: tuple[int, ...], rows_first: bool) -> WeightLayout:
 
 
 @dataclass(frozen=True)
+class BiasOrder:
+    """Says how a correction by groups and rows is put into the order of a bias.
+
+    It is seen with the shape `view`, its axes are permuted to `axes`, and zeros are put before and
+    behind it on the last one: `room`.
+    """
+
+    view: tuple[int, ...]
+    axes: tuple[int, ...]
+    room: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
 class BiasSlot:
     """Where the correction of the mean output of one use goes.
 
@@ -111,6 +125,8 @@ class BiasSlot:
         What the node multiplies the bias by (Gemm's beta).
     shape
         Shape in which a correction (groups * rows values) is added to the bias.
+    order
+        How it is put into the order that the bias has; None where that is its own.
     """
 
     scope: int
@@ -121,6 +137,14 @@ class BiasSlot:
     chain: Chain
     factor: float
     shape: tuple[int, ...]
+    order: BiasOrder | None = None
+
+    def arranged(self, change: FloatArray) -> FloatArray:
+        """Return a correction (groups, rows) in the shape in which it is added to the bias."""
+        if self.order is not None:
+            change = change.reshape(self.order.view).transpose(self.order.axes)
+            change = np.pad(change, [(0, 0)] * (change.ndim - 1) + [self.order.room])
+        return change.reshape(self.shape)
 
     @property
     def in_place(self) -> bool:
@@ -137,7 +161,8 @@ class Use:
     node, op
         Label for messages, and the operator.
     scope, output
-        Index of the node's scope, and the node's first output.
+        Index of the scope of the tap, which is the node's too unless it is in a loop, and the
+        node's first output.
     top
         Index of the top-level node that is this node or contains it.
     input
@@ -146,12 +171,16 @@ class Use:
         Groups of a convolution; batch axes of a MatMul weight.
     unfold
         Geometry of a convolution, None for Gemm and MatMul.
+    contraction
+        What the axes of the activation are, where they do not stand as in a MatMul.
     transposed
         Whether samples run along the last axis of the input rather than the one before.
     scale
         Factor of the product (Gemm's alpha).
     bias
         Where a mean correction goes, or None if nowhere.
+    home
+        Index of the node's scope where that is not the tap's; else None.
     """
 
     node: str
@@ -166,19 +195,23 @@ class Use:
     transposed: bool = False
     scale: float = 1.0
     bias: BiasSlot | None = None
+    home: int | None = None
+    contraction: Contraction | None = None
 
     @property
     def tap(self) -> tuple[object, ...]:
         """Key of the Gram: uses with equal keys see the same observations."""
         return (
             self.scope, self.input, self.groups, self.batch, self.unfold, self.transposed,
-            self.scale,
+            self.scale, self.contraction,
         )  # fmt: skip
 
     def n_observations(self, shape: tuple[int, ...]) -> int:
         """Return how many observations an activation of `shape` gives."""
         if self.unfold is not None:
             return n_positions(shape, self.unfold)
+        if self.contraction is not None:
+            return self.contraction.n_observations(shape)
         if len(shape) == 1:
             return 1
         lead = np.broadcast_shapes(shape[:-2], self.batch)
@@ -225,7 +258,9 @@ class Use:
         return scaled
 
     def _stack(self, x: Array) -> Array:
-        """Return (groups, observations, columns) for a MatMul weight with batch axes."""
+        """Return (groups, observations, columns), whatever axes the weight and `x` have."""
+        if self.contraction is not None:
+            return self.contraction.observations(x)
         if not any(size > 1 for size in self.batch):
             return x.reshape(1, -1, x.shape[-1])
         x = np.atleast_2d(x)

@@ -13,79 +13,29 @@ from typing import cast
 
 import onnx
 
-from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes, is_quantiser
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, attributes, is_quantiser
 from onnx_lobs.layers.bias import find_add, find_input_bias
-from onnx_lobs.layers.chain import Root, Stop, is_computed, makers, trace
+from onnx_lobs.layers.chain import REMEDY_QUANTISED, Root, Stop, is_computed, makers, trace
+from onnx_lobs.layers.einsum import match_einsum, read_equation
 from onnx_lobs.layers.layer import (
     Use,
-    WeightLayout,
     conv_layout,
     matmul_layout,
     transposed_conv_layout,
 )
+from onnx_lobs.layers.not_taken import NOT_TAKEN, foreign_refusal, function_operators
+from onnx_lobs.layers.place import Match, NodePlace
+from onnx_lobs.layers.recurrent import match_inputs, match_states
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
+from onnx_lobs.layers.state_taps import GATES
 from onnx_lobs.linalg.convolution.unfold import Unfold, transposed_pads
 
-_RECURRENT = Refusal(RefusalKind.RECURRENT, "recurrent: its weights act on states that no tap sees")
-_QUANTISED = Refusal(RefusalKind.QUANTISED, "quantised")
-_OPTIMISED = Refusal(
-    RefusalKind.FUSED, "fused by onnxruntime; prune the model before it is optimised"
-)
-NOT_TAKEN = {
-    "LSTM": _RECURRENT,
-    "GRU": _RECURRENT,
-    "RNN": _RECURRENT,
-    "QLinearConv": _QUANTISED,
-    "QLinearMatMul": _QUANTISED,
-    "ConvInteger": _QUANTISED,
-    "MatMulInteger": _QUANTISED,
-    "QGemm": _QUANTISED,
-    "DynamicQuantizeMatMul": _QUANTISED,
-    "MatMulIntegerToFloat": _QUANTISED,
-    "MatMulNBits": _QUANTISED,
-    "QAttention": _QUANTISED,
-    "DeformConv": Refusal(
-        RefusalKind.UNSUPPORTED, "its inputs are sampled at positions that the network computes"
-    ),
-    "Einsum": Refusal(RefusalKind.UNSUPPORTED, "a general tensor product; not taken"),
-    "Attention": Refusal(RefusalKind.FUSED, "fused; its weight has no separate input to tap"),
-    "FusedConv": _OPTIMISED,
-    "FusedMatMul": _OPTIMISED,
-    "FusedGemm": _OPTIMISED,
-}
 BOTH_CONSTANT = Refusal(RefusalKind.BOTH_CONSTANT, "both operands are constant")
+NO_WEIGHTS = Refusal(RefusalKind.NO_WEIGHT, "both operands are dynamic: it has no weights")
 
 
-@dataclass(frozen=True)
-class NodePlace:
-    """Where a node stands: its scope, and the top-level node that is or contains it."""
-
-    model: Model
-    scope: Scope
-    node: onnx.NodeProto
-    top: int
-
-    @property
-    def label(self) -> str:
-        """The node's name, or operator and output where it has none."""
-        return self.node.name or f"{self.node.op_type}_{self.node.output[0]}"
-
-    def attribute(self, name: str, default: object) -> object:
-        """Return an attribute, or the default."""
-        return attributes(self.node).get(name, default)
-
-    def integers(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-        """Return an attribute that is a list of integers."""
-        return tuple(cast("tuple[int, ...]", self.attribute(name, default)))
-
-
-@dataclass(frozen=True)
-class Match:
-    """A node that can be taken: its use, its weight's root, and the weight's layout."""
-
-    use: Use
-    root: Root
-    layout: WeightLayout
+Found = Match | Refusal | None | tuple[Match | Refusal, ...]
+"""what reading a node gives"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +45,8 @@ class Operator:
     Parameters
     ----------
     read
-        Returns how a node multiplies by its weight, or why it is not taken.
+        Returns how a node multiplies by its weight, or why it is not taken, or nothing as
+        :func:`match`; for a node with several weights, one by one.
     fan_in
         Returns how many inputs an output sums up, at the most, for a node, which of its inputs is
         the weight, and the weight's shape; infinite where that is not known.
@@ -103,34 +54,41 @@ class Operator:
         The rank of what it multiplies by its weight, where that is always the same.
     is_bare
         Whether a node gives W x and no more: without a bias, and not scaled.
+    weights
+        Places of the inputs that can be weights.
     """
 
-    read: Callable[[NodePlace], Match | Refusal]
+    read: Callable[[NodePlace], Found]
     fan_in: Callable[[onnx.NodeProto, int, tuple[int, ...]], float]
     rank: int | None = None
     is_bare: bool = False
+    weights: tuple[int, ...] = (0, 1)
 
 
-def match(place: NodePlace) -> Match | Refusal | None:
-    """Return how `place` multiplies by a constant weight, or why not, or None.
+def match(place: NodePlace) -> tuple[Match | Refusal, ...]:
+    """Return how `place` multiplies by its constant weights, or why not; mostly of one weight.
 
-    None: the node has no weights in the sense of this project (an activation, an Add, a
+    Nothing: the node has no weights in the sense of this project (an activation, an Add, a
     product of two dynamic tensors).
     """
+    found = _read(place)
+    if isinstance(found, tuple):
+        return found
+    return () if found is None else (found,)
+
+
+def _read(place: NodePlace) -> Found:
     node = place.node
-    if node.op_type in NOT_TAKEN:
-        return NOT_TAKEN[node.op_type]
-    operator = OPERATORS.get(node.op_type)
-    if operator is None or node.domain not in DEFAULT_DOMAINS:
-        function = place.model.functions.get((node.domain, node.op_type))
-        return None if function is None else _function(function)
-    return operator.read(place)
+    if node.domain in DEFAULT_DOMAINS:
+        operator = OPERATORS.get(node.op_type)
+        return NOT_TAKEN.get(node.op_type) if operator is None else operator.read(place)
+    function = place.model.functions.get((node.domain, node.op_type))
+    return foreign_refusal(place) if function is None else _function(place.model, function)
 
 
-def _function(function: onnx.FunctionProto) -> Refusal | None:
+def _function(model: Model, function: onnx.FunctionProto) -> Refusal | None:
     """Return why a call of a model's own function is not taken, if it may hold weights."""
-    inside = {node.op_type for node in function.node}
-    if not inside & {*OPERATORS, *NOT_TAKEN}:
+    if function_operators(model, function).isdisjoint((*OPERATORS, *NOT_TAKEN)):
         return None
     return Refusal(
         RefusalKind.FUNCTION,
@@ -138,15 +96,15 @@ def _function(function: onnx.FunctionProto) -> Refusal | None:
     )
 
 
-def _conv_weight(place: NodePlace) -> Root | Refusal:
+def _weight(place: NodePlace, position: int = 1) -> Root | Refusal:
     if _is_fixed(place, place.node.input[0]):
         return BOTH_CONSTANT
-    root = trace(place.model, place.scope, place.node.input[1])
+    root = trace(place.model, place.scope, place.node.input[position])
     return root if isinstance(root, Root) else _computed(place, root) or root.refusal
 
 
 def _conv(place: NodePlace) -> Match | Refusal:
-    root = _conv_weight(place)
+    root = _weight(place)
     if isinstance(root, Refusal):
         return root
     groups = cast(int, place.attribute("group", 1))
@@ -188,7 +146,7 @@ def _conv_geometry(place: NodePlace, shape: tuple[int, ...]) -> Unfold:
 
 
 def _transposed_conv(place: NodePlace) -> Match | Refusal:
-    root = _conv_weight(place)
+    root = _weight(place)
     if isinstance(root, Refusal):
         return root
     groups = cast(int, place.attribute("group", 1))
@@ -295,6 +253,27 @@ def _matmul(place: NodePlace) -> Match | Refusal:
     return Match(use, root, layout)
 
 
+def _einsum(place: NodePlace) -> Match | Refusal | None:
+    names = place.node.input
+    if len(names) == 2:
+        found = _one_constant(place)
+        return found if isinstance(found, Refusal) else match_einsum(place, *found)
+    if len(names) < 2:
+        return None  # a transposition, a sum or a diagonal
+    if any(isinstance(trace(place.model, place.scope, name), Root) for name in names):
+        reason = f"a product of {len(names)} tensors: it has no one input to calibrate on"
+        return Refusal(RefusalKind.UNSUPPORTED, reason)
+    return NO_WEIGHTS
+
+
+def _recurrent(place: NodePlace) -> tuple[Match | Refusal, ...]:
+    inputs, states = (_weight(place, position) for position in OPERATORS["LSTM"].weights)
+    return (
+        match_inputs(place, inputs) if isinstance(inputs, Root) else inputs,
+        match_states(place, states) if isinstance(states, Root) else states,
+    )
+
+
 def _pair(place: NodePlace, left: Root | Stop, right: Root | Stop) -> Refusal:
     """Return why a product is not taken whose operands are both dynamic or both constant."""
     for found in (right, left):
@@ -303,7 +282,7 @@ def _pair(place: NodePlace, left: Root | Stop, right: Root | Stop) -> Refusal:
         computed = _computed(place, found)
         if found.refusal.kind is RefusalKind.QUANTISED or computed is not None:
             return computed or found.refusal
-    return Refusal(RefusalKind.NO_WEIGHT, "both operands are dynamic: it has no weights")
+    return NO_WEIGHTS
 
 
 def _computed(place: NodePlace, stop: Stop) -> Refusal | None:
@@ -314,7 +293,9 @@ def _computed(place: NodePlace, stop: Stop) -> Refusal | None:
     found = stop.refusal
     quantiser = next((node.op_type for node in nodes if is_quantiser(node)), None)
     if quantiser is not None and found.kind is not RefusalKind.QUANTISED:
-        reason = f"its weight is quantised: computed from what {quantiser} makes"
+        reason = (
+            f"its weight is quantised, computed from what {quantiser} makes: {REMEDY_QUANTISED}"
+        )
         return Refusal(RefusalKind.QUANTISED, reason, quantiser)
     if found.kind is not RefusalKind.DYNAMIC or not found.maker:
         return found
@@ -340,9 +321,27 @@ def _product_fan_in(node: onnx.NodeProto, place: int, shape: tuple[int, ...]) ->
     return shape[-1] if (place == 0) != is_turned else shape[-2]
 
 
+def _einsum_fan_in(node: onnx.NodeProto, place: int, shape: tuple[int, ...]) -> float:
+    equation = read_equation(node)
+    if equation is None or len(equation[0]) != 2 or len(equation[0][place]) != len(shape):
+        return math.inf
+    terms, output = equation
+    others = set(terms[1 - place]) - set(output) - set(terms[place])
+    if others:  # summed up besides, and of a size that is not known
+        return math.inf
+    sizes = zip(terms[place], shape, strict=True)
+    return math.prod(size for letter, size in sizes if letter not in output)
+
+
+def _unknown_fan_in(node: onnx.NodeProto, place: int, shape: tuple[int, ...]) -> float:
+    return math.inf
+
+
 OPERATORS: Mapping[str, Operator] = {
     "Conv": Operator(_conv, _conv_fan_in),
     "ConvTranspose": Operator(_transposed_conv, _transposed_fan_in),
     "Gemm": Operator(_gemm, _product_fan_in, rank=2),
     "MatMul": Operator(_matmul, _product_fan_in, is_bare=True),
+    "Einsum": Operator(_einsum, _einsum_fan_in),
+    **dict.fromkeys(GATES, Operator(_recurrent, _unknown_fan_in, weights=(1, 2))),
 }

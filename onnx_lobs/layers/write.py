@@ -15,6 +15,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.bias import bias_values
 from onnx_lobs.layers.chain import Root, trace
 from onnx_lobs.layers.layer import BiasSlot, Layer, Use
+from onnx_lobs.layers.state_taps import is_recurrent, twin_name
 
 
 def round_weight(layer: Layer, matrix: FloatArray) -> Array:
@@ -42,9 +43,12 @@ def add_biases(model: Model, layers: Sequence[Layer]) -> None:
     """
     for layer in layers:
         for use in layer.uses:
-            if use.bias is not None and not use.bias.in_place:
+            slot = use.bias
+            if slot is None or slot.in_place:
+                continue
+            if slot.name not in model.scopes[slot.scope].initializers:  # weights may share one
                 dtype = _weight_dtype(model, layer)
-                _attach(model, use.bias, bias_values(model, use.bias, dtype).astype(dtype))
+                _attach(model, slot, bias_values(model, slot, dtype).astype(dtype))
 
 
 def write_bias(model: Model, use: Use, layer: Layer, change: FloatArray) -> None:
@@ -60,7 +64,7 @@ def write_bias(model: Model, use: Use, layer: Layer, change: FloatArray) -> None
     slot = use.bias
     assert slot is not None
     scope = model.scopes[slot.scope]
-    correction = change.reshape(slot.shape) / slot.factor
+    correction = slot.arranged(change) / slot.factor
     own = model.constant(scope, slot.name)
     if own is not None:
         old = model.value(own)
@@ -93,9 +97,11 @@ def _attach(model: Model, slot: BiasSlot, values: Array) -> None:
     write_tensor(tensor, values)
     scope.initializers[slot.name] = tensor
     node = scope.producers[slot.node]
-    while len(node.input) <= slot.position:
-        node.input.append("")
-    node.input[slot.position] = slot.name
+    twin = scope.producers.get(twin_name(node)) if is_recurrent(node) else None
+    for reader in (node,) if twin is None else (node, twin):
+        while len(reader.input) <= slot.position:
+            reader.input.append("")
+        reader.input[slot.position] = slot.name
     if model.proto.ir_version < 4 and scope.parent is None:
         scope.graph.input.append(
             onnx.helper.make_tensor_value_info(slot.name, tensor.data_type, values.shape)
@@ -109,7 +115,7 @@ def _weight_dtype(model: Model, layer: Layer) -> np.dtype[Any]:
     It is looked up: a copy that runs in float32 has other Casts on the way than the file.
     """
     use = layer.uses[0]
-    scope = model.scopes[use.scope]
+    scope = model.scopes[use.scope if use.home is None else use.home]
     for name in scope.producers[use.output].input:
         root = trace(model, scope, name) if name else ""
         if isinstance(root, Root) and (root.scope, root.name) == (layer.scope, layer.weight):

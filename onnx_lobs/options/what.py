@@ -10,7 +10,7 @@ from onnx_lobs.options.checks import check_sparsity, finite
 from onnx_lobs.options.kinds import FRACTIONS, GLOBS, choice, choices, count, number, size, text
 from onnx_lobs.options.option import Affects, option
 
-OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN")
 PATTERN_FORMS = ("unstructured", "N:M", "RxC")
 ALLOCATIONS = ("auto", "uniform", "erk", "global")
 BUDGETS = ("weights", "bytes", "macs")

@@ -28,9 +28,12 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.run.session import PROVIDER_NAMES, Session, find_provider
 from onnx_lobs.layers.constants import check_weights, with_finite_biases
-from onnx_lobs.layers.find import find_layers
-from onnx_lobs.layers.fold import Folding, fold_weights
+from onnx_lobs.layers.find import Refused, find_layers
+from onnx_lobs.layers.fold import fold_weights
+from onnx_lobs.layers.inline import inline_functions
 from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.layers.loops import add_loop_taps
+from onnx_lobs.layers.state_taps import add_state_taps
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.shares import MemoryShares, share_out
 from onnx_lobs.options.config import PruneConfig, has_target
@@ -124,13 +127,16 @@ def open_run(
     """
     pattern, provider = parse_pattern(config.pattern), find_provider(config.provider)
     loaded, memory = load_model(model), share_out(config.memory)
-    folding = fold_weights(loaded)
+    inlining, folding = inline_functions(loaded), fold_weights(loaded)
     is_large = external_bytes(loaded.proto) > memory.weights
     executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
-    log.warn(*([note] if note else []), *folding.notes)
+    log.warn(*([note] if note else []), *inlining.notes, *folding.notes)
+    add_state_taps(executable, loaded.folder)
+    add_loop_taps(executable, loaded.folder)
     index = Model(executable, loaded.folder)
+    refused = {**inlining.refused, **folding.refused}
     can_measure = index.weight_bytes <= memory.weights
-    layers, skips = _layers(index, config, log, folding, can_measure=can_measure)
+    layers, skips = _layers(index, config, log, refused, can_measure=can_measure)
     batches, notes = open_calibration(loaded.path, input_specs(loaded.proto), data, config)
     run = None
     if not is_large:  # such a model runs in stages, and its weights are read when they are solved
@@ -154,10 +160,10 @@ def open_run(
 
 
 def _layers(
-    model: Model, config: PruneConfig, log: Log, folding: Folding, *, can_measure: bool
+    model: Model, config: PruneConfig, log: Log, refused: Refused, *, can_measure: bool
 ) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
     """Return the layers that the options choose, at least one, and the nodes that are skipped."""
-    layers, skips = find_layers(model, selection(config, can_measure), folding.refused)
+    layers, skips = find_layers(model, selection(config, can_measure), refused)
     if not layers:
         raise nothing_to_prune(skips)
     log.skip(*map(skip_record, skips))

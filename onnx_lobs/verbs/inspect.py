@@ -14,6 +14,7 @@ from onnx_lobs.graph.files.source import ModelSource
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.fold import fold_weights
+from onnx_lobs.layers.inline import inline_functions
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.record import SkipRecord
@@ -66,9 +67,10 @@ def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection
     """
     loaded = load_model(model)
     file_bytes = _bytes(loaded.proto, loaded.path)
-    folding = fold_weights(loaded)
+    inlining, folding = inline_functions(loaded), fold_weights(loaded)
+    refused = {**inlining.refused, **folding.refused}
     index = Model(loaded.proto, loaded.folder)
-    layers, skips = find_layers(index, selection(config or PruneConfig()), folding.refused)
+    layers, skips = find_layers(index, selection(config or PruneConfig()), refused)
     proto = loaded.proto
     return Inspection(
         model="model" if loaded.path is None else str(loaded.path),
@@ -78,7 +80,7 @@ def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection
         file_bytes=file_bytes,
         layers=tuple(_row(index, layer) for layer in layers),
         skipped=tuple(skip_record(skip) for skip in skips),
-        warnings=tuple(folding.notes),
+        warnings=(*inlining.notes, *folding.notes),
     )
 
 

@@ -330,7 +330,7 @@ def test_weights_computed_in_branches_are_stored_in_them() -> None:
         assert np.array_equal(run(after, **feeds)["y"], run(proto, **feeds)["y"])
 
 
-def with_loop() -> ModelProto:
+def with_loop(opset: int) -> ModelProto:
     body = helper.make_graph(
         [NODE("MatMul", ["h", "v"], ["t"], name="product"), NODE("Identity", ["c"], ["k"])], "b",
         [value("i", [], TensorProto.INT64), value("c", [], TensorProto.BOOL), value("h", [2, 4])],
@@ -338,7 +338,7 @@ def with_loop() -> ModelProto:
     )  # fmt: skip
     nodes = [NODE("Neg", ["w"], ["v"]), NODE("Loop", ["n", "", "x"], ["y"], body=body)]
     weights = {"w": normal(1, 4, 4), "n": np.array(3)}
-    return model(nodes, [value("x", [2, 4])], [value("y", [2, 4])], weights)
+    return model(nodes, [value("x", [2, 4])], [value("y", [2, 4])], weights, opset=opset)
 
 
 def quantised(behind: list[NodeProto], source: str) -> ModelProto:
@@ -397,24 +397,24 @@ REFUSED: dict[str, tuple[Callable[[], ModelProto], str]] = {
     "another domain": (unknown_domain, "both operands are dynamic"),
     "an input with a default": (overridable, "computed from constants by Neg"),
     "dequantised": (
-        lambda: quantised([], "v"), "quantised: made by DequantizeLinear",
+        lambda: quantised([], "v"), "quantised, made by DequantizeLinear: prune the float model",
     ),
     "dequantised and moved": (
         lambda: quantised([NODE("Identity", ["q"], ["v"])], "q"),
-        "quantised: made by DequantizeLinear",
+        "quantised, made by DequantizeLinear: prune the float model",
     ),
     "dequantised and scaled": (
         lambda: quantised([NODE("Mul", ["q", "f"], ["v"])], "q"),
-        "quantised: computed from what DequantizeLinear makes",
+        "quantised, computed from what DequantizeLinear makes: prune the",
     ),
     "narrow integers": (
         lambda: product(
             [NODE("Cast", ["w"], ["f"], to=TensorProto.FLOAT), NODE("Mul", ["f", "s"], ["v"])],
             {"w": np.ones((6, 4), np.int8), "s": normal(1, 1)},
         ),
-        "its weight is quantised: computed from int8",
+        "its weight is quantised, computed from int8: prune the float model",
     ),
-    "a loop": (with_loop, "inside a Loop"),
+    "an old loop": (lambda: with_loop(12), "inside a Loop"),
     "read elsewhere": (read_elsewhere, "also read by Add 'stranger'"),
     "an output": (in_an_output, "also read by the graph's outputs"),
     "an If": (of_conditions, "computed from constants by If; fold constants first"),
@@ -432,6 +432,13 @@ REFUSED: dict[str, tuple[Callable[[], ModelProto], str]] = {
         "by Gather, and onnxruntime cannot compute them",
     ),
 }  # fmt: skip
+
+
+def test_a_computed_weight_of_a_product_in_a_loop_is_folded() -> None:
+    loaded = load_model(with_loop(17))
+    assert fold_weights(loaded).weights == ("v",)
+    (layer,), skips = find_layers(Model(loaded.proto, None))
+    assert (layer.name, skips) == ("product", ())
 
 
 @pytest.mark.parametrize("kind", REFUSED)

@@ -15,7 +15,8 @@ from onnx_lobs.layers.bias import find_add
 from onnx_lobs.layers.chain import Root, trace
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.layer import Layer, Skip, Use, matmul_layout
-from onnx_lobs.layers.operators import NOT_TAKEN, OPERATORS, Match, NodePlace, Operator
+from onnx_lobs.layers.operators import OPERATORS, Operator
+from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 SUMS = 2e-5  # of the largest output: float32 sums of up to 100 terms
@@ -271,7 +272,7 @@ NOT_PRUNED: dict[str, tuple[ModelProto, str]] = {
             ["y"],
             {"w": np.ones((5, 5), np.int8), "s": np.float32(0.1).reshape(())},
         ),
-        "quantised: made by DequantizeLinear",
+        "quantised, made by DequantizeLinear: prune the float model, then quantise it",
     ),
     "integer operator": (
         model(
@@ -280,16 +281,7 @@ NOT_PRUNED: dict[str, tuple[ModelProto, str]] = {
             [value("y", [5, 5], TensorProto.INT32)],
             {"w": np.ones((5, 5), np.int8)},
         ),
-        "quantised",
-    ),
-    "lstm": (
-        model(
-            [helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=2)],
-            [value("x", [4, 1, 3])],
-            ["y"],
-            {"w": normal(1, 1, 8, 3), "r": normal(2, 1, 8, 2)},
-        ),
-        "recurrent",
+        "quantised: prune the float model, then quantise it",
     ),
     "empty weight": (
         one_node("MatMul", {"w": np.zeros((5, 0), np.float32)}),
@@ -331,37 +323,12 @@ def test_what_is_not_pruned_is_skipped_with_its_reason(kind: str) -> None:
         ("weight cast to integer and back", RefusalKind.UNSUITED),
         ("quantised weight", RefusalKind.QUANTISED),
         ("integer operator", RefusalKind.QUANTISED),
-        ("lstm", RefusalKind.RECURRENT),
         ("empty weight", RefusalKind.EMPTY),
         ("reshape by a computed shape", RefusalKind.UNSUITED),
     ],
 )
 def test_what_is_not_pruned_has_a_kind_that_programs_can_read(name: str, kind: RefusalKind) -> None:
     assert only_skip(NOT_PRUNED[name][0]).refusal.kind is kind
-
-
-@pytest.mark.parametrize("loop", ["Loop", "Scan"])
-def test_a_layer_inside_a_loop_is_skipped(loop: str) -> None:
-    body_in = [value("h", [2, 4])]
-    body_nodes = [helper.make_node("MatMul", ["h", "w"], ["t"], name="inner")]
-    body_out = [value("t", [2, 4])]
-    if loop == "Loop":
-        scalar = [value("i", [], TensorProto.INT64), value("c", [], TensorProto.BOOL)]
-        body_nodes.append(helper.make_node("Identity", ["c"], ["k"]))
-        body = helper.make_graph(
-            body_nodes, "b", [*scalar, *body_in], [value("k", [], TensorProto.BOOL), *body_out]
-        )
-        node = helper.make_node("Loop", ["n", "", "x"], ["y"], body=body)
-        weights = {"w": normal(1, 4, 4), "n": np.array(3)}
-    else:
-        body_nodes.append(helper.make_node("Add", ["t", "s"], ["u"]))
-        body = helper.make_graph(
-            body_nodes, "b", [*body_in, value("s", [2, 4])], [*body_out, value("u", [2, 4])]
-        )
-        node = helper.make_node("Scan", ["x", "z"], ["y", "a"], body=body, num_scan_inputs=1)
-        weights = {"w": normal(1, 4, 4), "z": normal(2, 3, 2, 4)}
-    proto = model([node], [value("x", [2, 4])], [value("y", [2, 4])], weights)
-    assert only_reason(proto) == f"inside a {loop}: its input changes from step to step"
 
 
 def test_a_call_of_a_function_that_multiplies_is_skipped() -> None:
@@ -442,7 +409,6 @@ def test_an_operator_that_is_added_is_pruned_as_one_that_is_there(
         gram = "auto"  # the graph computes no Grams there
     added = Operator(read_einsum, lambda node, place, shape: shape[0])
     monkeypatch.setitem(cast("dict[str, Operator]", OPERATORS), "Einsum", added)
-    monkeypatch.delitem(NOT_TAKEN, "Einsum")
     weights = {"w": normal(1, 12, 8), "b": normal(2, 8), "v": normal(3, 8, 5)}
     networks = {
         op: model(

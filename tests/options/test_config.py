@@ -22,7 +22,7 @@ from onnx_lobs import ConfigError, PruneConfig
         ({"allocation": "magic"}, "allocation 'magic' is unknown; choose one of auto"),
         ({"gram": "gpu"}, "gram 'gpu' is unknown; choose one of auto, numpy, graph"),
         ({"storage": "zip"}, "format 'zip' is unknown; choose one of dense, sparse"),
-        ({"op_types": ("LSTM",)}, "op type 'LSTM' is unknown"),
+        ({"op_types": ("Gru",)}, "op type 'Gru' is unknown"),
         ({"min_weights": -1}, "min_weights is -1; it must be at least 0"),
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
         ({"samples": 0}, "samples is 0; it must be at least 1"),

@@ -159,7 +159,7 @@ def _layer_sites(
     for layer in layers:
         for use in layer.uses:
             slot = use.bias
-            if use.scope or layer.scope or slot is None or slot.scope:
+            if use.scope or use.home is not None or layer.scope or slot is None or slot.scope:
                 continue
             node = model.main.graph.node[index[slot.node]]
             axis, channels = _axis(use, slot.shape)
