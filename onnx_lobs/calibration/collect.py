@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from onnx_lobs.arrays import Array, FloatArray
+from onnx_lobs.calibration.held_out import is_held_out
 from onnx_lobs.calibration.in_graph import SumsSource, no_sums
 from onnx_lobs.calibration.observation_choice import ObservationChoice
 from onnx_lobs.errors import ModelError, NotFiniteError
@@ -106,7 +107,7 @@ class Collector:
         ModelError
             When the two networks' activations have different sizes.
         """
-        is_held = is_held_out(index, self.choice.n_batches)
+        is_held = is_held_out(index, self.choice.held_every)
         for place, use in enumerate(self.shared.uses):
             # what overflows here is found, and named, in result()
             with np.errstate(over="ignore", invalid="ignore"):
@@ -236,17 +237,6 @@ class _ChosenObservations:
 def _has_all(use: Use, x: Array, target: TargetObservations) -> bool:
     """Whether a target is known at every output of a convolution."""
     return target.is_output and target.count == len(x) * math.prod(use.output_sizes(x.shape))
-
-
-def is_held_out(index: int, n_batches: int) -> bool:
-    """Whether a batch is kept apart to choose settings on: a tenth of them, at least one.
-
-    With fewer than two batches nothing is held out.
-    """
-    if n_batches < 2:
-        return False
-    period = min(10, n_batches)
-    return index % period == period - 1
 
 
 def _is_finite(moments: Moments) -> bool:

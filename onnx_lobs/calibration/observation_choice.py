@@ -41,6 +41,7 @@ class ObservationChoice:
 
     def __init__(self, shared: SharedInput, options: CalibrationOptions) -> None:
         self.shared, self.n_batches, self.seed = shared, options.n_batches, options.seed
+        self.held_every = options.held_every
         layout = shared.layers[0].layout
         least = options.least_observations / min(layout.groups, MANY_GROUPS)
         positions = options.positions

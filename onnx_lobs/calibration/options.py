@@ -15,7 +15,9 @@ class CalibrationOptions:
     Parameters
     ----------
     n_batches
-        How many batches there are; a tenth of them is held out.
+        How many batches there are.
+    held_every
+        The last of so many batches is held out, see :mod:`onnx_lobs.calibration.held_out`; 0: none.
     provider
         Full name of an execution provider.
     seed
@@ -36,6 +38,7 @@ class CalibrationOptions:
 
     n_batches: int
     provider: str
+    held_every: int = 0
     seed: int = 0
     positions: int | None = None
     least_observations: int = LEAST_OBSERVATIONS

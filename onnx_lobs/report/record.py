@@ -195,9 +195,13 @@ class OutputRecord:
     Parameters
     ----------
     error
-        Mean squared change of the network's floating outputs over their mean square, on the
-        calibration data; None when it has no floating output, or one that cannot be
-        compared, as a warning says.
+        Mean squared change of the network's floating outputs over their mean square, on
+        `n_held` calibration samples that nothing was fitted to; None when it has no floating
+        output, or one that cannot be compared, as a warning says.
+    fitted_error
+        The same on the samples that were fitted.
+    n_held
+        Samples that nothing was fitted to; with 0 of them `error` is `fitted_error`.
     score
         Scores on the test data, or None without such.
     first_order
@@ -213,6 +217,8 @@ class OutputRecord:
     """
 
     error: float | None
+    fitted_error: float | None = None
+    n_held: int = 0
     score: ScoreRecord | None = None
     first_order: float | None = None
     bounds: tuple[BoundRecord, ...] = ()

@@ -25,6 +25,7 @@ from onnx_lobs.report.record import (
     CorrectionRecord,
     JudgedValue,
     LayerRecord,
+    OutputRecord,
     Report,
     ScoreRecord,
     TargetRecord,
@@ -177,7 +178,8 @@ def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
 
 
 def _output(report: Report) -> Iterator[tuple[str, str]]:
-    yield "output error", error_words(report.output.error, has_notes=bool(report.output.notes))
+    words = error_words(report.output.error, has_notes=bool(report.output.notes))
+    yield "output error", words + _on_which(report.output)
     yield from judged_rows(report.output.judged)
     if report.output.first_order is not None:
         behind = " for the outputs behind them" if report.output.judged else ""
@@ -185,6 +187,17 @@ def _output(report: Report) -> Iterator[tuple[str, str]]:
         yield "first order", f"{predicted} predicted from the layers' errors{behind}"
     for record in report.output.bounds:
         yield "error bound", _bound(record)
+
+
+def _on_which(output: OutputRecord) -> str:
+    """Return on which samples the output error was measured, and what it is on the others."""
+    if output.error is None or output.fitted_error is None:
+        return ""
+    if not output.n_held:
+        return " on the samples that were fitted"
+    return (
+        f" on {output.n_held} held-out samples; {format_error(output.fitted_error)} on the others"
+    )
 
 
 def _bound(record: BoundRecord) -> str:

@@ -101,6 +101,7 @@ def make_task(
         refit=config.refit,
         damp=config.damp,
         seed=config.seed,
+        n_samples=setup.batches.n_samples,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from onnx_lobs.calibration.held_out import held_every
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.evaluation.score import MeasuredScore
 from onnx_lobs.graph.run.arena import release_memory
@@ -114,7 +115,7 @@ def _correct(
     if not corrects(setup.config):
         return None
     record, notes = correct(
-        networks, changed, setup.batches, n_batches=len(setup.batches),
+        networks, changed, setup.batches, held_every=held_every(setup.batches),
         store=lambda: Store(setup.memory.activations, scratch),
         start=progress.start, tick=progress.advance,
     )  # fmt: skip

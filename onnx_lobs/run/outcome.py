@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from onnx_lobs.calibration.held_out import split_held
+from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.evaluation.final_activation import judged_values
-from onnx_lobs.evaluation.output import output_change
+from onnx_lobs.evaluation.judged_network import JudgedNetwork
+from onnx_lobs.evaluation.output import NetworkChange, output_change
 from onnx_lobs.evaluation.score import DenseOutputs, MeasuredScore
 from onnx_lobs.evaluation.scoring import collapse_notes, score_record
 from onnx_lobs.report.progress import Progress
@@ -13,6 +16,11 @@ from onnx_lobs.report.record import OutputRecord
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
+
+NOTHING_HELD = (
+    "the output error is that of the very samples that were fitted, since they came as one: on "
+    "others it is larger, and nobody knows how much; give more samples, some hundred if you can"
+)
 
 
 def score_dense(
@@ -52,7 +60,10 @@ def evaluate_run(
     progress: Progress,
     log: Log,
 ) -> OutputRecord:
-    """Return the output error on the calibration data, and the score beside the dense one's.
+    """Return the output error on samples that were held out, and the score beside the dense one's.
+
+    With one batch nothing is held out; then the error is that of the samples that were fitted, and
+    a warning says so.
 
     Raises
     ------
@@ -62,19 +73,38 @@ def evaluate_run(
     batches, scoring = setup.batches, setup.scoring
     dense, pruned = map(networks.open_judged, (networks.dense, networks.pruned))
     progress.start("evaluating", len(batches))
-    reference = DenseOutputs(dense.in_front, batches)
+    fitted, held = split_held(batches)
     with guesses(batches):
-        change = output_change(reference, pruned.in_front, batches, progress.advance)
+        on_fitted = _change(dense, pruned, fitted, progress)
+        change = on_fitted
+        if held is None:
+            log.warn(NOTHING_HELD)
+        else:
+            change = _change(dense, pruned, held, progress)
     if change.error is None and setup.config.max_output_error is not None:
         why = "; ".join(change.notes) or "no output is floating"
         raise ConfigError(f"max output error needs an output error, and there is none: {why}")
     log.warn(*change.notes)
     if scoring is None or before is None:
-        return OutputRecord(change.error, notes=change.notes, judged=judged_values(networks.finals))
-    progress.start("scoring", scoring.n_batches)
-    after = scoring.measure(pruned, dense, progress.advance)
-    score = score_record(scoring.score, before, after)
-    log.warn(*collapse_notes(score))
+        score = None
+    else:
+        progress.start("scoring", scoring.n_batches)
+        after = scoring.measure(pruned, dense, progress.advance)
+        score = score_record(scoring.score, before, after)
+        log.warn(*collapse_notes(score))
     return OutputRecord(
-        change.error, score, notes=change.notes, judged=judged_values(networks.finals)
+        change.error,
+        on_fitted.error,
+        0 if held is None else held.n_samples,
+        score,
+        notes=change.notes,
+        judged=judged_values(networks.finals),
     )
+
+
+def _change(
+    dense: JudgedNetwork, pruned: JudgedNetwork, batches: Batches, progress: Progress
+) -> NetworkChange:
+    """Return what pruning did to the outputs on some batches, as they are judged."""
+    reference = DenseOutputs(dense.in_front, batches)
+    return output_change(reference, pruned.in_front, batches, progress.advance)

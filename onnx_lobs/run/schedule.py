@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from onnx_lobs.calibration.held_out import held_every
 from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.options import CalibrationOptions
 from onnx_lobs.calibration.sequential import calibrate_in_stages, calibrate_sequential
@@ -169,7 +170,9 @@ def calibration_options(setup: Setup, networks: Networks) -> CalibrationOptions:
     """Return the settings of a calibration whose sums NumPy computes."""
     config, memory = setup.config, setup.memory
     return CalibrationOptions(
-        n_batches=len(setup.batches), provider=networks.provider, seed=config.seed,
+        n_batches=len(setup.batches),
+        held_every=held_every(setup.batches),
+        provider=networks.provider, seed=config.seed,
         positions=config.positions, least_observations=setup.least_observations,
         most_weights=memory.weights, most_targets=memory.noted, most_grams=memory.grams,
         is_tight=config.memory is not None,

@@ -18,6 +18,7 @@ from onnx_lobs.run.setup import Setup, open_run
 
 NODE = helper.make_node
 SIDE = 64
+FEW = 40 // batch_size.LEAST_BATCHES  # samples of a batch, of 40
 TAPPED = 4 * (3 * SIDE**2 + 8 * SIDE**2)  # bytes a sample: the inputs of both convolutions
 MIB = 1 << 20
 
@@ -38,26 +39,32 @@ def opened(data: Any = None, n: Any = "n", **options: Any) -> Setup:
 def test_the_layers_inputs_of_a_batch_fit_their_part_of_memory(memory: int) -> None:
     setup = opened(memory=memory)
     size = setup.config.batch_size
-    assert size == max(min(memory // (TAPS_PART * TAPPED), BATCH_SIZE), 1)
+    assert size == max(min(memory // (TAPS_PART * TAPPED), FEW), 1)
     assert setup.batches.sizes[0] == size
     assert setup.batches.n_samples == 40
     x = np.concatenate([feeds["x"] for feeds in setup.batches])
     np.testing.assert_array_equal(x, normal(0, 40, 3, SIDE, SIDE))
 
 
+def test_few_samples_make_ten_batches() -> None:
+    assert opened().batches.sizes == (FEW,) * 10
+    assert opened(samples=7).batches.sizes == (1,) * 7
+
+
 def test_without_a_limit_or_with_a_size_of_its_own_a_batch_is_what_it_is() -> None:
-    assert opened().batches.sizes == (BATCH_SIZE, 40 - BATCH_SIZE)
+    many = {"x": normal(0, 10 * BATCH_SIZE + 8, 3, SIDE, SIDE)}
+    assert opened(many).batches.sizes == (BATCH_SIZE,) * 10 + (8,)
     setup = opened(memory=2 * MIB, batch_size=20)
     assert setup.batches.sizes == (20, 20)
     assert setup.config.batch_size == 20
 
 
 def test_a_batch_taps_no_more_than_the_caches_like(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_size, "MOST_TAPPED", 5 * TAPPED)
-    assert opened().config.batch_size == 5
-    assert opened(memory=8 * MIB).config.batch_size == 5
+    monkeypatch.setattr(batch_size, "MOST_TAPPED", 3 * TAPPED)
+    assert opened().config.batch_size == 3
+    assert opened(memory=8 * MIB).config.batch_size == 3
     assert opened(memory=2 * MIB).config.batch_size == 1
-    assert opened(gram="graph", sequential=False).config.batch_size == BATCH_SIZE
+    assert opened(gram="graph", sequential=False).config.batch_size == FEW
     assert opened(gram="graph", sequential=False, memory=2 * MIB).config.batch_size == 1
 
 
@@ -70,8 +77,8 @@ def test_batches_that_are_given_and_fixed_ones_stay() -> None:
 def test_samples_that_were_chosen_stay_chosen_and_synthetic_ones_can_be_cut_too() -> None:
     few, many = opened(samples=10, memory=2 * MIB), opened(samples=10)
     assert few.batches.sizes == (1,) * 10
-    for part in zip(few.batches, next(iter(many.batches))["x"], strict=True):
-        np.testing.assert_array_equal(part[0]["x"][0], part[1])
+    for one, other in zip(few.batches, many.batches, strict=True):
+        np.testing.assert_array_equal(one["x"], other["x"])
     config = PruneConfig(min_weights=8, memory=2 * MIB, samples=7)
     nothing, _ = open_run(few.loaded.proto, None, None, config, Log())
     assert nothing.batches.sizes == (1,) * 7

@@ -67,7 +67,7 @@ def calibrated(
 ) -> list[Calibration]:
     index = Model(proto, None)
     layers = find_layers(index, LayerFilter(include=("*",), min_weights=0))[0]
-    options = CalibrationOptions(len(batches), provider, in_graph=in_graph)
+    options = CalibrationOptions(len(batches), provider, len(batches), in_graph=in_graph)
     return calibrate_independent(index, find_shared_inputs(layers), batches, options, **others)
 
 

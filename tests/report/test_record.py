@@ -27,7 +27,9 @@ REPORT = Report(
     layers=(LAYER,),
     skipped=(SkipRecord("c", "Conv", "8 weights, fewer than 64", "few weights"),),
     totals=Totals(200, 150, 2.0, (1000, 900), (800, 300)),
-    output=OutputRecord(0.02, ScoreRecord("top1", 0.98, 0.97, 0.01, 0.1, 0.2, 0.1, 10, True)),
+    output=OutputRecord(
+        0.02, 0.01, 6, ScoreRecord("top1", 0.98, 0.97, 0.01, 0.1, 0.2, 0.1, 10, True)
+    ),
 )
 
 
@@ -56,6 +58,8 @@ def test_the_json_has_the_promised_keys() -> None:
     }
     assert record["output"] == {
         "error": 0.02,
+        "fitted_error": 0.01,
+        "n_held": 6,
         "score": {
             "name": "top1",
             "before": 0.98,

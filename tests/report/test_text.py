@@ -37,6 +37,8 @@ REPORT = Report(
     totals=Totals(1_235_200, 1_148_736, 14.2, (5_000_000, 5_000_100), (4_600_000, 500_000)),
     output=OutputRecord(
         0.0123,
+        0.0119,
+        500,
         ScoreRecord("top1", 0.9838, 0.981, 0.0028, 0.00126, 0.00137, 0.0006, 10_000, True),
     ),
     output_path="m_pruned.onnx",
@@ -267,5 +269,5 @@ RED = "\x1b[1;31m"
 def test_a_score_that_collapsed_is_red(after: float, error: float, is_red: bool) -> None:
     """By more than a fifth of it, and more than chance does."""
     score = ScoreRecord("top1", 0.99, after, 0.99 - after, drop_error=error, n=99, is_fraction=True)
-    text = rendered(render_report(with_(output=OutputRecord(0.1, score))), color=True)
+    text = rendered(render_report(with_(output=OutputRecord(0.1, score=score))), color=True)
     assert (RED in text) == is_red

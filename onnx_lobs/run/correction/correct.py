@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from onnx_lobs.arrays import Feeds
-from onnx_lobs.calibration.collect import is_held_out
+from onnx_lobs.calibration.held_out import is_held_out
 from onnx_lobs.evaluation.loss import output_loss
 from onnx_lobs.graph.run.arena import release_memory
 from onnx_lobs.layers.layer import Layer
@@ -34,7 +34,7 @@ def correct(
     layers: Sequence[Layer],
     batches: Iterable[Feeds],
     *,
-    n_batches: int,
+    held_every: int,
     store: Callable[[], Store],
     start: Callable[[str, int], None] = lambda phase, total: None,
     tick: Callable[[int], None] = lambda n: None,
@@ -65,15 +65,15 @@ def correct(
     cut, as far as `store` lets them.
     """
     sites, notes = find_sites(networks.pruned, layers)
-    if not sites or n_batches < 2:
+    if not sites or held_every == 0:
         return CorrectionRecord(len(sites)), notes
-    before = _errors(networks, batches, n_batches)
+    before = _errors(networks, batches, held_every)
     if before is None or 0 in before:  # no floating output to judge by, or no error
         return CorrectionRecord(len(sites), before=before and before[0]), notes
     for kind, variance in KINDS.items():
         start(f"correcting {kind}", len(sites))
-        done = _pass(networks, layers, sites, batches, n_batches, store(), tick, variance=variance)
-        after = _errors(networks, batches, n_batches) if done else None
+        done = _pass(networks, layers, sites, batches, held_every, store(), tick, variance=variance)
+        after = _errors(networks, batches, held_every) if done else None
         if after is not None and after[0] < before[0] and after[1] < before[1]:
             for written in done:
                 write(networks.result, written)
@@ -91,11 +91,11 @@ def _record(
 
 
 def _errors(
-    networks: Networks, batches: Iterable[Feeds], n_batches: int
+    networks: Networks, batches: Iterable[Feeds], held_every: int
 ) -> tuple[float, float] | None:
     """Return the output error on the held-out batches and on all, None without such outputs."""
     dense, pruned = map(networks.open_judged, (networks.dense, networks.pruned))
-    held = (feeds for i, feeds in enumerate(batches) if is_held_out(i, n_batches))
+    held = (feeds for i, feeds in enumerate(batches) if is_held_out(i, held_every))
     found = tuple(
         output_loss(dense.in_front, pruned.in_front, part).change for part in (held, batches)
     )
@@ -109,7 +109,7 @@ def _pass(
     layers: Sequence[Layer],
     sites: Sequence[Site],
     batches: Iterable[Feeds],
-    n_batches: int,
+    held_every: int,
     store: Store,
     tick: Callable[[int], None],
     *,
@@ -128,7 +128,7 @@ def _pass(
         if site.stop > reached:
             runner.advance(site.stop)
             reached = site.stop
-        affine = _choose(runner, site, n_batches, variance=variance)
+        affine = _choose(runner, site, held_every, variance=variance)
         if affine is not None:
             written = plan(site, affine, pruned, networks.result, store.new())
             write(pruned, written)
@@ -151,14 +151,14 @@ def _changed(layers: Sequence[Layer]) -> Iterator[tuple[int, str]]:
                 yield use.bias.scope, use.bias.name
 
 
-def _choose(runner: PairRunner, site: Site, n_batches: int, *, variance: bool) -> Affine | None:
+def _choose(runner: PairRunner, site: Site, held_every: int, *, variance: bool) -> Affine | None:
     """Return the correction of a site, or None if it does not help on the held-out batches."""
     if site.value not in runner.differing:
         return None
     fit, held = MomentPair.zeros(site.channels), MomentPair.zeros(site.channels)
     both = zip(runner.of_dense, runner.of_pruned, strict=True)
     for index, (of_dense, of_pruned) in enumerate(both):
-        pair = held if is_held_out(index, n_batches) else fit
+        pair = held if is_held_out(index, held_every) else fit
         pair.dense.update(site.observations(of_dense[site.value]))
         pair.pruned.update(site.observations(Overlay(of_pruned, of_dense)[site.value]))
     if not (fit.dense.count and held.dense.count and fit.is_finite and held.is_finite):

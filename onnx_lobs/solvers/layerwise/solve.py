@@ -21,6 +21,7 @@ from onnx_lobs.solvers.curves import error_curve
 from onnx_lobs.solvers.layerwise.augmented import solve_with_bias
 from onnx_lobs.solvers.layerwise.damping import choose_damp
 from onnx_lobs.solvers.layerwise.pose import pose, usual_damp
+from onnx_lobs.solvers.layerwise.prior import drawn_sums
 from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask, Outcome, bias_changes, excess
 from onnx_lobs.solvers.memory import least_memory
 from onnx_lobs.solvers.refit import refit_nearly
@@ -49,7 +50,8 @@ def solve_layer(task: LayerTask) -> Outcome:
     Notes
     -----
     The held-out batches choose the damping, before the zeros are chosen without them, and then,
-    with the share of the dense target, once more for the refit; the last refit uses all batches.
+    with the share of the dense target, once more for the refit. Nothing is fitted to them, so that
+    they tell what the network does to samples it has not seen.
     Cost: :func:`onnx_lobs.solvers.layerwise.damping.choose_damp`, the method, one refit, and for
     the choice one by :func:`onnx_lobs.solvers.refit.refit_nearly` (of both targets, if there are
     two), or three where they are cheap and the damping is free.
@@ -57,11 +59,11 @@ def solve_layer(task: LayerTask) -> Outcome:
     method = METHODS[task.method]
     if method.prunes_bias:
         return solve_with_bias(task)
-    fit = task.fit_sums()
+    fitted = task.calibration.fit
+    fit = drawn_sums(task, fitted)
     refits = method.refits if task.refit is None else task.refit
     damp = choose_damp(task, fit, FIRST_MIX) if refits else usual_damp(task, fit)
-    total = task.total_moments()
-    problem = pose(task, fit, damp, FIRST_MIX, _mean(total))
+    problem = pose(task, fit, damp, FIRST_MIX, _mean(fitted))
     if not refits:
         bare = solve(problem, task.method, refit=task.refit, effort=task.effort)
         unchanged = (None,) * len(task.centred)
@@ -69,12 +71,12 @@ def solve_layer(task: LayerTask) -> Outcome:
         return Outcome(bare.weight, unchanged, bare.status, used, None, None, _info(bare))
     solution = select(problem, task.method, task.effort)
     choice = _choose(task, problem, solution.mask, fit)
-    del problem, fit  # its matrices, before those of the whole
-    whole = pose(task, task.sums_of(total), choice.damp, choice.mix)
-    weight = np.where(solution.mask, refit_mask(whole, solution.mask), 0.0)
+    del problem, fit  # its matrices, before those of the exact refit
+    exact = pose(task, drawn_sums(task, fitted), choice.damp, choice.mix)
+    weight = np.where(solution.mask, refit_mask(exact, solution.mask), 0.0)
     return Outcome(
         weight,
-        bias_changes(task, total, weight),
+        bias_changes(task, fitted, weight),
         solution.status,
         choice.damp,
         choice.mix if task.has_target else None,
@@ -100,7 +102,7 @@ def solve_quickly(task: LayerTask, *, refit: bool = False) -> Outcome:
     or loses k weights, whichever are fewer.
     """
     total = task.total_moments()
-    sums = task.sums_of(total)
+    sums = drawn_sums(task, total)
     damp = usual_damp(task, sums)
     problem = pose(task, sums, damp, FIRST_MIX)
     able = METHODS["sparsegpt"].takes(task.pattern)
@@ -125,7 +127,7 @@ def loss_curve(task: LayerTask, shares: Array, most_rows: int) -> Array:
     -------
     (points,), 0 at no zeros and not descending: error over the energy of the dense outputs.
     """
-    sums = task.sums_of(task.total_moments())
+    sums = drawn_sums(task, task.total_moments())
     problem = pose(task, sums, usual_damp(task, sums), 0.0)
     curve = error_curve(problem, shares=shares, most_rows=most_rows)
     return np.asarray(curve.error / max(problem.energy, np.finfo(np.float64).tiny))

@@ -9,6 +9,7 @@ import numpy as np
 
 from onnx_lobs.arrays import FloatArray, IntArray
 from onnx_lobs.linalg.moments import Calibration, Moments
+from onnx_lobs.linalg.triangles import bands
 from onnx_lobs.patterns import Pattern, Unstructured
 from onnx_lobs.solvers import Status
 
@@ -60,6 +61,42 @@ class LayerSums:
     def energy(self) -> float:
         """Sum y² over all rows."""
         return float(self.energies.sum())
+
+    @property
+    def diagonal(self) -> FloatArray:
+        """Sum x² of every input (groups, d), about the means of the centred uses."""
+        return np.asarray(np.einsum("gii->gi", self.scatter))
+
+    def add(self, other: LayerSums) -> None:
+        """Add the sums of another use."""
+        self._scatter = np.add(self.scatter, other.scatter, out=self.scatter)
+        self.cross = self.cross + other.cross
+        self.energies = self.energies + other.energies
+        self.count += other.count
+
+    def add_mean(self, factor: float, moments: Moments, weight: FloatArray) -> None:
+        """Add `factor` of what centring the sums of one use has taken off."""
+        n, mean = moments.inputs.count, moments.inputs.mean
+        output = _mean_change(moments, weight, np.zeros_like(weight))
+        for band in bands(mean.shape[1]):
+            self.scatter[:, band] += factor * n * mean[:, band, None] * mean[:, None, :]
+        self.cross = self.cross + factor * n * output[:, :, None] * mean[:, None, :]
+        self.energies = self.energies + factor * n * output**2
+
+    def mix(self, share: FloatArray, diagonal: FloatArray, weight: FloatArray) -> None:
+        """Replace a `share` (groups,) of the moments by `diagonal` (groups, d), in place.
+
+        The same share of the targets becomes what the layer's own weight makes of it.
+        """
+        left = 1.0 - share[:, None, None]
+        added = share[:, None] * diagonal
+        scatter = self.scatter
+        scatter *= left
+        index = np.arange(scatter.shape[1])
+        scatter[:, index, index] += added
+        self.cross = left * self.cross + weight * added[:, None, :]
+        own = np.einsum("grd,gd->gr", weight**2, added)
+        self.energies = left[:, :, 0] * self.energies + own
 
     def part(self, groups: IntArray, rows: IntArray) -> LayerSums:
         """Return the sums of some rows of some groups: new arrays."""
@@ -118,6 +155,9 @@ class LayerTask:
         Fraction of the mean diagonal, or None to choose it, on the held-out batches if it can be.
     memory
         Bytes that the solver may allocate beyond the moments and weights; None: no limit.
+    n_samples
+        Samples behind all observations, which are independent where those of one sample are not;
+        None: as many as observations.
     """
 
     weight: FloatArray
@@ -133,6 +173,19 @@ class LayerTask:
     damp: float | None = None
     seed: int = 0
     memory: int | None = None
+    n_samples: int | None = None
+
+    def independent(self, moments: Moments) -> float:
+        """Return the samples behind the moments of a use, in proportion to its observations."""
+        count = moments.inputs.count
+        if self.n_samples is None:
+            return float(count)
+        whole = sum(part.inputs.count for part in (*self.calibration.fit, *self.calibration.held))
+        return min(self.n_samples * len(self.centred) * count / max(whole, 1), float(count))
+
+    def unsure_of_mean(self, moments: Moments) -> float:
+        """Return the part of a use's mean that its bias does not take up: 1 / samples."""
+        return 1.0 / max(self.independent(moments), 1.0)
 
     @property
     def has_target(self) -> bool:
@@ -183,12 +236,14 @@ def excess(weight: FloatArray, sums: LayerSums) -> float:
 def bias_changes(
     task: LayerTask, moments: Sequence[Moments], weight: FloatArray
 ) -> tuple[FloatArray | None, ...]:
-    """Return, per use, the mean of y - V x, which its bias takes up; None if it may not.
+    """Return, per use, what its bias takes up of the mean of y - V x; None if it may not change.
 
-    `moments` are those over all batches.
+    `moments` are those that the weights were fitted to.
     """
     return tuple(
-        _mean_change(use, task.weight, weight) if centre and use.inputs.count > 0 else None
+        (1 - task.unsure_of_mean(use)) * _mean_change(use, task.weight, weight)
+        if centre and use.inputs.count > 0
+        else None
         for use, centre in zip(moments, task.centred, strict=True)
     )
 

@@ -13,7 +13,7 @@ from build_onnx import Array, branch, initializer, model, normal, run, value
 from onnx import ModelProto, NodeProto, helper
 
 import onnx_lobs
-from onnx_lobs.calibration.collect import is_held_out
+from onnx_lobs.calibration.held_out import is_held_out
 from onnx_lobs.evaluation.loss import OutputLoss
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
@@ -112,7 +112,7 @@ def corrected(
     networks, layers = prepared(proto, names)
     changed = [layer for layer in layers if layer.weight in names]
     record, notes = correct(
-        networks, changed, batches_for(proto, count), n_batches=count,
+        networks, changed, batches_for(proto, count), held_every=min(count, 10) if count > 1 else 0,
         store=lambda: Store(1 << 30, Scratch()),
     )  # fmt: skip
     return networks.result.proto, record, notes
@@ -198,7 +198,7 @@ def test_an_unpruned_network_stays_as_it_is() -> None:
         assert record == CorrectionRecord(0)
     networks, layers = prepared(proto, ())  # taken for pruned, but with the dense weights
     record, _ = correct(
-        networks, layers, batches_for(proto), n_batches=10, store=lambda: Store(0, Scratch())
+        networks, layers, batches_for(proto), held_every=10, store=lambda: Store(0, Scratch())
     )
     assert networks.result.proto.SerializeToString() == proto.SerializeToString()
     assert record == CorrectionRecord(2, before=0.0)
@@ -214,7 +214,7 @@ def test_what_does_not_help_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(module, "output_loss", lambda *args: OutputLoss(next(errors)))
     phases: list[tuple[str, int]] = []
     record, _ = correct(
-        networks, layers[:1], batches_for(proto), n_batches=10,
+        networks, layers[:1], batches_for(proto), held_every=10,
         store=lambda: Store(1 << 30, Scratch()), start=lambda *args: phases.append(args),
     )  # fmt: skip
     assert record == CorrectionRecord(1, before=0.1)
