@@ -72,6 +72,7 @@ def test_the_json_has_the_promised_keys() -> None:
         "linear": None,
         "bounds": [],
         "notes": [],
+        "judged": [],
     }
 
 
