@@ -198,20 +198,15 @@ class OutputRecord:
         Mean squared change of the network's floating outputs over their mean square, on
         `n_held` calibration samples that nothing was fitted to; None when it has no floating
         output, or one that cannot be compared, as a warning says.
-    fitted_error
-        The same on the samples that were fitted.
-    n_held
-        Samples that nothing was fitted to; with 0 of them `error` is `fitted_error`.
+    fitted_error, n_held
+        The same on the fitted samples; how many were not: with none `error` is `fitted_error`.
     score
         Scores on the test data, or None without such.
     first_order
         First-order prediction of `error`: the layers' errors times the outputs' derivatives by
-        them, behind all activations; None when it was not asked for, a layer in a branch changed,
-        or no output is floating.
-    bounds
-        Bounds of the error by output, where they were asked for.
-    notes
-        What the figures of outputs leave out, or why there are none.
+        them, behind all activations; None when not asked for or not to be had.
+    bounds, notes
+        Bounds of the error by output, if asked for; what the figures of outputs leave out.
     judged
         Outputs whose part in `error` is measured in front of their final activation.
     """
