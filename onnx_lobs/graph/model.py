@@ -213,17 +213,21 @@ def first_output(node: onnx.NodeProto) -> str:
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, object]:
-    """Return a node's attributes as Python values; strings are decoded."""
+    """Return a node's attributes as Python values; strings are decoded, if need be with escapes."""
     values: dict[str, object] = {}
     for attribute in node.attribute:
         value = onnx.helper.get_attribute_value(attribute)
-        values[attribute.name] = value.decode() if isinstance(value, bytes) else value
+        values[attribute.name] = _text(value) if isinstance(value, bytes) else value
     return values
 
 
 def is_quantiser(node: onnx.NodeProto) -> bool:
     """Whether a node quantises or dequantises, in whatever domain."""
     return "quantize" in node.op_type.lower()
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:

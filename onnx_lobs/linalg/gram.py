@@ -17,6 +17,7 @@ LARGE_MEAN = 4.0  # mean² over variance: below, the reference costs more than i
 # the product, and saves a third of the memory
 LARGE = 1024
 ENOUGH = 1024  # observations multiplied at once then: sums of fewer cost as much as their products
+ROUNDING = 1e-6  # of what centring takes off: sums of float32 products keep their means to that
 BATCHED = 64  # columns up to which many groups are faster as one batched product than apart
 
 
@@ -224,7 +225,22 @@ class Gram:
                 mean = total[:, band] / max(self.count, 1)
                 result[:, band] -= mean[:, :, None] * total[:, None, :]
             mirror_lower(result)  # to the last bit
+            _settle_rounding(result, total**2 / max(self.count, 1), self.count)
         return result
+
+
+def _settle_rounding(scatter: FloatArray, removed: FloatArray, count: int) -> None:
+    """Put zeros, in place, where centring left less than nothing: such an input is constant.
+
+    What was `removed` from the diagonal (groups, columns) was rounded, and products of float32
+    below its least number were lost. A diagonal further below zero is left for who checks the Gram.
+    """
+    diagonal = np.diagonal(scatter, axis1=1, axis2=2)
+    rounding = ROUNDING * removed + count * float(np.finfo(np.float32).tiny)
+    constant = (diagonal < 0) & (diagonal >= -rounding)
+    for group, column in zip(*np.nonzero(constant), strict=True):
+        scatter[group, column] = 0.0
+        scatter[group, :, column] = 0.0
 
 
 def gram_bytes(groups: int, columns: int) -> int:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from build_onnx import Array, normal
 
+from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg import gram as gram_module
+from onnx_lobs.linalg.factor import check_gram
 from onnx_lobs.linalg.gram import Gram, Origin
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 from onnx_lobs.linalg.triangles import BAND
@@ -54,6 +56,30 @@ def test_large_means_cost_no_precision() -> None:
     expected = scatter_of(x, True)
     found = gram_of(x[:, :50], x[:, 50:]).scatter(True)
     assert np.abs(found - expected).max() <= SINGLE * expected.max()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1e-24, 3e-20, 0.1, 1 / 3, 1e3, 1e12])
+def test_constant_inputs_have_no_negative_variance(size: float, dtype: Any) -> None:
+    x = np.full((2, 77, 5), size, dtype) * np.array([1, -1, 3, 0, 7], dtype)
+    found = gram_of(x[:, :30], x[:, 30:]).scatter(True)
+    assert np.diagonal(found, axis1=1, axis2=2).min() >= 0
+    check_gram(found)  # symmetric too
+
+
+def test_inputs_beside_a_constant_one_keep_their_variances() -> None:
+    x = normal(1, 1, 200, 4)
+    x[..., 2] = 0.3
+    found, expected = gram_of(x).scatter(True), scatter_of(x, True)
+    assert np.abs(found - expected).max() <= SINGLE * expected.max()
+    assert (found[0, [0, 1, 3], [0, 1, 3]] > 100).all()
+
+
+def test_negative_sums_stay_for_who_checks_them() -> None:
+    matrix = np.diag([5.0, -1.0, 5.0])[None]
+    found = Gram.of(matrix, np.zeros((1, 3)), 10).scatter(True)
+    with pytest.raises(NotPositiveDefiniteError, match=r"diagonal entry -1 < 0"):
+        check_gram(found)
 
 
 @pytest.mark.parametrize("order", ["C", "F", "neither"])

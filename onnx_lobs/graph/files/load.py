@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import ModelProto, TensorProto
 
 from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.files.native_path import NativePath
 from onnx_lobs.graph.files.recognise import (
     HEAD,
     other_kind,
@@ -20,9 +21,11 @@ from onnx_lobs.graph.files.recognise import (
     recognise_bytes,
     recognise_folder,
 )
+from onnx_lobs.graph.files.regular import regular_size, shown
 from onnx_lobs.graph.files.source import ModelSource, as_source
 from onnx_lobs.graph.files.sparse import make_dense
 from onnx_lobs.graph.files.tensors import external_path, external_ref, is_external, raw_size
+from onnx_lobs.graph.files.utf8_names import make_names_text
 from onnx_lobs.graph.files.walk import iter_tensors
 
 OLDEST_OPSET = 7  # the first with today's broadcasting; older ones differ in Gemm, Add, Dropout
@@ -82,6 +85,7 @@ def load_model(source: ModelSource) -> LoadedModel:
         proto = parse_model(source, name)
     else:
         proto = parse_model(read_file(Path(source)), name)
+    make_names_text(proto)
     _check_versions(proto, name)
     n_external = _check_external(proto, folder)
     _check_model(proto, name, path if n_external else None)
@@ -130,7 +134,7 @@ def read_file(path: Path) -> bytes:
         found = recognise(path) if path.is_file() else None
         if found is not None:
             raise ModelError(f"{path} is {found}")
-        size = path.stat().st_size
+        size = regular_size(path)
         if size > PROTOBUF_LIMIT:
             raise ModelError(
                 f"{path} has {size} bytes, protobuf reads at most {PROTOBUF_LIMIT}; export the "
@@ -141,7 +145,7 @@ def read_file(path: Path) -> bytes:
         raise ModelError(f"{path} does not exist; check the path of the model") from error
     except OSError as error:
         raise ModelError(
-            f"{path} cannot be read ({error.strerror}); check the path and its permissions"
+            f"{shown(path)} cannot be read ({error.strerror}); check the path and its permissions"
         ) from error
 
 
@@ -185,12 +189,18 @@ def _check_external(proto: ModelProto, folder: Path | None) -> int:
 def _check_one_external(tensor: TensorProto, folder: Path | None) -> None:
     path = external_path(tensor, folder)
     ref = external_ref(tensor)
-    if not path.is_file():
+    try:
+        available = regular_size(path)
+    except FileNotFoundError as error:
         raise ModelError(
             f"tensor {tensor.name!r} lies in {path}, which does not exist; put the data file "
             "beside the model"
-        )
-    available = path.stat().st_size
+        ) from error
+    except OSError as error:
+        raise ModelError(
+            f"tensor {tensor.name!r} lies in {shown(path)}, which cannot be read "
+            f"({error.strerror}); put the data file beside the model"
+        ) from error
     offset = 0 if ref is None else ref.offset
     needed = raw_size(tensor)
     length = needed if ref is None or ref.length is None else ref.length
@@ -208,15 +218,21 @@ def _check_one_external(tensor: TensorProto, folder: Path | None) -> None:
 
 def _check_model(proto: ModelProto, name: str, path: Path | None) -> None:
     """Run onnx's checker: on the file where it has external data, else on the message."""
+    place = NativePath()
     try:
         if any(_lacks_shape(value) for value in (*proto.graph.input, *proto.graph.output)):
             # of a rank that nobody knows: onnxruntime runs it, the checker wants a shape
             proto, path = _with_shapes(proto), None
-        onnx.checker.check_model(proto.SerializeToString() if path is None else str(path))
-    except onnx.checker.ValidationError as error:
+        onnx.checker.check_model(proto.SerializeToString() if path is None else place.text(path))
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"{name} is not a valid ONNX model: {reason}; export the model again"
+        ) from error
+    except UnicodeDecodeError as error:  # in what the checker says of a name
+        raise ModelError(
+            f"{name} is not a valid ONNX model, and what is wrong is said of a name that is not "
+            "UTF-8; export the model again"
         ) from error
     except EncodeError as error:
         raise ModelError(

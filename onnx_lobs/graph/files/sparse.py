@@ -11,10 +11,20 @@ from onnx import TensorProto as Tensor
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import ModelError
-from onnx_lobs.graph.files.tensors import copy_header, read_tensor, write_tensor
+from onnx_lobs.graph.files.tensors import (
+    copy_header,
+    n_elements,
+    raw_size,
+    read_tensor,
+    write_tensor,
+)
 from onnx_lobs.graph.files.walk import iter_graphs
 
 _NO_ZERO = 24  # float8_e8m0: powers of two only
+# A file of a few bytes can ask for any amount of memory. So much is given to any tensor, and to one
+# that holds values so many times their bytes; beyond it sparse weights would not be sparse.
+_FREE_BYTES = 1 << 28
+_MOST_DENSE = 10_000
 
 
 def densify(sparse: SparseTensorProto, folder: Path | None = None) -> Tensor:
@@ -35,9 +45,11 @@ def densify(sparse: SparseTensorProto, folder: Path | None = None) -> Tensor:
     Raises
     ------
     ModelError
-        Indices out of range, or not one per value; an element type without zero.
+        Indices out of range, or not one per value; an element type without zero; a dense form
+        out of all proportion to the values.
     """
     dims = tuple(sparse.dims)
+    _check_size(sparse)
     values = read_tensor(sparse.values, folder)
     indices = read_tensor(sparse.indices, folder)
     shape = dims if indices.ndim == 2 else (math.prod(dims),)
@@ -60,6 +72,22 @@ def densify(sparse: SparseTensorProto, folder: Path | None = None) -> Tensor:
     copy_header(sparse.values, tensor)
     write_tensor(tensor, dense.reshape(dims))
     return tensor
+
+
+def _check_size(sparse: SparseTensorProto) -> None:
+    """Refuse dims that ask for memory which no values stand for."""
+    dense = Tensor(name=sparse.values.name, data_type=sparse.values.data_type, dims=sparse.dims)
+    if sparse.values.data_type == Tensor.STRING:
+        n_bytes, stored = n_elements(dense), n_elements(sparse.values)
+    else:
+        n_bytes, stored = raw_size(dense), raw_size(sparse.values)
+    limit = _FREE_BYTES + _MOST_DENSE * stored
+    if n_bytes > limit:
+        raise ModelError(
+            f"sparse tensor {sparse.values.name!r} of shape {list(sparse.dims)} would take "
+            f"{n_bytes} bytes when dense, and its {stored} bytes of values stand for at most "
+            f"{limit}; export the model again"
+        )
 
 
 def make_dense(proto: ModelProto, folder: Path | None = None) -> list[str]:

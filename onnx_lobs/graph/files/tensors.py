@@ -7,6 +7,7 @@ works on the protobuf messages alone, so it is the same from onnx 1.16 on.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -17,6 +18,7 @@ from onnx import TensorProto as Tensor
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.files.regular import shown
 
 # NumPy or ml_dtypes name of the element types, by ONNX number from 1. Numbers, not ONNX names:
 # onnx 1.16 does not know the last ones.
@@ -29,7 +31,9 @@ _ELEMENTS = dict(enumerate((
 ), start=1))
 # fmt: on
 _NARROW = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2, 27: 6, 28: 6}  # bits, where less than a byte
+_BYTES = "utf-8", "surrogateescape"  # so that texts of any bytes come back as they were
 _SIX_BITS = 6  # the one width whose typed field is not packed
+_DIGITS = 18  # of a place in a file: more than any file has, and less than int64 ends at
 # Typed field -> type of its entries, and the element types kept in it; all others: int32_data.
 _FIELDS: dict[str, tuple[str, tuple[int, ...]]] = {
     "float_data": ("<f4", (1, 14)),
@@ -80,10 +84,10 @@ def external_ref(tensor: Tensor) -> ExternalRef | None:
         return None
     counts = {key: entries[key] for key in ("offset", "length") if key in entries}
     for key, text in counts.items():
-        if not (text.isascii() and text.isdigit()):
+        if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
             raise ModelError(
-                f"tensor {tensor.name!r} has external {key} {text!r}, which is no count of "
-                "bytes; export the model again"
+                f"tensor {tensor.name!r} has external {key} {text[:40]!r}, which is no count of "
+                f"bytes of at most {_DIGITS} digits; export the model again"
             )
     length = int(counts["length"]) if "length" in counts else None
     return ExternalRef(entries["location"], int(counts.get("offset", 0)), length)
@@ -103,7 +107,12 @@ def external_path(tensor: Tensor, folder: Path | None) -> Path:
             f"tensor {tensor.name!r} lies in an external file and the folder of the model is "
             "unknown; pass the path of the model file"
         )
-    location = Path(ref.location)
+    if "\0" in ref.location:
+        raise ModelError(
+            f"tensor {tensor.name!r} has the external location {ref.location[:80]!r}, which no "
+            "file can have; export the model again"
+        )
+    location = Path(os.fsdecode(ref.location.encode()))  # as the file system's encoding has it
     windows = PureWindowsPath(ref.location)
     if location.is_absolute() or windows.drive or windows.root:
         raise ModelError(
@@ -111,12 +120,23 @@ def external_path(tensor: Tensor, folder: Path | None) -> Path:
             "locations relative to the model's folder are read: export the model again"
         )
     path = folder / location
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not _resolved(path, tensor).is_relative_to(_resolved(folder, tensor)):
         raise ModelError(
             f"tensor {tensor.name!r} has the external location {ref.location!r}, outside the "
             f"model's folder {folder}; put the data file itself, no link, into that folder"
         )
     return path
+
+
+def _resolved(path: Path, tensor: Tensor) -> Path:
+    """Return where a path leads to in the end."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # too long; a circle of links, in older Pythons
+        raise ModelError(
+            f"tensor {tensor.name!r} lies in {shown(path)}, which leads nowhere "
+            f"({type(error).__name__}); put the data file itself beside the model"
+        ) from error
 
 
 def raw_size(tensor: Tensor) -> int:
@@ -128,8 +148,23 @@ def raw_size(tensor: Tensor) -> int:
         The element type has no raw form (strings) or is unknown.
     """
     bits: int = _NARROW.get(tensor.data_type, 8 * _element(tensor).itemsize)
-    count: int = math.prod(tensor.dims)
-    return -(-count * bits // 8)
+    return -(-n_elements(tensor) * bits // 8)
+
+
+def n_elements(tensor: Tensor) -> int:
+    """Return the number of elements that the dims ask for.
+
+    Raises
+    ------
+    ModelError
+        A size is negative.
+    """
+    if any(size < 0 for size in tensor.dims):
+        raise ModelError(
+            f"tensor {tensor.name!r} has the shape {list(tensor.dims)}, with sizes below 0; export "
+            "the model again"
+        )
+    return math.prod(tensor.dims)
 
 
 def _element(tensor: Tensor) -> np.dtype[Any]:
@@ -177,13 +212,13 @@ def read_tensor(tensor: Tensor, folder: Path | None) -> Array:
     Elements narrower than a byte take one byte each, and eight while they are unpacked.
     """
     if tensor.data_type == Tensor.STRING:
-        array: Array = np.array([text.decode() for text in tensor.string_data], dtype=object)
+        array: Array = np.array([t.decode(*_BYTES) for t in tensor.string_data], object)
     else:
         array = _values(tensor, folder)
-    if array.size != math.prod(tensor.dims):
+    if array.size != n_elements(tensor):
         raise ModelError(
             f"tensor {tensor.name!r} holds {array.size} values, its shape "
-            f"{list(tensor.dims)} needs {math.prod(tensor.dims)}; export the model again"
+            f"{list(tensor.dims)} needs {n_elements(tensor)}; export the model again"
         )
     array = array.reshape(tuple(tensor.dims))
     array.flags.writeable = False
@@ -285,7 +320,7 @@ def write_tensor(tensor: Tensor, array: Array) -> None:
     for field in (*_FIELDS, "raw_data", "data_location"):
         tensor.ClearField(field)
     if is_text:
-        tensor.string_data.extend(str(text).encode() for text in array.reshape(-1))
+        tensor.string_data.extend(str(text).encode(*_BYTES) for text in array.reshape(-1))
     elif tensor.data_type in _NARROW:
         tensor.raw_data = _pack(np.ascontiguousarray(array), _NARROW[tensor.data_type]).tobytes()
     else:

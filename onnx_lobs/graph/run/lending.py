@@ -86,12 +86,18 @@ def _stored(tensor: TensorProto) -> Array | None:
 
 
 def _copy_fields(source: Any, target: Any, *, without: str) -> None:
-    """Copy all fields that are set but one."""
+    """Copy all fields that are set but one.
+
+    Text that is not UTF-8 (a doc string, say) only describes; what runs can do with an escaped
+    form of it.
+    """
     for field, value in source.ListFields():
         if field.name == without:
             continue
         own = getattr(target, field.name)
-        if isinstance(value, str | bytes | int | float):
+        if isinstance(own, str) and isinstance(value, bytes):
+            setattr(target, field.name, value.decode("utf-8", "backslashreplace"))
+        elif isinstance(value, str | bytes | int | float):
             setattr(target, field.name, value)
         elif isinstance(value, Iterable):
             own.extend(value)

@@ -15,6 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import ConfigError, InferenceError, ModelError, did_you_mean
+from onnx_lobs.graph.files.native_path import NativePath
 from onnx_lobs.graph.run.arena import share_arena
 from onnx_lobs.graph.run.lending import lend_weights
 
@@ -36,6 +37,9 @@ RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError, RuntimeError
 MAX_PROTO_BYTES = 2**31 - 1
 # threads of onnxruntime wait for work by spinning: between runs the cores belong to NumPy
 STOP_SPINNING = "session.force_spinning_stop"
+# Ends the process (onnxruntime 1.32: a float16 MatMul behind a Transpose). All it does is to cast
+# half precision weights when the model is loaded and not when it runs: the values are the same.
+CRASHING = ("FuseFp16InitializerToFp32NodeTransformer",)
 
 
 def find_provider(name: str) -> str:
@@ -110,6 +114,7 @@ class Session:
         exact: bool = False,
         shown: Sequence[str] = (),
     ) -> None:
+        self._place = NativePath()  # read by the session as long as it lives
         options = ort.SessionOptions()
         options.log_severity_level = 4
         share_arena(options)
@@ -121,12 +126,12 @@ class Session:
             options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         if folder is not None:
             options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", str(folder)
+                "session.model_external_initializers_file_folder_path", self._place.text(folder)
             )
         source: str | bytes
         self._lent: dict[str, Array] = {}  # read by the session as long as it lives
         if isinstance(model, Path):
-            source = str(model)
+            source = self._place.text(model)
         else:
             rest, self._lent = lend_weights(model)
             rest.graph.output.extend(onnx.ValueInfoProto(name=name) for name in shown)
@@ -137,7 +142,9 @@ class Session:
             options.add_external_initializers(list(self._lent), values)
         chain = _providers(provider)
         try:
-            self._session = ort.InferenceSession(source, options, providers=chain)
+            self._session = ort.InferenceSession(
+                source, options, providers=chain, disabled_optimizers=CRASHING
+            )
         except ORT_ERRORS as error:
             raise ModelError(f"onnxruntime cannot load the model: {one_line(error)}") from error
         if provider not in self._session.get_providers():
