@@ -54,7 +54,11 @@ def run(values: Mapping[str, Any]) -> None:
     if compared.check and not limits.any:
         raise ConfigError("--check needs a limit: --max-drop, --max-output-error or --min-sparsity")
     if screen.report is not None:
+        from onnx_lobs.verbs.places import check_report_apart
+
         check_report(screen.report, overwrite=compared.overwrite)
+        models = {"the dense model": compared.dense, "the pruned model": compared.pruned}
+        check_report_apart(models, compared.data, config, screen.report)
     record = _compare(compared, limits, config, screen)
     if screen.report is not None:
         write_report(screen.report, record.to_json())

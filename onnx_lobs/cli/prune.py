@@ -49,6 +49,7 @@ def _prune(files: Files, config: PruneConfig, screen: Screen) -> Report:
             data=files.data,
             test=files.test,
             overwrite=files.overwrite,
+            report=screen.report,
             progress=progress,
         )
     screen.show(render_report(record, verbose=screen.verbose), record.to_json())

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from onnx_lobs.arrays import Array
+from onnx_lobs.data.archive import BROKEN_ARRAYS, read_archive
 from onnx_lobs.data.fit import LABEL_NAMES
-from onnx_lobs.errors import DataError
+from onnx_lobs.errors import DataError, ModelError
+from onnx_lobs.graph.files.regular import regular_size, shown
+from onnx_lobs.graph.files.tensors import read_tensor
 
-MAPPED_BYTES = 1 << 20  # arrays of an npz file from this size on are mapped
-_NAME_LENGTHS, _LOCAL_HEADER = 26, 30  # of a file in a zip archive: where, and how many bytes
 ARRAY_SUFFIXES = (".npz", ".npy")
+BROKEN: tuple[type[Exception], ...] = (OSError, ModelError, DecodeError, *BROKEN_ARRAYS)
 _TEST_SETS = "test_data_set_*"
 
 
@@ -35,39 +35,16 @@ def read_arrays(path: Path) -> dict[str, Array]:
     ------
     DataError
         When the file is missing, damaged, or holds Python objects.
+
+    Notes
+    -----
+    Memory is taken for what is there, whatever sizes a file states.
     """
     with _reading(path):
         if path.suffix.lower() == ".npy":
             return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
-        with zipfile.ZipFile(path) as members:  # np.load would guess another format
-            mapped = _map_members(path, members)
-        with np.load(path, allow_pickle=False) as archive:
-            found = {n: mapped[n] if n in mapped else archive[n] for n in archive.files}
-    # np.load answers bytes for members that are no arrays.
-    return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
-
-
-def _map_members(path: Path, archive: zipfile.ZipFile) -> dict[str, Array]:
-    """Map the large arrays that lie in an npz file as they are, by name."""
-    found: dict[str, Array] = {}
-    for member in archive.infolist():
-        is_plain = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1
-        if not is_plain or member.file_size < MAPPED_BYTES or member.filename[-4:] != ".npy":
-            continue
-        with path.open("rb") as file:
-            file.seek(member.header_offset + _NAME_LENGTHS)
-            lengths = struct.unpack("<HH", file.read(4))
-            file.seek(member.header_offset + _LOCAL_HEADER + sum(lengths))
-            is_first = np.lib.format.read_magic(file) == (1, 0)
-            read_header = np.lib.format.read_array_header_1_0
-            shape, fortran, dtype = (
-                read_header if is_first else np.lib.format.read_array_header_2_0
-            )(file)
-            if not dtype.hasobject:  # np.load refuses objects, and says why
-                order: Literal["F", "C"] = "F" if fortran else "C"
-                name = member.filename.removesuffix(".npy")
-                found[name] = np.memmap(file, dtype, "r", file.tell(), shape, order)
-    return found
+        with zipfile.ZipFile(path) as archive:  # np.load would guess another format
+            return read_archive(path, archive)
 
 
 def read_test_set(folder: Path, names: Sequence[str]) -> dict[str, Array]:
@@ -89,13 +66,27 @@ def read_test_set(folder: Path, names: Sequence[str]) -> dict[str, Array]:
     tensors = []
     for path in _numbered(folder.glob("input_*.pb")):
         with _reading(path):
-            tensor = onnx.load_tensor(path)
-            tensors.append((tensor.name, onnx.numpy_helper.to_array(tensor)))
+            tensor = onnx.TensorProto.FromString(path.read_bytes())
+            tensors.append((tensor.name, read_tensor(tensor, None)))
     if {name for name, _ in tensors} == set(names):
         return dict(tensors)
     # Tensors too many keep a name that `fit` will report.
     places = [*names, *(f"input_{i}" for i in range(len(names), len(tensors)))]
     return {name: array for name, (_, array) in zip(places, tensors, strict=False)}
+
+
+def files_of(source: Path) -> list[Path]:
+    """Return the files that are read of a source of data: it, or those in it that hold arrays.
+
+    Raises
+    ------
+    DataError
+        A folder cannot be read.
+    """
+    if not os.path.isdir(source):
+        return [source]
+    sets = [path for folder in list_test_sets(source) for path in folder.glob("input_*.pb")]
+    return sets or list_array_files(source)
 
 
 def list_test_sets(folder: Path) -> list[Path]:
@@ -107,8 +98,12 @@ def list_test_sets(folder: Path) -> list[Path]:
 
 def list_array_files(folder: Path) -> list[Path]:
     """Return the npz and npy files in `folder`, by number and name."""
-    with _reading(folder):
+    try:
         paths = list(folder.iterdir())
+    except OSError as error:
+        raise DataError(
+            f"the folder {folder} cannot be read ({error.strerror}); check its permissions"
+        ) from error
     return _numbered(path for path in paths if path.suffix.lower() in ARRAY_SUFFIXES)
 
 
@@ -121,7 +116,7 @@ def find_beside(model_path: Path) -> Path | None:
     """
     stem, folder = model_path.stem, model_path.parent
     for name in (f"{stem}.npz", f"{stem}_calibration.npz", "calibration.npz"):
-        if (folder / name).is_file():
+        if os.path.isfile(folder / name):  # no error where the name is too long
             return folder / name
     return folder if any(path.is_dir() for path in folder.glob(_TEST_SETS)) else None
 
@@ -136,7 +131,7 @@ def find_test_beside(model_path: Path) -> Path | None:
     """
     for name in (f"{model_path.stem}_test.npz", "test.npz"):
         path = model_path.parent / name
-        if path.is_file():
+        if os.path.isfile(path):
             with _reading(path), zipfile.ZipFile(path) as archive:
                 stems = {member.removesuffix(".npy") for member in archive.namelist()}
             if stems.intersection(LABEL_NAMES[:2]):
@@ -157,23 +152,18 @@ def _number_key(name: str) -> list[tuple[int, str]]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Map what NumPy, zipfile and protobuf raise on a file to DataError."""
+    """Map what NumPy, zipfile and protobuf raise on a file to DataError.
+
+    Pipes and devices are refused before they are opened.
+    """
     try:
+        regular_size(path)
         yield
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; check the path") from error
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        EOFError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-        DecodeError,
-    ) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    except BROKEN as error:
+        lines = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DataError(
-            f"{path} cannot be read ({reason}); write it anew, e.g. with numpy.savez, and without "
-            "Python objects"
+            f"{shown(path)} cannot be read ({lines.splitlines()[0]}); write it anew, e.g. with "
+            "numpy.savez, and without Python objects"
         ) from error

@@ -100,12 +100,12 @@ def _open_path(
     path: Path, inputs: Sequence[InputSpec], cut: Callable[..., Batches], samples: int | None
 ) -> Batches:
     """Open a file, which holds a stack, or a folder or a pattern, whose files hold batches."""
-    if path.is_dir():
+    if os.path.isdir(path):  # no error where the name is too long
         return given_batches(_folder_items(path, inputs), inputs, name=path.name, samples=samples)
-    if not path.exists() and (found := sorted(glob.glob(str(path)))):
+    if not os.path.exists(path) and (found := sorted(glob.glob(str(path)))):
         items = _path_items(map(Path, found), inputs)
         return given_batches(items, inputs, name=path.name, samples=samples)
-    if path.exists() and path.suffix.lower() not in ARRAY_SUFFIXES:
+    if os.path.exists(path) and path.suffix.lower() not in ARRAY_SUFFIXES:
         raise _other_kind(path, inputs)
     return cut(read_arrays(path), name=path.name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ _SOUND = 16000  # samples of sound, which windows of a Fourier transform have to
 _SOUND_NAMES = "audio|wave|speech|pcm|signal"
 _TOKENS = 100  # ids below this exist in most vocabularies
 _PIXELS = 256
+MOST_BYTES = 1 << 31  # of one input in one batch that is made up
 
 
 def synthetic_batches(
@@ -58,7 +60,8 @@ def synthetic_batches(
     Raises
     ------
     DataError
-        When an input's rank is unknown or its type cannot be made up.
+        When an input's rank is unknown, its type cannot be made up, or a batch of it would take
+        more than :data:`MOST_BYTES`.
     ConfigError
         When `input_shapes` names no input or contradicts the model.
     """
@@ -74,6 +77,7 @@ def synthetic_batches(
                 f"input {spec.name!r} takes {spec.dtype}, which cannot be made up; give data"
             )
     sizes = _batch_sizes(inputs, samples, batch_size, input_shapes, known)
+    _check_bytes(inputs, _shapes(inputs, max(sizes), input_shapes, known))
 
     def load(i: int) -> dict[str, Array]:
         rng = np.random.default_rng([seed, i])
@@ -88,6 +92,18 @@ def synthetic_batches(
 
     origin = f"synthetic inputs ({sum(sizes)} samples, seed {seed})"
     return Batches(load, sizes, origin, synthetic=True, recut=recut)
+
+
+def _check_bytes(inputs: Sequence[InputSpec], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse inputs whose sizes alone would take all memory."""
+    for spec in inputs:
+        n_bytes = math.prod(shapes[spec.name]) * spec.dtype.itemsize
+        if n_bytes > MOST_BYTES:
+            words = "x".join(map(str, shapes[spec.name]))
+            raise DataError(
+                f"input {spec.name!r} takes {words} values, {n_bytes} bytes a batch, and at most "
+                f"{MOST_BYTES} are made up; give data with -d, or smaller sizes with --input-shape"
+            )
 
 
 @contextmanager

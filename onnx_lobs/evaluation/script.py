@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -172,7 +173,7 @@ def load_function(text: str) -> FunctionScore:
     path = Path(file).resolve()
     if not file or not name:
         raise ConfigError(f"score {text!r} is not understood; write FILE.py:FUNCTION")
-    if not path.is_file() or path.suffix != ".py":
+    if not os.path.isfile(path) or path.suffix != ".py":
         raise ConfigError(f"score {text!r}: there is no Python file {file!r}; check the path")
     module = _load(path, text)
     function = getattr(module, name, None)

@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from onnx_lobs.errors import ConfigError
 
+MOST_SHOWN = 300  # characters of a path in a message
 PREFIX = "onnx-lobs-scratch-"
 _LOCK = ".lock"
 _ATTEMPTS = 8  # to make a lock that no other run takes for a dead one's before it is held
@@ -55,10 +56,10 @@ class Scratch:
 
     def __init__(self, base: str | os.PathLike[str] | None = None) -> None:
         self.base = Path(_temporary() if base is None else base)
-        if not self.base.is_dir():
+        if not os.path.isdir(self.base):
             raise ConfigError(
-                f"the scratch folder {self.base} does not exist; create it first, or choose "
-                "another with --scratch"
+                f"the scratch folder {str(self.base)[:MOST_SHOWN]} does not exist; create it "
+                "first, or choose another with --scratch"
             )
         remove_dead(self.base, PREFIX)
         self._folder: Path | None = None

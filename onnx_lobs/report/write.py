@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.graph.files.regular import check_kind, mode_of, shown
 
 
 def check_report(path: Path, *, overwrite: bool) -> None:
@@ -14,18 +16,25 @@ def check_report(path: Path, *, overwrite: bool) -> None:
     Raises
     ------
     ConfigError
-        When the form is unknown, the folder is not there or not writable, or the file exists
-        and `overwrite` is False.
+        When the form is unknown, the folder is not there or not writable, the name leads to no
+        regular file, or the file exists and `overwrite` is False.
     """
     if path.suffix.lower() != ".json":
-        raise ConfigError(f"report {str(path)!r} has an unknown form; name it .json")
-    if path.is_dir():
+        raise ConfigError(f"report {shown(path)!r} has an unknown form; name it .json")
+    try:
+        mode = mode_of(path)
+    except OSError as error:
+        raise ConfigError(
+            f"report {shown(path)!r} is not possible ({error.strerror}); choose another name"
+        ) from error
+    if stat.S_ISDIR(mode):
         raise ConfigError(f"report {str(path)!r} is a folder; name a file")
     if not path.parent.is_dir():
         raise ConfigError(f"the folder of report {str(path)!r} does not exist; create it")
     if not os.access(path.parent, os.W_OK):
         raise ConfigError(f"the folder of report {str(path)!r} is not writable; choose another")
-    if path.exists() and not overwrite:
+    check_kind(path, f"report {str(path)!r}")
+    if (mode or path.is_symlink()) and not overwrite:
         raise ConfigError(f"report {str(path)!r} exists; name another, or give --overwrite")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from onnx_lobs.graph.files.load import load_model
-from onnx_lobs.graph.files.save import model_files
+from onnx_lobs.graph.files.outputs import model_files
 from onnx_lobs.graph.files.source import ModelSource
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import find_layers

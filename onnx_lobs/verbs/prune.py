@@ -13,7 +13,7 @@ import onnx
 
 from onnx_lobs.calibration.not_finite import told_where
 from onnx_lobs.graph.files.load import PROTOBUF_LIMIT
-from onnx_lobs.graph.files.save import check_output, model_files
+from onnx_lobs.graph.files.outputs import check_output, model_files
 from onnx_lobs.graph.files.source import ModelSource, as_source
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.linalg import compiled
@@ -34,6 +34,7 @@ from onnx_lobs.run.report import make_report, with_file
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.search.plan import make_planner
 from onnx_lobs.search.targets import check_target, search
+from onnx_lobs.verbs.places import check_places
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -126,33 +127,40 @@ def prune_file(
     data: Any = None,
     test: Any = None,
     overwrite: bool = False,
+    report: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Prune the model at `path` and write it to `output`, checked before it gets that name.
 
+    Parameters
+    ----------
+    report
+        Where the caller will write the record; refused where that would replace something.
+
     Raises
     ------
     ConfigError
-        When the output exists and may not be overwritten, or cannot be written; found
-        before the work begins.
+        When the output exists and may not be overwritten, or cannot be written, or would replace
+        what is read (:mod:`onnx_lobs.verbs.places`); found before the work begins.
     ModelError, DataError, InferenceError, SolverError
         As for :func:`prune`; nothing is left behind.
     """
     progress, log = as_progress(progress), Log()
+    check_places(path, output, config, data=data, test=test, report=report)
     check_output(output, inputs=model_files(path), overwrite=overwrite)
     if has_target(config):
         check_output(best_effort(output), inputs=model_files(path), overwrite=overwrite)
     with scratch_in(config.scratch) as scratch:
         embed = PROTOBUF_LIMIT if has_target(config) else 0
         setup, networks = open_run(path, data, test, config, log, scratch, embed=embed)
-        run, report = _prune(setup, networks, str(path), scratch, progress, log)
-        if report.target is not None and not report.target.is_met:
+        run, record = _prune(setup, networks, str(path), scratch, progress, log)
+        if record.target is not None and not record.target.is_met:
             output = best_effort(output)
             check_output(output, inputs=model_files(path), overwrite=overwrite)
         progress.start("writing", 1)
         sizes = write_model(run.setup, run.networks, path, output, overwrite=overwrite)
         progress.advance()
-    return with_file(report, output, sizes)
+    return with_file(record, output, sizes)
 
 
 def _prune(

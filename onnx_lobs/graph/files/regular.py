@@ -7,7 +7,11 @@ import os
 import stat
 from pathlib import Path
 
+from onnx_lobs.errors import ConfigError
+
 MOST_SHOWN = 300  # characters of a path in a message
+_SYSTEM = ("/dev", "/proc")  # where links lead to what is open, not to files of their own
+_MOST_LINKS = 40
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -50,6 +54,29 @@ def mode_of(path: Path) -> int:
         return 0
     except ValueError as error:
         raise OSError(errno.EINVAL, "its name holds a character that no name can hold") from error
+
+
+def check_kind(path: Path, what: str) -> None:
+    """Refuse a name that stands for a pipe, a device or a folder, also by links.
+
+    Raises
+    ------
+    ConfigError
+        Its message begins with `what`.
+    OSError
+        The path is none on this system.
+    """
+    mode = mode_of(path)
+    if mode and not stat.S_ISREG(mode):
+        raise ConfigError(f"{what} is no regular file; choose another name")
+    hop = path
+    for _ in range(_MOST_LINKS):
+        if not hop.is_symlink():
+            return
+        hop = hop.parent / os.readlink(hop)
+        if any(Path(os.path.abspath(hop)).is_relative_to(system) for system in _SYSTEM):
+            raise ConfigError(f"{what} is a link to {hop}, no regular file; choose another name")
+    raise ConfigError(f"{what} is a circle of links; choose another name")
 
 
 def shown(path: Path) -> str:

@@ -1,24 +1,25 @@
 """Write an ONNX model and its external data: all of it, or nothing.
 
 Everything is written into a temporary folder beside the output, flushed to the disk and
-verified there; only then do the files take their names, the model last.
+verified there; only then do the files take their names (:mod:`onnx_lobs.graph.files.publish`).
 """
 
 from __future__ import annotations
 
 import os
-import stat
-import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import ModelProto, TensorProto
 
-from onnx_lobs.errors import ConfigError, ModelError
-from onnx_lobs.graph.files.load import PROTOBUF_LIMIT, parse_model, read_file
+from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.files.load import PROTOBUF_LIMIT
+from onnx_lobs.graph.files.native_path import said_in_utf8
+from onnx_lobs.graph.files.outputs import PREFIX, check_targets, data_names
+from onnx_lobs.graph.files.publish import publish, writing
 from onnx_lobs.graph.files.tensors import (
     ExternalRef,
     external_path,
@@ -27,11 +28,10 @@ from onnx_lobs.graph.files.tensors import (
     raw_size,
 )
 from onnx_lobs.graph.files.walk import iter_tensors
-from onnx_lobs.memory.scratch import locked_folder, remove_dead
+from onnx_lobs.memory.scratch import locked_folder
 
 _CHUNK = 1 << 24  # bytes copied at a time
 _ALIGNMENTS = (4096, 64, 1)  # a memory page, a cache line, packed
-_PREFIX = ".onnx-lobs-"  # of temporary folders
 
 _Placed = tuple[ExternalRef, TensorProto]
 
@@ -48,7 +48,9 @@ def save_model(
 
     Tensors that are external, or were until :func:`~onnx_lobs.graph.files.tensors.write_tensor`
     gave them new values, go to ``<name>.data`` (those of a second original file to
-    ``<name>.data1``, and so on) in the order and with the alignment that they had.
+    ``<name>.data1``, and so on) in the order and with the alignment that they had. Where a file
+    of that name is there, which `overwrite` allows, they go to ``<name>.1.data``: see
+    :mod:`onnx_lobs.graph.files.publish`.
 
     Parameters
     ----------
@@ -66,12 +68,13 @@ def save_model(
     Returns
     -------
     int
-        Bytes of all files written. Same model, same bytes.
+        Bytes of all files written. Same model and same names, same bytes.
 
     Raises
     ------
     ConfigError
-        The output is refused, as by :func:`check_output`.
+        The output is refused, as by :func:`~onnx_lobs.graph.files.outputs.check_output`; also
+        when another run made it meanwhile.
     ModelError
         The model is too large for protobuf, or writing failed (disk full ...). After any
         exception the output's folder is as it was.
@@ -83,67 +86,22 @@ def save_model(
     copy = ModelProto()
     copy.CopyFrom(proto)
     plan = _plan(copy)
-    names = [_data_name(path, number) for number in range(len(plan))]
-    _check_targets(
-        [path, *(path.parent / name for name in names)], _sources(proto, folder), overwrite
-    )
-    with locked_folder(path.parent, _PREFIX) as new:
-        with _writing(path):
-            for name, tensors in zip(names, plan, strict=True):
-                _write_data(new / name, tensors, folder)
-            with _durable(new / path.name) as file:
-                file.write(_serialise(copy, path))
-        n_bytes = sum((new / name).stat().st_size for name in (path.name, *names))
+    check_targets(path, len(plan), _sources(proto, folder), overwrite)
+    names = data_names(path, len(plan), overwrite=overwrite)
+    model = path.name if said_in_utf8(Path(path.name)) == path.name else "model.onnx"
+    with ExitStack() as stack:
+        with writing(path):
+            new = stack.enter_context(locked_folder(path.parent, PREFIX))
+            files = [new / os.fsdecode(name.encode()) for name in names]
+            for name, file, tensors in zip(names, files, plan, strict=True):
+                _write_data(file, name, tensors, folder)
+            with _durable(new / model) as written:
+                written.write(_serialise(copy, path))
+        n_bytes = sum(file.stat().st_size for file in (new / model, *files))
         if verify is not None:
-            verify(new / path.name)
-        with _writing(path):
-            _publish(new, path, names)
+            verify(new / model)
+        publish(new, model, path, [file.name for file in files], overwrite=overwrite)
     return n_bytes
-
-
-def check_output(path: Path, *, inputs: Sequence[Path], overwrite: bool) -> None:
-    """Refuse an output that :func:`save_model` would refuse, before any work is done.
-
-    Parameters
-    ----------
-    path
-        The model file to be written.
-    inputs
-        The files that are read, as :func:`model_files` lists them: each after the first is
-        an external data file, and the output gets as many.
-    overwrite
-        Whether existing outputs may be replaced.
-
-    Raises
-    ------
-    ConfigError
-        The folder does not exist or is not writable; the name is too long, that of an
-        input, of something that is no regular file, or of an existing file.
-
-    Notes
-    -----
-    Makes a nameless file beside the output: nothing else proves the folder writable. What a
-    run that was killed while it wrote left there is removed.
-    """
-    data = [path.parent / _data_name(path, number) for number in range(len(inputs) - 1)]
-    _check_targets([path, *data], inputs, overwrite)
-
-
-def model_files(path: Path) -> list[Path]:
-    """Return the model file, then its external data files in order of first use.
-
-    Raises
-    ------
-    ModelError
-        The file cannot be read, is no ONNX model, or names data outside its folder.
-    """
-    proto = parse_model(read_file(path), str(path))
-    external = (external_path(t, path.parent) for t in iter_tensors(proto) if is_external(t))
-    return list(dict.fromkeys((path, *external)))
-
-
-def _data_name(path: Path, number: int) -> str:
-    return f"{path.name}.data{number or ''}"
 
 
 def _sources(proto: ModelProto, folder: Path | None) -> set[Path]:
@@ -153,47 +111,6 @@ def _sources(proto: ModelProto, folder: Path | None) -> set[Path]:
         for tensor in iter_tensors(proto)
         if is_external(tensor) or (folder is not None and external_ref(tensor) is not None)
     }
-
-
-def _check_targets(targets: Sequence[Path], inputs: Collection[Path], overwrite: bool) -> None:
-    folder = targets[0].parent
-    if not stat.S_ISDIR(_mode(folder)):
-        raise ConfigError(f"the output folder {folder} does not exist; create it first")
-    for target in targets:
-        mode = _mode(target)
-        for source in inputs:
-            linked = mode and source.exists() and target.samefile(source)
-            if linked or target.resolve() == source.resolve():
-                raise ConfigError(
-                    f"the output {target} would replace the input {source}; choose another name"
-                )
-        if mode and not stat.S_ISREG(mode):
-            raise ConfigError(f"the output {target} is no regular file; choose another name")
-        if mode and not overwrite:
-            raise ConfigError(
-                f"the output {target} exists; allow it to be replaced with --overwrite "
-                "(overwrite=True), or choose another name"
-            )
-    try:
-        remove_dead(folder, _PREFIX)
-        tempfile.TemporaryFile(dir=folder).close()  # which leaves no name, should we be killed
-    except OSError as error:
-        raise ConfigError(
-            f"the output folder {folder} is not writable ({error.strerror}); choose another one"
-        ) from error
-
-
-def _mode(path: Path) -> int:
-    """Return what a path is, 0 where there is nothing."""
-    try:
-        return path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
-    except OSError as error:
-        raise ConfigError(
-            f"the output {path} is not possible ({error.strerror}); choose a shorter name or "
-            "another folder"
-        ) from error
 
 
 def _plan(proto: ModelProto) -> list[list[_Placed]]:
@@ -206,7 +123,9 @@ def _plan(proto: ModelProto) -> list[list[_Placed]]:
     return [sorted(group, key=lambda pair: pair[0].offset) for group in groups.values()]
 
 
-def _write_data(target: Path, tensors: Sequence[_Placed], folder: Path | None) -> None:
+def _write_data(
+    target: Path, location: str, tensors: Sequence[_Placed], folder: Path | None
+) -> None:
     """Write one external data file, and point the tensors to their place in it.
 
     Tensors that shared one range of the original file share one again, unless rewritten.
@@ -225,7 +144,7 @@ def _write_data(target: Path, tensors: Sequence[_Placed], folder: Path | None) -
                     shared[key] = offset
                 else:
                     file.write(tensor.raw_data)
-            _point_to(tensor, target.name, offset, key[1])
+            _point_to(tensor, location, offset, key[1])
 
 
 def _stream(source: Path, offset: int, size: int, file: BinaryIO) -> None:
@@ -269,45 +188,9 @@ def _serialise(proto: ModelProto, path: Path) -> bytes:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Say which model could not be written when the operating system refuses."""
-    try:
-        yield
-    except OSError as error:
-        raise ModelError(
-            f"{path} cannot be written ({error}); free disk space or choose another folder"
-        ) from error
-
-
-@contextmanager
 def _durable(path: Path) -> Iterator[BinaryIO]:
     """Open a new file; at the end its bytes are on the disk."""
     with path.open("xb") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())
-
-
-def _publish(new: Path, path: Path, names: Sequence[str]) -> None:
-    """Move the data files, then the model, from the folder `new` to where `path` is.
-
-    What the data files replace is kept until the model has moved, and put back if it has not.
-    """
-    old = Path(tempfile.mkdtemp(dir=new))
-    try:
-        for name in names:
-            if (path.parent / name).exists():
-                os.replace(path.parent / name, old / name)
-            os.replace(new / name, path.parent / name)
-        os.replace(new / path.name, path)
-    finally:
-        if (new / path.name).exists():
-            for name in names:
-                if (old / name).exists():
-                    os.replace(old / name, path.parent / name)
-                elif not (new / name).exists():
-                    (path.parent / name).unlink()
-    if os.name != "nt":  # Windows cannot open a folder
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnx_lobs.graph.files.save import model_files
+from onnx_lobs.graph.files.outputs import model_files
 
 MOST_GZIP = 1 << 30  # bytes of a file that is packed to see how small it gets
 

@@ -1,0 +1,97 @@
+"""Refuses a run whose outputs would replace what it reads, or each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from onnx_lobs.data.files import files_of, find_beside, find_test_beside
+from onnx_lobs.graph.files.outputs import check_apart, data_names, model_files, paths_beside
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.run.deliver import best_effort
+
+
+def check_places(
+    path: Path,
+    output: Path,
+    config: PruneConfig,
+    *,
+    data: Any = None,
+    test: Any = None,
+    report: Path | None = None,
+) -> None:
+    """Refuse names of outputs that lead to one place with another name of a pruning run.
+
+    Parameters
+    ----------
+    path, output
+        The model that is read, and the one that is written.
+    config
+        Names the folders for the cache and for scratch, and a script that scores.
+    data, test
+        As for :func:`onnx_lobs.verbs.prune.prune_file`.
+    report
+        The record that is written too.
+
+    Raises
+    ------
+    ConfigError
+        The report, the output or its data, the cache's or the scratch folder is the model, its
+        data, the calibration or test data, the script, or one of the others; by any link.
+    """
+    files = model_files(path)
+    writes: dict[str, Path] = {}
+    for target in dict.fromkeys((output, best_effort(output))):
+        word = "the output" if target == output else "the output for a missed target,"
+        writes[word] = target
+        for number, part in enumerate(paths_beside(target, data_names(target, len(files) - 1))):
+            writes[f"{word} data file {number + 1},"] = part
+    folders = {"the cache folder": config.cache, "the scratch folder": config.scratch}
+    writes |= {word: Path(folder) for word, folder in folders.items() if folder is not None}
+    if report is not None:
+        writes["the report"] = report
+    check_apart(writes, what_is_read({"the model": path}, data, test, config.score))
+
+
+def check_report_apart(
+    models: dict[str, Path], data: Any, config: PruneConfig, report: Path
+) -> None:
+    """Refuse a report of ``evaluate`` that would replace what it reads.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`check_places`.
+    """
+    check_apart({"the report": report}, what_is_read(models, data, None, config.score))
+
+
+def what_is_read(
+    models: dict[str, Path], data: Any, test: Any, score: object
+) -> dict[str, Iterable[Path]]:
+    """Return the files that a run reads, by what they are to it; data may be found beside models.
+
+    Raises
+    ------
+    ModelError
+        A model cannot be read.
+    DataError
+        A folder of data, or a test set beside the model, cannot be read.
+    """
+    reads: dict[str, Iterable[Path]] = {}
+    for word, path in models.items():
+        files = model_files(path)
+        reads |= {word: files[:1], f"{word}'s external data": files[1:]}
+    first = next(iter(models.values()))
+    for word, given, find in (
+        ("the data", data, find_beside),
+        ("the test data", test, find_test_beside),
+    ):
+        if isinstance(given, (str, Path)):
+            reads[word] = [Path(given), *files_of(Path(given))]
+        elif given is None and (beside := find(first)) is not None:
+            reads[word] = files_of(beside)  # not the folder, which is the model's
+    if isinstance(score, str):
+        reads["the script that scores"] = [Path(score.rpartition(":")[0] or score)]
+    return reads
