@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import onnx
 
 from onnx_lobs.errors import DataError
+from onnx_lobs.graph.files.tensors import array_type
 
 DType = np.dtype[Any]
 
@@ -117,7 +117,7 @@ def _spec(value: onnx.ValueInfoProto, rows: Mapping[str, int]) -> InputSpec:
     shape = None
     if tensor.HasField("shape"):
         shape = tuple(_size(dim) for dim in tensor.shape.dim)
-    return InputSpec(value.name, _dtype(tensor.elem_type), shape, rows.get(value.name))
+    return InputSpec(value.name, _dtype(value), shape, rows.get(value.name))
 
 
 def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
@@ -126,8 +126,12 @@ def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
     return dim.dim_param or None
 
 
-def _dtype(elem_type: int) -> DType:
-    # Older versions of onnx answer float32 for bfloat16.
-    brain = elem_type == onnx.TensorProto.BFLOAT16
-    dtype = ml_dtypes.bfloat16 if brain else onnx.helper.tensor_dtype_to_np_dtype(elem_type)
-    return np.dtype(dtype)
+def _dtype(value: onnx.ValueInfoProto) -> DType:
+    elem_type = value.type.tensor_type.elem_type
+    dtype = array_type(elem_type)
+    if dtype is None:
+        raise DataError(
+            f"input {value.name!r} has the unknown element type {elem_type}; correct it in the "
+            "model, or install a newer ml_dtypes"
+        )
+    return dtype

@@ -167,20 +167,29 @@ def n_elements(tensor: Tensor) -> int:
     return math.prod(tensor.dims)
 
 
+def array_type(elem_type: int) -> np.dtype[Any] | None:
+    """Return the type of arrays that hold an ONNX element type; None for one that is unknown.
+
+    Texts are objects.
+    """
+    name = _ELEMENTS.get(elem_type, "")
+    if name == "str":
+        return np.dtype(object)
+    known = name in np.sctypeDict or hasattr(ml_dtypes, name)
+    dtype: np.dtype[Any] | None = np.dtype(getattr(ml_dtypes, name, name)) if known else None
+    return dtype
+
+
 def _element(tensor: Tensor) -> np.dtype[Any]:
     """Return the little-endian array type of the elements."""
     name = _ELEMENTS.get(tensor.data_type, "unknown")
-    dtype: np.dtype[Any]
-    if hasattr(ml_dtypes, name):
-        dtype = np.dtype(getattr(ml_dtypes, name))
-        return dtype
-    if name == "str" or name not in np.sctypeDict:
+    dtype = array_type(tensor.data_type)
+    if dtype is None or dtype.kind == "O":
         raise ModelError(
             f"tensor {tensor.name!r} has element type {tensor.data_type} ({name}), which has no "
             "raw form here; convert it to a numeric type, or install a newer ml_dtypes"
         )
-    dtype = np.dtype(name).newbyteorder("<")
-    return dtype
+    return dtype if hasattr(ml_dtypes, name) else dtype.newbyteorder("<")
 
 
 def read_tensor(tensor: Tensor, folder: Path | None) -> Array:

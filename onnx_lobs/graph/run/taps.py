@@ -69,9 +69,9 @@ def _carry_out(graph: onnx.GraphProto, scope: Scope, name: str, shown: str, elem
         node_graph = list(subgraphs(node))[position]
     source = name
     for depth, (node, position) in enumerate(reversed(chain)):
-        result = shown if depth == len(chain) - 1 else f"{shown}_{depth}"
+        result = shown if depth == len(chain) - 1 else f"{shown}_depth{depth}"
         for i, branch in enumerate(subgraphs(node)):
-            _return(branch, source if i == position else None, f"{result}_{i}", elem_type)
+            _return(branch, source if i == position else None, f"{result}_branch{i}", elem_type)
         node.output.append(result)
         source = result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.files import load
 from onnx_lobs.graph.files.load import load_model
+from onnx_lobs.graph.files.sparse import make_dense
 from onnx_lobs.graph.files.tensors import read_tensor
 from onnx_lobs.graph.files.walk import iter_tensors
 
@@ -226,7 +228,12 @@ def test_file_with_external_data_is_checked_too(tmp_path: Path) -> None:
         ("location", "../w.data", "outside the model's folder"),
         ("location", "/w.data", "absolute external location"),
         ("offset", 65, "'w' ends at byte 193 of .*w.data, which has 192"),
+        ("location", "a\0b", r"external location 'a\\x00b', which no file can have"),
+        ("location", "x" * 300, "which cannot be read .*too long"),
+        ("location", "pipe", "which cannot be read .it is a pipe, not a file"),
+        ("location", "circle", "circle, which (leads nowhere|cannot be read)"),
         ("offset", "x", "external offset 'x', which is no count"),
+        ("offset", "9" * 5000, "external offset '9{40}', which is no count of bytes of at most 18"),
         ("length", 127, r"'w' has 127 bytes of external data, its shape \[8, 4\] needs 128"),
     ],
 )
@@ -235,11 +242,72 @@ def test_external_data_that_are_not_there_are_refused(
 ) -> None:
     path = tmp_path / "m.onnx"
     model = save_external(path)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "circle").symlink_to("circle")
     set_entry(model, key, value)
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match=message) as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
+
+
+def test_external_names_beyond_ascii_are_found(tmp_path: Path) -> None:
+    model = save_external(tmp_path / "m.onnx")
+    set_entry(model, "location", "größe.bin")
+    (tmp_path / "w.data").rename(tmp_path / "größe.bin")
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    loaded = load_model(tmp_path / "m.onnx")
+    assert np.array_equal(read_tensor(loaded.proto.graph.initializer[0], loaded.folder), W)
+
+
+def test_file_with_external_data_in_a_folder_without_utf8_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"gr\xf6\xdfe")
+    folder.mkdir()
+    save_external(folder / "m.onnx")
+    loaded = load_model(folder / "m.onnx")
+    assert np.array_equal(read_tensor(loaded.proto.graph.initializer[0], loaded.folder), W)
+
+
+@pytest.mark.parametrize("dims", [(-8, -4), (-32, 1), (8, 4, -1)])
+def test_sizes_below_zero_are_refused(dims: tuple[int, ...]) -> None:
+    tensor = numpy_helper.from_array(W, "w")
+    tensor.dims[:] = dims
+    with pytest.raises(ModelError, match=r"'w' has the shape .*, with sizes below 0"):
+        read_tensor(tensor, None)
+
+
+def test_pipe_as_a_model_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.onnx")
+    for path in (tmp_path / "m.onnx", Path("/dev/zero")):
+        with pytest.raises(ModelError, match=r"cannot be read \(it is a (pipe|device), not a file"):
+            load_model(path)
+
+
+def test_sparse_tensor_gets_memory_in_proportion_to_its_values() -> None:
+    model = make_model()
+    model.graph.sparse_initializer[0].dims[:] = [2**17, 2**16]
+    with pytest.raises(ModelError, match=r"would take 34359738368 bytes .* 8 bytes of values"):
+        make_dense(model)
+
+
+def test_what_the_checker_says_of_a_name_without_utf8_is_a_refusal(tmp_path: Path) -> None:
+    model = save_external(tmp_path / "m.onnx")
+    model.graph.node[2].op_type = "MARKMARK"
+    data = model.SerializeToString().replace(b"MARKMARK", b"gr\xf6\xdfe_ab")
+    (tmp_path / "m.onnx").write_bytes(data)
+    with pytest.raises(ModelError, match=r"what is wrong is said of a name that is not UTF-8"):
+        load_model(tmp_path / "m.onnx")
+
+
+def test_error_of_the_checkers_shape_inference_is_a_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: object) -> None:
+        raise onnx.shape_inference.InferenceError("ranks differ")
+
+    monkeypatch.setattr(onnx.checker, "check_model", fail)
+    with pytest.raises(ModelError, match=r"not a valid ONNX model: ranks differ; export"):
+        load_model(make_model())
 
 
 def test_external_data_without_a_folder_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import ml_dtypes
@@ -206,3 +208,28 @@ def test_a_type_that_numpy_lacks_is_an_error_of_one_line() -> None:
     session = Session(proto)
     with pytest.raises(InferenceError, match=r"failed on inputs of shape x \(3, 2\)"):
         session.run({"x": np.zeros((3, 2), ml_dtypes.float8_e4m3fn)})
+
+
+def test_graph_that_ends_the_process_at_the_highest_level_runs() -> None:
+    # onnxruntime 1.32 alone: a segmentation fault, which would take the test run with it
+    code = """
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+from onnx_lobs.graph.run.session import Session
+
+half = TensorProto.FLOAT16
+nodes = [
+    helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+    helper.make_node("MatMul", ["t", "w"], ["y"]),
+]
+x = helper.make_tensor_value_info("x", half, [2, 5, 4])
+y = helper.make_tensor_value_info("y", half, [5, 2, 6])
+w = np.arange(24, dtype=np.float16).reshape(4, 6)
+graph = helper.make_graph(nodes, "g", [x], [y], [numpy_helper.from_array(w, "w")])
+opsets = [helper.make_opsetid("", 20)]
+proto = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+fed = np.ones((2, 5, 4), np.float16)
+assert (Session(proto).run({"x": fed})["y"] == fed.transpose(1, 0, 2) @ w).all()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

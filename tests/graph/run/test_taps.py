@@ -82,6 +82,24 @@ def test_outer_values_read_in_a_branch_show_only_when_it_is_taken() -> None:
     assert run(proto, x=X, c=off, d=on)[tap_name(scope, "x")].size == 0
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+def test_values_are_shown_from_any_depth(depth: int) -> None:
+    inner = branch([NODE("MatMul", ["x", "w"], ["b"]), NODE("Neg", ["b"], ["o0"])], "o0")
+    for i in range(1, depth + 1):
+        other = branch([NODE("Abs", ["x"], [f"e{i}"])], f"e{i}")
+        node = NODE("If", ["c"], [f"o{i}"], then_branch=inner, else_branch=other)
+        inner = branch([node], f"o{i}")
+    inputs = [value("x", [5, 4]), value("c", [], TensorProto.BOOL)]
+    outputs = [value(f"o{depth}", [5, 4])]
+    index = Model(model(list(inner.node), inputs, outputs, {"w": W}), None)
+    wanted = [(s.index, "b") for s in index.scopes if "b" in s.producers]
+    wanted += [(s.index, "x") for s in index.scopes if s.index]
+    proto = with_outputs(index, wanted, {})
+    found = run(proto, x=X, c=np.array(True))
+    np.testing.assert_allclose(found[tap_name(*wanted[0])], X @ W, rtol=1e-5)  # float32 product
+    assert sum(np.array_equal(shown, X) for shown in found.values()) == depth
+
+
 @pytest.mark.parametrize("name", ["x", "h"])
 def test_inputs_and_inner_values_of_the_main_graph_are_shown(name: str) -> None:
     nodes = [NODE("Neg", ["x"], ["h"]), NODE("Relu", ["h"], ["y"])]
