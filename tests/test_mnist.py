@@ -232,6 +232,15 @@ def test_the_report_of_a_run_is_complete(tmp_path: Path) -> None:
     assert keys <= set(record["layers"][0])  # type: ignore[index]
     totals = {"weights", "zeros", "sparsity", "file_bytes", "gzip_bytes", "seconds"}
     assert totals <= set(record["totals"])  # type: ignore[call-overload]
-    output = {"error", "score", "first_order", "bounds", "notes", "judged"}
+    output = {
+        "error",
+        "fitted_error",
+        "n_held",
+        "score",
+        "first_order",
+        "bounds",
+        "notes",
+        "judged",
+    }
     assert output == set(record["output"])  # type: ignore[call-overload]
     assert dataclasses.asdict(report)["output_path"] == str(tmp_path / "o.onnx")

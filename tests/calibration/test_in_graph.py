@@ -212,7 +212,9 @@ def test_sessions_for_sums_keep_the_order_and_all_do_without_tf32(
     seen: list[Any] = []
 
     class Recorder:
-        def __init__(self, source: bytes, options: Any, providers: list[Any]) -> None:
+        def __init__(
+            self, source: bytes, options: Any, providers: list[Any], **others: Any
+        ) -> None:
             seen.append((options.execution_order, providers))
 
         def get_providers(self) -> list[str]:

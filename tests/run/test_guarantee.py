@@ -57,7 +57,7 @@ def test_bound_of_a_trained_network_holds(name: str, sparsity: float, sequential
     output = report.output
     (record,) = output.bounds
     assert record.measured is not None
-    assert record.measured == pytest.approx(output.error, rel=1e-3)
+    assert is_between(record.measured, output)
     assert record.bound is not None
     assert record.measured <= record.bound * ROUNDING
     assert record.missing == ()
@@ -67,13 +67,22 @@ def test_bound_of_a_trained_network_holds(name: str, sparsity: float, sequential
         assert 0.5 < output.first_order / record.measured < 2
 
 
+def is_between(error: float, output: OutputRecord, share: float = 1e-3) -> bool:
+    """Whether an error on all samples lies between those of fitted and of held-out ones."""
+    assert output.error is not None
+    assert output.fitted_error is not None
+    low, high = sorted((output.error, output.fitted_error))
+    return low * (1 - share) <= error <= high * (1 + share)
+
+
 @pytest.mark.slow
 def test_a_layers_prediction_is_the_error_of_pruning_it_alone() -> None:
     options = FAST | {"sequential": False, "sparsity": 0.3}
     for record in onnx_lobs.prune(LENET, **options).report.layers:
         alone = onnx_lobs.prune(LENET, include=(record.name,), **options).report
         assert alone.layers[0].zeros == record.zeros
-        assert record.first_order == pytest.approx(alone.output.error, rel=SHARE)
+        assert record.first_order is not None
+        assert is_between(record.first_order, alone.output, SHARE)
 
 
 @pytest.mark.slow
@@ -96,7 +105,8 @@ def test_layers_in_branches_have_neither_bound_nor_prediction() -> None:
     report = onnx_lobs.prune(proto, batches, method="magnitude", bound=True).report
     (record,) = report.output.bounds
     assert record.bound is None
-    assert record.measured == pytest.approx(report.output.error, rel=1e-3)
+    assert record.measured is not None
+    assert is_between(record.measured, report.output)
     assert record.missing == ("choice: If has no rule",)
     assert [layer.first_order for layer in report.layers] == [None]
     assert report.output.first_order is None

@@ -85,7 +85,7 @@ def test_auto_shares_zeros_by_the_scores_that_saturated_outputs_hide(
     assert (blind.report.output.error, blind.report.output.judged) == (0.0, ())
     # measured: 0.004 against 0.087, and 0.009 against 0.020; 2.4 % against 10.5 %, 3.9 % and 5.7 %
     assert unlike < 0.6 * blind_unlike
-    assert changed < 0.8 * blind_changed
+    assert changed < 0.9 * blind_changed
 
 
 @pytest.mark.parametrize("op", ["Softmax", "Sigmoid"])

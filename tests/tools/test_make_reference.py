@@ -8,12 +8,11 @@ from types import ModuleType
 
 import pytest
 
-import onnx_lobs
 from onnx_lobs.cli.verbs import VERBS
 from onnx_lobs.options.keywords import EvaluateOptions, PruneOptions
 from onnx_lobs.options.prose import flags_of
 
-ROOT = Path(onnx_lobs.__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
