@@ -34,8 +34,8 @@ BROKEN_ARRAYS: tuple[type[Exception], ...] = (
 )
 
 
-def read_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, Array]:
-    """Return the arrays of an archive by name; those that lie there as they are, mapped.
+def read_archive(path: Path, archive: zipfile.ZipFile, *, mapped: bool = True) -> dict[str, Array]:
+    """Return the arrays of an archive by name.
 
     Parameters
     ----------
@@ -43,6 +43,8 @@ def read_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, Array]:
         The archive's file, which is mapped.
     archive
         Open for reading.
+    mapped
+        Whether large arrays that lie there as they are are mapped and not read.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def read_archive(path: Path, archive: zipfile.ZipFile) -> dict[str, Array]:
             continue
         _check_size(path, member)
         is_plain = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1
-        if is_plain and member.file_size >= MAPPED_BYTES:
+        if mapped and is_plain and member.file_size >= MAPPED_BYTES:
             array = _map(path, member)
         else:
             with archive.open(member) as stream:

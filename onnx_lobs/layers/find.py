@@ -25,6 +25,7 @@ from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 Refused = Mapping[tuple[int, str], Refusal]
 """why nodes are skipped, by scope and first output"""
+SQUARES_HELD = 4  # matrices of inputs x inputs in float64 at the peak: 4.8 GB for 12,288 inputs
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class LayerFilter:
     ----------
     own
         Full names of layers with a sparsity of their own, which are taken unless excluded.
+    free_bytes
+        Memory that a layer may take; None: any.
     """
 
     include: tuple[str, ...] = ()
@@ -43,6 +46,7 @@ class LayerFilter:
     min_weights: int = 0
     depthwise: bool = False
     own: tuple[str, ...] = ()
+    free_bytes: int | None = None
 
 
 def find_layers(
@@ -235,7 +239,7 @@ def _select(
                 raise UnsupportedOpError(f"{pattern!r} was included by name, but: {skip.reason}")
     kept: list[Layer] = []
     for layer in layers:
-        refusal = _refusal(layer, selection, include, exclude)
+        refusal = _refusal(layer, selection, include, exclude) or _too_wide(layer, selection)
         if refusal is None:
             kept.append(layer)
         else:
@@ -275,6 +279,19 @@ def _refusal(
         reason = f"{layer.size} weights, fewer than {selection.min_weights}"
         return Refusal(RefusalKind.SMALL, reason)
     return None
+
+
+def _too_wide(layer: Layer, selection: LayerFilter) -> Refusal | None:
+    """Return why the second moments of a layer's inputs cannot be held, or None."""
+    groups, columns = layer.layout.groups, layer.layout.columns
+    needed = SQUARES_HELD * 8 * groups * columns**2
+    if selection.free_bytes is None or needed <= selection.free_bytes:
+        return None
+    return Refusal(
+        RefusalKind.TOO_WIDE,
+        f"its {groups * columns} inputs need {needed / 2**30:.1f} GiB of second moments, and "
+        f"{selection.free_bytes / 2**30:.1f} GiB of memory are free",
+    )
 
 
 def _dtype(tensor: onnx.TensorProto) -> np.dtype[Any]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+if sys.platform != "win32":
+    import resource
 
 GRAM_BYTES = 2 << 30
 WEIGHT_BYTES = 1 << 30
@@ -53,7 +57,7 @@ def share_out(memory: int | None) -> MemoryShares:
 
 def available_memory() -> int:
     """Return the bytes that can be allocated without swapping, as far as the system tells."""
-    limits = [_from_meminfo(), _from_cgroup()]
+    limits = [_from_meminfo(), _from_cgroup(), _from_address_space()]
     return min((limit for limit in limits if limit is not None), default=_physical())
 
 
@@ -73,6 +77,20 @@ def _from_cgroup(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
     except OSError:
         return None
     return max(int(limit) - int(used), 0) if limit.strip().isdigit() else None
+
+
+def _from_address_space() -> int | None:
+    """Return what is left of the process' own limit (`ulimit -v`), or None if it has none."""
+    if sys.platform == "win32":
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return None
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return limit
+    return max(limit - pages * resource.getpagesize(), 0)
 
 
 def _physical() -> int:

@@ -9,6 +9,7 @@ from onnx_lobs.allocation.choice import protects_by_measurement
 from onnx_lobs.errors import LobsError
 from onnx_lobs.layers.find import LayerFilter
 from onnx_lobs.layers.layer import Skip
+from onnx_lobs.memory.shares import available_memory
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.patterns import parse_pattern
 from onnx_lobs.report.record import SkipRecord
@@ -29,7 +30,7 @@ def selection(config: PruneConfig, can_measure: bool = True) -> LayerFilter:
     measured = can_measure and protects_by_measurement(config, parse_pattern(config.pattern))
     return LayerFilter(
         config.include, config.exclude, config.op_types, config.min_weights, depthwise=measured,
-        own=tuple(config.layer_sparsity),
+        own=tuple(config.layer_sparsity), free_bytes=available_memory(),
     )  # fmt: skip
 
 

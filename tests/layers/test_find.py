@@ -312,3 +312,17 @@ def test_layers_come_in_the_order_in_which_they_run() -> None:
 def test_nodes_without_names_are_called_by_weight_and_output() -> None:
     (layer,), _ = find(square([NODE("MatMul", ["x", "w"], ["y"])]))
     assert (layer.name, layer.uses[0].node) == ("w", "MatMul_y")
+
+
+def test_layer_whose_second_moments_do_not_fit_is_left_with_that_reason() -> None:
+    wide = normal(2, 4, 300)
+    nodes = [NODE("MatMul", ["x", "w"], ["a"]), NODE("MatMul", ["a", "v"], ["b"])]
+    nodes += [NODE("MatMul", ["b", "u"], ["y"], name="wide")]
+    proto = square(nodes, v=wide, u=normal(3, 300, 2))
+    most = 4 * 8 * 299**2
+    layers, (skip,) = find(proto, LayerFilter(free_bytes=most))
+    assert [layer.weight for layer in layers] == ["w", "v"]
+    assert (skip.node, skip.refusal.kind) == ("wide", RefusalKind.TOO_WIDE)
+    assert "its 300 inputs need 0.0 GiB of second moments" in skip.reason
+    assert len(find(proto, LayerFilter(free_bytes=4 * 8 * 300**2))[0]) == 3
+    assert len(find(proto)[0]) == 3

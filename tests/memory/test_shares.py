@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def test_available_memory_is_the_least_that_is_known(monkeypatch: pytest.MonkeyP
     assert available_memory() > 1 << 20
     monkeypatch.setattr(memory, "_from_meminfo", lambda: None)
     monkeypatch.setattr(memory, "_from_cgroup", lambda: None)
+    monkeypatch.setattr(memory, "_from_address_space", lambda: None)
     assert available_memory() > 1 << 20
     monkeypatch.setattr(memory, "_from_cgroup", lambda: 5)
     assert available_memory() == 5
@@ -48,3 +50,17 @@ def test_a_containers_limit_counts(tmp_path: Path, limit: str, left: int | None)
     (tmp_path / "memory.current").write_text("600\n")
     assert memory._from_cgroup(tmp_path) == left
     assert memory._from_cgroup(tmp_path / "nowhere") is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of address space")
+def test_limit_of_the_process_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    assert memory._from_address_space() is None
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1 << 50, 1 << 50))
+    left = memory._from_address_space()
+    assert left is not None
+    assert 0 < left < 1 << 50  # less what the process has already
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (5, 5))
+    assert memory._from_address_space() == 0

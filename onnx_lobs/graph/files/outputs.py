@@ -59,12 +59,17 @@ def model_files(path: Path) -> list[Path]:
     return list(dict.fromkeys((path, *external)))
 
 
+def name_as_text(path: Path) -> str:
+    """Return a file's name as a model may call it: in UTF-8, whatever the file system has."""
+    return said_in_utf8(Path(path.name)) or os.fsencode(path.name).decode("utf-8", "replace")
+
+
 def data_names(path: Path, count: int, *, overwrite: bool = False) -> list[str]:
     """Return the names by which a model is to call its data files: text, in any locale.
 
     With `overwrite` they are names that nothing has.
     """
-    name = said_in_utf8(Path(path.name)) or os.fsencode(path.name).decode("utf-8", "replace")
+    name = name_as_text(path)
     for version in itertools.count():
         middle = f".{version}" if version else ""
         names = [f"{name}{middle}.data{number or ''}" for number in range(count)]

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from onnx_lobs.errors import ConfigError, ModelError
 from onnx_lobs.graph.files.load import parse_model, read_file
+from onnx_lobs.graph.files.outputs import name_as_text
 from onnx_lobs.graph.files.tensors import external_ref, is_external
 from onnx_lobs.graph.files.walk import iter_tensors
 from onnx_lobs.memory.folder_lock import alone_in
@@ -125,17 +126,17 @@ def _move_to_free(source: Path, target: Path) -> None:
 
 def _own_data(path: Path) -> list[str]:
     """Return the data files that the model at `path` calls, and that are named after it."""
-    pattern = re.compile(re.escape(path.name) + r"(\.\d+)?\.data\d*")
-    named = [name for name in os.listdir(path.parent) if pattern.fullmatch(name)]
-    if not named:
+    pattern = re.compile(re.escape(name_as_text(path)) + r"(\.\d+)?\.data\d*")
+    present = {os.fsencode(name).decode("utf-8", "replace") for name in os.listdir(path.parent)}
+    if not any(map(pattern.fullmatch, present)):  # most often; the old model need not be read
         return []
     try:
         proto = parse_model(read_file(path), str(path))
         refs = [external_ref(tensor) for tensor in iter_tensors(proto) if is_external(tensor)]
     except ModelError:  # it is none, so it calls nothing
         return []
-    called = {os.fsdecode(ref.location.encode()) for ref in refs if ref is not None}
-    return [name for name in named if name in called]
+    called = {ref.location for ref in refs if ref is not None and pattern.fullmatch(ref.location)}
+    return [os.fsdecode(location.encode()) for location in called]
 
 
 def _sync(folder: Path) -> None:

@@ -13,17 +13,22 @@ import os
 import tempfile
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from onnx_lobs.arrays import Array
+from onnx_lobs.data.archive import BROKEN_ARRAYS, read_archive
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.graph.files.regular import regular_size
 
-_MAGIC = b"onnx-lobs cache 1 "
+Found = TypeVar("Found")
+_UNSOUND: tuple[type[Exception], ...] = (OSError, *BROKEN_ARRAYS)
+
+_MAGIC = b"onnx-lobs cache 2 "
 _HEADER = len(_MAGIC) + 64 + 1  # bytes before the archive
 _RECORD = "record"
 _TEMPORARY = ".tmp-"
@@ -69,20 +74,28 @@ class Cache:
 
     def load(self, key: str) -> Entry | None:
         """Return an entry, or None, with a warning if there is one that is not sound."""
+        return self.find(key, lambda entry: entry)
+
+    def find(self, key: str, make: Callable[[Entry], Found]) -> Found | None:
+        """Return what is made of an entry, or None, with a warning if it is not sound.
+
+        `make` raises KeyError, TypeError or ValueError for an entry that is none of its kind.
+        """
         path = self._path(key)
         try:
+            regular_size(path)  # no pipe and no device, which would be read for ever
             with path.open("rb") as file:
-                entry = _read(file, key)
+                found = make(_read(file, key))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except _UNSOUND as error:
             self.warnings.append(
                 f"cache entry {path.name} is damaged or foreign ({error}); it was not used, "
                 "and what it should hold was computed anew"
             )
             return None
         self.hits += 1
-        return entry
+        return found
 
     def save(self, key: str, entry: Entry) -> None:
         """Keep an entry under a key, whole or not at all; a full disk is a warning."""
@@ -114,7 +127,8 @@ class Cache:
 
 
 def _write(file: BinaryIO, key: str, entry: Entry) -> None:
-    record = json.dumps({"key": key, **entry.record}).encode()
+    plain = {"key": key, "arrays": _described(entry.arrays), "record": entry.record}
+    record = json.dumps(plain).encode()
     file.write(bytes(_HEADER))
     arrays: Mapping[str, Any] = {_RECORD: np.frombuffer(record, np.uint8), **entry.arrays}
     np.savez(file, **arrays)
@@ -123,17 +137,24 @@ def _write(file: BinaryIO, key: str, entry: Entry) -> None:
     file.write(_MAGIC + digest.encode() + b"\n")
 
 
+def _described(arrays: Mapping[str, Array]) -> dict[str, list[Any]]:
+    """Return type and shape of arrays, so that one that is missing is missed."""
+    return {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
+
+
 def _read(file: BinaryIO, key: str) -> Entry:
     header = file.read(_HEADER)
     if header != _MAGIC + _digest(file).encode() + b"\n":
         raise ValueError("its checksum does not agree")
     file.seek(_HEADER)
-    with np.load(file, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    record = json.loads(arrays.pop(_RECORD).tobytes())
-    if record.pop("key", None) != key:
+    with zipfile.ZipFile(file) as archive:
+        arrays = read_archive(Path(file.name), archive, mapped=False)
+    plain = json.loads(arrays.pop(_RECORD).tobytes())
+    if plain["key"] != key:
         raise ValueError("it belongs to another key")
-    return Entry(arrays, record)
+    if plain["arrays"] != _described(arrays):
+        raise ValueError("it holds other arrays than it says")
+    return Entry(arrays, plain["record"])
 
 
 def _digest(file: BinaryIO) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from onnx_lobs.report.record import LayerRecord
 from onnx_lobs.run.layer_step import Solved
 from onnx_lobs.run.resume.cache import Cache, Entry
 from onnx_lobs.run.resume.fingerprint import digest
+from onnx_lobs.run.resume.plain import build, whole_number
 from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.zeros import Zeros
 
@@ -70,10 +72,10 @@ class Known:
             return None
         key = self._key(shared, layer)
         if key not in self._found:
-            entry = self.cache.load(key)
-            if entry is None:
+            found = self.cache.find(key, lambda entry: _to_solved(entry, layer))
+            if found is None:
                 return None
-            self._found[key] = _to_solved(entry, layer)
+            self._found[key] = found
         return self._found[key]
 
     def note(self, shared: SharedInput, layer: Layer, solved: Solved) -> None:
@@ -118,10 +120,10 @@ class Known:
             return None
         key = self._moments_key(shared, part)
         if key not in self._moments:
-            entry = self.cache.load(key)
-            if entry is None:
+            found = self.cache.find(key, lambda entry: _to_calibration(entry, shared))
+            if found is None:
                 return None
-            self._moments[key] = _to_calibration(entry, shared)
+            self._moments[key] = found
         return self._moments[key]
 
     def _moments_key(self, shared: SharedInput, part: Sequence[SharedInput]) -> str:
@@ -156,10 +158,25 @@ def _from_solved(solved: Solved) -> Entry:
 
 def _to_solved(entry: Entry, layer: Layer) -> Solved:
     weight = entry.arrays.get("weight")
-    if weight is not None and weight.dtype.kind == "V":  # npy knows no bfloat16
-        weight = weight.view(layer.dtype)
-    changes = tuple(entry.arrays.get(f"change{use}") for use in range(entry.record["uses"]))
-    return Solved(LayerRecord(**entry.record["layer"]), weight, changes)
+    if weight is not None:
+        if weight.dtype.kind == "V":  # npy knows no bfloat16
+            weight = weight.view(layer.dtype)
+        _check(layer.chain.apply(weight), layer.layout.shape, layer.chain.dtype(layer.dtype))
+    if entry.record["uses"] != len(layer.uses):
+        raise ValueError("it is of a layer with other uses")
+    changes = tuple(entry.arrays.get(f"change{use}") for use in range(len(layer.uses)))
+    for change in changes:
+        if change is not None:
+            _check(change.reshape(-1), (layer.layout.groups * layer.layout.rows,), change.dtype)
+    return Solved(build(LayerRecord, entry.record["layer"]), weight, changes)
+
+
+def _check(array: Array, shape: tuple[int, ...], dtype: object) -> None:
+    """Raise ValueError unless an array has this shape and type, and is finite."""
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"it holds {array.dtype}{list(array.shape)} in place of {list(shape)}")
+    if not np.isfinite(array.astype(np.float64)).all():
+        raise ValueError("it holds NaN or infinity")
 
 
 def _from_calibration(found: Calibration) -> Entry:
@@ -176,13 +193,16 @@ def _from_calibration(found: Calibration) -> Entry:
 
 def _to_calibration(entry: Entry, shared: SharedInput) -> Calibration:
     layout = shared.layers[0].layout
+    groups, columns = layout.groups, layout.columns
 
     def one(name: str) -> Moments:
-        gram = Gram(layout.groups, layout.columns)
-        gram.count = int(entry.record["counts"][name])
-        if gram.count:
-            gram.matrix, gram.total = (entry.arrays[f"{name}.{key}"] for key in ("matrix", "total"))
-        return Moments(gram)
+        count = whole_number(entry.record["counts"][name], sys.maxsize)
+        if not count:
+            return Moments(Gram(groups, columns))
+        matrix, total = (entry.arrays[f"{name}.{key}"] for key in ("matrix", "total"))
+        _check(matrix, (groups, columns, columns), np.float64)
+        _check(total, (groups, columns), np.float64)
+        return Moments(Gram.of(matrix, total, count))
 
     sides = (tuple(one(f"{side}{u}") for u in range(len(shared.uses))) for side in ("fit", "held"))
     fit, held = sides

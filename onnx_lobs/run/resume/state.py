@@ -19,7 +19,9 @@ from onnx_lobs.run.resume.fingerprint import (
     program_hash,
 )
 from onnx_lobs.run.resume.known import BaseKeys, Known
+from onnx_lobs.run.resume.plain import build, whole_number
 from onnx_lobs.run.setup import Setup
+from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.zeros import Choice, Zeros
 
 # Options that change nothing that is kept. Whether the model runs in stages depends on memory and
@@ -52,6 +54,7 @@ class Resume:
     def __init__(self, setup: Setup, networks: Networks) -> None:
         config = setup.config
         self.cache = None if config.cache is None else Cache(config.cache)
+        self._layers = setup.layers
         self._keys = BaseKeys("", "")
         if self.cache is not None:
             self._keys = _base_keys(setup, is_staged=networks.is_staged)
@@ -67,11 +70,15 @@ class Resume:
 
     def choice(self) -> Choice | None:
         """Return the zeros that an earlier run chose by measurement, and how, if it did."""
-        entry = None if self.cache is None else self.cache.load(self._choice_key)
-        if entry is None:
-            return None
-        allocation = AllocationRecord(**entry.record["allocation"])
-        return Choice(dict(entry.record["zeros"]), allocation, entry.record["kind"])
+        return None if self.cache is None else self.cache.find(self._choice_key, self._to_choice)
+
+    def _to_choice(self, entry: Entry) -> Choice:
+        sizes = {layer_key(layer): layer.size for layer in self._layers}
+        zeros, kind = entry.record["zeros"], entry.record["kind"]
+        if set(zeros) != set(sizes) or not (kind is None or isinstance(kind, str)):
+            raise ValueError("it chose zeros of other layers")
+        chosen = {key: whole_number(zeros[key], size) for key, size in sizes.items()}
+        return Choice(chosen, build(AllocationRecord, entry.record["allocation"]), kind)
 
     def keep_choice(self, choice: Choice) -> None:
         """Keep zeros that were chosen by measurement; others are quickly found again."""

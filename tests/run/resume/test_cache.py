@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,11 +63,54 @@ def other_key(path: Path) -> None:
     os.replace(path.with_name("other.npz"), path)
 
 
+def fewer_arrays(path: Path) -> None:
+    """Make an entry whose checksum agrees, and which says that it holds another array."""
+    with path.open("w+b") as file:
+        cache_module._write(file, "k", ENTRY)
+    with zipfile.ZipFile(path) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist() if name != "b.npy"}
+    with zipfile.ZipFile(path.with_suffix(".zip"), "w") as archive:
+        for name, content in kept.items():
+            archive.writestr(name, content)
+    content = path.with_suffix(".zip").read_bytes()
+    path.with_suffix(".zip").unlink()
+    sign(path, content)
+
+
+def no_record(path: Path) -> None:
+    np.savez(path.with_name("other.npz"), record=np.frombuffer(b"[1, 2]", np.uint8))
+    sign(path, path.with_name("other.npz").read_bytes())
+
+
+def deep_record(path: Path) -> None:
+    text = np.frombuffer(b"[" * 100_000, np.uint8)
+    np.savez(path.with_name("other.npz"), record=text)
+    sign(path, path.with_name("other.npz").read_bytes())
+
+
+def sign(path: Path, content: bytes) -> None:
+    """Write an entry whose checksum agrees."""
+    checksum = hashlib.sha256(content).hexdigest().encode()
+    path.write_bytes(cache_module._MAGIC + checksum + b"\n" + content)
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
         (flip, "checksum"), (cut, "checksum"), (empty, "checksum"), (replace, "checksum"),
-        (pickled, "Object arrays cannot be loaded"), (other_key, "another key"),
+        (fewer_arrays, "other arrays than it says"), (no_record, "("), (deep_record, "recursion"),
+        (pipe, "a pipe, not a file"), (endless, "a device, not a file"),
+        (pickled, "it holds Python objects"), (other_key, "another key"),
     ],
 )  # fmt: skip
 def test_an_entry_that_is_not_sound_is_not_used(
