@@ -178,7 +178,7 @@ def test_a_batch_size_that_the_model_fixes_at_one_takes_a_loader() -> None:
         ([[object()]], "batch 0 is of type object; give arrays by input name"),
         (lambda x: x, "data is '<lambda>', which takes x; give a generator function that takes"),
         (Loader, "data is 'Loader', which takes nothing; give a generator function"),
-        (np.add, "data is 'add', which "),
+        (max, "data is 'max', which cannot be read"),
         (3, "data of type int cannot be read; give a path"),
         ([], "no batch was found"),
     ],
