@@ -154,6 +154,7 @@ def test_the_inputs_of_an_output_are_counted(
     assert inputs_per_output(indexed, stage) == most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 def test_an_einsum_is_pruned_as_the_matmul_that_it_is(sequential: bool) -> None:
     weights = {"w": normal(1, 12, 8), "b": normal(2, 8), "v": normal(3, 8, 5)}

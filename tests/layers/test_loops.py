@@ -125,6 +125,7 @@ def relative(change: Array, before: Array) -> float:
     return float((change**2).sum() / ((before - before.mean(axis=0)) ** 2).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize("kind", ["outside", "inside", "handed on", "scan"])
 def test_errors_are_those_on_the_inputs_of_all_steps(kind: str, sequential: bool) -> None:

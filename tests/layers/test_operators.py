@@ -400,6 +400,7 @@ def read_einsum(place: NodePlace) -> Match | Refusal:
     return Match(use, root, layout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize("gram", ["numpy", "graph"])
 def test_an_operator_that_is_added_is_pruned_as_one_that_is_there(

@@ -231,6 +231,7 @@ def with_tensors(proto: ModelProto, **tensors: Array) -> ModelProto:
     return copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize(
     ("kind", "direction", "form"),

@@ -207,6 +207,7 @@ def test_each_final_has_to_show_that_the_next_is_worse(
     assert found[2:] in ([], [uniform_zeros()])
 
 
+@pytest.mark.slow
 def test_half_way_keeps_geometric_means_at_the_same_cost() -> None:
     work = opened()
     first, second, third = work.keys

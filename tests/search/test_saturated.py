@@ -88,6 +88,7 @@ def test_auto_shares_zeros_by_the_scores_that_saturated_outputs_hide(
     assert changed < 0.9 * blind_changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", ["Softmax", "Sigmoid"])
 def test_a_target_of_the_output_error_is_kept_in_front_of_the_activation(
     op: str, monkeypatch: pytest.MonkeyPatch

@@ -181,11 +181,13 @@ def imports_graphsurgeon(*command: str) -> bool:
     return done.stdout.splitlines()[-1] == "True"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["--help"], ["inspect", str(LENET)]])
 def test_graphsurgeon_is_not_imported_without_need(command: list[str]) -> None:
     assert not imports_graphsurgeon(*command)
 
 
+@pytest.mark.slow
 def test_graphsurgeon_is_imported_where_weights_are_folded(tmp_path: Path) -> None:
     onnx.save(GENERATOR, tmp_path / "m.onnx")
     assert imports_graphsurgeon("inspect", str(tmp_path / "m.onnx"))

@@ -77,6 +77,7 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_gain_is_the_largest_stretch_of_a_small_difference(kind: str) -> None:
     nodes, point, weights, slack = KINDS[kind]

@@ -86,6 +86,7 @@ def test_many_observations_are_left_nearly_as_they_are() -> None:
     assert np.abs(drawn - plain).max() <= 1e-3 * np.abs(plain).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [1, 2, 3, 10, 30, 100])
 @pytest.mark.parametrize("target", [False, True])
 @pytest.mark.parametrize("method", ["joint", "sparsegpt"])
