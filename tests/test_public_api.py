@@ -28,6 +28,7 @@ def test_these_names_are_public_and_no_others() -> None:
     assert len(onnx_lobs.__all__) == len(PUBLIC)
 
 
+@pytest.mark.slow
 def test_a_star_imports_the_public_names_without_any_that_was_asked_for_before() -> None:
     code = "from onnx_lobs import *; print(*sorted(set(dir()) - {'__builtins__'}))"
     done = subprocess.run(

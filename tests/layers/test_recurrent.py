@@ -278,6 +278,7 @@ def test_the_error_of_state_weights_is_that_on_the_states_of_the_pruned_inputs(
     assert record.zeros == record.weights // 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 def test_what_is_written_is_the_network_without_its_twins(sequential: bool) -> None:
     proto = network("LSTM", "bidirectional", bias=False)

@@ -241,12 +241,14 @@ def test_uniform_zeros_that_are_far_behind_need_no_final(factor: float, near: bo
     assert needs_finals({}, "best", "uniform")
 
 
+@pytest.mark.slow
 def test_fast_effort_has_no_finals() -> None:
     record = record_of(opened(effort="fast").choice())
     assert record.finals == {}
     assert record.losses
 
 
+@pytest.mark.slow
 def test_another_sparsity_tries_nothing_again_but_has_finals_of_its_own() -> None:
     work = opened()
     planner = work.planner()
@@ -262,6 +264,7 @@ def test_another_sparsity_tries_nothing_again_but_has_finals_of_its_own() -> Non
     assert sum(second.zeros.values()) == round(0.8 * total)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allocation", ["auto", "global"])
 @pytest.mark.parametrize("sparsity", [0.3, 0.6, 0.95])
 def test_zeros_add_up_exactly(allocation: str, sparsity: float) -> None:
@@ -402,6 +405,7 @@ def convolution() -> ModelProto:
     return model(nodes, [value("x", ["n", 2, 8, 8])], ["y"], weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allocation", ["auto", "uniform", "erk", "global"])
 def test_a_budget_of_multiplications_counts_positions(allocation: str) -> None:
     options = {"sparsity": 0.5, "budget": "macs", "allocation": allocation, "batch_size": None}
@@ -438,6 +442,7 @@ def test_a_model_in_stages_is_shared_out_by_a_rule_and_says_so() -> None:
     assert choice.zeros == uniform_zeros()
 
 
+@pytest.mark.slow
 def test_the_report_tells_how_zeros_were_shared() -> None:
     result = onnx_lobs.prune(chain(), data(), sparsity=0.6, min_weights=8, batch_size=16)
     record = result.report.allocation
@@ -518,6 +523,7 @@ def ending(node: Any, output: Any) -> ModelProto:
     return proto
 
 
+@pytest.mark.slow
 def test_labels_alone_are_judged_by_how_many_changed() -> None:
     labels = helper.make_tensor_value_info("best", TensorProto.INT64, ["n"])
     work = opened(ending(NODE("ArgMax", ["y"], ["best"], axis=1, keepdims=0), labels))
@@ -558,6 +564,7 @@ def deep() -> Any:
     return model(nodes, [value("x", ["n", 4, 8, 8])], ["y"], weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allocation", ["uniform", "auto"])
 def test_limits_of_layers_are_held_against_what_the_budget_counts(allocation: str) -> None:
     feeds = {"x": normal(3, 64, 4, 8, 8)}

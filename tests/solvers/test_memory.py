@@ -46,6 +46,7 @@ def test_the_least_memory_is_enough(method, shape):
     assert peak_of(layer(shape, least), method) <= SLACK * least
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["joint", "exact-obs", "magnitude"])
 def test_memory_between_the_least_and_plenty_is_kept(method):
     shape = (1, 120, 300)
@@ -53,6 +54,7 @@ def test_memory_between_the_least_and_plenty_is_kept(method):
     assert peak_of(layer(shape, memory), method) <= SLACK * memory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["joint", "exact-obs", "lobs-iterative", "sparsegpt"])
 def test_little_memory_costs_time_and_no_error(method):
     shape = (1, 60, 200)

@@ -75,6 +75,7 @@ def test_any_layer_keeps_the_contract(method, problem):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effort", ["default", "best"])
 @given(problem=problems())
 def test_joint_is_no_worse_than_magnitude_with_the_refit(effort, problem):

@@ -118,6 +118,7 @@ def test_all_convolutions_are_pruned() -> None:
     onnx.checker.check_model(result.model, full_check=True)
 
 
+@pytest.mark.slow
 def test_the_result_is_that_of_a_model_folded_before() -> None:
     loaded = load_model(GENERATOR)
     fold_weights(loaded)
@@ -153,6 +154,7 @@ def test_the_file_holds_stored_weights_and_evaluates_against_its_origin(tmp_path
     assert found.pruned.zeros / found.pruned.weights == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.slow
 def test_external_weights_are_folded_into_the_new_data_file(tmp_path: Path) -> None:
     path, output = tmp_path / "m.onnx", tmp_path / "pruned.onnx"
     own = ModelProto.FromString(GENERATOR.SerializeToString())  # which saving changes

@@ -101,6 +101,7 @@ def test_the_input_is_not_touched(tmp_path: Path) -> None:
     assert len(set(results)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"sequential": False}, {"method": "lobs"}])
 def test_same_seed_same_bytes(options: dict[str, Any]) -> None:
     first, second = (
@@ -307,7 +308,7 @@ KINDS: dict[str, tuple[Callable[[], ModelProto], set[str], dict[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize("sequential", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_model_is_pruned_or_skipped_with_a_reason(
     kind: str, sequential: bool, tmp_path: Path
@@ -468,6 +469,7 @@ def test_synthetic_data_come_with_a_warning() -> None:
     assert "random inputs were used" in report.warnings[0]
 
 
+@pytest.mark.slow
 def test_external_data_stay_external(tmp_path: Path) -> None:
     proto = classifier()
     path, output = tmp_path / "in" / "m.onnx", tmp_path / "out" / "p.onnx"

@@ -131,6 +131,7 @@ def test_bound_holds_for_images(kind: str) -> None:
 STEPS = ("Conv", "Relu", "Sigmoid", "Add", "BatchNormalization", "MaxPool", "AveragePool", "Concat")
 
 
+@pytest.mark.slow
 @given(
     steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 9), st.integers(0, 9)),
                    min_size=1, max_size=7),

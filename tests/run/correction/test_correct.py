@@ -128,6 +128,7 @@ def shown(proto: ModelProto, name: str, channel: int = 1) -> tuple[Array, Array]
     return flat.mean(axis=1), flat.std(axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["conv", "transposed", "matmul", "sum"])
 @pytest.mark.parametrize("opset", [7, 9, 14, 15, 21])
 def test_statistics_move_as_the_measured_moments_do(kind: str, opset: int) -> None:

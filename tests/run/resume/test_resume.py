@@ -172,6 +172,7 @@ def test_what_a_layer_depends_on_is_in_its_key(
     assert len(count.solved) == solved
 
 
+@pytest.mark.slow
 def test_another_model_is_solved_anew(tmp_path: Path, count: Count) -> None:
     prune(tmp_path)
     count.solved.clear()

@@ -173,6 +173,7 @@ def test_narrow_is_where_two_runs_cost_less_than_the_factorisation(shape, patter
     assert is_narrow(problem) == narrow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effort", ["default", "best"])
 @pytest.mark.parametrize("seed", range(4))
 def test_where_damping_is_strong_search_does_not_raise_the_error_without_it(effort, seed):

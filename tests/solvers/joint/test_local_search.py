@@ -79,6 +79,7 @@ def test_a_round_never_raises_the_damped_error(pattern, seed, share, sparsity):
     assert damped_gain(problem, refit_mask(problem, found)) >= before * (1 - ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", [Unstructured(), NM(2, 4)], ids=str)
 def test_best_is_no_worse_than_default_or_exact_obs(pattern):
     gains = {}

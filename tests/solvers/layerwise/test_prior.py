@@ -74,6 +74,7 @@ def test_drawn_sums_follow_their_formula(centred: bool, target: bool) -> None:
     np.testing.assert_allclose(sums.energies[0], energy, rtol=SAME)
 
 
+@pytest.mark.slow
 def test_many_observations_are_left_nearly_as_they_are() -> None:
     rng = np.random.default_rng(2)
     weight, fit, held = (
