@@ -224,15 +224,16 @@ def _check_model(proto: ModelProto, name: str, path: Path | None) -> None:
             # of a rank that nobody knows: onnxruntime runs it, the checker wants a shape
             proto, path = _with_shapes(proto), None
         onnx.checker.check_model(proto.SerializeToString() if path is None else place.text(path))
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except (
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+        UnicodeDecodeError,
+    ) as error:
         reason = str(error).strip().partition("\n")[0]
+        if isinstance(error, UnicodeDecodeError) or not reason:  # Python 3.10 leaves it empty
+            reason = "what is wrong is said of a name that is not UTF-8"
         raise ModelError(
             f"{name} is not a valid ONNX model: {reason}; export the model again"
-        ) from error
-    except UnicodeDecodeError as error:  # in what the checker says of a name
-        raise ModelError(
-            f"{name} is not a valid ONNX model, and what is wrong is said of a name that is not "
-            "UTF-8; export the model again"
         ) from error
     except EncodeError as error:
         raise ModelError(

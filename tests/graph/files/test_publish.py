@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +60,14 @@ def watch(monkeypatch: pytest.MonkeyPatch, see: Callable[[str], None]) -> None:
 
         return call
 
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        with suppress(FileNotFoundError) if missing_ok else nullcontext():
+            os.unlink(path)
+
     for name in STEPS:
         monkeypatch.setattr(os, name, watched(name, getattr(os, name)))
+    if sys.version_info < (3, 11):  # whose Path calls the function that os had at the start
+        monkeypatch.setattr(Path, "unlink", unlink)
 
 
 def names(folder: Path) -> list[str]:
