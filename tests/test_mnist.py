@@ -141,6 +141,7 @@ def test_a_written_pattern_is_obeyed(pattern: str) -> None:
         assert set(np.unique(conv2.reshape(50, 5, 4, 25).sum(axis=2))) == {0, 4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"sparsity": 0.7}, {"layer_sparsity": {"*": 0.5}}])
 def test_an_n_m_pattern_has_its_own_sparsity(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"pattern 2:4 has 0\.5 zeros in every layer; leave out"):
@@ -163,12 +164,14 @@ def test_a_layer_sparsity_wins_over_the_run_s() -> None:
     assert [layer.sparsity for layer in report.layers] == [0.5, 0.5, 0.2]
 
 
+@pytest.mark.slow
 def test_synthetic_data_come_with_a_loud_warning() -> None:
     proto = onnx.load(MNIST / "lenet-300-100.onnx")
     report = onnx_lobs.prune(proto, **FAST).report
     assert any("random inputs were used" in warning for warning in report.warnings)
 
 
+@pytest.mark.slow
 def test_a_test_set_beside_the_model_that_does_not_fit_is_a_warning(tmp_path: Path) -> None:
     shutil.copyfile(MNIST / "lenet-300-100.onnx", tmp_path / "m.onnx")
     shutil.copyfile(MNIST / "calibration.npz", tmp_path / "m.npz")

@@ -306,7 +306,7 @@ def test_error_of_a_layer_with_vector_inputs_is_measured(kind: str) -> None:
     assert record.error == pytest.approx(measured, abs=FLOAT32_SUMS)
 
 
-@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize("sequential", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("op", ["Conv", "ConvTranspose", "Gemm", "MatMul"])
 def test_error_is_measured_in_every_precision(op: str, dtype: Any, sequential: bool) -> None:
@@ -339,6 +339,7 @@ def test_error_of_a_tied_weight_is_that_of_all_its_uses(sequential: bool) -> Non
     check(Case(proto, (20, 9), (-1,)), sequential, FLOAT32_SUMS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize("outer", [False, True])
 @pytest.mark.parametrize("nested", [False, True])
@@ -392,6 +393,7 @@ CHAINS: dict[str, tuple[tuple[int, ...], list[onnx.NodeProto], dict[str, Array]]
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize("chain", CHAINS)
 def test_error_of_a_weight_behind_reversible_nodes_is_measured(
@@ -463,6 +465,7 @@ def test_sequential_errors_are_those_of_the_pruned_network_against_the_dense_one
         assert record.error == pytest.approx(measured, abs=FLOAT32_SUMS)
 
 
+@pytest.mark.slow
 def test_a_tied_weight_pruned_early_reaches_later_layers_in_sequential_mode() -> None:
     nodes = [
         helper.make_node("Gemm", ["x", "w"], ["a"], name="tied"),

@@ -153,6 +153,7 @@ def test_prune_with_grams_from_the_graph(provider: str) -> None:
     assert results["graph"].report.options["gram"] == "graph"
 
 
+@pytest.mark.slow
 def test_prune_warns_of_what_the_graph_cannot_compute() -> None:
     x = np.concatenate([feeds["x"] for feeds in batches_of(8)])
     then = branch([NODE("MatMul", ["f", "w6"], ["t"], name="inner")], "t")

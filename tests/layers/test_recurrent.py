@@ -177,6 +177,7 @@ def test_taps_are_the_inputs_and_states_that_numpy_computes(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize(
     ("direction", "lengths", "bias"),
@@ -294,6 +295,7 @@ def test_what_is_written_is_the_network_without_its_twins(sequential: bool) -> N
     assert all(half.any() for half in np.split(new["y_bias"], 2, axis=1))
 
 
+@pytest.mark.slow
 def test_recurrent_layers_inside_a_branch_are_pruned() -> None:
     tensors = weights("GRU")
     then = branch(
@@ -353,6 +355,7 @@ def test_recurrent_weights_inside_a_loop_or_computed_are_skipped_one_by_one() ->
     assert "its weight is computed from constants by Mul" in skip.reason
 
 
+@pytest.mark.slow
 def test_recurrent_weights_that_are_computed_are_folded_and_pruned() -> None:
     """PyTorch's exporter puts the gates in ONNX's order by Slices, and both directions together."""
     tensors = weights("LSTM", bias=False)

@@ -274,6 +274,7 @@ def test_zeros_add_up_exactly(allocation: str, sparsity: float) -> None:
     assert all(0 <= zeros[layer_key(layer)] <= layer.size for layer in layers)
 
 
+@pytest.mark.slow
 def test_global_takes_from_where_the_data_need_nothing() -> None:
     work = opened(allocation="global", sparsity=0.4)
     zeros = work.choice().zeros
@@ -282,6 +283,7 @@ def test_global_takes_from_where_the_data_need_nothing() -> None:
     assert max(shares[1:]) < 0.4
 
 
+@pytest.mark.slow
 def test_a_layer_with_a_sparsity_of_its_own_keeps_it() -> None:
     work = opened(layer_sparsity={"second": 0.25})
     zeros = work.choice().zeros
@@ -331,6 +333,7 @@ def separable() -> ModelProto:
 IMAGES = {"x": normal(0, 64, 8, 6, 6)}
 
 
+@pytest.mark.slow
 def test_depthwise_convolutions_take_part_where_zeros_are_measured() -> None:
     work = opened_on(separable(), IMAGES, sparsity=0.4)
     assert [layer.name for layer in work.setup.layers] == ["depthwise", "pointwise"]
@@ -349,6 +352,7 @@ def test_a_depthwise_convolution_with_a_sparsity_of_its_own_is_pruned() -> None:
             onnx_lobs.prune(separable(), IMAGES, **left, **options)
 
 
+@pytest.mark.slow
 def test_uniform_zeros_that_spare_depthwise_convolutions_take_part() -> None:
     """They are those of a run by rule with as many zeros in all."""
     work = opened_on(separable(), IMAGES, sparsity=0.5)
@@ -361,6 +365,7 @@ def test_uniform_zeros_that_spare_depthwise_convolutions_take_part() -> None:
     assert zeros == {**dict.fromkeys(work.keys, 0), **plain}
 
 
+@pytest.mark.slow
 def test_where_the_others_cannot_have_all_zeros_none_are_spared() -> None:
     record = record_of(opened_on(separable(), IMAGES, sparsity=0.8).choice())
     assert SPARED not in record.losses
@@ -375,6 +380,7 @@ def test_a_kind_that_another_sparsity_does_not_have_gives_way_to_uniform_zeros()
     assert sum(choice.zeros.values()) == round(0.8 * 312)
 
 
+@pytest.mark.slow
 def test_blocks_get_counts_that_they_can_hold() -> None:
     assert all(n % 4 == 0 for n in opened(pattern="2x2").choice().zeros.values())
 

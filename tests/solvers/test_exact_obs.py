@@ -119,6 +119,7 @@ def test_blocks_go_as_one_the_cheapest_first(pattern, kernel_size, d):
             assert scores[np.ix_(rows, units[block])] == pytest.approx(shared, rel=SAME)
 
 
+@pytest.mark.slow
 @given(
     units=st.integers(1, 4),
     rows=st.integers(1, 3),

@@ -62,6 +62,7 @@ def test_little_memory_costs_time_and_no_error(method):
     assert tight.error == pytest.approx(solve(layer(shape), method).error, rel=SAME)
 
 
+@pytest.mark.slow
 def test_blocks_are_kept_within_memory():
     shape = (1, 64, 128)
     problem = dataclasses.replace(layer(shape, least_memory(shape)), pattern=Block(4, 1))

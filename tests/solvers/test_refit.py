@@ -129,6 +129,7 @@ def test_refit_never_raises_the_error_of_a_block_mask():
     assert refitted.error < bare.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize(("groups", "rows", "d"), [(1, 5, 12), (7, 1, 9), (1, 3, 130), (2, 4, 70)])
 def test_the_refit_for_choices_is_nearly_the_exact_one(groups, rows, d, kept):

@@ -106,6 +106,7 @@ def test_folding_changes_no_bit_of_weights_or_output() -> None:
     assert loaded.proto.ByteSize() < GENERATOR.ByteSize()
 
 
+@pytest.mark.slow
 def test_all_convolutions_are_pruned() -> None:
     result = onnx_lobs.prune(GENERATOR, DATA, sparsity=0.5, **QUICK)
     assert [record.name for record in result.report.layers] == CONVOLUTIONS
@@ -137,12 +138,14 @@ def test_inspect_says_the_same_as_prune() -> None:
     assert set(seen.warnings) <= set(report.warnings)
 
 
+@pytest.mark.slow
 def test_layers_that_options_leave_dense_are_refused_for_that_reason() -> None:
     report = onnx_lobs.prune(GENERATOR, DATA, sparsity=0.5, exclude=["up*"], **QUICK).report
     assert {skip.reason for skip in report.skipped} == {"excluded by name"}
     assert len(report.skipped) == 2
 
 
+@pytest.mark.slow
 def test_the_file_holds_stored_weights_and_evaluates_against_its_origin(tmp_path: Path) -> None:
     path, output = tmp_path / "m.onnx", tmp_path / "pruned.onnx"
     onnx.save(GENERATOR, path)

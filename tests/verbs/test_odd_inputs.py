@@ -108,6 +108,7 @@ def started_from_one() -> ModelProto:
     return model(nodes, [value("x", ["batch", 3, 4])], [value("y", ["batch", 4])], weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("proto", "n"), [(fixed_at(1), 1), (fixed_at(4), 4), (started_from_one(), 1)]
 )
@@ -202,6 +203,7 @@ def test_a_stack_for_a_model_without_a_batch_axis_is_fed_sample_by_sample(
 # --- names with the signs of a glob
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["layers[0].fc", "what?", "a*[b"])
 def test_a_layers_full_name_matches_it_whatever_it_holds(name: str) -> None:
     proto = mlp()

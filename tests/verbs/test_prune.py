@@ -70,6 +70,7 @@ def count_zeros(proto: ModelProto, names: Sequence[str]) -> int:
     return sum(int((initializer(proto, name) == 0).sum()) for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["joint", "magnitude", "lobs"])
 @pytest.mark.parametrize("sequential", [False, True])
 def test_only_weights_biases_and_provenance_differ(method: str, sequential: bool) -> None:
@@ -113,6 +114,7 @@ def test_same_seed_same_bytes(options: dict[str, Any]) -> None:
     assert first == second
 
 
+@pytest.mark.slow
 def test_report_counts_what_the_model_holds() -> None:
     result = onnx_lobs.prune(classifier(), data(), **SMALL)
     report = json.loads(result.report.to_json())

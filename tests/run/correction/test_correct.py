@@ -380,6 +380,7 @@ def test_what_is_left_uncorrected_is_a_warning() -> None:
     assert any("'mean' is used elsewhere too" in warning for warning in report.warnings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{"method": "lobs"}, {"method": "magnitude", "refit": False}, {"method": "joint"}]
 )

@@ -59,6 +59,7 @@ def test_small_layers_are_near_the_exhaustive_optimum():
     assert np.exp(np.mean(np.log(ratios))) <= NEAR_BEST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", [Unstructured(), Unstructured(True), NM(1, 4), Block(4, 1)])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_joint_beats_magnitude_by_a_factor(pattern, groups):

@@ -270,6 +270,7 @@ def test_few_squares_of_the_inputs_are_held_at_once(method: str, squares: float)
     assert peak <= squares * 8 * d**2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [1, 40])
 @pytest.mark.parametrize("method", ["joint", "magnitude"])
 def test_layers_whose_outputs_do_not_vary_have_finite_errors(samples: int, method: str) -> None:
