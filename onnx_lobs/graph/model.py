@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Scope:
     initializers: dict[str, onnx.TensorProto] = field(default_factory=dict)
     producers: dict[str, onnx.NodeProto] = field(default_factory=dict)
     inputs: set[str] = field(default_factory=set)
+    outputs: set[str] = field(default_factory=set)
     readers: dict[str, list[tuple[Scope, onnx.NodeProto]]] = field(default_factory=dict)
 
     def find(self, name: str) -> Scope | None:
@@ -57,7 +59,7 @@ class Scope:
 
     def is_output(self, name: str) -> bool:
         """Whether `name` is an output of this scope's graph."""
-        return any(output.name == name for output in self.graph.output)
+        return name in self.outputs
 
 
 class Model:
@@ -150,12 +152,52 @@ class Model:
         is_both = home is not None and name in home.initializers and name in home.inputs
         return is_both and self.proto.ir_version >= 4
 
+    @cached_property
+    def computed(self) -> frozenset[tuple[int, str]]:
+        """Values (scope index, name) that are made from constants alone.
+
+        Random numbers are not constant, nor is what operators of other domains make.
+        """
+        return self._computed(or_given=False)
+
+    @cached_property
+    def computed_or_given(self) -> frozenset[tuple[int, str]]:
+        """The same where inputs count as constants that have a value of their own."""
+        return self._computed(or_given=True)
+
+    def _computed(self, *, or_given: bool) -> frozenset[tuple[int, str]]:
+        """Walk the nodes once, in the order in which they run; linear in the size of the graph."""
+        by_graph = {id(scope.graph): scope for scope in self.scopes}
+        found = {
+            (scope.index, name)
+            for scope in self.scopes
+            for name in scope.initializers
+            if or_given or self.constant(scope, name) is not None
+        }
+
+        def walk(scope: Scope) -> None:
+            for node in scope.graph.node:
+                for graph in subgraphs(node):
+                    walk(by_graph[id(graph)])
+                is_known = node.domain in DEFAULT_DOMAINS or is_quantiser(node)
+                homes = ((scope.find(name), name) for name in outer_names(node))
+                if (
+                    node.op_type not in RANDOM
+                    and is_known
+                    and all(home is None or (home.index, name) in found for home, name in homes)
+                ):
+                    found.update((scope.index, name) for name in node.output)
+
+        walk(self.main)
+        return frozenset(found)
+
     def _add_scope(
         self, graph: onnx.GraphProto, parent: Scope | None, owner: onnx.NodeProto | None
     ) -> None:
         scope = Scope(graph, len(self.scopes), parent, owner)
         scope.initializers = {t.name: t for t in graph.initializer}
         scope.inputs = {i.name for i in graph.input}
+        scope.outputs = {o.name for o in graph.output}
         self.scopes.append(scope)
         for node in graph.node:
             for name in node.output:

@@ -15,6 +15,7 @@ import onnx
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.graph.carried import carried_from
+from onnx_lobs.graph.files.tensors import array_type
 from onnx_lobs.graph.model import (
     DEFAULT_DOMAINS,
     RANDOM,
@@ -25,6 +26,7 @@ from onnx_lobs.graph.model import (
     is_quantiser,
     outer_names,
 )
+from onnx_lobs.layers.new_shape import constant_integers, new_shape
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 REMEDY_QUANTISED = "prune the float model, then quantise it"
@@ -154,33 +156,54 @@ def trace(model: Model, scope: Scope, name: str) -> Root | Stop:
 
     Of several values at which it would end for what makes them, the last before the reader counts.
     """
-    home = scope.find(name)
-    if home is None:
-        refusal = Refusal(RefusalKind.DYNAMIC, f"{name!r} is defined nowhere")
-        return Stop(scope.index, name, refusal)
-    tensor = model.constant(home, name)
-    if tensor is not None:
-        return Root(home.index, name, tensor, Chain(), tuple(tensor.dims))
-    node = home.producers.get(name)
-    if node is None:
+    passed: list[tuple[Scope, str, onnx.NodeProto]] = []
+    found = _origin(model, scope, name)
+    while isinstance(found, tuple):  # chains of thousands of nodes exist
+        passed.append(found)
+        found = _origin(model, found[0], found[2].input[0])
+    for home, made, node in reversed(passed):
+        if isinstance(found, Stop) and not found.may_be_computed:
+            break
+        found = _passed_on(model, home, made, node, found)
+    return found
+
+
+def _origin(
+    model: Model, scope: Scope, name: str
+) -> Root | Stop | tuple[Scope, str, onnx.NodeProto]:
+    """Return the constant of that name, or the node which hands one on under it, or the end."""
+    while True:
+        home = scope.find(name)
+        if home is None:
+            refusal = Refusal(RefusalKind.DYNAMIC, f"{name!r} is defined nowhere")
+            return Stop(scope.index, name, refusal)
+        tensor = model.constant(home, name)
+        if tensor is not None:
+            return Root(home.index, name, tensor, Chain(), tuple(tensor.dims))
+        node = home.producers.get(name)
+        if node is not None:
+            is_step = node.op_type in PASSING and node.domain in DEFAULT_DOMAINS and node.input
+            return (home, name, node) if is_step else Stop(home.index, name, _made(node))
         outer = carried_from(home, name)
-        if outer is not None and home.parent is not None:
-            return trace(model, home.parent, outer)
-        refusal = Refusal(RefusalKind.DYNAMIC, "its weight is an input of the graph")
-        return Stop(home.index, name, refusal)
-    if node.op_type not in PASSING or node.domain not in DEFAULT_DOMAINS:
-        return Stop(home.index, name, _made(node))
-    root = trace(model, home, node.input[0])
-    if isinstance(root, Stop) and not root.may_be_computed:
-        return root
+        if outer is None or home.parent is None:
+            refusal = Refusal(RefusalKind.DYNAMIC, "its weight is an input of the graph")
+            return Stop(home.index, name, refusal)
+        scope, name = home.parent, outer
+
+
+def _passed_on(
+    model: Model, home: Scope, name: str, node: onnx.NodeProto, found: Root | Stop
+) -> Root | Stop:
+    """Return what a node of :data:`PASSING` makes of a constant, or of the end of the way."""
     trouble = _trouble(model, home, node)
     if trouble is not None:
-        refusal = Refusal(RefusalKind.UNSUITED, trouble, node.op_type)
-        return Stop(home.index, name, refusal)
-    if isinstance(root, Stop):
-        return root
-    step = _step(model, home, node, root)
-    return root if step is None else _after(root, step)
+        return Stop(home.index, name, Refusal(RefusalKind.UNSUITED, trouble, node.op_type))
+    if isinstance(found, Stop):
+        return found
+    step = _step(model, home, node, found)
+    if isinstance(step, str):  # nor can it be computed
+        return Stop(home.index, name, Refusal(RefusalKind.UNSUITED, step))
+    return found if step is None else _after(found, step)
 
 
 def _made(node: onnx.NodeProto) -> Refusal:
@@ -204,17 +227,19 @@ def _after(root: Root, step: Permute | Reshape | Convert) -> Root:
 
 
 def is_computed(model: Model, scope: Scope, name: str, *, or_default: bool = False) -> bool:
-    """Whether `name` is made from constants alone; see :func:`makers`."""
-    return makers(model, scope, name, or_default=or_default) is not None
+    """Whether `name` is made from constants alone; see :func:`makers`.
+
+    With `or_default` inputs of the graph count as constants that have a value of their own.
+    """
+    home = scope.find(name)
+    known = model.computed_or_given if or_default else model.computed
+    return home is None or (home.index, name) in known
 
 
-def makers(
-    model: Model, scope: Scope, name: str, *, or_default: bool = False
-) -> list[onnx.NodeProto] | None:
+def makers(model: Model, scope: Scope, name: str) -> list[onnx.NodeProto] | None:
     """Return the nodes that make `name` if they make it from constants alone, else None.
 
-    Random numbers are not constant, nor is what operators of other domains make. With `or_default`
-    inputs of the graph count as constants that have a value of their own.
+    Random numbers are not constant, nor is what operators of other domains make.
     """
     pending = [(scope, name)]
     seen: set[tuple[int, str]] = set()
@@ -225,7 +250,7 @@ def makers(
         if home is None or (home.index, name) in seen:
             continue
         seen.add((home.index, name))
-        if model.constant(home, name) is not None or (or_default and name in home.initializers):
+        if model.constant(home, name) is not None:
             continue
         node = home.producers.get(name)
         if node is None or node.op_type in RANDOM:
@@ -241,79 +266,50 @@ def _trouble(model: Model, scope: Scope, node: onnx.NodeProto) -> str | None:
     """Return why a node of :data:`PASSING` is no reversible step, whatever it is given."""
     values = attributes(node)
     if node.op_type == "Cast":
-        dtype = _cast_type(values)
-        return None if is_float(dtype) else f"its weight is cast to {dtype.name}"
+        dtype = array_type(_cast_to(values))
+        if dtype is None or is_float(dtype):
+            return None
+        return f"its weight is cast to {dtype.name}"
     has_default = node.op_type == "Squeeze" and len(node.input) < 2
     if node.op_type not in ("Reshape", "Squeeze", "Unsqueeze") or has_default:
         return None
-    if _integers(model, scope, node, values) is None:
+    if constant_integers(model, scope, node, values) is None:
         return f"its weight passes through a {node.op_type} whose argument is not constant"
     return None
 
 
-def _cast_type(values: dict[str, object]) -> np.dtype[Any]:
-    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(cast(int, values["to"])))
+def _cast_to(values: dict[str, object]) -> int:
+    return cast(int, values.get("to", onnx.TensorProto.UNDEFINED))
 
 
 def _step(
     model: Model, scope: Scope, node: onnx.NodeProto, root: Root
-) -> Permute | Reshape | Convert | None:
-    """Return the step that a node takes which :func:`_trouble` has no objection to."""
+) -> Permute | Reshape | Convert | str | None:
+    """Return the step of a node that :func:`_trouble` has no objection to, or why it is none.
+
+    Such a model is not valid, and yet passes onnx's checker.
+    """
     values = attributes(node)
     if node.op_type == "Identity":
         return None
     if node.op_type == "Transpose":
         axes = cast("list[int]", values.get("perm", list(range(len(root.shape)))[::-1]))
-        return Permute(tuple(axes))
-    if node.op_type == "Cast":
-        return Convert(_cast_type(values))
-    return Reshape(root.shape, _new_shape(model, scope, node, root.shape, values))
-
-
-def _new_shape(
-    model: Model,
-    scope: Scope,
-    node: onnx.NodeProto,
-    shape: tuple[int, ...],
-    values: dict[str, object],
-) -> tuple[int, ...]:
-    if node.op_type == "Flatten":
-        axis = cast(int, values.get("axis", 1))
-        axis = axis + len(shape) if axis < 0 else axis
-        return math.prod(shape[:axis]), math.prod(shape[axis:])
-    numbers = _integers(model, scope, node, values)
-    if numbers is None:
-        return tuple(size for size in shape if size != 1)
-    if node.op_type == "Squeeze":
-        dropped = {axis % len(shape) for axis in numbers}
-        return tuple(size for i, size in enumerate(shape) if i not in dropped)
-    if node.op_type == "Unsqueeze":
-        return np.expand_dims(np.empty(shape, np.bool_), tuple(numbers)).shape
-    if not values.get("allowzero", 0):
-        numbers = [shape[i] if n == 0 else n for i, n in enumerate(numbers)]
-    known = math.prod(n for n in numbers if n != -1)
-    return tuple(math.prod(shape) // max(known, 1) if n == -1 else n for n in numbers)
-
-
-def _integers(
-    model: Model, scope: Scope, node: onnx.NodeProto, values: dict[str, object]
-) -> list[int] | None:
-    """Return the shape or axes argument of `node`: an attribute in old opsets, else an input."""
-    for key in ("shape", "axes"):
-        if key in values:
-            return [int(n) for n in cast("list[int]", values[key])]
-    if len(node.input) < 2 or not node.input[1]:
-        return None
-    tensor = model.constant(scope, node.input[1])
-    if tensor is not None:
-        return [int(n) for n in model.value(tensor).ravel()]
-    home = scope.find(node.input[1])
-    maker = None if home is None else home.producers.get(node.input[1])
-    if maker is None or maker.op_type != "Constant" or maker.domain not in DEFAULT_DOMAINS:
-        return None
-    written = attributes(maker)
-    if "value_int" in written:
-        return [cast(int, written["value_int"])]
-    if "value_ints" in written:
-        return [int(n) for n in cast("list[int]", written["value_ints"])]
-    return None
+        if sorted(axes) == list(range(len(root.shape))):
+            return Permute(tuple(axes))
+    elif node.op_type == "Cast":
+        dtype = array_type(_cast_to(values))
+        if dtype is not None:
+            return Convert(dtype)
+        return f"its weight is cast to the unknown element type {_cast_to(values)}"
+    else:
+        after = new_shape(model, scope, node, root.shape, values)
+        if (
+            after is not None
+            and math.prod(after) == math.prod(root.shape)
+            and min(after, default=0) >= 0
+        ):
+            return Reshape(root.shape, after)
+    return (
+        f"its weight, of shape {list(root.shape)}, passes through a {node.op_type} that does not "
+        "fit it"
+    )

@@ -15,6 +15,7 @@ import onnx
 
 from onnx_lobs.errors import ConfigError, UnsupportedOpError
 from onnx_lobs.graph.carried import LOOPS, handed_back, handed_on
+from onnx_lobs.graph.files.tensors import array_type
 from onnx_lobs.graph.model import TAP_PREFIX, Model, Scope, first_output, is_float
 from onnx_lobs.layers.chain import PASSING
 from onnx_lobs.layers.layer import Layer, Skip
@@ -23,6 +24,7 @@ from onnx_lobs.layers.operators import OPERATORS, match
 from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
+SQUARES_HELD = 4  # matrices of inputs x inputs in float64 at the peak: 4.8 GB for 12,288 inputs
 Refused = Mapping[tuple[int, str], Refusal]
 """why nodes are skipped, by scope and first output"""
 SQUARES_HELD = 4  # matrices of inputs x inputs in float64 at the peak: 4.8 GB for 12,288 inputs
@@ -149,9 +151,10 @@ def _seen(place: NodePlace, found: Match) -> Match | Refusal:
 
 def _trouble(place: NodePlace, found: Match) -> Refusal | None:
     """Return why a node that multiplies by a constant is still not taken."""
-    dtype = _dtype(found.root.tensor)
-    if not is_float(dtype):
-        reason = f"its weight is {dtype.name}; only floating weights are pruned"
+    dtype = array_type(found.root.tensor.data_type)
+    if dtype is None or not is_float(dtype):
+        kind = "of unknown type" if dtype is None else dtype.name
+        reason = f"its weight is {kind}; only floating weights are pruned"
         return Refusal(RefusalKind.NOT_FLOATING, reason)
     if 0 in found.root.shape:
         return Refusal(RefusalKind.EMPTY, f"its weight is empty: {found.root.shape}")
@@ -191,21 +194,25 @@ def _name(node: str, part: str) -> str:
 
 def _stranger(model: Model, home: Scope, name: str, known: set[int]) -> str | None:
     """Return a reader of the weight, through reversible steps, that is none of `known`."""
-    if home.is_output(name) and name not in handed_back(home):
-        return "the graph's outputs"
-    for scope, node in home.readers.get(name, []):
-        if id(node) in known:
-            continue
-        if node.op_type in LOOPS:
-            stranger = _stranger_in_loop(model, scope, node, name, known)
-        elif node.op_type not in PASSING or node.input[0] != name:
-            return f"{node.op_type} {node.name or node.output[0]!r}"
-        else:
-            stranger = _stranger(model, scope, node.output[0], known)
-        if stranger is not None:
-            return stranger
-    if any(s.is_output(name) for s, _ in home.readers.get(name, []) if s is not home):
-        return "a subgraph's outputs"
+    pending = [(home, name)]
+    while pending:  # chains of thousands of nodes exist
+        scope, name = pending.pop()
+        if scope.is_output(name) and name not in handed_back(scope):
+            return "the graph's outputs"
+        readers = scope.readers.get(name, [])
+        for inner, node in readers:
+            if id(node) in known:
+                continue
+            if node.op_type in LOOPS:
+                stranger = _stranger_in_loop(model, inner, node, name, known)
+                if stranger is not None:
+                    return stranger
+            elif node.op_type not in PASSING or node.input[0] != name:
+                return f"{node.op_type} {node.name or node.output[0]!r}"
+            else:
+                pending.append((inner, node.output[0]))
+        if any(inner.is_output(name) for inner, _ in readers if inner is not scope):
+            return "a subgraph's outputs"
     return None
 
 

@@ -23,6 +23,7 @@ from onnx_lobs.layers.layer import (
     matmul_layout,
     transposed_conv_layout,
 )
+from onnx_lobs.layers.misfit import conv_misfit, matrix_misfit
 from onnx_lobs.layers.not_taken import NOT_TAKEN, foreign_refusal, function_operators
 from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.recurrent import match_inputs, match_states
@@ -107,6 +108,8 @@ def _conv(place: NodePlace) -> Match | Refusal:
     root = _weight(place)
     if isinstance(root, Refusal):
         return root
+    if misfit := conv_misfit(place.node, root.shape):
+        return misfit
     groups = cast(int, place.attribute("group", 1))
     geometry = _conv_geometry(place, root.shape)
     layout = conv_layout(root.shape, groups)
@@ -149,6 +152,8 @@ def _transposed_conv(place: NodePlace) -> Match | Refusal:
     root = _weight(place)
     if isinstance(root, Refusal):
         return root
+    if misfit := conv_misfit(place.node, root.shape):
+        return misfit
     groups = cast(int, place.attribute("group", 1))
     kernel = root.shape[2:]
     ones = (1,) * len(kernel)
@@ -197,6 +202,8 @@ def _gemm(place: NodePlace) -> Match | Refusal:
     if isinstance(found, Refusal):
         return found
     root, constant_right = found
+    if misfit := matrix_misfit(root.shape, (2,)):
+        return misfit
     alpha = cast(float, place.attribute("alpha", 1.0))
     if alpha == 0:
         return Refusal(RefusalKind.NO_EFFECT, "its alpha is 0, so the weight has no effect")
@@ -229,6 +236,8 @@ def _matmul(place: NodePlace) -> Match | Refusal:
     if isinstance(found, Refusal):
         return found
     root, constant_right = found
+    if misfit := matrix_misfit(root.shape, range(1, 31)):
+        return misfit
     layout = matmul_layout(root.shape, rows_first=not constant_right)
     batch = root.shape[:-2]
     lead = batch if math.prod(batch) > 1 else ()
@@ -287,9 +296,10 @@ def _pair(place: NodePlace, left: Root | Stop, right: Root | Stop) -> Refusal:
 
 def _computed(place: NodePlace, stop: Stop) -> Refusal | None:
     """Return why a weight made from constants alone is not taken; None if it is not so made."""
-    nodes = makers(place.model, place.model.scopes[stop.scope], stop.name)
-    if nodes is None:
+    scope = place.model.scopes[stop.scope]
+    if not is_computed(place.model, scope, stop.name):  # the makers of what is not are many
         return None
+    nodes = makers(place.model, scope, stop.name) or []
     found = stop.refusal
     quantiser = next((node.op_type for node in nodes if is_quantiser(node)), None)
     if quantiser is not None and found.kind is not RefusalKind.QUANTISED:

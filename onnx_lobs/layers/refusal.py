@@ -31,6 +31,7 @@ class RefusalKind(Enum):
     NO_EFFECT = "no effect"
     NOT_FLOATING = "weight not floating"
     EMPTY = "empty weight"
+    MISFIT = "weight does not fit its node"
     TOO_WIDE = "too many inputs"
     READ_ELSEWHERE = "weight read elsewhere"
     TIED = "weight tied in several orientations"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from build_onnx import Array, constant, model, normal, run, value
@@ -15,14 +17,20 @@ NODE = helper.make_node
 INT = np.int64
 
 
-def chained(nodes: list[NodeProto], stored: Array, opset: int = 17, **more: Array) -> ModelProto:
+def chained(
+    nodes: list[NodeProto],
+    stored: Array,
+    opset: int = 17,
+    shape: list[str] | None = None,
+    **more: Array,
+) -> ModelProto:
     """A model whose output v is what `nodes` make of w."""
     elem_type = helper.np_dtype_to_tensor_dtype(stored.dtype)
     for node in nodes:
         elem_type = next((a.i for a in node.attribute if a.name == "to"), elem_type)
     sink = NODE("Identity", ["x"], ["y"])
     weights = {"w": stored, **more}
-    outputs = [value("y", [1]), value("v", None, elem_type)]
+    outputs = [value("y", [1]), value("v", shape, elem_type)]
     return model([*nodes, sink], [value("x", [1])], outputs, weights, opset=opset)
 
 
@@ -109,6 +117,11 @@ def test_cast_rounds_forward_and_leaves_rounding_of_the_way_back_to_the_end() ->
             "without a dense tensor",
         ),
         (
+            [constant("n", np.array([0.5])), NODE("Reshape", ["w", "n"], ["v"])],
+            RefusalKind.UNSUITED,
+            "argument is not constant",
+        ),
+        (
             [NODE("Shape", ["x"], ["n"]), NODE("Reshape", ["w", "n"], ["v"])],
             RefusalKind.UNSUITED,
             "Reshape whose argument is not constant",
@@ -118,12 +131,50 @@ def test_cast_rounds_forward_and_leaves_rounding_of_the_way_back_to_the_end() ->
 def test_what_is_not_reversible_ends_the_trace_with_a_reason(
     nodes: list[NodeProto], kind: RefusalKind, reason: str
 ) -> None:
-    index = Model(chained(nodes, normal(1, 1)), None)
+    index = Model(chained(nodes, normal(1, 1), shape=["n"]), None)
     found = trace(index, index.main, "v")
     assert isinstance(found, Stop)
     assert found.refusal.kind is kind
     assert reason in found.refusal.reason
     assert (found.name, found.refusal.maker) == ("v", nodes[-1].op_type)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "reason"),
+    [
+        ([NODE("Cast", ["w"], ["v"], to=999)], "unknown element type 999"),
+        ([NODE("Transpose", ["w"], ["v"], perm=[7])], "Transpose that does"),
+        (
+            [NODE("Transpose", ["w"], ["v"], perm=[0, 0])],
+            "Transpose that does",
+        ),
+        (
+            [constant("n", np.array([2**62, 8])), NODE("Reshape", ["w", "n"], ["v"])],
+            "of shape [1], passes through a Reshape that does not fit it",
+        ),
+        (
+            [constant("n", np.array([0, 0, -1])), NODE("Reshape", ["w", "n"], ["v"])],
+            "Reshape that does not fit",
+        ),
+        (
+            [constant("n", np.array([-3])), NODE("Squeeze", ["w", "n"], ["v"])],
+            "Squeeze that does not fit",
+        ),
+        (
+            [constant("n", np.array([0, 0])), NODE("Unsqueeze", ["w", "n"], ["v"])],
+            "Unsqueeze that does not fit",
+        ),
+    ],
+)
+def test_steps_that_do_not_fit_what_they_are_given_end_the_trace_for_good(
+    nodes: list[NodeProto], reason: str
+) -> None:
+    index = Model(chained(nodes, normal(1, 1), shape=["n"]), None)
+    found = trace(index, index.main, "v")
+    assert isinstance(found, Stop)
+    assert found.refusal.kind is RefusalKind.UNSUITED
+    assert reason in found.refusal.reason
+    assert not found.may_be_computed
 
 
 @pytest.mark.parametrize(
@@ -137,3 +188,17 @@ def test_names_without_a_producer_are_told_apart(name: str, reason: str) -> None
     assert found.refusal.kind is RefusalKind.DYNAMIC
     assert reason in found.refusal.reason
     assert not found.may_be_computed
+
+
+@pytest.mark.parametrize("op", ["Identity", "Transpose", "Cast"])
+def test_chains_of_thousands_of_nodes_are_followed(op: str) -> None:
+    n = 3000
+    options = {"to": TensorProto.FLOAT} if op == "Cast" else {}
+    names = ["w", *(f"v{i}" for i in range(n - 1)), "v"]
+    nodes = [NODE(op, [a], [b], **options) for a, b in pairwise(names)]
+    index = Model(chained(nodes, normal(1, 2, 3)), None)
+    root = trace(index, index.main, "v")
+    assert isinstance(root, Root)
+    assert root.name == "w"
+    assert root.shape == (2, 3)
+    assert len(root.chain.steps) == (0 if op == "Identity" else n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import ml_dtypes
@@ -326,3 +327,14 @@ def test_layer_whose_second_moments_do_not_fit_is_left_with_that_reason() -> Non
     assert "its 300 inputs need 0.0 GiB of second moments" in skip.reason
     assert len(find(proto, LayerFilter(free_bytes=4 * 8 * 300**2))[0]) == 3
     assert len(find(proto)[0]) == 3
+
+
+def test_finding_layers_takes_time_that_grows_with_their_number() -> None:
+    n = 2000
+    steps = [NODE("MatMul", [f"x{i}", "w"], [f"x{i + 1}"], name=f"n{i}") for i in range(n)]
+    index = Model(model(steps, [value("x0", [5, 4])], [f"x{n}"], {"w": W}), None)
+    started = time.process_time()
+    (layer,), skips = find_layers(index)
+    assert len(layer.uses) == n
+    assert skips == ()
+    assert time.process_time() - started < 2.0  # 0.1 s; by the square it was 5 s

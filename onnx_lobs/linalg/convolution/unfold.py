@@ -81,8 +81,35 @@ def resolve(geometry: Unfold, spatial: tuple[int, ...]) -> Unfold:
     padding follows from ``output_shape``, which under ``SAME`` is ``input * stride``
     (ONNX operator specification). It is never negative: where a kernel is smaller than its
     stride, ``SAME`` gives a smaller output, and ``output_shape`` zeros at the end, as
-    onnxruntime has it.
+    onnxruntime has it. Steps that lead out of the input at once are made as short as they may be.
     """
+    with_pads = _resolve_pads(geometry, spatial)
+    return _with_short_steps(with_pads, spatial)
+
+
+def _with_short_steps(geometry: Unfold, spatial: tuple[int, ...]) -> Unfold:
+    """Cut steps beyond the padded input, and between pixels of which there is one: no difference.
+
+    Their length alone would else decide the memory and the time that positions take.
+    """
+    upsample = tuple(
+        up if size > 1 else 1 for size, up in zip(spatial, geometry.upsample, strict=True)
+    )
+    n = len(spatial)
+    padded = [
+        (size - 1) * up + 1 + geometry.pads[i] + geometry.pads[n + i]
+        for i, (size, up) in enumerate(zip(spatial, upsample, strict=True))
+    ]
+    strides = tuple(
+        min(stride, max(room, 1)) for stride, room in zip(geometry.strides, padded, strict=True)
+    )
+    if (strides, upsample) == (geometry.strides, geometry.upsample):
+        return geometry
+    return replace(geometry, strides=strides, upsample=upsample)
+
+
+def _resolve_pads(geometry: Unfold, spatial: tuple[int, ...]) -> Unfold:
+    """Return `geometry` with explicit pads."""
     if geometry.flip:
         return _resolve_transposed(geometry, spatial)
     if geometry.auto_pad == "NOTSET":

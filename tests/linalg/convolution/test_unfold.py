@@ -78,6 +78,22 @@ def test_conv_is_a_matrix_product(
     check("Conv", x, w, geometry, groups, **attributes)
 
 
+@pytest.mark.parametrize("stride", [7, 8, 9, 10, 1000, 2**40])
+def test_strides_beyond_the_input_give_one_position_and_cost_nothing(stride: int) -> None:
+    x, w = normal(1, 2, 4, *SIZE[:2]), normal(2, 6, 4, *KERNEL[:2])
+    geometry = conv_geometry(2, stride, 1, (1, 0, 1, 1))
+    check("Conv", x, w, geometry, 1, strides=[stride] * 2, pads=[1, 0, 1, 1])
+    assert max(resolve(geometry, SIZE[:2]).strides) <= 9  # of the padded input
+
+
+def test_steps_between_pixels_of_which_there_is_one_cost_nothing() -> None:
+    x, w = normal(1, 2, 4, 1, 5), normal(2, 4, 3, *KERNEL[:2])
+    huge, plain = (
+        Unfold(KERNEL[:2], (1, 1), (1, 1), (2, 1, 2, 1), (up, 2), flip=True) for up in (2**40, 1)
+    )
+    assert np.array_equal(by_matrix(x, w, huge, 1), by_matrix(x, w, plain, 1))
+
+
 @pytest.mark.parametrize("pads", [(-1, 0, 0, -2), (2, -1, -1, 3), (-2, -2, 0, 0)])
 def test_negative_pads_crop(pads: tuple[int, ...]) -> None:
     """ONNX Runtime crashes on them in a Conv, so NumPy crops for it."""
