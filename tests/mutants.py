@@ -67,7 +67,77 @@ def sparse() -> ModelProto:
     return proto
 
 
-BASES: tuple[Callable[[], ModelProto], ...] = (dense, convolution, branches, sparse)
+def contracted() -> ModelProto:
+    nodes = [
+        NODE("Einsum", ["x", "w"], ["h"], equation="nd,dhk->nhk"),
+        NODE("Einsum", ["h", "v"], ["y"], equation="nhk,hkm->nm"),
+    ]
+    weights = {"w": normal(1, 6, 2, 3), "v": normal(2, 2, 3, 5)}
+    return model(nodes, [value("x", ["N", 6])], [value("y", ["N", 5])], weights)
+
+
+def recurrent() -> ModelProto:
+    nodes = [
+        NODE("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        NODE("LSTM", ["t", "w", "r", "b"], ["h"], hidden_size=4, direction="forward"),
+        NODE("Squeeze", ["h", "one"], ["s"]),
+        NODE("GRU", ["s", "v", "q"], ["", "y"], hidden_size=3),
+    ]
+    weights = {
+        "w": normal(1, 1, 16, 6), "r": normal(2, 1, 16, 4), "b": normal(3, 1, 32),
+        "v": normal(4, 1, 9, 4), "q": normal(5, 1, 9, 3), "one": np.array([1]),
+    }  # fmt: skip
+    return model(nodes, [value("x", ["N", 5, 6])], [value("y", [1, "N", 3])], weights)
+
+
+def looped() -> ModelProto:
+    step = onnx.helper.make_graph(
+        [
+            NODE("Identity", ["c"], ["d"]),
+            NODE("MatMul", ["s", "w"], ["m"]),
+            NODE("Tanh", ["m"], ["n"]),
+        ],
+        "body",
+        [value("i", [], TensorProto.INT64), value("c", [], TensorProto.BOOL), value("s", ["N", 6])],
+        [value("d", [], TensorProto.BOOL), value("n", ["N", 6])],
+    )
+    nodes = [NODE("Loop", ["k", "t", "x"], ["y"], body=step)]
+    weights = {"w": normal(1, 6, 6), "k": np.array(3), "t": np.array(True)}
+    return model(nodes, [value("x", ["N", 6])], [value("y", ["N", 6])], weights)
+
+
+def scanned() -> ModelProto:
+    step = onnx.helper.make_graph(
+        [NODE("MatMul", ["p", "w"], ["m"]), NODE("Add", ["s", "m"], ["n"]),
+         NODE("Identity", ["n"], ["o"])],
+        "body",
+        [value("s", [2, 6]), value("p", [2, 6])],
+        [value("n", [2, 6]), value("o", [2, 6])],
+    )  # fmt: skip
+    nodes = [
+        NODE("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        NODE("Scan", ["z", "t"], ["e", "y"], body=step, num_scan_inputs=1),
+    ]
+    weights = {"w": normal(1, 6, 6), "z": np.zeros((2, 6), np.float32)}
+    return model(nodes, [value("x", [2, 3, 6])], [value("y", [3, 2, 6])], weights)
+
+
+def called() -> ModelProto:
+    opsets = [helper.make_opsetid("", 17)]
+    body = [NODE("MatMul", ["a", "b"], ["c"]), NODE("Relu", ["c"], ["e"])]
+    function = helper.make_function("own", "Dense", ["a", "b"], ["e"], body, opsets)
+    nodes = [
+        NODE("Dense", ["x", "w"], ["h"], domain="own"),
+        NODE("Dense", ["h", "v"], ["y"], domain="own"),
+    ]
+    weights = {"w": normal(1, 6, 5), "v": normal(2, 5, 4)}
+    inputs, outputs = [value("x", ["N", 6])], [value("y", ["N", 4])]
+    return model(nodes, inputs, outputs, weights, domains=["own"], functions=[function])
+
+
+BASES: tuple[Callable[[], ModelProto], ...] = (
+    dense, convolution, branches, sparse, contracted, recurrent, looped, scanned, called,
+)  # fmt: skip
 
 
 def model_bytes(number: int) -> bytes:

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mutants
+import numpy as np
+import onnxruntime
 import pytest
 
 import onnx_lobs
@@ -71,7 +73,7 @@ def hostile_cache(folder: Path, number: int) -> None:
 
 
 ATTACKS: dict[str, tuple[Callable[[Path, int], None], int]] = {
-    "models": (hostile_model, 200),
+    "models": (hostile_model, 240),
     "external": (hostile_external, 60),
     "data": (hostile_data, 80),
     "cache": (hostile_cache, 16),
@@ -104,11 +106,35 @@ def check(error: LobsError) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes in folders, no alarm")
 @pytest.mark.parametrize("kind", ATTACKS)
 def test_every_mutant_is_taken_or_refused(tmp_path: Path, kind: str) -> None:
-    numbers = range(ATTACKS[kind][1])
-    command = [sys.executable, __file__, str(tmp_path), kind, *map(str, numbers)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout[-300:] + done.stderr[-3000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == []
+    left = list(range(ATTACKS[kind][1]))
+    while left:
+        done = work(tmp_path, kind, left)
+        if done.returncode == 0:
+            assert json.loads(done.stdout.splitlines()[-1]) == []
+            return
+        last = int(done.stdout.splitlines()[-1].split()[1])
+        # onnxruntime alone may end a process; that is not ours to mend
+        assert kind == "models", done.stdout[-300:] + done.stderr[-3000:]
+        assert work(tmp_path, "plain", [last]).returncode < 0, f"{last}: {done.stderr[-3000:]}"
+        left = left[left.index(last) + 1 :]
+
+
+def work(folder: Path, kind: str, numbers: list[int]) -> subprocess.CompletedProcess[str]:
+    """Run mutants in another process."""
+    command = [sys.executable, "-X", "faulthandler", __file__, str(folder), kind]
+    command += [str(number) for number in numbers]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def run_plainly(_: Path, number: int) -> None:
+    """Do with a mutant what onnxruntime does without us."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(mutants.model_bytes(number), options)
+    shapes = {
+        i.name: [n if isinstance(n, int) else 2 for n in i.shape] for i in session.get_inputs()
+    }
+    session.run(None, {name: np.ones(shape, np.float32) for name, shape in shapes.items()})
 
 
 def main(folder: Path, kind: str, numbers: list[int]) -> None:
@@ -120,12 +146,13 @@ def main(folder: Path, kind: str, numbers: list[int]) -> None:
     wrong = []
     for number in numbers:
         box = folder / str(number)
+        shutil.rmtree(box, ignore_errors=True)  # of one that crashed
         box.mkdir(parents=True)
         mutants.surroundings(box)
         print(f"{kind} {number}", flush=True)
         signal.alarm(SECONDS)
         try:
-            ATTACKS[kind][0](box, number)
+            (run_plainly if kind == "plain" else ATTACKS[kind][0])(box, number)
         except Exception:  # noqa: BLE001  # every kind is a finding
             wrong.append((number, traceback.format_exc()[-1500:]))
         signal.alarm(0)

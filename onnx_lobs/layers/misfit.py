@@ -51,6 +51,15 @@ def matrix_misfit(shape: tuple[int, ...], ranks: Sequence[int]) -> Refusal | Non
     return None if len(shape) in ranks else _refusal(shape, "is no matrix")
 
 
+def recurrent_misfit(shape: tuple[int, ...], gates: int) -> Refusal | None:
+    """Return why no LSTM, GRU or RNN has such a weight, of so many gates, or None."""
+    if len(shape) != 3:
+        return _refusal(shape, "has no axes for directions, gates and what is read")
+    if shape[1] % gates:
+        return _refusal(shape, f"cannot be parted into {gates} gates")
+    return None
+
+
 def _integers(values: Mapping[str, object], name: str, default: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(cast("Sequence[int]", values.get(name, default)))
 

@@ -10,6 +10,7 @@ from onnx_lobs.graph.model import first_output
 from onnx_lobs.layers.bias import find_input_bias
 from onnx_lobs.layers.chain import Root
 from onnx_lobs.layers.layer import BiasOrder, BiasSlot, Use, WeightLayout
+from onnx_lobs.layers.misfit import recurrent_misfit
 from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 from onnx_lobs.layers.state_taps import (
@@ -30,6 +31,8 @@ def match_inputs(place: NodePlace, root: Root) -> Match | Refusal:
     if trouble := inputs_trouble(place.model, place.node):
         return Refusal(RefusalKind.RECURRENT, f"recurrent, and {trouble}")
     shape = root.shape
+    if misfit := recurrent_misfit(shape, GATES[place.node.op_type]):
+        return misfit
     layout = WeightLayout(shape, shape, (0, 1, 2), 1, shape[0] * shape[1], shape[2])
     use = Use(
         node=place.label,
@@ -48,6 +51,8 @@ def match_states(place: NodePlace, root: Root) -> Match | Refusal:
     """Return how a recurrent node multiplies R (directions, gates * hidden, hidden), or why not."""
     if trouble := states_trouble(place.model, place.node):
         return Refusal(RefusalKind.RECURRENT, f"recurrent, and {trouble}")
+    if misfit := recurrent_misfit(root.shape, GATES[place.node.op_type]):
+        return misfit
     directions, rows, columns = root.shape
     groups = directions
     if resets_before(place.node):

@@ -25,6 +25,7 @@ from onnx_lobs.graph.model import (
 )
 from onnx_lobs.graph.writer import Writer
 from onnx_lobs.layers.chain import Root, trace
+from onnx_lobs.layers.misfit import recurrent_misfit
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 BIAS, LENGTHS, FIRST_STATE = 3, 4, 5  # places of inputs
@@ -82,7 +83,7 @@ def states_trouble(model: Model, node: onnx.NodeProto) -> str | None:
         return None
     named = values.get("activations", [])
     assert isinstance(named, list)
-    gates = {name.decode().lower() for name in named[::2]}
+    gates = {name.decode("utf-8", "replace").lower() for name in named[::2]}
     if "clip" in values or not gates <= {"sigmoid"}:
         return "its reset gate is no plain sigmoid, and what the gate lets through cannot be shown"
     return None
@@ -110,6 +111,9 @@ def _tap_nodes(model: Model, scope: Scope, node: onnx.NodeProto) -> list[onnx.No
     """Return the nodes that show what the constant weights of a recurrent node read."""
     roots = [trace(model, scope, name) for name in node.input[1:3]]
     if not any(isinstance(root, Root) for root in roots) or inputs_trouble(model, node):
+        return []
+    gates = GATES[node.op_type]
+    if any(isinstance(root, Root) and recurrent_misfit(root.shape, gates) for root in roots):
         return []
     # the writer appends to a copy without nodes, which has the names of the graph
     draft = onnx.GraphProto()
