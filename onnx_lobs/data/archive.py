@@ -96,7 +96,11 @@ def _read(stream: IO[bytes], member: zipfile.ZipInfo) -> Array:
     """Read an array to its end, where zipfile checks its sum."""
     shape, order, dtype = _header(stream)
     _check_shape(member, shape, dtype, stream.tell())
-    flat = np.empty(math.prod(shape), dtype)
+    try:
+        flat = np.empty(math.prod(shape), dtype)
+    except MemoryError as error:
+        size = member.file_size
+        raise ValueError(f"{member.filename} takes {size} bytes, more than is free") from error
     left = flat.view(np.uint8).data if flat.nbytes else memoryview(b"")
     while left:
         n_bytes = stream.readinto(left)  # type: ignore[attr-defined]

@@ -177,7 +177,7 @@ def _side(
     one = tuple(1 if place == axis else size for place, size in enumerate(shape))
     try:
         fits = np.broadcast_shapes(side.shape, one) == one
-    except ValueError:
+    except (ValueError, RuntimeError):  # RuntimeError: more axes than NumPy broadcasts
         fits = False
     if not fits and side.size != 1:
         sample = tuple(size for place, size in enumerate(shape) if place != axis)

@@ -13,6 +13,7 @@ from onnx_lobs.data.inputs import InputSpec
 from onnx_lobs.errors import DataError
 
 Shape = Sequence[int | str | None]
+MOST_AXES = 31  # of an array that gets one more: NumPy before 2 ends at 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +154,8 @@ def _freed(shape: Shape, axis: int) -> Shape:
 
 def _with_axis(array: Array, axis: int) -> Array:
     """Return an array with an axis of size 1 more, if it can have one there."""
+    if array.ndim >= MOST_AXES:
+        return array
     return np.expand_dims(array, min(axis, array.ndim))
 
 

@@ -26,6 +26,8 @@ from onnx_lobs.solvers.memory import least_memory
 
 LEAST_SOLVER = 1 << 28  # bytes that a layer's solver gets in any case
 
+UNTOUCHED = "left dense", "already sparse"  # statuses of layers whose weights stay as they are
+
 
 @dataclass(frozen=True)
 class Solved:
@@ -51,9 +53,9 @@ def solve_one(
     zeros_before = int((task.weight == 0).sum())
     none = (None,) * len(layer.uses)
     if task.n_prune == 0:
-        return Solved(_untouched(layer, zeros_before, calibration, "left dense"), None, none)
+        return Solved(_untouched(layer, zeros_before, calibration, UNTOUCHED[0]), None, none)
     if zeros_before >= task.n_prune and task.pattern.obeys(task.weight != 0, task.kernel_size):
-        return Solved(_untouched(layer, zeros_before, calibration, "already sparse"), None, none)
+        return Solved(_untouched(layer, zeros_before, calibration, UNTOUCHED[1]), None, none)
     outcome = solve_layer(task)
     stored = round_weight(layer, outcome.weight)
     exact = layer.matrix(stored)

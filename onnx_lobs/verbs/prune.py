@@ -146,8 +146,8 @@ def prune_file(
         As for :func:`prune`; nothing is left behind.
     """
     progress, log = as_progress(progress), Log()
-    check_places(path, output, config, data=data, test=test, report=report)
     check_output(output, inputs=model_files(path), overwrite=overwrite)
+    check_places(path, output, config, data=data, test=test, report=report)
     if has_target(config):
         check_output(best_effort(output), inputs=model_files(path), overwrite=overwrite)
     with scratch_in(config.scratch) as scratch:

@@ -176,3 +176,10 @@ def test_a_large_array_of_objects_is_refused_not_mapped(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", large=objects)
     with pytest.raises(DataError, match=r"cannot be read \(it holds Python objects"):
         read_arrays(tmp_path / "a.npz")
+
+
+def test_names_too_long_for_data_beside_them_have_none(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 243 + ".onnx")
+    path.touch()
+    assert find_beside(path) is None
+    assert find_test_beside(path) is None

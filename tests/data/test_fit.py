@@ -238,3 +238,13 @@ def test_a_scalar_that_is_nan_is_refused() -> None:
 
 def test_open_axes_of_size_zero_are_fed() -> None:
     assert first({"x": ones(2, 0)}, ("N", "L"), "float32").shape == (2, 0)
+
+
+def test_arrays_of_as_many_axes_as_numpy_has_are_refused() -> None:
+    most = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
+    deep = ones(2, 3).reshape(2, 3, *[1] * (most - 2))
+    with pytest.raises(DataError, match=r"'x' has shape"):
+        opened({"x": deep}, x=(("N", 3), "float32"))
+    source = {"x": ones(2, 3, dtype="uint8"), "x.scale": deep}
+    with pytest.raises(DataError, match=r"does not broadcast over"):
+        opened(source, x=(("N", 3), "float32"))

@@ -42,6 +42,11 @@ def test_a_folder_that_is_gone_is_a_config_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "match"),
     [
+        ("r" * 251 + ".json", "is not possible .*too long"),
+        ("a\0b.json", "is not possible .*no name can hold"),
+        ("pipe.json", "is no regular file; choose another name"),
+        ("out.json", "is a link to /dev/stdout, no regular file; choose another name"),
+        ("dangling.json", "exists; name another, or give --overwrite"),
         ("r.html", "has an unknown form; name it .json"),
         ("folder.json", "is a folder; name a file"),
         ("gone/r.json", "does not exist; create it"),
@@ -51,6 +56,9 @@ def test_a_folder_that_is_gone_is_a_config_error(tmp_path: Path) -> None:
 def test_a_report_that_cannot_be_written_is_refused(tmp_path: Path, name: str, match: str) -> None:
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "there.json").touch()
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "out.json").symlink_to("/dev/stdout")
+    (tmp_path / "dangling.json").symlink_to("nothing")
     with pytest.raises(ConfigError, match=match):
         check_report(tmp_path / name, overwrite=False)
 

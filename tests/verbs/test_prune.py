@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -521,3 +522,40 @@ def test_progress_is_told_of_every_layer() -> None:
     onnx_lobs.prune(classifier(), data(), progress=Log(), sequential=False, correct=False, **SMALL)
     assert phases == [("calibrating", 3), ("solving", 3), ("evaluating", 3)]
     assert steps == [3, 3, 3]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_file_in_bfloat16_is_compared_to_the_rounding_of_its_biases(
+    tmp_path: Path, seed: int
+) -> None:
+    half = TensorProto.BFLOAT16
+    nodes = [
+        NODE("MatMul", ["x", "w"], ["a"]),
+        NODE("Relu", ["a"], ["b"]),
+        NODE("Gemm", ["b", "v", "c"], ["y"]),
+    ]
+    shapes = {"w": (12, 16), "v": (16, 8), "c": (8,)}
+    weights = {
+        name: (normal(4 * seed + i, *shape) * 0.3).astype(ml_dtypes.bfloat16)
+        for i, (name, shape) in enumerate(shapes.items())
+    }
+    proto = model(nodes, [value("x", [None, 12], half)], [value("y", [None, 8], half)], weights)
+    onnx.save(proto, tmp_path / "m.onnx")
+    config = PruneConfig(**SMALL, method="magnitude", pattern="4x1")
+    report = prune_file(tmp_path / "m.onnx", tmp_path / "o.onnx", config)
+    assert report.totals.zeros == (12 * 16 + 16 * 8) // 2
+    assert any("run in float32" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize(
+    "name", [b"gr\xf6\xdfe.onnx", "größe.onnx".encode(), b"x" * 243 + b".onnx"]
+)
+def test_models_and_folders_of_any_name_are_pruned(tmp_path: Path, name: bytes) -> None:
+    folder = tmp_path / os.fsdecode(name.replace(b".onnx", b""))
+    folder.mkdir()
+    path, output = folder / os.fsdecode(name), folder / os.fsdecode(b"o" + name[1:])
+    path.write_bytes(classifier().SerializeToString())
+    report = prune_file(path, output, PruneConfig(**SMALL, method="magnitude"))
+    assert report.totals.zeros > 0
+    assert json.loads(report.to_json())["output_path"] == str(output)
+    assert run(onnx.ModelProto.FromString(output.read_bytes()), x=data()["x"][:8])

@@ -23,7 +23,7 @@ import numpy as np
 from onnx_lobs.arrays import Array
 from onnx_lobs.data.archive import BROKEN_ARRAYS, read_archive
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.graph.files.regular import regular_size
+from onnx_lobs.graph.files.regular import regular_size, shown
 
 Found = TypeVar("Found")
 _UNSOUND: tuple[type[Exception], ...] = (OSError, *BROKEN_ARRAYS)
@@ -65,9 +65,10 @@ class Cache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self.folder).cleanup()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+            reason = getattr(error, "strerror", None) or str(error)
             raise ConfigError(
-                f"the cache folder {self.folder} is not writable ({error.strerror}); choose "
+                f"the cache folder {shown(self.folder)} is not writable ({reason}); choose "
                 "another with --cache"
             ) from error
         self._remove_stale()

@@ -16,7 +16,7 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments
 from onnx_lobs.report.record import LayerRecord
-from onnx_lobs.run.layer_step import Solved
+from onnx_lobs.run.layer_step import UNTOUCHED, Solved
 from onnx_lobs.run.resume.cache import Cache, Entry
 from onnx_lobs.run.resume.fingerprint import digest
 from onnx_lobs.run.resume.plain import build, whole_number
@@ -162,13 +162,16 @@ def _to_solved(entry: Entry, layer: Layer) -> Solved:
         if weight.dtype.kind == "V":  # npy knows no bfloat16
             weight = weight.view(layer.dtype)
         _check(layer.chain.apply(weight), layer.layout.shape, layer.chain.dtype(layer.dtype))
+    record = build(LayerRecord, entry.record["layer"])
+    if (weight is None) != (record.status in UNTOUCHED):
+        raise ValueError("its weights are there, or are not, and should not be so")
     if entry.record["uses"] != len(layer.uses):
         raise ValueError("it is of a layer with other uses")
     changes = tuple(entry.arrays.get(f"change{use}") for use in range(len(layer.uses)))
     for change in changes:
         if change is not None:
             _check(change.reshape(-1), (layer.layout.groups * layer.layout.rows,), change.dtype)
-    return Solved(build(LayerRecord, entry.record["layer"]), weight, changes)
+    return Solved(record, weight, changes)
 
 
 def _check(array: Array, shape: tuple[int, ...], dtype: object) -> None:
