@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 
@@ -11,11 +12,15 @@ from onnx import TensorProto, helper
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import InferenceError
+from onnx_lobs.graph.files.tensors import array_type
 from onnx_lobs.graph.folding.cone import ConstantPart, Value, label
 from onnx_lobs.graph.normalise import to_float32
 from onnx_lobs.graph.run.session import RUN_ERRORS, one_line
 
 BFLOAT16 = TensorProto.BFLOAT16
+# what graphsurgeon raises on values that it does not know, such as sequences
+UNKNOWN_VALUES = AttributeError, IndexError, KeyError, TypeError
+MOST_BYTES = 1 << 31  # of a value: protobuf holds no larger one
 UNLIMITED = sys.maxsize  # graphsurgeon complains about tensors over 1 MiB unless given a limit
 
 
@@ -33,7 +38,8 @@ def compute(part: ConstantPart, values: Sequence[Value]) -> dict[Value, Array]:
     Raises
     ------
     InferenceError
-        When onnxruntime cannot compute them.
+        When onnxruntime cannot compute them, or one of them, or of what they are computed from,
+        would take more than :data:`MOST_BYTES`.
 
     Notes
     -----
@@ -44,8 +50,23 @@ def compute(part: ConstantPart, values: Sequence[Value]) -> dict[Value, Array]:
     model, and is imported here only: it takes a while, and most models have nothing to fold.
     """
     proto = part.extract(values)
+    _check_sizes(proto)
     found = _with_bfloat16(proto) if _holds_bfloat16(proto) else _fold(proto, ())
     return {value: found[label(value)] for value in values}
+
+
+def _check_sizes(proto: onnx.ModelProto) -> None:
+    """Refuse values whose sizes, which a few bytes can state, would take all memory."""
+    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    for info in (*inferred.value_info, *inferred.output):
+        tensor = info.type.tensor_type
+        dtype = array_type(tensor.elem_type)
+        sizes = [dim.dim_value for dim in tensor.shape.dim]  # 0 where it is not known
+        if dtype is not None and math.prod(sizes) * dtype.itemsize > MOST_BYTES:
+            name = info.name.partition("/")[2]  # of the scope
+            raise InferenceError(
+                f"{name!r} of shape {sizes} would take more than {MOST_BYTES} bytes"
+            )
 
 
 def _with_bfloat16(proto: onnx.ModelProto) -> dict[str, Array]:
@@ -76,7 +97,7 @@ def _fold(proto: onnx.ModelProto, narrow: Sequence[str]) -> dict[str, Array]:
             # fold_shapes would compute in integers what the model computes in floating point
             graph.fold_constants(fold_shapes=False, size_threshold=UNLIMITED, error_ok=False)
             folded = [np.asarray(output.values) for output in graph.outputs]
-    except (*RUN_ERRORS, OnnxGraphSurgeonException) as error:
+    except (*RUN_ERRORS, *UNKNOWN_VALUES, OnnxGraphSurgeonException) as error:
         raise InferenceError(f"onnxruntime cannot compute them: {one_line(error)}") from error
     return dict(zip(names, folded, strict=True))
 

@@ -72,3 +72,22 @@ def test_what_onnxruntime_cannot_compute_is_an_error_of_this_package(
     with pytest.raises(InferenceError, match=r"onnxruntime cannot compute them: .*indices"):
         compute(ConstantPart(Model(proto, None)), [(0, "a")])
     assert capfd.readouterr().out == ""
+
+
+def test_sequences_on_the_way_are_refused() -> None:
+    nodes = [
+        NODE("SequenceConstruct", ["w", "v"], ["s"]),
+        NODE("SequenceAt", ["s", "i"], ["a"]),
+    ]
+    weights = {"w": normal(1, 5), "v": normal(2, 5), "i": np.array(1)}
+    part = ConstantPart(Model(with_constants(nodes, **weights), None))
+    with pytest.raises(InferenceError, match=r"onnxruntime cannot compute them"):
+        compute(part, [(0, "a")])
+
+
+@pytest.mark.parametrize("sizes", [[2**20, 2**20], [2**62, 2]])
+def test_values_that_a_few_bytes_make_endless_are_refused(sizes: list[int]) -> None:
+    nodes = [NODE("Expand", ["w", "n"], ["e"]), NODE("ReduceSum", ["e"], ["a"], keepdims=0)]
+    part = ConstantPart(Model(with_constants(nodes, w=normal(1, 1, 1), n=np.array(sizes)), None))
+    with pytest.raises(InferenceError, match=r"'e' of shape .* would take more than 2147483648"):
+        compute(part, [(0, "a")])
