@@ -23,7 +23,7 @@ _SOUND = 16000  # samples of sound, which windows of a Fourier transform have to
 _SOUND_NAMES = "audio|wave|speech|pcm|signal"
 _TOKENS = 100  # ids below this exist in most vocabularies
 _PIXELS = 256
-MOST_BYTES = 1 << 31  # of one input in one batch that is made up
+MOST_BYTES = 1 << 29  # of one input in one batch that is made up
 
 
 def synthetic_batches(

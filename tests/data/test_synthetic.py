@@ -175,7 +175,7 @@ def test_open_batch_axes_behind_the_first_count_the_samples() -> None:
     assert only["x"].shape == (5, 3, 2)
 
 
-@pytest.mark.parametrize("shape", [(2**40, 12), (2**62, 12), ("N", 2**31, 2**31), (2**31 + 1,)])
+@pytest.mark.parametrize("shape", [(2**40, 12), (2**62, 12), ("N", 2**31, 2**31), (2**29 + 1,)])
 def test_sizes_that_would_take_all_memory_are_refused(shape: Shape) -> None:
-    with pytest.raises(DataError, match=r"input 'x' takes .* at most 2147483648 are made up; give"):
+    with pytest.raises(DataError, match=r"input 'x' takes .* at most 536870912 are made up; give"):
         made(spec(shape, "uint8"))

@@ -33,6 +33,7 @@ _ELEMENTS = dict(enumerate((
 _NARROW = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2, 27: 6, 28: 6}  # bits, where less than a byte
 _BYTES = "utf-8", "surrogateescape"  # so that texts of any bytes come back as they were
 _SIX_BITS = 6  # the one width whose typed field is not packed
+_MOST_AXES = 32  # of an array in NumPy before 2
 _DIGITS = 18  # of a place in a file: more than any file has, and less than int64 ends at
 # Typed field -> type of its entries, and the element types kept in it; all others: int32_data.
 _FIELDS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -76,6 +77,12 @@ def external_ref(tensor: Tensor) -> ExternalRef | None:
         The entries hold no location, or an offset or length that is no count.
     """
     entries = {entry.key: entry.value for entry in tensor.external_data}
+    for text in (*entries, *entries.values()):
+        if isinstance(text, bytes):
+            raise ModelError(
+                f"tensor {tensor.name!r} has the external entry {text[:40]!r}, which is not UTF-8; "
+                "export the model again"
+            )
     if "location" not in entries:
         if is_external(tensor):
             raise ModelError(
@@ -157,8 +164,13 @@ def n_elements(tensor: Tensor) -> int:
     Raises
     ------
     ModelError
-        A size is negative.
+        A size is negative, or there are more axes than an array has.
     """
+    if len(tensor.dims) > _MOST_AXES:
+        raise ModelError(
+            f"tensor {tensor.name!r} has {len(tensor.dims)} axes, at most {_MOST_AXES} can be "
+            "read; export the model again"
+        )
     if any(size < 0 for size in tensor.dims):
         raise ModelError(
             f"tensor {tensor.name!r} has the shape {list(tensor.dims)}, with sizes below 0; export "

@@ -276,6 +276,22 @@ def test_sizes_below_zero_are_refused(dims: tuple[int, ...]) -> None:
         read_tensor(tensor, None)
 
 
+def test_more_axes_than_an_array_has_are_refused() -> None:
+    tensor = numpy_helper.from_array(W, "w")
+    tensor.dims[:] = [8, 4, *[1] * 68]
+    with pytest.raises(ModelError, match=r"'w' has 70 axes, at most 32 can be read"):
+        read_tensor(tensor, None)
+
+
+def test_external_entries_without_utf8_are_refused(tmp_path: Path) -> None:
+    model = save_external(tmp_path / "m.onnx")
+    set_entry(model, "location", "MARKMARK")
+    data = model.SerializeToString().replace(b"MARKMARK", b"gr\xf6\xdfe_ab")
+    (tmp_path / "m.onnx").write_bytes(data)
+    with pytest.raises(ModelError, match=r"external entry b'gr.* which is not UTF-8; export"):
+        load_model(tmp_path / "m.onnx")
+
+
 def test_pipe_as_a_model_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.onnx")
     for path in (tmp_path / "m.onnx", Path("/dev/zero")):
