@@ -1,0 +1,23 @@
+"""Holds the record of a run, from which every form of report is made; a file for each kind."""
+
+from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
+from onnx_lobs.report.record.layer import LayerRecord
+from onnx_lobs.report.record.output import BoundRecord, JudgedValue, OutputRecord
+from onnx_lobs.report.record.report import SCHEMA, Report
+from onnx_lobs.report.record.score import ScoreRecord
+from onnx_lobs.report.record.totals import SkipRecord, Totals
+
+__all__ = [
+    "SCHEMA",
+    "AllocationRecord",
+    "BoundRecord",
+    "CorrectionRecord",
+    "JudgedValue",
+    "LayerRecord",
+    "OutputRecord",
+    "Report",
+    "ScoreRecord",
+    "SkipRecord",
+    "TargetRecord",
+    "Totals",
+]

@@ -1,0 +1,38 @@
+"""Records what was left as it was, and the sums of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SkipRecord:
+    """A node with weights that was left as it was, why, and what kind of reason that is.
+
+    Kinds are the values of :class:`onnx_lobs.layers.refusal.RefusalKind`.
+    """
+
+    node: str
+    op: str
+    reason: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the pruned layers, and sizes of the files.
+
+    ``file_bytes`` and ``gzip_bytes`` are (before, after), of the model and its external
+    data; None where there was no file, the latter also where it has more than 1 GiB.
+    """
+
+    weights: int
+    zeros: int
+    seconds: float
+    file_bytes: tuple[int, int] | None = None
+    gzip_bytes: tuple[int, int] | None = None
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros among the weights of the pruned layers."""
+        return self.zeros / self.weights if self.weights else 0.0
