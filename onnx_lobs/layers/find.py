@@ -18,13 +18,13 @@ from onnx_lobs.graph.carried import LOOPS, handed_back, handed_on
 from onnx_lobs.graph.files.tensors import array_type
 from onnx_lobs.graph.model import TAP_PREFIX, Model, Scope, first_output, is_float
 from onnx_lobs.layers.chain import PASSING
+from onnx_lobs.layers.held_weights import held_by, weight_positions
 from onnx_lobs.layers.layer import Layer, Skip
 from onnx_lobs.layers.loops import in_loop
 from onnx_lobs.layers.operators import OPERATORS, match
 from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
-SQUARES_HELD = 4  # matrices of inputs x inputs in float64 at the peak: 4.8 GB for 12,288 inputs
 Refused = Mapping[tuple[int, str], Refusal]
 """why nodes are skipped, by scope and first output"""
 SQUARES_HELD = 4  # matrices of inputs x inputs in float64 at the peak: 4.8 GB for 12,288 inputs
@@ -75,20 +75,22 @@ def find_layers(
     matches: dict[tuple[int, str], list[tuple[NodePlace, Match]]] = defaultdict(list)
     skips: list[Skip] = []
     for place in iter_places(model):
-        for found in match(place):
+        for number, found in enumerate(match(place)):
             outside = _seen(place, found) if isinstance(found, Match) else found
             if isinstance(outside, Match):
                 matches[outside.root.scope, outside.root.name].append((place, outside))
             else:
                 refusal = _known(place, outside, refused or {})
-                skips.append(Skip(place.label, place.node.op_type, refusal))
+                held = held_by(place, weight_positions(place.node, number))
+                skips.append(Skip(place.label, place.node.op_type, refusal, held))
     candidates: list[Layer] = []
     for group in matches.values():
         layer = _join(model, group)
         if isinstance(layer, Layer):
             candidates.append(layer)
         else:
-            skips.extend(Skip(p.label, p.node.op_type, layer) for p, _ in group)
+            held = (group[0][1].stored,)
+            skips.extend(Skip(p.label, p.node.op_type, layer, held) for p, _ in group)
     return _select(candidates, skips, selection)
 
 
@@ -250,7 +252,7 @@ def _select(
         if refusal is None:
             kept.append(layer)
         else:
-            skips.append(Skip(layer.name, layer.op, refusal))
+            skips.append(Skip(layer.name, layer.op, refusal, (layer.stored,)))
     return tuple(kept), tuple(skips)
 
 

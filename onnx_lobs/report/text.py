@@ -31,7 +31,7 @@ from onnx_lobs.report.record import (
     TargetRecord,
     Totals,
 )
-from onnx_lobs.report.skips import skip_table
+from onnx_lobs.report.skips import file_rows, skip_table
 from onnx_lobs.report.table import Name, plain_table
 from onnx_lobs.storage.formats import FORMATS
 
@@ -133,6 +133,7 @@ def _summary(report: Report) -> Table:
 def _totals(totals: Totals) -> Iterator[tuple[str, str]]:
     share = format_percent(totals.zeros, totals.weights)
     yield "zeros", f"{totals.zeros:,} of {totals.weights:,} weights ({share})"
+    yield from file_rows(totals.file)
     yield from size_rows(totals.file_bytes, totals.gzip_bytes)
 
 

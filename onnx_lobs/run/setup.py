@@ -39,10 +39,12 @@ from onnx_lobs.memory.shares import MemoryShares, share_out
 from onnx_lobs.options.config import PruneConfig, has_target
 from onnx_lobs.options.data import BATCH_SIZE
 from onnx_lobs.patterns import Pattern, parse_pattern
+from onnx_lobs.report.record import FileWeights
 from onnx_lobs.run.calibration_data import open_calibration
+from onnx_lobs.run.file_weights import count_weights
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks, copy_external, make_networks
-from onnx_lobs.run.selection import nothing_to_prune, selection, skip_record
+from onnx_lobs.run.selection import nothing_to_prune, selection, skip_records
 from onnx_lobs.run.slots import make_slots, wanted_sparsity
 
 
@@ -70,6 +72,8 @@ class Setup:
         Bytes for each use.
     least_observations
         That calibration reads of a layer, if the data have so many.
+    file
+        The weights of the whole file.
     """
 
     config: PruneConfig
@@ -81,6 +85,7 @@ class Setup:
     scoring: Scoring | None
     memory: MemoryShares
     least_observations: int = LEAST_OBSERVATIONS
+    file: FileWeights | None = None
 
     @property
     def sparsity(self) -> float:
@@ -156,7 +161,11 @@ def open_run(
     networks = make_networks(loaded, executable, layers, copied, provider, memory.weights)
     layers = _real_dtypes(layers, networks.result)
     slots = _slots(layers, config, pattern, skips)
-    return Setup(config, loaded, pattern, layers, slots, batches, scoring, memory), networks
+    setup = Setup(
+        config, loaded, pattern, layers, slots, batches, scoring, memory,
+        file=count_weights(index, layers, skips),
+    )  # fmt: skip
+    return setup, networks
 
 
 def _layers(
@@ -166,7 +175,7 @@ def _layers(
     layers, skips = find_layers(model, selection(config, can_measure), refused)
     if not layers:
         raise nothing_to_prune(skips)
-    log.skip(*map(skip_record, skips))
+    log.skip(*skip_records(skips))
     return with_finite_biases(model, layers), skips
 
 

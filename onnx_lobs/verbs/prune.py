@@ -23,7 +23,7 @@ from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
 from onnx_lobs.run.deliver import best_effort, write_model
-from onnx_lobs.run.doubts import warn_of_data, warn_of_quantised
+from onnx_lobs.run.doubts import warn_of_data, warn_of_left
 from onnx_lobs.run.guarantee import with_bounds
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.modes import check_modes, is_compiled
@@ -175,7 +175,7 @@ def _prune(
         if has_target(config):
             check_target(setup, networks)
         before = score_dense(setup, networks, progress, log)
-        warn_of_quantised(setup, networks, log)
+        warn_of_left(setup, log)
         warn_of_data(setup, networks, before, log)
         planner = make_planner(setup, networks, scratch, progress, log)
 

@@ -25,7 +25,7 @@ from onnx_lobs.errors import ConfigError, DataError, LobsError, ModelError, Solv
 from onnx_lobs.options.config import OPTIONS, PruneConfig
 from onnx_lobs.options.how import METHOD_NAMES
 from onnx_lobs.options.prose import flags_of
-from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, Totals
+from onnx_lobs.report.record import FileWeights, LayerRecord, OutputRecord, Report, Totals
 from onnx_lobs.solvers import METHODS
 from onnx_lobs.verbs.inspect import Inspection, LayerRow
 
@@ -41,8 +41,9 @@ REPORT = Report(
     output_path="m_pruned.onnx",
 )
 INSPECTION = Inspection(
-    "m.onnx", 17, 8, "", 10, (LayerRow("fc1", "Gemm", (8, 8), "float32", 1, 8, 8, 64, 0, 1),), ()
-)
+    "m.onnx", 17, 8, "", 10, (LayerRow("fc1", "Gemm", (8, 8), "float32", 1, 8, 8, 64, 0, 1),), (),
+    FileWeights(64, 64, {}),
+)  # fmt: skip
 
 
 @dataclass

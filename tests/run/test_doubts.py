@@ -89,8 +89,8 @@ def test_evaluate_tells_the_same_of_labels_scores_and_outputs() -> None:
     assert ["are the same" in text for text in found.warnings] == [True]
 
 
-@pytest.mark.parametrize(("outputs", "is_told"), [(64, True), (4, False)])
-def test_a_model_that_is_quantised_for_the_most_part_is_told(outputs: int, is_told: bool) -> None:
+@pytest.mark.parametrize(("outputs", "share"), [(64, "80.0 %"), (4, "20.0 %")])
+def test_a_model_that_is_partly_quantised_is_told_how_far(outputs: int, share: str) -> None:
     nodes = [
         make_node("MatMul", ["x", "w"], ["h"]),
         make_node("DynamicQuantizeLinear", ["h"], ["q", "scale", "zero"]),
@@ -101,7 +101,38 @@ def test_a_model_that_is_quantised_for_the_most_part_is_told(outputs: int, is_to
     eight = np.random.default_rng(1).integers(-9, 9, (32, outputs)).astype(np.int8)
     proto = model(nodes, [value("x", ["n", 16])], ["y"], {"w": normal(1, 16, 32), "w8": eight})
     told = onnx_lobs.prune(proto, normal(2, 64, 16), sparsity=0.5, **FAST).report.warnings
+    assert len(told) == 1
+    assert f"{share} of the weights are quantised" in told[0]
+    assert "prune the float model" in told[0]
+
+
+@pytest.mark.parametrize(("width", "is_told"), [(40, True), (24, False)])
+def test_a_run_that_takes_less_than_half_of_the_file_names_what_is_left(
+    width: int, is_told: bool
+) -> None:
+    """A matrix that is read by an Add too is left; the other one has 16 x 32 weights."""
+    nodes = [
+        make_node("MatMul", ["x", "w"], ["h"], name="taken"),
+        make_node("MatMul", ["h", "v"], ["p"], name="left"),
+        make_node("ReduceSum", ["v"], ["s"], keepdims=0),
+        make_node("Add", ["p", "s"], ["y"]),
+    ]
+    weights = {"w": normal(1, 16, 32), "v": normal(2, 32, width - 16)}
+    proto = model(nodes, [value("x", ["n", 16])], ["y"], weights)
+    report = onnx_lobs.prune(proto, normal(2, 64, 16), sparsity=0.5, **FAST).report
+    assert report.totals.file is not None
+    assert report.totals.file.skipped == {"weight read elsewhere": 32 * (width - 16)}
+    assert [skip.weights for skip in report.skipped] == [32 * (width - 16)]
+    told = [text for text in report.warnings if text.startswith("only")]
     assert len(told) == is_told
     if is_told:
-        assert "80.0 % of the weights are quantised" in told[0]
-        assert "prune the float model" in told[0]
+        assert "only 40.0 % of the file's weights can be pruned (512 of 1,280)" in told[0]
+        assert "left (768: weight read elsewhere)" in told[0]
+
+
+def test_what_the_options_leave_is_no_reason_to_warn() -> None:
+    options = {**FAST, "include": ("MatMul_z",), "sparsity": 0.1}
+    report = onnx_lobs.prune(classifier(), points(1)[0], **options).report
+    assert report.totals.file is not None
+    assert report.totals.file.skipped == {"not included": 128}
+    assert not any(text.startswith("only") for text in report.warnings)
