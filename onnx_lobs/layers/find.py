@@ -20,11 +20,13 @@ from onnx_lobs.graph.model import TAP_PREFIX, Model, Scope, first_output, is_flo
 from onnx_lobs.layers.chain import PASSING
 from onnx_lobs.layers.held_weights import held_by, weight_positions
 from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.layers.live import live_nodes
 from onnx_lobs.layers.loops import in_loop
 from onnx_lobs.layers.operators import OPERATORS, match
 from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
+DEAD = Refusal(RefusalKind.DEAD, "no output of the model depends on it: it can be removed")
 Refused = Mapping[tuple[int, str], Refusal]
 """why nodes are skipped, by scope and first output"""
 SQUARES_HELD = 4  # matrices of inputs x inputs in float64 at the peak: 4.8 GB for 12,288 inputs
@@ -84,14 +86,20 @@ def find_layers(
                 held = held_by(place, weight_positions(place.node, number))
                 skips.append(Skip(place.label, place.node.op_type, refusal, held))
     candidates: list[Layer] = []
+    live = live_nodes(model)
     for group in matches.values():
-        layer = _join(model, group)
+        layer = _join(model, group) if _is_live(group, live) else DEAD
         if isinstance(layer, Layer):
             candidates.append(layer)
         else:
             held = (group[0][1].stored,)
             skips.extend(Skip(p.label, p.node.op_type, layer, held) for p, _ in group)
     return _select(candidates, skips, selection)
+
+
+def _is_live(group: Sequence[tuple[NodePlace, Match]], live: frozenset[tuple[int, str]]) -> bool:
+    """Return whether an output of the model depends on some node of a layer."""
+    return any((place.scope.index, first_output(place.node)) in live for place, _ in group)
 
 
 def _known(place: NodePlace, found: Refusal, refused: Refused) -> Refusal:

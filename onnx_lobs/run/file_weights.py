@@ -18,6 +18,7 @@ from onnx_lobs.layers.refusal import RefusalKind
 from onnx_lobs.layers.stored_weight import StoredWeight
 from onnx_lobs.report.record import FileWeights
 
+
 def count_weights(
     model: Model, layers: Sequence[Layer], skips: Sequence[Skip], *, zeros: bool = False
 ) -> FileWeights:
