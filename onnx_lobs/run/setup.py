@@ -45,7 +45,7 @@ from onnx_lobs.run.file_weights import count_weights
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks, copy_external, make_networks
 from onnx_lobs.run.selection import nothing_to_prune, selection, skip_records
-from onnx_lobs.run.slots import make_slots, wanted_sparsity
+from onnx_lobs.run.slots import make_slots, present_zeros, wanted_sparsity
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,8 @@ def open_run(
     copied = None if scratch is None else copy_external(loaded, layers, scratch, embed)
     networks = make_networks(loaded, executable, layers, copied, provider, memory.weights)
     layers = _real_dtypes(layers, networks.result)
-    slots = _slots(layers, config, pattern, skips)
+    present = present_zeros(networks.result, layers, pattern)
+    slots = _slots(layers, config, pattern, skips, present)
     setup = Setup(
         config, loaded, pattern, layers, slots, batches, scoring, memory,
         file=count_weights(index, layers, skips),
@@ -190,11 +191,15 @@ def _cut(
 
 
 def _slots(
-    layers: Sequence[Layer], config: PruneConfig, pattern: Pattern, skips: Sequence[Skip]
+    layers: Sequence[Layer],
+    config: PruneConfig,
+    pattern: Pattern,
+    skips: Sequence[Skip],
+    present: Sequence[int],
 ) -> tuple[Slot, ...]:
     """Return the slots of the layers; raise ConfigError when no zeros meet what is asked."""
     sparsity = wanted_sparsity(config, pattern)
-    slots = make_slots(layers, config, skips)
+    slots = make_slots(layers, config, skips, present)
     # a target stays within the limits by itself; what other budgets allow is known later
     if not has_target(config) and config.budget == "weights":
         check_limits(slots, sparsity)

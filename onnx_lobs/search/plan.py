@@ -123,6 +123,9 @@ class Planner:
         config, started = self.setup.config, time.perf_counter()
         if config.budget != "weights" and not has_target(config):
             check_limits(self._slots(), sparsity)
+        least = self.limits()[0]
+        if 0 < sparsity <= least:  # there is nothing to share
+            return self._by_rule("uniform", self._slots(), sparsity, kind)
         if kind is None and config.allocation != "auto":
             kind = config.allocation
         if self.basis is Basis.SHAPES:

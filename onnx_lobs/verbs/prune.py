@@ -32,6 +32,7 @@ from onnx_lobs.run.one_run import Run, run_once
 from onnx_lobs.run.outcome import score_dense
 from onnx_lobs.run.report import make_report, with_file
 from onnx_lobs.run.setup import Setup, open_run
+from onnx_lobs.run.unmet import explain_zeros
 from onnx_lobs.search.plan import make_planner
 from onnx_lobs.search.targets import check_target, search
 from onnx_lobs.verbs.places import check_places
@@ -185,9 +186,10 @@ def _prune(
 
         target = None
         if has_target(config):
-            done, target = search(setup, networks, run, planner.limits()[1])
+            done, target = search(setup, networks, run, *planner.limits()[::-1])
         else:
             done = run(setup, networks)
+        done.log.warn(*explain_zeros(done))
         if config.bound:
             done = with_bounds(done, progress)
         seconds = time.perf_counter() - started

@@ -101,7 +101,9 @@ def test_a_loop_that_counts_keeps_all_that_it_hands_on_alive() -> None:
         [value("again", [], TensorProto.BOOL), value("next", [None, 6])],
     )
     nodes = [NODE("Loop", ["times", "", "x"], ["y"], body=body)]
-    proto = model(nodes, [X], ["y"], {"w1": W["w1"], "times": np.asarray(np.int64(3))})
+    proto = model(
+        nodes, [X], [value("y", ["n", 6])], {"w1": W["w1"], "times": np.asarray(np.int64(3))}
+    )
     assert dead(proto) == set()
 
 

@@ -15,6 +15,7 @@ from onnx_lobs.run.outcome import NOTHING_HELD
 
 FAST: dict[str, Any] = {"method": "magnitude", "refit": False, "allocation": "uniform"}
 MEANS = 3 * np.eye(8, 16, dtype=np.float32)  # of eight classes of points that lie well apart
+TINY = np.float32(1e-3)  # so that no weight is zero before it is pruned
 
 
 def classifier(ceiling: float = 6.0) -> ModelProto:
@@ -25,7 +26,7 @@ def classifier(ceiling: float = 6.0) -> ModelProto:
         make_node("MatMul", ["b", "w2"], ["z"]),
         make_node("Softmax", ["z"], ["y"]),
     ]
-    weights = {"w1": MEANS.T / 3, "w2": np.eye(8, dtype=np.float32),
+    weights = {"w1": MEANS.T / 3 + TINY, "w2": np.eye(8, dtype=np.float32) + TINY,
                "low": np.float32(0)[()], "high": np.float32(ceiling)[()]}  # fmt: skip
     weights = {name: np.asarray(array) for name, array in weights.items()}
     return model(nodes, [value("x", ["n", 16])], ["y"], weights)
