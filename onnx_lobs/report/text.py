@@ -60,7 +60,7 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
     parts += ["", _summary(report), *warning_panel(report.warnings)]
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
-        hint = FORMATS[str(report.options.get("storage", "dense"))].hint
+        hint = FORMATS[str(report.options.get("storage") or "dense")].hint
         parts += ["", place, Text(f"note: {hint}", "dim")]
     return Group(*parts)
 

@@ -132,6 +132,8 @@ def open_run(
     """
     pattern, provider = parse_pattern(config.pattern), find_provider(config.provider)
     loaded, memory = load_model(model), share_out(config.memory)
+    if config.storage is None:  # a model keeps its form
+        config = dataclasses.replace(config, storage="sparse" if loaded.sparse else "dense")
     inlining, folding = inline_functions(loaded), fold_weights(loaded)
     is_large = external_bytes(loaded.proto) > memory.weights
     executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)

@@ -16,7 +16,7 @@ from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.slots import layer_key
-from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.formats import find_format
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def with_price(config: PruneConfig, layer: Layer, slot: Slot, observations: floa
     """Return the slot with what one of its weights costs."""
     price = 1.0
     if config.budget == "bytes":
-        price = FORMATS[config.storage].price(layer.dtype.itemsize)
+        price = find_format(config.storage).price(layer.dtype.itemsize)
     elif config.budget == "macs":
         price = max(observations, 1e-9)
     return dataclasses.replace(slot, price=price)

@@ -19,11 +19,11 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.evaluation.confidence import CONFIDENT, upper_difference
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.record import ScoreRecord, TargetRecord
-from onnx_lobs.run.deliver import storable_names
+from onnx_lobs.run.deliver import pruned_names
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run
 from onnx_lobs.run.setup import Setup
-from onnx_lobs.storage.formats import FORMATS, shrinking_formats
+from onnx_lobs.storage.formats import find_format, shrinking_formats
 from onnx_lobs.storage.sizes import expected_bytes
 
 FIRST = 0.5
@@ -81,8 +81,8 @@ def search(
             assert size is not None
             return size
 
-        storage = FORMATS[config.storage]
-        expected = expected_bytes(networks.result.proto, storable_names(setup), storage)
+        storage = find_format(config.storage)
+        expected = expected_bytes(networks.result.proto, pruned_names(setup), storage)
         find_smallest(config.max_bytes, size_at, expected, most, least)
     sparsity, best = min(made, key=lambda pair: _rank(config, *pair))
     record = TargetRecord(
@@ -291,10 +291,10 @@ def check_target(setup: Setup, networks: Networks) -> None:
             "max drop needs a score of labelled data: give them with --test, or a --score that "
             "needs none"
         )
-    if config.max_bytes is not None and not FORMATS[config.storage].shrinks:
+    if config.max_bytes is not None and not find_format(config.storage).shrinks:
         raise ConfigError(
-            f"max bytes cannot be met by zeros in a {config.storage} file, which keeps its size; "
-            f"add {shrinking_formats()}"
+            f"max bytes cannot be met by zeros in a {find_format(config.storage).name} file, which "
+            f"keeps its size; add {shrinking_formats()}"
         )
     if networks.result.is_private:
         raise ConfigError(
