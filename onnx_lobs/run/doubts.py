@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from onnx_lobs.arrays import FloatArray
 from onnx_lobs.evaluation.plausible_data import doubtful_outputs, doubtful_samples
 from onnx_lobs.evaluation.plausible_labels import doubtful_labels
 from onnx_lobs.evaluation.score import MeasuredScore
 from onnx_lobs.layers.refusal import RefusalKind
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.observations import observations_of
 from onnx_lobs.run.setup import Setup
+from onnx_lobs.solvers import METHODS
 
 # why the user left a layer
 CHOSEN = frozenset(
@@ -44,6 +47,38 @@ def warn_of_left(setup: Setup, log: Log) -> None:
 
 def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %"
+
+
+def warn_of_few(setup: Setup, networks: Networks, log: Log) -> FloatArray | None:
+    """Tell the log where layers get fewer observations than they have inputs.
+
+    Returns
+    -------
+    FloatArray or None
+        Observations that a sample gives each layer; None where they were not looked at: the network
+        runs in stages, its data are made up or a single sample, or the method fits nothing to them.
+
+    Notes
+    -----
+    Cost: the dense network on one batch.
+    """
+    method, batches = METHODS[setup.config.method], setup.batches
+    refits = method.refits if setup.config.refit is None else setup.config.refit
+    is_fitted = method.needs_hessian or refits
+    if not is_fitted or networks.is_staged or batches.synthetic or batches.n_samples == 1:
+        return None
+    observations = observations_of(setup, networks)
+    counts = [round(float(each) * batches.n_samples) for each in observations]
+    each = zip(counts, setup.layers, strict=True)
+    few = [(n, layer) for n, layer in each if 0 < n < layer.layout.columns]
+    if few:
+        n, layer = min(few, key=lambda pair: pair[0] / pair[1].layout.columns)
+        log.warn(
+            f"fewer observations than inputs in {len(few)} of {len(counts)} layers ({layer.name}: "
+            f"{n:,} for {layer.layout.columns:,}): their weights are hardly known from so few "
+            f"samples ({batches.n_samples}); give more"
+        )
+    return observations
 
 
 def warn_of_data(setup: Setup, networks: Networks, before: MeasuredScore | None, log: Log) -> None:

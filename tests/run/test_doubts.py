@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from build_onnx import Array, model, normal, value
 from onnx import ModelProto, TensorProto
 from onnx.helper import make_node
 
 import onnx_lobs
+from onnx_lobs import PruneConfig
+from onnx_lobs.report.progress import as_progress
 from onnx_lobs.run.outcome import NOTHING_HELD
+from onnx_lobs.verbs.prune import prune_file
 
 FAST: dict[str, Any] = {"method": "magnitude", "refit": False, "allocation": "uniform"}
 MEANS = 3 * np.eye(8, 16, dtype=np.float32)  # of eight classes of points that lie well apart
@@ -129,6 +134,40 @@ def test_a_run_that_takes_less_than_half_of_the_file_names_what_is_left(
     if is_told:
         assert "only 40.0 % of the file's weights can be pruned (512 of 1,280)" in told[0]
         assert "left (768: weight read elsewhere)" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "is_told"),
+    [
+        (12, {}, True),
+        (12, {"method": "magnitude", "refit": True}, True),
+        (12, {"method": "magnitude", "refit": False}, False),
+        (16, {}, False),
+    ],
+)
+def test_layers_with_fewer_observations_than_inputs_are_told_before_the_work(
+    samples: int, options: dict[str, Any], is_told: bool, tmp_path: Path
+) -> None:
+    """Its layers have 16 and 8 inputs."""
+    seen: list[str] = []
+    proto, x = classifier(), points(1, 16)[0][:samples]
+    onnx.save(proto, tmp_path / "m.onnx")
+    config = PruneConfig(sparsity=0.1, **{"allocation": "uniform", **options})
+
+    def work(phase: str, done: int, total: int) -> None:
+        seen.append(phase)
+
+    progress = as_progress(work)
+    prune_file(
+        tmp_path / "m.onnx", tmp_path / "out.onnx", config,
+        data=x, progress=progress, warn=seen.append,
+    )  # fmt: skip
+    told = [text for text in seen if text.startswith("fewer observations")]
+    assert len(told) == is_told
+    if is_told:
+        assert "in 1 of 2 layers (w1: 12 for 16)" in told[0]
+        assert "so few samples (12); give more" in told[0]
+        assert seen.index(told[0]) < seen.index("calibrating")
 
 
 def test_what_the_options_leave_is_no_reason_to_warn() -> None:
