@@ -53,12 +53,16 @@ def _count(weights: int) -> str:
     return f"{weights:,}" if weights else "-"
 
 
-def file_rows(file: FileWeights | None) -> Iterator[tuple[str, str]]:
-    """Yield in words how many weights the whole file has, and what became of those not taken."""
+def file_rows(file: FileWeights | None, *, is_all: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield in words how many weights the whole file has, and what became of those not taken.
+
+    The first row is left out where it is known already that `is_all` of them were taken.
+    """
     if file is None:
         return
-    taken = f"{file.taken:,} of {file.weights:,} weights can be pruned"
-    yield "in the file", f"{taken} ({format_percent(file.taken, file.weights)})"
+    if not is_all:
+        taken = f"{file.taken:,} of {file.weights:,} weights can be pruned"
+        yield "in the file", f"{taken} ({format_percent(file.taken, file.weights)})"
     if file.skipped:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in file.skipped.items())
         yield "left", kinds

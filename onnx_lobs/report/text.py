@@ -132,8 +132,11 @@ def _summary(report: Report) -> Table:
 
 def _totals(totals: Totals) -> Iterator[tuple[str, str]]:
     share = format_percent(totals.zeros, totals.weights)
-    yield "zeros", f"{totals.zeros:,} of {totals.weights:,} weights ({share})"
-    yield from file_rows(totals.file)
+    file = totals.file
+    is_all = file is not None and file.weights == totals.weights
+    all_ = "all " if is_all else ""
+    yield "zeros", f"{totals.zeros:,} of {all_}{totals.weights:,} weights ({share})"
+    yield from file_rows(file, is_all=is_all)
     yield from size_rows(totals.file_bytes, totals.gzip_bytes)
 
 

@@ -241,6 +241,10 @@ def test_the_weights_of_the_whole_file_are_told(is_report: bool) -> None:
         inspection = render_inspection(dataclasses.replace(INSPECTION, weights=file))
         return words(report if is_report else inspection).replace(":", "")
 
+    if is_report:
+        whole = shown(FileWeights(1_235_200, 1_235_200, {}))
+        assert "zeros 1,148,736 of all 1,235,200 weights (93.0 %)" in whole
+        assert "in the file" not in whole
     plain = shown(FileWeights(600_400, 590_400, {"recurrent": 9_000, "few weights": 1_000}))
     assert "in the file 590,400 of 600,400 weights can be pruned (98.3 %)" in plain
     assert "left 9,000 recurrent, 1,000 few weights" in plain
