@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onnx_lobs.allocation.choice import is_measured
 from onnx_lobs.arrays import FloatArray
 from onnx_lobs.evaluation.plausible_data import doubtful_outputs, doubtful_samples
 from onnx_lobs.evaluation.plausible_labels import doubtful_labels
@@ -56,7 +57,8 @@ def warn_of_few(setup: Setup, networks: Networks, log: Log) -> FloatArray | None
     -------
     FloatArray or None
         Observations that a sample gives each layer; None where they were not looked at: the network
-        runs in stages, its data are made up or a single sample, or the method fits nothing to them.
+        runs in stages, its data are made up or a single sample, the method fits nothing to them, or
+        memory is bounded and nothing else needs them, since all layers' inputs are held at once.
 
     Notes
     -----
@@ -66,6 +68,8 @@ def warn_of_few(setup: Setup, networks: Networks, log: Log) -> FloatArray | None
     refits = method.refits if setup.config.refit is None else setup.config.refit
     is_fitted = method.needs_hessian or refits
     if not is_fitted or networks.is_staged or batches.synthetic or batches.n_samples == 1:
+        return None
+    if setup.config.memory is not None and not is_measured(setup.config, setup.pattern):
         return None
     observations = observations_of(setup, networks)
     counts = [round(float(each) * batches.n_samples) for each in observations]

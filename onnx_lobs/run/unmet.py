@@ -5,6 +5,7 @@ from __future__ import annotations
 from onnx_lobs.allocation.rules import limits
 from onnx_lobs.run.layer_step import UNTOUCHED
 from onnx_lobs.run.one_run import Run
+from onnx_lobs.solvers import METHODS
 
 VISIBLE = 5e-4  # of all weights: what a report shows in its figures
 
@@ -32,7 +33,9 @@ def explain_zeros(run: Run) -> list[str]:
     if not is_plain or abs(zeros - asked * weights) <= rounded:
         return []
     reason = "layers that no data reach were left, or numbers too small for their type became 0"
-    if not setup.pattern.is_free:
+    if METHODS[setup.config.method].prunes_bias:
+        reason = f"method {setup.config.method} has zeros among the biases too"
+    elif not setup.pattern.is_free:
         reason = f"pattern {setup.pattern} has zeros in pieces that do not fit every layer"
     return [f"{100 * zeros / weights:.1f} % of the weights are zero, not the {wanted}: {reason}"]
 

@@ -101,6 +101,17 @@ def test_a_target_begins_with_what_the_model_has() -> None:
     assert report.warnings == ()
 
 
+def test_zeros_among_biases_are_told() -> None:
+    """A layer of 3 inputs, whose bias is as small a part of the outputs as its weights."""
+    nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["y"])]
+    weights = {"w": normal(1, 3, 64), "b": 1e-3 * normal(2, 64)}
+    proto = model(nodes, [value("x", ["n", 3])], ["y"], weights)
+    options: dict[str, Any] = {"method": "lobs", "sparsity": 0.5, "min_weights": 0}
+    report = onnx_lobs.prune(proto, normal(3, 200, 3), **options).report
+    assert report.totals.zeros < 0.5 * report.totals.weights
+    assert [t for t in report.warnings if "method lobs has zeros among the biases" in t]
+
+
 def test_blocks_that_do_not_fit_are_told_and_a_layer_sparsity_is_not() -> None:
     """Blocks of 64 outputs: each layer has one row of them, so that many columns go at once."""
     one = {"pattern": "64x8", "allocation": "uniform", "method": "magnitude"}
