@@ -294,6 +294,9 @@ class Layer:
         Stored type.
     uses
         At least one; several for a tied weight, all with the same layout.
+    other_tops
+        Indices of the top-level nodes that are, or contain, other readers of the weight, in order.
+        They see the pruned weight; nothing is measured of what they make of it.
     """
 
     name: str
@@ -304,6 +307,17 @@ class Layer:
     layout: WeightLayout
     dtype: np.dtype[Any]
     uses: tuple[Use, ...]
+    other_tops: tuple[int, ...] = ()
+
+    @property
+    def top(self) -> int:
+        """Index of the first top-level node that reads the weight."""
+        return min((*self.other_tops, *(use.top for use in self.uses)))
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether something else reads the weight before all its inputs can be seen."""
+        return len(self.uses) > 1 or self.top < self.uses[0].top
 
     @property
     def size(self) -> int:
