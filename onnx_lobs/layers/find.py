@@ -16,6 +16,7 @@ import onnx
 from onnx_lobs.errors import ConfigError, UnsupportedOpError
 from onnx_lobs.graph.files.tensors import array_type
 from onnx_lobs.graph.model import TAP_PREFIX, Model, Scope, first_output, is_float
+from onnx_lobs.layers.fixed_transform import fixed_transform
 from onnx_lobs.layers.layer import Layer, Skip
 from onnx_lobs.layers.loops import in_loop
 from onnx_lobs.layers.operators import OPERATORS, match
@@ -94,7 +95,7 @@ def find_layers(
             candidates.append(layer)
         else:
             skips.extend(Skip(p.label, p.node.op_type, layer) for p, _ in group)
-    return _select(candidates, skips, selection)
+    return _select(model, candidates, skips, selection)
 
 
 def _known(place: NodePlace, found: Refusal, refused: Refused) -> Refusal:
@@ -217,7 +218,7 @@ def _name(node: str, part: str) -> str:
 
 
 def _select(
-    layers: list[Layer], skips: list[Skip], selection: LayerFilter
+    model: Model, layers: list[Layer], skips: list[Skip], selection: LayerFilter
 ) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
     names = {name for layer in layers for name in layer.names} | {s.node for s in skips}
     include = [_checked(pattern, names) for pattern in selection.include]
@@ -229,6 +230,8 @@ def _select(
     kept: list[Layer] = []
     for layer in layers:
         refusal = _refusal(layer, selection, include, exclude) or _too_wide(layer, selection)
+        if refusal is None and not include and set(selection.own).isdisjoint(layer.names):
+            refusal = fixed_transform(model, layer)
         if refusal is None:
             kept.append(layer)
         else:

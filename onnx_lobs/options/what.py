@@ -120,8 +120,8 @@ class WhatOptions:
         "Only nodes and weights with such a name ('re:' for a regular expression), even those left "
         "dense by default; one that matches nothing is an error.",
         GLOBS,
-        more="Left dense by default are depthwise layers, unless zeros are measured, and those "
-        "of few weights.",
+        more="Left dense by default are depthwise layers, unless zeros are measured, those of "
+        "few weights, and fixed transforms of signals: Fourier, cosine, constant-Q, mel filters.",
         affects=Affects.SOLVING,
         also=("inspect",),
     )
