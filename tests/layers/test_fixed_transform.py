@@ -65,7 +65,7 @@ def test_weights_larger_than_any_transform_are_not_looked_at(
 
 
 def spectrogram() -> ModelProto:
-    """Sound to a spectrum, its power, mel filters, their logarithm, and a layer that was trained."""
+    """Sound to a spectrum, its power, mel filters, and a layer that was trained."""
     weights: dict[str, Array] = {
         "basis": BASIS[:33, None],
         "filters": np.ascontiguousarray(FILTERS.T),

@@ -119,14 +119,26 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["fourier 64", "hann 400", "inverse", "80 filters of 400, True, True"])
+@pytest.mark.parametrize(
+    "name", ["fourier 64", "hann 400", "inverse", "80 filters of 400, True, True"]
+)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_layout_and_the_scale_do_not_matter(name: str, layout: str) -> None:
     basis, _ = TRANSFORMS[name]
     assert find_transform(LAYOUTS[layout](basis.astype(np.float32))) is not None
 
 
-SHAPES = [(8, 8), (4, 8), (16, 16), (64, 32), (64, 1, 25), (6, 1, 40), (5, 8), (100, 300), (2, 8, 9)]
+SHAPES = [
+    (8, 8),
+    (4, 8),
+    (16, 16),
+    (64, 32),
+    (64, 1, 25),
+    (6, 1, 40),
+    (5, 8),
+    (100, 300),
+    (2, 8, 9),
+]
 LEARNED: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
     "normal": lambda rng, shape: rng.standard_normal(shape),
     "positive": lambda rng, shape: rng.uniform(0, 1, shape),
