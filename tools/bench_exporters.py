@@ -82,8 +82,10 @@ def measure(model: Path, sparsity: str, options: Sequence[str]) -> Row:
         report, seconds = found[0]
         totals = report["totals"]
         weights = totals["file"]["weights"]
-        errors = [change(model, Path(folder, f"{index}.onnx"), unseen) for index in (0, 1)]
-    return Row(model.stem, weights, totals["zeros"] / weights, *errors, seconds)
+        error, magnitude = (
+            change(model, Path(folder, f"{index}.onnx"), unseen) for index in (0, 1)
+        )
+    return Row(model.stem, weights, totals["zeros"] / weights, error, magnitude, seconds)
 
 
 def prune(

@@ -110,7 +110,7 @@ def make_task(
         damp=config.damp,
         seed=config.seed,
         read_alone=READ_ALONE if layer.other_tops else 0.0,
-        largest=float(ml_dtypes.finfo(layer.dtype).max),
+        largest=float(ml_dtypes.finfo(layer.dtype).max),  # type: ignore[no-untyped-call]
         n_samples=setup.batches.n_samples,
     )
 

@@ -26,7 +26,7 @@ def short_time(n: int, window: Any = "hann", length: int | None = None) -> Float
     """A Fourier transform of a window, with zeros around it where that is shorter."""
     length = n if length is None else length
     taps = np.pad(get_window(window, length), (n - length) // 2)
-    return fourier(n) * taps
+    return np.asarray(fourier(n) * taps)
 
 
 def inverse_of(forward: FloatArray, window: Any = "hann") -> FloatArray:

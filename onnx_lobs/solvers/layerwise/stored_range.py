@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from onnx_lobs.arrays import BoolArray
 from onnx_lobs.solvers import Status
 from onnx_lobs.solvers.layerwise.task import LayerTask, Outcome, bias_changes
 
@@ -30,7 +31,7 @@ def within_range(task: LayerTask, outcome: Outcome) -> Outcome:
         The same one where all values fit; else with the status ``OUT_OF_RANGE``, and the number of
         such rows in ``info``.
     """
-    over = (np.abs(outcome.weight) > task.largest).any(axis=2)
+    over: BoolArray = np.any(np.abs(outcome.weight) > task.largest, axis=2)
     if not over.any():
         return outcome
     dense = np.where(outcome.weight != 0, task.weight, 0.0)

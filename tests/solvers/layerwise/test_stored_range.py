@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import ml_dtypes
 import numpy as np
 import pytest
 from build_onnx import Array, normal, one_node
@@ -83,10 +82,9 @@ def test_an_endless_value_is_out_of_any_range() -> None:
 
 
 def large_weights(dtype: type) -> Array:
-    largest = float(ml_dtypes.finfo(dtype).max)
     weight = 0.6 * np.sign(normal(3, 16, 8))  # of the largest number
     weight[1::2] = weight[::2]
-    return np.asarray(weight * largest).astype(dtype)
+    return np.asarray(weight * np.finfo(dtype).max).astype(dtype)
 
 
 @pytest.mark.parametrize("allocation", ["uniform", "auto"])
@@ -98,7 +96,7 @@ def test_a_run_in_half_precision_ends_and_says_so(allocation: str) -> None:
     )
     (record,) = result.report.layers
     assert record.status == "out of range"
-    assert record.info["rows_out_of_range"] >= 1
+    assert int(record.info["rows_out_of_range"]) >= 1
     (tensor,) = result.model.graph.initializer
     stored = nh.to_array(tensor)
     assert np.isfinite(stored).all()
