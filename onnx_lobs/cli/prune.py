@@ -10,7 +10,7 @@ import typer
 
 from onnx_lobs.cli.files import OUTPUT_PANEL, Files
 from onnx_lobs.cli.inspect import show_inspection
-from onnx_lobs.cli.screen import Screen, show_warnings
+from onnx_lobs.cli.screen import Screen, WarningsAtOnce, show_warnings
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.errors import ModelError
 from onnx_lobs.options.config import OPTIONS, PruneConfig
@@ -41,7 +41,9 @@ def _prune(files: Files, config: PruneConfig, screen: Screen) -> Report:
     output = files.output or _beside(files.model)
     if screen.report is not None:
         check_report(screen.report, overwrite=files.overwrite)
-    with show_bars(screen.console(stderr=True), wanted=not screen.quiet) as progress:
+    console = screen.console(stderr=True)
+    told = WarningsAtOnce(console)
+    with show_bars(console, wanted=not screen.quiet) as progress:
         record = prune_file(
             files.model,
             output,
@@ -51,9 +53,10 @@ def _prune(files: Files, config: PruneConfig, screen: Screen) -> Report:
             overwrite=files.overwrite,
             report=screen.report,
             progress=progress,
+            warn=told.show,
         )
     screen.show(render_report(record, verbose=screen.verbose), record.to_json())
-    show_warnings(screen, record.warnings)
+    show_warnings(screen, [text for text in record.warnings if text not in told.texts])
     if screen.report is not None:
         write_report(screen.report, record.to_json())
     return record

@@ -17,7 +17,9 @@ from onnx_lobs.errors import ConfigError, UnsupportedOpError
 from onnx_lobs.graph.files.tensors import array_type
 from onnx_lobs.graph.model import TAP_PREFIX, Model, Scope, first_output, is_float
 from onnx_lobs.layers.fixed_transform import fixed_transform
+from onnx_lobs.layers.held_weights import held_by, weight_positions
 from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.layers.live import live_nodes
 from onnx_lobs.layers.loops import in_loop
 from onnx_lobs.layers.operators import OPERATORS, match
 from onnx_lobs.layers.other_readers import other_readers
@@ -26,6 +28,7 @@ from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
 REMEDY_TIED = "--tied prune prunes it for all of them"
 NO_REMEDY_TIED = "take it out of there to prune it"
+DEAD = Refusal(RefusalKind.DEAD, "no output of the model depends on it: it can be removed")
 Refused = Mapping[tuple[int, str], Refusal]
 """why nodes are skipped, by scope and first output"""
 SQUARES_HELD = 4  # matrices of inputs x inputs in float64 at the peak: 4.8 GB for 12,288 inputs
@@ -81,21 +84,30 @@ def find_layers(
     tops: dict[int, int] = {}
     for place in iter_places(model):
         tops[id(place.node)] = place.top
-        for found in match(place):
+        for number, found in enumerate(match(place)):
             outside = _seen(place, found) if isinstance(found, Match) else found
             if isinstance(outside, Match):
                 matches[outside.root.scope, outside.root.name].append((place, outside))
             else:
                 refusal = _known(place, outside, refused or {})
-                skips.append(Skip(place.label, place.node.op_type, refusal))
+                held = held_by(place, weight_positions(place.node, number))
+                skips.append(Skip(place.label, place.node.op_type, refusal, held))
     candidates: list[Layer] = []
+    live = live_nodes(model)
     for group in matches.values():
-        layer = _join(model, group, tops, prunes_tied=selection.prunes_tied)
+        is_live, tied = _is_live(group, live), selection.prunes_tied
+        layer = _join(model, group, tops, prunes_tied=tied) if is_live else DEAD
         if isinstance(layer, Layer):
             candidates.append(layer)
         else:
-            skips.extend(Skip(p.label, p.node.op_type, layer) for p, _ in group)
+            held = (group[0][1].stored,)
+            skips.extend(Skip(p.label, p.node.op_type, layer, held) for p, _ in group)
     return _select(model, candidates, skips, selection)
+
+
+def _is_live(group: Sequence[tuple[NodePlace, Match]], live: frozenset[tuple[int, str]]) -> bool:
+    """Return whether an output of the model depends on some node of a layer."""
+    return any((place.scope.index, first_output(place.node)) in live for place, _ in group)
 
 
 def _known(place: NodePlace, found: Refusal, refused: Refused) -> Refusal:
@@ -235,7 +247,7 @@ def _select(
         if refusal is None:
             kept.append(layer)
         else:
-            skips.append(Skip(layer.name, layer.op, refusal))
+            skips.append(Skip(layer.name, layer.op, refusal, (layer.stored,)))
     return tuple(kept), tuple(skips)
 
 

@@ -12,6 +12,7 @@ from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.layers.chain import Chain
 from onnx_lobs.layers.contraction import Contraction
 from onnx_lobs.layers.refusal import Refusal
+from onnx_lobs.layers.stored_weight import StoredWeight
 from onnx_lobs.linalg.convolution.unfold import (
     Chosen,
     Unfold,
@@ -325,6 +326,11 @@ class Layer:
         return math.prod(self.layout.shape)
 
     @property
+    def stored(self) -> StoredWeight:
+        """The weight as a constant of the file."""
+        return StoredWeight(self.scope, self.weight, self.size)
+
+    @property
     def kernel_size(self) -> int:
         """Kernel positions per input channel; 1 for Gemm and MatMul."""
         geometry = self.uses[0].unfold
@@ -348,11 +354,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Skip:
-    """A node with weights that was not taken, and why."""
+    """A node with weights that was not taken, why, and the constants that it multiplies by."""
 
     node: str
     op: str
     refusal: Refusal
+    held: tuple[StoredWeight, ...] = ()
 
     @property
     def reason(self) -> str:

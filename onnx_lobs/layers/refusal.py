@@ -30,6 +30,7 @@ class RefusalKind(Enum):
     UNSUITED = "unsuited steps to the weight"
     BOTH_CONSTANT = "both operands constant"
     NO_EFFECT = "no effect"
+    DEAD = "no output depends on it"
     NOT_FLOATING = "weight not floating"
     EMPTY = "empty weight"
     MISFIT = "weight does not fit its node"

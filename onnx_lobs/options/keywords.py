@@ -44,7 +44,7 @@ class PruneOptions(TypedDict, total=False):
     memory: int | None
     scratch: str | None
     cache: str | None
-    storage: str
+    storage: str | None
     bound: bool
 
 

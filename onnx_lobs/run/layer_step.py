@@ -60,7 +60,7 @@ def solve_one(
     none = (None,) * len(layer.uses)
     if task.n_prune == 0:
         return Solved(_untouched(layer, zeros_before, calibration, UNTOUCHED[0]), None, none)
-    if zeros_before >= task.n_prune and task.pattern.obeys(task.weight != 0, task.kernel_size):
+    if task.is_sparse_already:
         return Solved(_untouched(layer, zeros_before, calibration, UNTOUCHED[1]), None, none)
     outcome = within_range(task, solve_layer(task))
     stored = round_weight(layer, outcome.weight)

@@ -9,6 +9,7 @@ from onnx_lobs.allocation.choice import protects_by_measurement
 from onnx_lobs.errors import LobsError
 from onnx_lobs.layers.find import LayerFilter
 from onnx_lobs.layers.layer import Skip
+from onnx_lobs.layers.refusal import RefusalKind
 from onnx_lobs.memory.shares import available_memory
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.patterns import parse_pattern
@@ -37,7 +38,14 @@ def selection(config: PruneConfig, can_measure: bool = True) -> LayerFilter:
 
 def skip_record(skip: Skip) -> SkipRecord:
     """Return the report's form of a Skip."""
-    return SkipRecord(skip.node, skip.op, skip.reason, skip.refusal.kind.value)
+    weights = sum(weight.size for weight in skip.held)
+    return SkipRecord(skip.node, skip.op, skip.reason, skip.refusal.kind.value, weights)
+
+
+def skip_records(skips: Sequence[Skip]) -> tuple[SkipRecord, ...]:
+    """Return the report's form of what is skipped: without products that hold no weights."""
+    listed = (skip for skip in skips if skip.refusal.kind is not RefusalKind.NO_WEIGHT)
+    return tuple(map(skip_record, listed))
 
 
 def nothing_to_prune(skips: Sequence[Skip]) -> NothingToPruneError:

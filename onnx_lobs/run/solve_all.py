@@ -69,7 +69,12 @@ def solve_all(
         part = calibration = None  # before the next ones are made
     in_order = [layer for shared in find_shared_inputs(setup.layers) for layer in shared.layers]
     unreached = [layer for layer in in_order if layer_key(layer) not in records]
-    log.skip(*(skip_record(Skip(layer.name, layer.op, UNREACHED)) for layer in unreached))
+    log.skip(
+        *(
+            skip_record(Skip(layer.name, layer.op, UNREACHED, (layer.stored,)))
+            for layer in unreached
+        )
+    )
     keys = [layer_key(layer) for layer in in_order]
     return SolvedLayers(
         tuple(records[key] for key in keys if key in records),

@@ -94,7 +94,8 @@ class Runs:
             n_prune = zeros[layer_key(layer)]
             if n_prune:
                 task = make_task(self.setup, networks, layer, calibration, n_prune)
-                _write(networks.pruned, layer, within_range(task, self.solve(task, layer)))
+                if not task.is_sparse_already:
+                    _write(networks.pruned, layer, within_range(task, self.solve(task, layer)))
         return self._held.loss(networks.pruned)
 
     def release(self) -> None:

@@ -20,8 +20,9 @@ from onnx_lobs.layers.inline import inline_functions
 from onnx_lobs.layers.layer import Layer, Skip
 from onnx_lobs.options.config import PruneConfig, has_target
 from onnx_lobs.patterns import parse_pattern
-from onnx_lobs.report.record import SkipRecord
-from onnx_lobs.run.selection import selection, skip_record
+from onnx_lobs.report.record import FileWeights, SkipRecord
+from onnx_lobs.run.file_weights import count_weights
+from onnx_lobs.run.selection import selection, skip_records
 from onnx_lobs.run.slots import make_slots, wanted_sparsity
 
 
@@ -46,7 +47,7 @@ class Inspection:
     """A model as onnx-lobs sees it; ``file_bytes`` includes external data.
 
     Weights that are computed from constants are listed as :func:`onnx_lobs.prune` stores them, and
-    ``warnings`` says so.
+    ``warnings`` says so. ``weights`` counts those of the whole file.
     """
 
     model: str
@@ -56,6 +57,7 @@ class Inspection:
     file_bytes: int
     layers: tuple[LayerRow, ...]
     skipped: tuple[SkipRecord, ...]
+    weights: FileWeights
     warnings: tuple[str, ...] = ()
 
 
@@ -86,8 +88,9 @@ def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection
         producer=f"{proto.producer_name} {proto.producer_version}".strip(),
         file_bytes=file_bytes,
         layers=tuple(_row(index, layer) for layer in layers),
-        skipped=tuple(skip_record(skip) for skip in skips),
+        skipped=skip_records(skips),
         warnings=(*inlining.notes, *folding.notes),
+        weights=count_weights(index, layers, skips, zeros=True),
     )
 
 

@@ -5,13 +5,14 @@ from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import BoundRecord, JudgedValue, OutputRecord
 from onnx_lobs.report.record.report import SCHEMA, Report
 from onnx_lobs.report.record.score import ScoreRecord
-from onnx_lobs.report.record.totals import SkipRecord, Totals
+from onnx_lobs.report.record.totals import FileWeights, SkipRecord, Totals
 
 __all__ = [
     "SCHEMA",
     "AllocationRecord",
     "BoundRecord",
     "CorrectionRecord",
+    "FileWeights",
     "JudgedValue",
     "LayerRecord",
     "OutputRecord",

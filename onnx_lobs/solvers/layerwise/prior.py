@@ -99,7 +99,8 @@ def _expected(variance: FloatArray, samples: float) -> FloatArray:
     common = variance.mean(axis=1, keepdims=True)
     differ = ((variance - common) ** 2).mean(axis=1, keepdims=True)
     chance = TAILS * (variance**2).mean(axis=1, keepdims=True) / (samples + TAILS)
-    own = np.where(differ > chance, 1 - chance / np.maximum(differ, TINY), 0.0)
+    largest = np.maximum(np.maximum(differ, chance), TINY)
+    own = np.where(differ > chance, 1 - chance / largest, 0.0)
     return np.asarray(common + own * (variance - common))
 
 

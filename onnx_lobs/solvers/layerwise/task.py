@@ -209,6 +209,11 @@ class LayerTask:
         """Whether the layer aims at the dense network rather than at its own outputs."""
         return self.calibration.fit[0].targets is not None
 
+    @property
+    def is_sparse_already(self) -> bool:
+        """Whether the weight has the zeros that are asked of it, so that it can stay as it is."""
+        return self.pattern.n_present(self.weight == 0, self.kernel_size) >= self.n_prune
+
     def total_moments(self) -> tuple[Moments, ...]:
         """Return the moments of each use over all batches: new sums where some were held out."""
         return tuple(self.calibration.total(use) for use in range(len(self.centred)))
