@@ -46,6 +46,8 @@ class LayerFilter:
         Memory that a layer may take; None: any.
     prunes_tied
         Whether weights are taken that other nodes read too.
+    transforms
+        Whether fixed transforms of signals are taken as any other weight; then no value is read.
     """
 
     include: tuple[str, ...] = ()
@@ -56,6 +58,7 @@ class LayerFilter:
     own: tuple[str, ...] = ()
     free_bytes: int | None = None
     prunes_tied: bool = False
+    transforms: bool = False
 
 
 def find_layers(
@@ -242,7 +245,8 @@ def _select(
     kept: list[Layer] = []
     for layer in layers:
         refusal = _refusal(layer, selection, include, exclude) or _too_wide(layer, selection)
-        if refusal is None and not include and set(selection.own).isdisjoint(layer.names):
+        is_named = bool(include) or not set(selection.own).isdisjoint(layer.names)
+        if refusal is None and not (is_named or selection.transforms):
             refusal = fixed_transform(model, layer)
         if refusal is None:
             kept.append(layer)
