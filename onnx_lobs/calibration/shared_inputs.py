@@ -24,12 +24,12 @@ class SharedInput:
     @property
     def top(self) -> int:
         """Index of the top-level node before which the layers are solved."""
-        return min(layer.top for layer in self.layers)
+        return min(map(_first_read, self.layers))
 
     @property
     def is_tied(self) -> bool:
         """Whether the weight is read before all its inputs can be seen."""
-        return self.layers[0].is_tied
+        return _is_tied(self.layers[0])
 
     @property
     def gram_bytes(self) -> int:
@@ -50,10 +50,20 @@ def find_shared_inputs(layers: Sequence[Layer]) -> tuple[SharedInput, ...]:
     """Put layers with the same tap together; a tied layer stands alone. In graph order."""
     by_tap: dict[tuple[object, ...], list[Layer]] = {}
     for layer in layers:
-        key = ("tied", layer.scope, layer.weight) if layer.is_tied else layer.uses[0].tap
+        key = ("tied", layer.scope, layer.weight) if _is_tied(layer) else layer.uses[0].tap
         by_tap.setdefault(key, []).append(layer)
     found = [SharedInput(tuple(members), members[0].uses) for members in by_tap.values()]
     return tuple(sorted(found, key=lambda shared: shared.top))
+
+
+def _first_read(layer: Layer) -> int:
+    """Return the index of the first top-level node that reads a layer's weight."""
+    return min((*layer.other_tops, *(use.top for use in layer.uses)))
+
+
+def _is_tied(layer: Layer) -> bool:
+    """Whether something else reads the weight before all its inputs can be seen."""
+    return len(layer.uses) > 1 or _first_read(layer) < layer.uses[0].top
 
 
 def within(shared_inputs: Sequence[SharedInput], budget: int) -> Iterator[list[SharedInput]]:

@@ -311,16 +311,6 @@ class Layer:
     other_tops: tuple[int, ...] = ()
 
     @property
-    def top(self) -> int:
-        """Index of the first top-level node that reads the weight."""
-        return min((*self.other_tops, *(use.top for use in self.uses)))
-
-    @property
-    def is_tied(self) -> bool:
-        """Whether something else reads the weight before all its inputs can be seen."""
-        return len(self.uses) > 1 or self.top < self.uses[0].top
-
-    @property
     def size(self) -> int:
         """Number of weights."""
         return math.prod(self.layout.shape)

@@ -11,6 +11,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from onnx import numpy_helper as nh
 
 import onnx_lobs
+from onnx_lobs.calibration.shared_inputs import find_shared_inputs
 from onnx_lobs.errors import UnsupportedOpError
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import LayerFilter, find_layers
@@ -112,10 +113,12 @@ def test_later_layers_are_solved_on_what_the_pruned_table_gives(name: str) -> No
 
 
 def test_the_head_is_solved_before_the_first_reader() -> None:
-    (head,) = (layer for layer in find(language_model(), PRUNE)[0] if layer.name == "head")
-    assert head.other_tops == (1,)
-    assert head.top == 1
-    assert head.is_tied
+    first, *others = find_shared_inputs(find(language_model(), PRUNE)[0])
+    assert first.layers[0].name == "head"
+    assert first.layers[0].other_tops == (1,)
+    assert first.top == 1
+    assert first.is_tied
+    assert not any(shared.is_tied for shared in others)
 
 
 def square(nodes: Sequence[NodeProto], outputs: Sequence[str] = ("y",)) -> ModelProto:
