@@ -295,6 +295,9 @@ class Layer:
         Stored type.
     uses
         At least one; several for a tied weight, all with the same layout.
+    other_tops
+        Indices of the top-level nodes that are, or contain, other readers of the weight, in order.
+        They see the pruned weight; nothing is measured of what they make of it.
     """
 
     name: str
@@ -305,6 +308,7 @@ class Layer:
     layout: WeightLayout
     dtype: np.dtype[Any]
     uses: tuple[Use, ...]
+    other_tops: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:

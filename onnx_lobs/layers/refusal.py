@@ -15,6 +15,7 @@ class RefusalKind(Enum):
     OPERATOR = "operator not asked for"
     DEPTHWISE = "depthwise"
     SMALL = "few weights"
+    FIXED_TRANSFORM = "fixed transform"
     # the operator is not one that can be pruned
     RECURRENT = "recurrent"
     FUSED = "fused"

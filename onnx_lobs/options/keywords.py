@@ -26,6 +26,7 @@ class PruneOptions(TypedDict, total=False):
     exclude: tuple[str, ...]
     op_types: tuple[str, ...]
     min_weights: int
+    tied: str
     method: str
     effort: str
     refit: bool | None

@@ -32,6 +32,7 @@ def selection(config: PruneConfig, can_measure: bool = True) -> LayerFilter:
     return LayerFilter(
         config.include, config.exclude, config.op_types, config.min_weights, depthwise=measured,
         own=tuple(config.layer_sparsity), free_bytes=available_memory(),
+        prunes_tied=config.tied == "prune",
     )  # fmt: skip
 
 

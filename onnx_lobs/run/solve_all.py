@@ -60,7 +60,8 @@ def solve_all(
         for layer, part in shared.parts(calibration):
             solved = _solved(setup, networks, known, shared, layer, part)
             if solved is not None:
-                write_one(networks, layer, solved)
+                with layer_context(layer.name):
+                    write_one(networks, layer, solved)
                 known.note(shared, layer, solved)
                 records[layer_key(layer)] = solved.record
                 changed |= set() if solved.weight is None else {layer_key(layer)}

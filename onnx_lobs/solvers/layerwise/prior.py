@@ -68,6 +68,9 @@ def drawn_sums(task: LayerTask, moments: Sequence[Moments]) -> LayerSums:
     first, *others = parts
     for other in others:
         first.add(other)
+    if task.read_alone:
+        own = first.diagonal.mean(axis=1, keepdims=True)
+        first.add_alone(task.read_alone * own, task.weight)
     return first
 
 
