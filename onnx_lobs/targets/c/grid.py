@@ -15,8 +15,10 @@ from onnx_lobs.arrays import Array, FloatArray, IntArray
 from onnx_lobs.errors import DataError
 
 FACTOR_BITS = 16  # of a factor: 2^-16 of a step is far below the half that rounding costs
-MOST_SHIFT = 62  # bits of a 64-bit product
-SUM_LIMIT = 2**31 - 1  # of the sums on the device
+MOST_SHIFT = 46  # WORD + MOST_STEP
+SUM_LIMIT = 2**30 - 1  # of the sums on the device: half of 32 bits, the other half is for rounding
+WORD = 16  # bits of a product that go first, with the lower word of 64 bits
+MOST_STEP = 30  # bits that go after them: what 2^30 / 2^30 leaves
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,21 @@ class Factors:
     factor
         (n,) below 2^16.
     shift
-        (n,) from 1 to 62.
+        (n,) from 1 to 46.
     """
 
     factor: IntArray
     shift: IntArray
 
+    @property
+    def is_short(self) -> bool:
+        """Whether products can be cut to 32 bits first: all factors below a half."""
+        return bool(np.all(self.shift > WORD))
+
     def apply(self, sums: IntArray, grid: Grid) -> Array:
         """Return sums times the factors, rounded (a half goes up), on a grid.
+
+        Where all factors are short, 16 bits of the product are cut first, as on the device.
 
         Parameters
         ----------
@@ -93,7 +102,10 @@ class Factors:
         """
         spread = (-1, *(1,) * (sums.ndim - 1)) if self.factor.size > 1 else ()
         factor, shift = self.factor.reshape(spread), self.shift.reshape(spread)
-        scaled = (sums.astype(np.int64) * factor + (np.int64(1) << (shift - 1))) >> shift
+        products = sums.astype(np.int64) * factor
+        if self.is_short:
+            products, shift = products >> WORD, shift - WORD
+        scaled = (products + (np.int64(1) << (shift - 1))) >> shift
         return np.clip(scaled, grid.lowest, grid.highest).astype(grid.dtype)
 
 

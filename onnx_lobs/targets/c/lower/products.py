@@ -23,7 +23,7 @@ from onnx_lobs.targets.c.steps.dense import Dense
 from onnx_lobs.targets.c.steps.finish import Finish
 from onnx_lobs.targets.c.steps.window import Window
 
-_MOST_BIAS = 2.0**30  # steps of the sums: half of what 32 bits hold
+_MOST_BIAS = 2.0**28  # steps of the sums: a quarter of their limit
 _BATCH = "only one sample at a time, or constants of two dimensions, are written"
 
 

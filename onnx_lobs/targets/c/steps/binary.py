@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.targets.c.grid import Factors
+from onnx_lobs.targets.c.grid import WORD, Factors
 from onnx_lobs.targets.c.program import CCode, Names, Step, Value
-from onnx_lobs.targets.c.steps.finish import Finish
+from onnx_lobs.targets.c.steps.finish import integer_finish
 from onnx_lobs.targets.c.steps.strides import broadcast_strides, merge, nested_loops, strides_of
 
 SUM_SHIFT = 20  # bits behind the point in sums of two grids: products stay below 2^31
@@ -56,7 +56,7 @@ class Sum(Step):
             return _loops(self, names, f"{lead}{first} {sign} {second}", ())
         a, b = (int(w) for w in self.weights)
         wide = f"(int64_t){first} * {a} + (int64_t){second} * {b}"
-        one = Finish.function(self.output)
+        one = integer_finish(self.output)
         return _loops(self, names, f"finish_{self.output.tag}({wide}, 1, {SUM_SHIFT})", (one,))
 
 
@@ -94,8 +94,10 @@ class Product(Step):
         if self.factors is None:
             return _loops(self, names, f"{first} * {second}", ())
         factor, shift = int(self.factors.factor[0]), int(self.factors.shift[0])
-        product = f"finish_{self.output.tag}({first} * {second}, {factor}, {shift})"
-        return _loops(self, names, product, (Finish.function(self.output),))
+        short = self.factors.is_short
+        name, shift = ("finish_short", shift - WORD) if short else ("finish", shift)
+        product = f"{name}_{self.output.tag}({first} * {second}, {factor}, {shift})"
+        return _loops(self, names, product, (integer_finish(self.output, is_short=short),))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +144,7 @@ class Affine(Step):
         if integer:
             wide = f"finish_{self.output.tag}({wide}, 1, {SUM_SHIFT})"
         call = nested_loops(axes, f"{names.output}[{{0}}] = {wide};", ["0"] * 4)
-        functions = (Finish.function(self.output),) if integer else ()
+        functions = (integer_finish(self.output),) if integer else ()
         tables = {"scale": self.scale.reshape(-1), "offset": self.shift.reshape(-1)}
         return CCode(call, functions, tables)
 

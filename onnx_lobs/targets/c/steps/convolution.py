@@ -173,7 +173,7 @@ class Convolution(Step):
         verb = "spread" if self.is_transposed else "add"
         acc, weight = ("float", "float") if y.grid is None else ("int32_t", "int8_t")
         width = count.removeprefix("uint").removesuffix("_t")
-        name = f"conv_{verb}_{kind.name}{width}_{x.tag}_{y.tag}"
+        name = f"conv_{verb}_{kind.name}{width}_{x.tag}_{y.tag}{self.finish.tag}"
         types = {"X": x.c_type, "Y": y.c_type, "A": acc, "W": weight, "N": count}
         function = _KERNEL.substitute(
             types,
@@ -195,7 +195,7 @@ class Convolution(Step):
         arguments += self.finish.arguments(names.table)
         return CCode(
             f"{name}({', '.join(arguments)});",
-            (STRUCT, _RANGE, Finish.function(y), adding, function),
+            (STRUCT, _RANGE, self.finish.function(y), adding, function),
             {"bias": self.bias, **self.stored.tables, **self.finish.tables},
             self.window.plane,
             {"window": self.window.initialiser()},

@@ -73,7 +73,7 @@ class Dense(Step):
         """Return a call of the function for the types of input, output and code."""
         x, y, kind = self.inputs[0], self.output, self.stored.kind
         count = self.stored.count_type
-        name = f"dense_{kind.name}{_short(count)}_{x.tag}_{y.tag}"
+        name = f"dense_{kind.name}{_short(count)}_{x.tag}_{y.tag}{self.finish.tag}"
         acc = "float" if y.grid is None else "int32_t"
         body = "sum += w * x[pos];"
         starts = [p.split()[-1].lstrip("*") for p in kind.parameters.split(",")]
@@ -93,7 +93,7 @@ class Dense(Step):
         arguments += self.finish.arguments(names.table)
         return CCode(
             f"{name}({', '.join(arguments)});",
-            (Finish.function(y), function),
+            (self.finish.function(y), function),
             {"bias": self.bias, **self.stored.tables, **self.finish.tables},
         )
 

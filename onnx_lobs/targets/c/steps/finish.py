@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.targets.c.grid import Factors
+from onnx_lobs.targets.c.grid import WORD, Factors
 from onnx_lobs.targets.c.program import Value
 
-_INTEGER = """static inline $Y finish_$tag(int64_t sum, int64_t factor, int shift)
+_LIMIT = "($Y)(scaled < $lo ? $lo : scaled > $hi ? $hi : scaled)"
+_LONG = """static inline $Y finish_$tag(int64_t sum, int64_t factor, int shift)
 {
     const int64_t scaled = (sum * factor + ((int64_t)1 << (shift - 1))) >> shift;
-    return ($Y)(scaled < $lo ? $lo : scaled > $hi ? $hi : scaled);
+    return $LIMIT;
+}
+"""
+_SHORT = """static inline $Y finish_short_$tag(int32_t sum, uint32_t factor, int shift)
+{
+    /* the upper word of sum * factor * 2^16, then rounded */
+    const int32_t high = (int32_t)(((int64_t)sum * (int32_t)factor) >> 16);
+    const int32_t scaled = (high + ((int32_t)1 << (shift - 1))) >> shift;
+    return $LIMIT;
 }
 """
 _FLOAT = """static inline float finish_f32(float sum, float lowest, float highest)
@@ -52,34 +62,46 @@ class Finish:
         return "const uint16_t *factor, const uint8_t *shift"
 
     @property
+    def is_short(self) -> bool:
+        """Whether sums are scaled in 32 bits."""
+        return self.factors is not None and self.factors.is_short
+
+    @property
     def tables(self) -> dict[str, Array]:
         """Constants of the C code."""
         if self.factors is None:
             return {}
-        factor, shift = self.factors.factor, self.factors.shift
-        return {"factor": factor.astype(np.uint16), "shift": shift.astype(np.uint8)}
+        shift = self.factors.shift - (WORD if self.is_short else 0)
+        return {"factor": self.factors.factor.astype(np.uint16), "shift": shift.astype(np.uint8)}
 
-    def arguments(self, table: object) -> list[str]:
+    @property
+    def tag(self) -> str:
+        """What tells kernels apart that finish in different ways."""
+        return "_short" if self.is_short else ""
+
+    def arguments(self, table: Callable[[str], str]) -> list[str]:
         """Return the C arguments; `table` names tables."""
         if self.factors is None:
             return [float_text(limit) for limit in self.limits]
-        assert callable(table)
         return [table("factor"), table("shift")]
 
     def expression(self, output: Value, channel: str) -> str:
         """Return the C expression that makes an element of ``sum``."""
         if self.factors is None:
             return "finish_f32(sum, lowest, highest)"
-        return f"finish_{output.tag}(sum, factor[{channel}], shift[{channel}])"
+        return f"finish{self.tag}_{output.tag}(sum, factor[{channel}], shift[{channel}])"
 
-    @staticmethod
-    def function(output: Value) -> str:
+    def function(self, output: Value) -> str:
         """Return the C function that `expression` calls."""
-        if output.grid is None:
-            return _FLOAT
-        grid = output.grid
-        text = _INTEGER.replace("$Y", output.c_type).replace("$tag", output.tag)
-        return text.replace("$lo", str(grid.lowest)).replace("$hi", str(grid.highest))
+        return _FLOAT if output.grid is None else integer_finish(output, is_short=self.is_short)
+
+
+def integer_finish(output: Value, *, is_short: bool = False) -> str:
+    """Return the C function that scales a sum onto a grid."""
+    assert output.grid is not None
+    text = (_SHORT if is_short else _LONG).replace("$LIMIT", _LIMIT)
+    text = text.replace("$Y", output.c_type).replace("$tag", output.tag)
+    return text.replace("$lo", str(output.grid.lowest)).replace("$hi", str(output.grid.highest))
 
 
 def float_text(value: float) -> str:

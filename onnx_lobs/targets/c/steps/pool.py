@@ -8,9 +8,9 @@ from string import Template
 import numpy as np
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.targets.c.grid import Factors
+from onnx_lobs.targets.c.grid import WORD, Factors
 from onnx_lobs.targets.c.program import CCode, Names, Step, Value
-from onnx_lobs.targets.c.steps.finish import Finish, float_text
+from onnx_lobs.targets.c.steps.finish import float_text, integer_finish
 from onnx_lobs.targets.c.steps.window import STRUCT, Window
 
 _POOL = Template(
@@ -151,21 +151,25 @@ class Mean(Step):
         """Return a call of the function for the types."""
         x, y = self.inputs[0], self.output
         if self.factors is None:
-            parameters, result = "float factor", "sum * factor"
+            parameters, result, tag = "float factor", "sum * factor", ""
             arguments = [float_text(1 / self.length)]
+            functions: tuple[str, ...] = ()
         else:
-            parameters = "int32_t factor, int shift"
-            result = f"finish_{y.tag}(sum, factor, shift)"
-            arguments = [str(int(self.factors.factor[0])), str(int(self.factors.shift[0]))]
+            short = self.factors.is_short
+            tag, cut = ("_short", WORD) if short else ("", 0)
+            parameters = "uint32_t factor, int shift"
+            result = f"finish{tag}_{y.tag}(sum, factor, shift)"
+            factor, shift = int(self.factors.factor[0]), int(self.factors.shift[0]) - cut
+            arguments = [str(factor), str(shift)]
+            functions = (integer_finish(y, is_short=short),)
         text = _MEAN.substitute(
             x=x.tag,
-            y=y.tag,
+            y=y.tag + tag,
             X=x.c_type,
             Y=y.c_type,
             A="float" if y.grid is None else "int32_t",
             FACTORS=parameters,
             RESULT=result,
         )
-        call = f"mean_{x.tag}_{y.tag}({names.inputs[0]}, {names.output}, {y.size}, {self.length}, "
-        functions = (text,) if y.grid is None else (Finish.function(y), text)
-        return CCode(f"{call}{', '.join(arguments)});", functions)
+        call = f"mean_{x.tag}_{y.tag}{tag}({names.inputs[0]}, {names.output}, {y.size}, {self.length}, "
+        return CCode(f"{call}{', '.join(arguments)});", (*functions, text))
