@@ -28,7 +28,7 @@ class Screen:
         "Print the record as JSON, and nothing else, on stdout.",
         SWITCH,
         flags=("--json",),
-        also=("inspect", "evaluate"),
+        also=("inspect", "evaluate", "export-c"),
     )
     verbose: bool = option(
         False,
@@ -42,13 +42,13 @@ class Screen:
         "Only warnings and errors; no bars, no report.",
         SWITCH,
         flags=("-q", "--quiet"),
-        also=("evaluate",),
+        also=("evaluate", "export-c"),
     )
     no_color: bool = option(
         False,
         "No colour, as with the variable NO_COLOR.",
         SWITCH,
-        also=("inspect", "evaluate", "guide"),
+        also=("inspect", "evaluate", "export-c", "guide"),
     )
 
     def console(self, *, stderr: bool = False) -> Console:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,13 @@ from string import Template
 import numpy as np
 
 from onnx_lobs.arrays import Array
+from onnx_lobs.errors import ConfigError
 from onnx_lobs.targets.c.plan import plan_buffers
 from onnx_lobs.targets.c.program import CCode, Names, Program, Value
 from onnx_lobs.targets.c.steps.finish import float_text
 
 _WIDTH = 99  # letters of a line of a table
+_PER_LETTER, _PER_CALL, _PER_LOOP = 0.25, 60, 130  # bytes, of :func:`code_estimate`
 _TYPES = {"int8": "int8_t", "uint8": "uint8_t", "uint16": "uint16_t", "int32": "int32_t"}
 _TYPES |= {"uint32": "uint32_t", "float32": "float"}
 _HEADER = Template(
@@ -54,7 +57,7 @@ void ${name}_run($parameters)
 """
 )
 _MAIN = Template(
-    """/* Runs the samples of ${name}_samples.h and compares every output. Returns 0 if all agree. */
+    """/* Runs the samples of ${name}_samples.h and compares every output; 0 if all agree. */
 #include <stdio.h>
 $includes
 #include "$name.h"
@@ -84,8 +87,8 @@ class CFiles:
     ----------
     texts
         By file name.
-    table_bytes
-        Constants, for flash.
+    table_bytes, code_bytes
+        For flash: constants, and an upper estimate of compiled code.
     ram_bytes
         Static buffers: values and sums.
     io_bytes
@@ -94,6 +97,7 @@ class CFiles:
 
     texts: Mapping[str, str]
     table_bytes: int
+    code_bytes: int
     ram_bytes: int
     io_bytes: int
 
@@ -141,23 +145,47 @@ def emit(
         calls="\n    ".join(code.call for code in codes) or ";",
     )
     header = _HEADER.substitute(
-        about, GUARD=f"{name.upper()}_H", sizes=_sizes(program, name), parameters=_parameters(program)
+        about,
+        GUARD=f"{name.upper()}_H",
+        sizes=_sizes(program, name),
+        parameters=_parameters(program),
     )
     texts = {f"{name}.c": source, f"{name}.h": header}
     texts |= _check_files(program, name, samples)
     io_bytes = sum(value.n_bytes for value in (*program.inputs, *program.outputs))
-    return CFiles(texts, table_bytes, ram, io_bytes)
+    return CFiles(texts, table_bytes, code_estimate(codes), ram, io_bytes)
+
+
+def code_estimate(codes: Sequence[CCode]) -> int:
+    """Return how many bytes compiled code takes at most, on a Cortex-M4 at -O2.
+
+    Bytes per letter of functions, per call and per loop that hold for all networks of
+    ``tools/results/export_c.md``, with room to spare.
+    """
+    letters = sum(map(len, {text for code in codes for text in code.functions}))
+    loops = sum(code.call.count("for (") for code in codes)
+    return round(_PER_LETTER * letters + _PER_CALL * len(codes) + _PER_LOOP * loops)
 
 
 def write_files(files: CFiles, folder: Path) -> list[Path]:
-    """Write all files into a folder and return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, text in files.texts.items():
-        path = folder / name
-        path.write_text(text)
-        paths.append(path)
-    return paths
+    """Write all files into a folder, each whole or not at all, and return their paths.
+
+    Raises
+    ------
+    ConfigError
+        A file cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".onnx-lobs-", dir=folder) as scratch:
+            for name, text in files.texts.items():
+                (Path(scratch) / name).write_text(text, encoding="ascii")
+            for name in files.texts:
+                (Path(scratch) / name).replace(folder / name)
+    except OSError as error:
+        where = str(folder)
+        raise ConfigError(f"{where!r} cannot be written: {error.strerror}; name another") from error
+    return [folder / name for name in files.texts]
 
 
 def identifier(text: str) -> str:
@@ -166,7 +194,7 @@ def identifier(text: str) -> str:
     >>> identifier("lenet-5.onnx v2"), identifier("5th")
     ('lenet_5_onnx_v2', 'network_5th')
     """
-    name = re.sub(r"\\W+", "_", text, flags=re.ASCII).strip("_").lower()
+    name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower()
     return name if name and not name[0].isdigit() else f"network_{name}".rstrip("_")
 
 
@@ -227,7 +255,9 @@ def _tables(codes: Sequence[CCode]) -> tuple[str, int]:
             lines.append(f"static const window {suffix}_{number} = {window};")
             n_bytes += 4 * (window.count(",") + 1)
         for suffix, table in code.tables.items():
-            lines.append(array_text(f"static const {_TYPES[table.dtype.name]} {suffix}_{number}", table))
+            lines.append(
+                array_text(f"static const {_TYPES[table.dtype.name]} {suffix}_{number}", table)
+            )
             n_bytes += table.nbytes
     return "\n".join([*lines, ""]), n_bytes
 
@@ -289,8 +319,9 @@ def _check(number: int, value: Value) -> str:
     wanted, got = f"expected_output_{number} + sample * {value.size}", f"output_{number}"
     if value.grid is not None:
         return f"wrong += memcmp({got}, {wanted}, {value.size}) != 0;"
+    near = f"fabsf({got}[i] - ({wanted})[i]) <= 1e-4f + 1e-4f * fabsf(({wanted})[i])"
     return (
         f"for (int i = 0; i < {value.size}; i++)\n"
-        f"            if (fabsf({got}[i] - ({wanted})[i]) > 1e-4f + 1e-4f * fabsf(({wanted})[i])) {{\n"
+        f"            if (!({near})) {{\n"
         "                wrong++;\n                break;\n            }"
     )

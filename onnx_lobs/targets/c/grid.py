@@ -106,7 +106,7 @@ class Factors:
         if self.is_short:
             products, shift = products >> WORD, shift - WORD
         scaled = (products + (np.int64(1) << (shift - 1))) >> shift
-        return np.clip(scaled, grid.lowest, grid.highest).astype(grid.dtype)
+        return np.asarray(np.clip(scaled, grid.lowest, grid.highest), grid.dtype)
 
 
 def factors_of(name: str, real: Array) -> Factors:
@@ -125,8 +125,8 @@ def factors_of(name: str, real: Array) -> Factors:
     shift = FACTOR_BITS - exponent.astype(np.int64) - carried
     if np.any(shift < 1):
         raise DataError(
-            f"{name!r} scales sums by {real.max():g}, at most {2**(FACTOR_BITS - 1):,} is possible;"
-            " check that the calibration data make its outputs vary"
+            f"{name!r} scales sums by {real.max():g}, at most {2 ** (FACTOR_BITS - 1):,} is "
+            "possible; check that the calibration data make its outputs vary"
         )
     factor[shift > MOST_SHIFT] = 0  # nothing of any sum is left
     return Factors(factor, np.minimum(shift, MOST_SHIFT))

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
-import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import numpy_helper
@@ -53,7 +53,7 @@ class Network:
     @property
     def opset(self) -> int:
         """Version of the standard operators."""
-        return next(one.version for one in self.proto.opset_import if one.domain in DEFAULT_DOMAINS)
+        return max(int(o.version) for o in self.proto.opset_import if o.domain in DEFAULT_DOMAINS)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -102,7 +102,9 @@ def read_network(loaded: LoadedModel, input_shapes: Mapping[str, Shape]) -> Netw
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
-            constants[node.output[0]] = numpy_helper.to_array(attributes(node)["value"])
+            constants[node.output[0]] = numpy_helper.to_array(
+                cast(onnx.TensorProto, attributes(node)["value"])
+            )
     kept = [node for node in graph.node if node.op_type != "Constant"]
     del graph.node[:]
     graph.node.extend(kept)
@@ -139,8 +141,8 @@ def _fix_inputs(model: onnx.ModelProto, given: Mapping[str, Shape]) -> None:
         if len(sizes) != len(dims) or any(size < 1 for size in sizes):
             shown = "x".join(str(d.dim_value) if d.dim_value > 0 else "?" for d in dims)
             raise ConfigError(
-                f"input {value.name!r} has the shape {shown or 'unknown'}; C code needs fixed sizes: "
-                f"--input-shape {value.name}:1x3x224x224, say"
+                f"input {value.name!r} has the shape {shown or 'unknown'}; C code needs fixed "
+                f"sizes: --input-shape {value.name}:1x3x224x224, say"
             )
         for dim, size in zip(dims, sizes, strict=True):
             dim.Clear()
@@ -177,4 +179,3 @@ def _shape(value: onnx.ValueInfoProto) -> Shape | None:
     if not tensor.HasField("shape") or any(dim.dim_value < 1 for dim in tensor.shape.dim):
         return None
     return tuple(dim.dim_value for dim in tensor.shape.dim)
-

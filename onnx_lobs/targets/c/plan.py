@@ -1,4 +1,4 @@
-"""Places the values of a program in one static buffer: those that never live at once may overlap."""
+"""Places the values of a program in one buffer: those that never live at once may overlap."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class BufferPlan:
 def plan_buffers(program: Program) -> BufferPlan:
     """Return places such that values that live at the same time do not overlap.
 
-    A value lives from the step that makes it to the last that reads it. The largest is placed first,
-    each at the lowest place that is free for its whole life.
+    A value lives from the step that makes it to the last that reads it. The largest is placed
+    first, each at the lowest place that is free for its whole life.
     """
     outside = {program.root(value.name) for value in (*program.inputs, *program.outputs)}
     lives: dict[str, tuple[int, int]] = {}

@@ -1,8 +1,8 @@
 """Describes a network as a list of steps, each of which a C function and NumPy can do alike.
 
-A program works on numbered buffers of one type: 8-bit integers on grids, or float32. Each step knows
-what it computes (:meth:`Step.compute`, in the same whole numbers as the C code) and the C code that
-computes it (:meth:`Step.code`). One file in ``steps/`` holds one family of them.
+A program works on 8-bit integers on grids, or on float32. Each step knows what it computes
+(:meth:`Step.compute`, in the same whole numbers as the C code) and the C code that computes it
+(:meth:`Step.code`). One file in ``steps/`` holds one family of them.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Program:
         for step in self.steps:
             arrays = [made[self.root(v.name)].reshape(v.shape) for v in step.inputs]
             made[step.output.name] = step.compute(*arrays).reshape(step.output.shape)
-        return {value.name: made[self.root(value.name)] for value in self.outputs}
+        return {v.name: made[self.root(v.name)].reshape(v.shape) for v in self.outputs}
 
     def root(self, name: str) -> str:
         """Return the value whose elements a name shares: itself where it is no view."""

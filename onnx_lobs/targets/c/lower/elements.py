@@ -97,8 +97,8 @@ def _whole(node: onnx.NodeProto, values: Array, most: float) -> Array:
     reach = float(np.abs(values).max(initial=0.0))
     if not reach <= most:
         raise DataError(
-            f"{node.op_type} {node.name!r} scales steps of its input to {reach / 2**SUM_SHIFT:,.0f} "
-            "steps of its output; check that the calibration data are like real ones"
+            f"{node.op_type} {node.name!r} scales a step of its input to "
+            f"{reach / 2**SUM_SHIFT:,.0f} steps of its output; check that the calibration data are like real ones"
         )
     return np.floor(values + 0.5).astype(np.int64)
 

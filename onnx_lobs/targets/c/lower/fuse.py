@@ -13,16 +13,48 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_lobs.arrays import Array, FloatArray
-from onnx_lobs.graph.run.session import ORT_ERRORS, one_line
 from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.run.session import ORT_ERRORS, one_line
 from onnx_lobs.targets.c.lower.context import node_attributes, scalar
 from onnx_lobs.targets.c.network import Network
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization")
 ONE_NUMBER = frozenset(
-    "Relu Clip LeakyRelu Sigmoid HardSigmoid HardSwish Tanh Elu Selu Celu Softplus Softsign Mish "
-    "Gelu Erf Exp Log Sqrt Reciprocal Neg Abs Sign Floor Ceil Round ThresholdedRelu Add Sub Mul "
-    "Div Pow Min Max".split()
+    [
+        "Relu",
+        "Clip",
+        "LeakyRelu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Elu",
+        "Selu",
+        "Celu",
+        "Softplus",
+        "Softsign",
+        "Mish",
+        "Gelu",
+        "Erf",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Reciprocal",
+        "Neg",
+        "Abs",
+        "Sign",
+        "Floor",
+        "Ceil",
+        "Round",
+        "ThresholdedRelu",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Min",
+        "Max",
+    ]
 )
 
 
@@ -62,9 +94,13 @@ def fuse_limits(
     for node in nodes:
         maker = makers.get(node.input[0]) if node.input else None
         found = _limits(network, node)
-        if found is None or maker is None or maker.op_type not in PRODUCTS:
-            kept.append(node)
-        elif len(network.readers[node.input[0]]) > 1 or node.input[0] in network.outputs:
+        if (
+            found is None
+            or maker is None
+            or maker.op_type not in PRODUCTS
+            or len(network.readers[node.input[0]]) > 1
+            or node.input[0] in network.outputs
+        ):
             kept.append(node)
         else:
             replaced[node.input[0]] = node.output[0]
@@ -110,7 +146,7 @@ def find_cones(network: Network, nodes: list[onnx.NodeProto]) -> tuple[set[int],
     roots: dict[str, str] = {}
     makers: dict[str, int] = {}
     for number, node in enumerate(nodes):
-        makers |= {name: number for name in node.output}
+        makers |= dict.fromkeys(node.output, number)
         root = _root(network, node, roots)
         if root is not None:
             roots[node.output[0]] = root

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import onnx
@@ -191,7 +190,7 @@ def regrid(source: Grid | None, target: Grid | None) -> Array | None:
     if source is None or target is None or source == target:
         return None
     raw = np.arange(256, dtype=np.uint8).view(source.dtype)
-    return cast(Array, target.quantise(source.dequantise(raw)))
+    return target.quantise(source.dequantise(raw))
 
 
 def _taken(

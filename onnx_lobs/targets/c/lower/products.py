@@ -138,9 +138,7 @@ def _convolution(
     source, output = made.value(names[0]), made.value(node.output[0])
     stored, sums, finish = _quantised(made, node, source, output, rows, bias)
     code = encode(stored, made.optimise)
-    return Convolution(
-        (source,), output, window, stored, sums, groups, finish, code, is_transposed
-    )
+    return Convolution((source,), output, window, stored, sums, groups, finish, code, is_transposed)
 
 
 def _dense(

@@ -14,7 +14,7 @@ from onnx_lobs.targets.c.lower.elements import (
     lower_product,
     lower_sum,
 )
-from onnx_lobs.targets.c.lower.fuse import Cone, find_cones, fuse_limits
+from onnx_lobs.targets.c.lower.fuse import ONE_NUMBER, Cone, find_cones, fuse_limits
 from onnx_lobs.targets.c.lower.layout import (
     copy_to_output,
     lower_concat,
@@ -52,24 +52,21 @@ RULES: Mapping[str, Rule] = {
     "Gemm": lower_gemm,
     "MatMul": lower_matmul,
     "BatchNormalization": lower_normalisation,
+    **dict.fromkeys(ONE_NUMBER, lower_function),
     "Add": lower_sum,
     "Sub": lower_sum,
     "Sum": lower_sum,
     "Mul": lower_product,
     "Div": lower_product,
-    **{
-        op: lower_function
-        for op in "Relu Clip LeakyRelu Elu Sigmoid HardSigmoid HardSwish Tanh Exp Sqrt Neg Abs".split()
-    },
     "MaxPool": lower_pool,
     "AveragePool": lower_pool,
     "GlobalAveragePool": lower_global,
     "GlobalMaxPool": lower_global,
     "ReduceMean": lower_reduce_mean,
     "Softmax": lower_softmax,
-    **{
-        op: lower_view for op in "Reshape Flatten Squeeze Unsqueeze Identity Dropout Cast".split()
-    },
+    **dict.fromkeys(
+        ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"), lower_view
+    ),
     "Transpose": lower_transpose,
     "Slice": lower_slice,
     "Split": lower_split,
@@ -133,7 +130,16 @@ def _join_ranges(made: Lowering, nodes: list[onnx.NodeProto]) -> None:
     """Give what only a Concat reads the Concat's own grid, so that nothing is rounded twice."""
     if made.ranges is None:
         return
-    keep = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "MaxPool", "Transpose", "Slice"}
+    keep = {
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Identity",
+        "MaxPool",
+        "Transpose",
+        "Slice",
+    }
     makers = {name: node for node in nodes for name in node.output}
     for node in nodes:
         for name in node.input if node.op_type == "Concat" else ():

@@ -17,7 +17,7 @@ SUM_SHIFT = 20  # bits behind the point in sums of two grids: products stay belo
 
 @dataclass(frozen=True, eq=False)
 class Sum(Step):
-    """y = round((first * a + second * b) / 2^20) on the output's grid; in float32 a and b are 1 or -1.
+    """y = round((first * a + second * b) / 2^20) on a grid; in float32 a and b are 1 or -1.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Sum(Step):
         a, b = (int(w) for w in self.weights)
         wide = values[0].astype(np.int64) * a + values[1].astype(np.int64) * b
         scaled = (wide + (1 << (SUM_SHIFT - 1))) >> SUM_SHIFT
-        return np.clip(scaled, grid.lowest, grid.highest).astype(grid.dtype)
+        return np.asarray(np.clip(scaled, grid.lowest, grid.highest), grid.dtype)
 
     def code(self, names: Names) -> CCode:
         """Return nested loops."""
@@ -129,7 +129,7 @@ class Affine(Step):
             return np.asarray(values[0] * self.scale + self.shift, np.float32)
         wide = values[0].astype(np.int64) * self.scale + self.shift
         scaled = (wide + (1 << (SUM_SHIFT - 1))) >> SUM_SHIFT
-        return np.clip(scaled, grid.lowest, grid.highest).astype(grid.dtype)
+        return np.asarray(np.clip(scaled, grid.lowest, grid.highest), grid.dtype)
 
     def code(self, names: Names) -> CCode:
         """Return nested loops."""
@@ -140,7 +140,11 @@ class Affine(Step):
         a, b = names.table("scale"), names.table("offset")
         x = f"{names.inputs[0]}[{{1}}]"
         integer = self.output.grid is not None
-        wide = f"(int64_t){x} * {a}[{{2}}] + {b}[{{3}}]" if integer else f"{x} * {a}[{{2}}] + {b}[{{3}}]"
+        wide = (
+            f"(int64_t){x} * {a}[{{2}}] + {b}[{{3}}]"
+            if integer
+            else f"{x} * {a}[{{2}}] + {b}[{{3}}]"
+        )
         if integer:
             wide = f"finish_{self.output.tag}({wide}, 1, {SUM_SHIFT})"
         call = nested_loops(axes, f"{names.output}[{{0}}] = {wide};", ["0"] * 4)

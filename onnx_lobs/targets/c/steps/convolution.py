@@ -154,7 +154,9 @@ class Convolution(Step):
     def _spread(self, planes: Array, rows: Array) -> Array:
         """Return the sums of a transposed convolution, (out_channels, plane)."""
         s = self.window
-        weights = rows.reshape(*rows.shape[:2], -1, s.positions)  # groups, rows, channels, positions
+        weights = rows.reshape(
+            *rows.shape[:2], -1, s.positions
+        )  # groups, rows, channels, positions
         reach_y = s.pad_y + max(s.out_height, s.height * s.stride_y + s.kernel_height * s.step_y)
         reach_x = s.pad_x + max(s.out_width, s.width * s.stride_x + s.kernel_width * s.step_x)
         sums = np.zeros((self.groups, rows.shape[1], reach_y, reach_x), planes.dtype)

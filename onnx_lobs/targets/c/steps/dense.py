@@ -67,7 +67,7 @@ class Dense(Step):
         else:  # below 2^31, so float64 is exact
             sums = np.rint(self.rows.astype(np.float64) @ vectors.T.astype(np.float64))
             sums = sums.astype(np.int64) + self.bias[:, None]
-        return self.finish.apply(sums, self.output).T
+        return np.asarray(self.finish.apply(sums, self.output).T)
 
     def code(self, names: Names) -> CCode:
         """Return a call of the function for the types of input, output and code."""
@@ -88,7 +88,13 @@ class Dense(Step):
             RESULT=self.finish.expression(y, "r"),
         )
         n_rows, columns = self.rows.shape
-        arguments = [names.inputs[0], names.output, str(y.size // n_rows), str(n_rows), str(columns)]
+        arguments = [
+            names.inputs[0],
+            names.output,
+            str(y.size // n_rows),
+            str(n_rows),
+            str(columns),
+        ]
         arguments += [names.table("bias"), *(names.table(start) for start in starts)]
         arguments += self.finish.arguments(names.table)
         return CCode(

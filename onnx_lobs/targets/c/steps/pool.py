@@ -81,7 +81,7 @@ class Pool(Step):
         s = self.window
         planes = values[0].reshape(-1, s.height, s.width)
         if not self.is_mean:
-            return s.unfold(planes, -np.inf).max(axis=1).astype(planes.dtype)
+            return np.asarray(s.unfold(planes, -np.inf).max(axis=1), planes.dtype)
         inside = s.unfold(np.ones_like(planes[:1], np.int64), 0).sum(axis=1)
         counts = np.full_like(inside, s.positions) if self.counts_pads else np.maximum(inside, 1)
         if self.output.grid is None:
@@ -89,7 +89,7 @@ class Pool(Step):
             return np.asarray(seen.sum(axis=1) / counts, np.float32)
         sums = s.unfold(planes.astype(np.int64), 0).sum(axis=1)
         halves = np.where(sums >= 0, sums + counts // 2, -sums + counts // 2)
-        return (np.sign(sums) * (halves // counts)).astype(planes.dtype)
+        return np.asarray(np.sign(sums) * (halves // counts), planes.dtype)
 
     def code(self, names: Names) -> CCode:
         """Return a call of the function for the type and the kind of pooling."""
@@ -171,5 +171,6 @@ class Mean(Step):
             FACTORS=parameters,
             RESULT=result,
         )
-        call = f"mean_{x.tag}_{y.tag}{tag}({names.inputs[0]}, {names.output}, {y.size}, {self.length}, "
-        return CCode(f"{call}{', '.join(arguments)});", (*functions, text))
+        sizes = [names.inputs[0], names.output, str(y.size), str(self.length)]
+        call = f"mean_{x.tag}_{y.tag}{tag}({', '.join([*sizes, *arguments])});"
+        return CCode(call, (*functions, text))

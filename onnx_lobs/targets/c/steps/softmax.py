@@ -68,7 +68,7 @@ class Softmax(Step):
     def _powers(self) -> Array:
         grid = self.inputs[0].grid
         assert grid is not None
-        return np.rint(_ONE * np.exp(-grid.scale * np.arange(256))).astype(np.uint16)
+        return np.asarray(np.rint(_ONE * np.exp(-grid.scale * np.arange(256))), np.uint16)
 
     def compute(self, *values: Array) -> Array:
         """Return the probabilities."""
@@ -79,7 +79,7 @@ class Softmax(Step):
         wide = rows.astype(np.int64)
         powers = self._powers().astype(np.int64)[wide.max(axis=1, keepdims=True) - wide]
         sums = powers.sum(axis=1, keepdims=True)
-        return ((powers * PROBABILITY_STEPS + sums // 2) // sums).astype(np.uint8)
+        return np.asarray((powers * PROBABILITY_STEPS + sums // 2) // sums, np.uint8)
 
     def code(self, names: Names) -> CCode:
         """Return a call of the function for the type."""

@@ -84,9 +84,8 @@ class Window:
             fill,
             planes.dtype if np.isfinite(fill) else np.float64,
         )
-        inside = (slice(self.pad_y, self.pad_y + self.height),)
-        inside += (slice(self.pad_x, self.pad_x + self.width),)
-        padded[(slice(None), *inside)] = planes
+        down, across = slice(self.pad_y, self.pad_y + self.height), slice(self.pad_x, None)
+        padded[:, down, across][:, :, : self.width] = planes
         rows, columns = np.arange(self.out_height), np.arange(self.out_width)
         found = np.empty((channels, self.positions, self.plane), padded.dtype)
         for at in range(self.positions):
