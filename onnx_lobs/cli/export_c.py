@@ -17,7 +17,7 @@ from onnx_lobs.options.kinds import PATH, SWITCH, choice, text
 from onnx_lobs.options.option import argument, for_verb, from_plain, option, options_of
 
 if TYPE_CHECKING:
-    from onnx_lobs.verbs.export_c import CRecord
+    from onnx_lobs.report.c_export import CRecord
 
 _SHARED = {name: OPTIONS[name] for name in ("samples", "seed", "input_shapes")}
 
@@ -71,7 +71,7 @@ class CFilesWanted:
 
 def run(values: Mapping[str, Any]) -> None:
     """Write MODEL as C for a microcontroller, its zeros left out."""
-    from onnx_lobs.report.export_c_text import render_c_export
+    from onnx_lobs.report.c_export_text import render_c_export
     from onnx_lobs.targets.chips import Fit, read_chip
     from onnx_lobs.verbs.export_c import export_c
 

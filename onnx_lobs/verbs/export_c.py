@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -17,70 +14,15 @@ from onnx_lobs.data.inputs import InputSpec, input_specs
 from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.graph.files.load import load_model
 from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.report.c_export import CRecord
 from onnx_lobs.run.calibration_data import open_calibration
-from onnx_lobs.targets.c.agreement import Agreement, compare
+from onnx_lobs.targets.c.agreement import compare
 from onnx_lobs.targets.c.emit import identifier, write_files
 from onnx_lobs.targets.c.export import export_c as make_c
 from onnx_lobs.targets.c.network import Network, Shape, read_network
-from onnx_lobs.targets.chips import Chip, Fit, judge_fit
+from onnx_lobs.targets.chips import Chip, judge_fit
 
 COMPARED_SAMPLES = 64
-
-
-@dataclass(frozen=True)
-class CRecord:
-    """What was written, and what it takes.
-
-    Parameters
-    ----------
-    model, folder, files
-        What was read, where the files are, and their names.
-    values, optimise, ranges
-        As they were asked for.
-    table_bytes, code_bytes
-        For flash: constants, and an upper estimate of compiled code (Cortex-M4, -O2).
-    ram_bytes, io_bytes
-        Static buffers, and inputs and outputs, which the caller holds.
-    multiplications
-        By weights that are not zero, of one inference.
-    data, samples
-        What the 8-bit grids come from.
-    agreement
-        How the integers compare with onnxruntime in float32; None in float32.
-    chip, fit
-        The part that was named, and whether the network fits.
-    warnings
-        In order.
-    """
-
-    model: str
-    folder: str
-    files: tuple[str, ...]
-    values: str
-    optimise: str
-    ranges: str
-    table_bytes: int
-    code_bytes: int
-    ram_bytes: int
-    io_bytes: int
-    multiplications: int
-    data: str
-    samples: int
-    agreement: Agreement | None
-    chip: Chip | None
-    fit: Fit | None
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def flash_bytes(self) -> int:
-        """Constants and code."""
-        return self.table_bytes + self.code_bytes
-
-    def to_json(self) -> str:
-        """Return the record as JSON."""
-        fields = {**dataclasses.asdict(self), "flash_bytes": self.flash_bytes}
-        fields["fit"] = None if self.fit is None else self.fit.value
-        return json.dumps(fields, indent=2)
 
 
 def export_c(

@@ -12,6 +12,7 @@ import pytest
 from pages import GUIDE, PAGES, ROOT, blocks, prose
 
 from onnx_lobs.cli.main import main
+from onnx_lobs.cli.verbs import VERBS
 
 PACKAGE = ROOT / "onnx_lobs"
 MOST_LINES = 150  # of the README: what a newcomer reads
@@ -79,9 +80,9 @@ def options() -> set[str]:
     shown = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "200")
-        for verb in ("prune", "inspect", "evaluate"):
+        for verb in VERBS:
             with contextlib.redirect_stdout(shown), pytest.raises(SystemExit):
-                main([verb, "--help"])
+                main([verb.name, "--help"])
     return set(re.findall(r"--[a-z][a-z-]*", shown.getvalue()))
 
 

@@ -22,7 +22,7 @@ MOST_STEP = 30  # bits that go after them: what 2^30 / 2^30 leaves
 
 
 @dataclass(frozen=True)
-class Grid:
+class ByteGrid:
     """The 8-bit integers that stand for a tensor's values: value = scale * integer."""
 
     scale: float
@@ -53,7 +53,7 @@ class Grid:
         return np.asarray(steps, np.float64) * self.scale
 
 
-def grid_of(name: str, lowest: float, highest: float) -> Grid:
+def grid_of(name: str, lowest: float, highest: float) -> ByteGrid:
     """Return the grid of a tensor whose values lie in a range.
 
     Raises
@@ -67,7 +67,7 @@ def grid_of(name: str, lowest: float, highest: float) -> Grid:
             f"the values of {name!r} on the calibration data reach from {lowest:g} to "
             f"{highest:g}, which no 8-bit grid can hold; give data on which it varies"
         )
-    return Grid(highest / 255, False) if lowest >= 0.0 else Grid(reach / 127, True)
+    return ByteGrid(highest / 255, False) if lowest >= 0.0 else ByteGrid(reach / 127, True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ class Factors:
         """Whether products can be cut to 32 bits first: all factors below a half."""
         return bool(np.all(self.shift > WORD))
 
-    def apply(self, sums: IntArray, grid: Grid) -> Array:
+    def apply(self, sums: IntArray, grid: ByteGrid) -> Array:
         """Return sums times the factors, rounded (a half goes up), on a grid.
 
         Where all factors are short, 16 bits of the product are cut first, as on the device.

@@ -7,9 +7,8 @@ nothing, in a scratch folder; what they write holds standard operators only.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -39,11 +38,14 @@ class Network:
         By name.
     shapes
         Of every other value.
+    readers
+        The nodes that read each value, a node as often as it does.
     """
 
     proto: onnx.ModelProto
     constants: Mapping[str, Array]
     shapes: Mapping[str, Shape]
+    readers: Mapping[str, Sequence[onnx.NodeProto]]
 
     @property
     def nodes(self) -> list[onnx.NodeProto]:
@@ -64,15 +66,6 @@ class Network:
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs."""
         return tuple(value.name for value in self.proto.graph.output)
-
-    @cached_property
-    def readers(self) -> dict[str, list[onnx.NodeProto]]:
-        """The nodes that read each value, a node as often as it does."""
-        found: dict[str, list[onnx.NodeProto]] = {}
-        for node in self.proto.graph.node:
-            for name in node.input:
-                found.setdefault(name, []).append(node)
-        return found
 
 
 def read_network(loaded: LoadedModel, input_shapes: Mapping[str, Shape]) -> Network:
@@ -118,7 +111,11 @@ def read_network(loaded: LoadedModel, input_shapes: Mapping[str, Shape]) -> Netw
                     "known before it runs; C code needs fixed shapes: give --input-shape, or "
                     "export the model with fixed sizes"
                 )
-    return Network(inferred, constants, known)
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return Network(inferred, constants, known, readers)
 
 
 def _fix_inputs(model: onnx.ModelProto, given: Mapping[str, Shape]) -> None:

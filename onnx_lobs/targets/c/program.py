@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.targets.c.grid import Grid
+from onnx_lobs.targets.c.grid import ByteGrid
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Value:
 
     name: str
     shape: tuple[int, ...]
-    grid: Grid | None
+    grid: ByteGrid | None
 
     @property
     def size(self) -> int:

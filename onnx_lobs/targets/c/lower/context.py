@@ -12,7 +12,7 @@ import onnx
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.model import attributes
-from onnx_lobs.targets.c.grid import Grid, grid_of
+from onnx_lobs.targets.c.grid import ByteGrid, grid_of
 from onnx_lobs.targets.c.network import Network
 from onnx_lobs.targets.c.program import Step, Value
 from onnx_lobs.targets.c.ranges import Ranges
@@ -40,7 +40,7 @@ class Lowering:
     ranges: Ranges | None
     optimise: str
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    grids: dict[str, Grid] = field(default_factory=dict)
+    grids: dict[str, ByteGrid] = field(default_factory=dict)
     views: dict[str, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
 
@@ -80,7 +80,7 @@ class Lowering:
         """Return a value with its grid: that of the value it views, or of its own range."""
         return Value(name, self.shape(name), self.grid(name))
 
-    def grid(self, name: str) -> Grid | None:
+    def grid(self, name: str) -> ByteGrid | None:
         """Return the grid of a value; None in a float32 program."""
         if self.ranges is None:
             return None

@@ -17,8 +17,8 @@ from onnx_lobs.targets.c.lower.context import (
     refusal,
     scalar,
 )
-from onnx_lobs.targets.c.lower.fuse import Cone, evaluate_cone
-from onnx_lobs.targets.c.steps.binary import SUM_SHIFT, Affine, Product, Sum
+from onnx_lobs.targets.c.lower.fuse import ElementFunction, evaluate_function
+from onnx_lobs.targets.c.steps.binary import SUM_SHIFT, Product, ScaleShift, Sum
 from onnx_lobs.targets.c.steps.finish import float_text
 from onnx_lobs.targets.c.steps.lookup import FloatFunction, Lookup
 
@@ -26,13 +26,13 @@ _MOST_WEIGHT = 2**62 / 255  # of a sum: its product with a byte stays within 64 
 _MOST_CONSTANT = 2.0**31 - 1
 
 
-def lower_cone(made: Lowering, cone: Cone) -> None:
+def lower_lookup(made: Lowering, function: ElementFunction) -> None:
     """Append the table of a function of one number."""
-    x, y = made.value(cone.source), made.value(cone.output)
+    x, y = made.value(function.source), made.value(function.output)
     assert x.grid is not None
     assert y.grid is not None
     raw = np.arange(256, dtype=np.uint8).view(x.grid.dtype)
-    table = y.grid.quantise(evaluate_cone(made.network, cone, x.grid.dequantise(raw)))
+    table = y.grid.quantise(evaluate_function(made.network, function, x.grid.dequantise(raw)))
     made.add(Lookup((x,), y, table))
 
 
@@ -79,11 +79,11 @@ def lower_product(made: Lowering, node: onnx.NodeProto) -> None:
 def _affine(made: Lowering, node: onnx.NodeProto, at: int, scale: Array, shift: Array) -> None:
     x, y = made.value(node.input[at]), made.value(node.output[0])
     if x.grid is None or y.grid is None:
-        made.add(Affine((x,), y, scale.astype(np.float32), shift.astype(np.float32)))
+        made.add(ScaleShift((x,), y, scale.astype(np.float32), shift.astype(np.float32)))
         return
     a = _whole(node, scale * (x.grid.scale / y.grid.scale) * 2.0**SUM_SHIFT, _MOST_CONSTANT)
     b = _whole(node, shift / y.grid.scale * 2.0**SUM_SHIFT, _MOST_CONSTANT)
-    made.add(Affine((x,), y, a.astype(np.int32), b.astype(np.int32)))
+    made.add(ScaleShift((x,), y, a.astype(np.int32), b.astype(np.int32)))
 
 
 def _whole(node: onnx.NodeProto, values: Array, most: float) -> Array:
@@ -98,7 +98,8 @@ def _whole(node: onnx.NodeProto, values: Array, most: float) -> Array:
     if not reach <= most:
         raise DataError(
             f"{node.op_type} {node.name!r} scales a step of its input to "
-            f"{reach / 2**SUM_SHIFT:,.0f} steps of its output; check that the calibration data are like real ones"
+            f"{reach / 2**SUM_SHIFT:,.0f} steps of its output; check that the "
+            "calibration data are like real ones"
         )
     return np.floor(values + 0.5).astype(np.int64)
 

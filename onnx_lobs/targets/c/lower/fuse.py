@@ -59,7 +59,7 @@ ONE_NUMBER = frozenset(
 
 
 @dataclass(frozen=True)
-class Cone:
+class ElementFunction:
     """A value that is a function of one other, element by element, through several nodes.
 
     Parameters
@@ -133,14 +133,16 @@ def _limits(network: Network, node: onnx.NodeProto) -> tuple[float, float] | Non
     return (0.0, float(ends[1])) if ends[0] == 0.0 else None
 
 
-def find_cones(network: Network, nodes: list[onnx.NodeProto]) -> tuple[set[int], list[Cone]]:
+def find_functions(
+    network: Network, nodes: list[onnx.NodeProto]
+) -> tuple[set[int], list[ElementFunction]]:
     """Find values that are functions of one other value, each number for itself.
 
     Returns
     -------
     inner
-        Numbers of the nodes that cones replace.
-    cones
+        Numbers of the nodes that these functions replace.
+    functions
         One for every such value that another kind of node, or the caller, reads.
     """
     roots: dict[str, str] = {}
@@ -153,7 +155,7 @@ def find_cones(network: Network, nodes: list[onnx.NodeProto]) -> tuple[set[int],
     inner = {makers[name] for name in roots}
     read = {name for i, node in enumerate(nodes) if i not in inner for name in node.input}
     read |= set(network.outputs)
-    cones = []
+    functions = []
     for name in (name for name in roots if name in read):
         needed, pending = set(), [name]
         while pending:
@@ -161,8 +163,10 @@ def find_cones(network: Network, nodes: list[onnx.NodeProto]) -> tuple[set[int],
             if at in roots and makers[at] not in needed:
                 needed.add(makers[at])
                 pending += [n for n in nodes[makers[at]].input if n in network.shapes]
-        cones.append(Cone(roots[name], name, tuple(nodes[i] for i in sorted(needed))))
-    return inner, cones
+        functions.append(
+            ElementFunction(roots[name], name, tuple(nodes[i] for i in sorted(needed)))
+        )
+    return inner, functions
 
 
 def _root(network: Network, node: onnx.NodeProto, roots: dict[str, str]) -> str | None:
@@ -178,25 +182,25 @@ def _root(network: Network, node: onnx.NodeProto, roots: dict[str, str]) -> str 
     return root if network.shapes.get(root) == network.shapes[node.output[0]] else None
 
 
-def evaluate_cone(network: Network, cone: Cone, points: FloatArray) -> Array:
-    """Return the function of a cone at points, computed by onnxruntime in float32.
+def evaluate_function(network: Network, function: ElementFunction, points: FloatArray) -> Array:
+    """Return a function at points, computed by onnxruntime in float32.
 
     Raises
     ------
     ModelError
         onnxruntime has no kernel for a node.
     """
-    names = {name for node in cone.nodes for name in node.input if name in network.constants}
+    names = {name for node in function.nodes for name in node.input if name in network.constants}
     constants = [
         numpy_helper.from_array(np.asarray(network.constants[name]).reshape(()), name)
         for name in sorted(names)
     ]
     shape = [len(points)]
     graph = helper.make_graph(
-        list(cone.nodes),
+        list(function.nodes),
         "function",
-        [helper.make_tensor_value_info(cone.source, TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(cone.output, TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(function.source, TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(function.output, TensorProto.FLOAT, shape)],
         constants,
     )
     model = helper.make_model(graph, opset_imports=network.proto.opset_import)
@@ -207,8 +211,8 @@ def evaluate_cone(network: Network, cone: Cone, points: FloatArray) -> Array:
         session = ort.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        return np.asarray(session.run(None, {cone.source: points.astype(np.float32)})[0])
+        return np.asarray(session.run(None, {function.source: points.astype(np.float32)})[0])
     except ORT_ERRORS as error:
-        node = cone.nodes[-1]
+        node = function.nodes[-1]
         message = f"{node.op_type} {node.name!r} cannot be evaluated: {one_line(error)}"
         raise ModelError(message) from error

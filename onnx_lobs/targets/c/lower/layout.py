@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.targets.c.grid import Grid
+from onnx_lobs.targets.c.grid import ByteGrid
 from onnx_lobs.targets.c.lower.context import Lowering, node_attributes, refusal, scalar
 from onnx_lobs.targets.c.program import Value
 from onnx_lobs.targets.c.steps.move import Move, Part
@@ -185,7 +185,7 @@ def copy_to_output(made: Lowering, name: str, source: str, shape: tuple[int, ...
     return y
 
 
-def regrid(source: Grid | None, target: Grid | None) -> Array | None:
+def regrid(source: ByteGrid | None, target: ByteGrid | None) -> Array | None:
     """Return the table that brings bytes from one grid to another; None where they are one."""
     if source is None or target is None or source == target:
         return None

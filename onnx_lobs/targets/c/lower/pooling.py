@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from onnx_lobs.targets.c.grid import Grid, factors_of
+from onnx_lobs.targets.c.grid import ByteGrid, factors_of
 from onnx_lobs.targets.c.lower.context import Lowering, node_attributes, refusal, window_sizes
 from onnx_lobs.targets.c.lower.layout import permuted
 from onnx_lobs.targets.c.program import Value
@@ -82,6 +82,6 @@ def lower_softmax(made: Lowering, node: onnx.NodeProto) -> None:
     if behind != 1 and not is_old:
         raise refusal(node, f"it goes along axis {axis} of {x.shape}; only the last is written")
     if x.grid is not None:
-        made.grids[node.output[0]] = Grid(1 / PROBABILITY_STEPS, False)
+        made.grids[node.output[0]] = ByteGrid(1 / PROBABILITY_STEPS, False)
     y, rows = made.value(node.output[0]), (x.size // (n * behind), n * behind)
     made.add(Softmax((Value(x.name, rows, x.grid),), Value(y.name, rows, y.grid)))

@@ -9,12 +9,12 @@ import onnx
 from onnx_lobs.graph.model import DEFAULT_DOMAINS
 from onnx_lobs.targets.c.lower.context import Lowering, refusal
 from onnx_lobs.targets.c.lower.elements import (
-    lower_cone,
     lower_function,
+    lower_lookup,
     lower_product,
     lower_sum,
 )
-from onnx_lobs.targets.c.lower.fuse import ONE_NUMBER, Cone, find_cones, fuse_limits
+from onnx_lobs.targets.c.lower.fuse import ONE_NUMBER, ElementFunction, find_functions, fuse_limits
 from onnx_lobs.targets.c.lower.layout import (
     copy_to_output,
     lower_concat,
@@ -103,26 +103,28 @@ def lower(network: Network, ranges: Ranges | None, optimise: str) -> Program:
     nodes, limits = fuse_limits(network, network.nodes)
     made = Lowering(network, ranges, optimise, limits)
     _join_ranges(made, nodes)
-    inner, cones = find_cones(network, nodes) if made.is_integer else (set(), [])
-    by_place = _cones_by_place(nodes, cones)
+    inner, functions = find_functions(network, nodes) if made.is_integer else (set(), [])
+    by_place = _functions_by_place(nodes, functions)
     for number, node in enumerate(nodes):
         if number not in inner:
             if node.domain not in DEFAULT_DOMAINS or node.op_type not in RULES:
                 domain = f" of {node.domain}" if node.domain not in DEFAULT_DOMAINS else ""
                 raise refusal(node, f"the operator{domain} is not among those written")
             RULES[node.op_type](made, node)
-        for cone in by_place.get(number, ()):
-            lower_cone(made, cone)
+        for function in by_place.get(number, ()):
+            lower_lookup(made, function)
     inputs = tuple(made.value(name) for name in network.inputs)
     return Program(inputs, _outputs(made), tuple(made.steps), made.views)
 
 
-def _cones_by_place(nodes: list[onnx.NodeProto], cones: list[Cone]) -> dict[int, list[Cone]]:
-    """Return each cone by the number of its last node, behind which its source is known."""
+def _functions_by_place(
+    nodes: list[onnx.NodeProto], functions: list[ElementFunction]
+) -> dict[int, list[ElementFunction]]:
+    """Return each function by the number of its last node, behind which its source is known."""
     places = {name: number for number, node in enumerate(nodes) for name in node.output}
-    found: dict[int, list[Cone]] = {}
-    for cone in cones:
-        found.setdefault(places[cone.output], []).append(cone)
+    found: dict[int, list[ElementFunction]] = {}
+    for function in functions:
+        found.setdefault(places[function.output], []).append(function)
     return found
 
 

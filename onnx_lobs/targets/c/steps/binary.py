@@ -101,7 +101,7 @@ class Product(Step):
 
 
 @dataclass(frozen=True, eq=False)
-class Affine(Step):
+class ScaleShift(Step):
     """y = (x * a + b) / 2^20 on the output's grid, or x * a + b, with constants a and b.
 
     Parameters

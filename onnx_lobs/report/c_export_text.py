@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from onnx_lobs.report.c_export import CRecord
 from onnx_lobs.report.numbers import format_error
 from onnx_lobs.report.text import warning_panel
 from onnx_lobs.targets.chips import Fit
-from onnx_lobs.verbs.export_c import CRecord
 
 _COLOURS = {Fit.FITS: "green", Fit.TIGHT: "yellow", Fit.TOO_BIG: "red"}
 
