@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from onnx_lobs.options.kinds import PATH, SWITCH
+from onnx_lobs.options.kinds import PATHS, SWITCH
 from onnx_lobs.options.option import option
 
 if TYPE_CHECKING:
@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 class Screen:
     """What is printed, and how."""
 
-    report: Path | None = option(
-        None, "Write the record to this file too.", PATH, metavar="FILE.json", also=("evaluate",)
+    report: tuple[Path, ...] = option(
+        (),
+        "Write the record to this file too: a page that needs nothing else (.html), Markdown (.md) "
+        "or JSON (.json).",
+        PATHS,
+        metavar="FILE",
+        also=("evaluate",),
     )
     as_json: bool = option(
         False,

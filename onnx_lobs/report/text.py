@@ -113,21 +113,23 @@ def _summary(report: Report) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    grid.add_row("calibrated on", Text(report.data))
-    details = (
-        *_target(report.target),
-        *_totals(report.totals),
-        *_allocation(report.allocation),
-        *_correction(report.correction),
-        *_output(report),
-    )
-    for label, value in details:
-        grid.add_row(label, Text(value))
-    if report.output.score is not None:
-        grid.add_row(*score_row(report.output.score))
-    loops = "" if report.loops is None else f", loops compiled by {report.loops}"
-    grid.add_row("time", f"{report.totals.seconds:.1f} s{loops}")
+    for label, value in summary_rows(report):
+        grid.add_row(label, value if isinstance(value, Text) else Text(value))
     return grid
+
+
+def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
+    """Yield what is said of the whole run: labels, and values in words."""
+    yield "calibrated on", report.data
+    yield from _target(report.target)
+    yield from _totals(report.totals)
+    yield from _allocation(report.allocation)
+    yield from _correction(report.correction)
+    yield from _output(report)
+    if report.output.score is not None:
+        yield score_row(report.output.score)
+    loops = "" if report.loops is None else f", loops compiled by {report.loops}"
+    yield "time", f"{report.totals.seconds:.1f} s{loops}"
 
 
 def _totals(totals: Totals) -> Iterator[tuple[str, str]]:

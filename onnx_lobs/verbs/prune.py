@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -127,7 +127,7 @@ def prune_file(
     data: Any = None,
     test: Any = None,
     overwrite: bool = False,
-    report: Path | None = None,
+    report: Sequence[Path] = (),
     progress: Progress | None = None,
 ) -> Report:
     """Prune the model at `path` and write it to `output`, checked before it gets that name.
@@ -135,7 +135,7 @@ def prune_file(
     Parameters
     ----------
     report
-        Where the caller will write the record; refused where that would replace something.
+        Files to which the caller will write the record; refused where one would replace something.
 
     Raises
     ------

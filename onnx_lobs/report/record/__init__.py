@@ -1,6 +1,14 @@
 """Holds the record of a run, from which every form of report is made; a file for each kind."""
 
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
+from onnx_lobs.report.record.details import (
+    ChangedSample,
+    ClassScore,
+    Details,
+    Histogram,
+    KeptMap,
+    LayerPicture,
+)
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import BoundRecord, JudgedValue, OutputRecord
 from onnx_lobs.report.record.report import SCHEMA, Report
@@ -11,8 +19,14 @@ __all__ = [
     "SCHEMA",
     "AllocationRecord",
     "BoundRecord",
+    "ChangedSample",
+    "ClassScore",
     "CorrectionRecord",
+    "Details",
+    "Histogram",
     "JudgedValue",
+    "KeptMap",
+    "LayerPicture",
     "LayerRecord",
     "OutputRecord",
     "Report",

@@ -1,0 +1,50 @@
+"""Fills the templates of pages, by jinja2, which is imported here and only when it is needed."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.report.printable import printable
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+NO_JINJA = (
+    "a report as .html needs jinja2, which is not installed; pip install 'onnx-lobs[report]', or "
+    "name the report .md or .json"
+)
+
+
+def fill(template: str, **values: object) -> str:
+    """Return a page: a template of the folder ``templates``, with values in it.
+
+    Every text is escaped, but for :func:`onnx_lobs.report.html.figures.drawn`.
+
+    Raises
+    ------
+    ConfigError
+        When jinja2 is not installed.
+    """
+    return printable(_environment().get_template(template).render(**values))
+
+
+@cache
+def _environment() -> Environment:
+    try:
+        from jinja2 import Environment, FunctionLoader, StrictUndefined
+    except ModuleNotFoundError as error:
+        raise ConfigError(NO_JINJA) from error
+    return Environment(
+        loader=FunctionLoader(_source),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _source(name: str) -> str:
+    return (files("onnx_lobs.report.html") / "templates" / name).read_text(encoding="utf-8")

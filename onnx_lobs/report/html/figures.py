@@ -1,0 +1,136 @@
+"""Draws the small figures of a page: columns by layer, histograms of weights, maps of zeros."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from onnx_lobs.report.axis import Axis
+from onnx_lobs.report.png import encode_shades
+from onnx_lobs.report.record import Histogram, KeptMap
+
+_WIDTH, _HEIGHT = 640, 210
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 10, 12, 40
+_MOST_NUMBERS = 16  # of layers, below the axis
+_GAP = 0.25  # of a column's room
+_BINS_WIDTH, _BINS_HEIGHT = 240, 64
+MAP_COLOR = (59, 143, 212)  # stands out from white and from nearly black
+
+
+class Drawn(str):
+    """A text that is markup already; templates put it in as it is."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return self
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a chart: a name and a value in words, its height, and where a mark stands."""
+
+    words: str
+    value: float
+    mark: float | None = None
+
+
+def column_chart(
+    columns: Sequence[Column], axis: Axis, tick_words: Sequence[str], title: str, x: str
+) -> Drawn:
+    """Return a chart of standing columns, numbered from 1, which fits a thousand of them.
+
+    Parameters
+    ----------
+    columns
+        From the left. Values beyond the axis end there; those without a place have no column.
+    axis
+        Of the values.
+    tick_words
+        For its ticks.
+    title
+        What the chart shows, for those who do not see it.
+    x
+        What the columns are.
+    """
+    room = (_WIDTH - _LEFT - _RIGHT) / max(len(columns), 1)
+    body = [*_grid(axis, tick_words), *_numbers(len(columns), room, x)]
+    for index, column in enumerate(columns):
+        left = _LEFT + room * (index + _GAP / 2)
+        body.append(_one_column(column, axis, left, room * (1 - _GAP)))
+    return Drawn(
+        f'<svg class="columns" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'aria-label="{escape(title)}">{"".join(body)}</svg>'
+    )
+
+
+def _one_column(column: Column, axis: Axis, left: float, width: float) -> str:
+    parts = [f"<g><title>{escape(column.words)}</title>"]
+    base = _y(0.0)
+    if axis.can_show(column.value):
+        top = _y(axis.at(column.value))
+        parts.append(
+            f'<rect class="bar" x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" '
+            f'height="{base - top:.1f}"/>'
+        )
+    if column.mark is not None and axis.can_show(column.mark):
+        y = _y(axis.at(column.mark))
+        parts.append(f'<path class="mark" d="M{left:.1f} {y:.1f}h{width:.1f}"/>')
+    return "".join([*parts, "</g>"])
+
+
+def _grid(axis: Axis, words: Sequence[str]) -> Iterator[str]:
+    for tick, word in zip(axis.ticks, words, strict=True):
+        y = _y(axis.at(tick))
+        yield f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>'
+        yield f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{escape(word)}</text>'
+
+
+def _numbers(n: int, room: float, x: str) -> Iterator[str]:
+    """Yield the numbers of the columns, of every k-th where there are many."""
+    step = math.ceil(n / _MOST_NUMBERS)
+    for index in range(0, n, max(step, 1)):
+        at = _LEFT + room * (index + 0.5)
+        yield f'<text x="{at:.1f}" y="{_HEIGHT - 24}" text-anchor="middle">{index + 1}</text>'
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    yield f'<text x="{middle:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(x)}</text>'
+
+
+def _y(share: float) -> float:
+    height = _HEIGHT - _TOP - _BOTTOM
+    return _TOP + height * (1 - min(max(share, 0.0), 1.0))
+
+
+def histogram_figure(histogram: Histogram, title: str) -> Drawn:
+    """Return the counts before as a line, and those after as an area, on one scale."""
+    highest = max(*histogram.before, *histogram.after, 1)
+    before, after = (_steps(c, highest) for c in (histogram.before, histogram.after))
+    return Drawn(
+        f'<svg class="bins" viewBox="0 0 {_BINS_WIDTH} {_BINS_HEIGHT}" preserveAspectRatio="none" '
+        f'role="img" aria-label="{escape(title)}"><path class="after" d="{after}V{_BINS_HEIGHT}z"/>'
+        f'<path class="before" d="{before}V{_BINS_HEIGHT}"/></svg>'
+    )
+
+
+def _steps(counts: Sequence[int], highest: int) -> str:
+    """Return a path from the left below, over the tops of the bins, to the right."""
+    width = _BINS_WIDTH / len(counts)
+    tops = (f"V{_BINS_HEIGHT - (_BINS_HEIGHT - 2) * n / highest:.1f}" for n in counts)
+    parts = (f"{top}H{width * (i + 1):.1f}" for i, top in enumerate(tops))
+    return f"M0 {_BINS_HEIGHT}{''.join(parts)}"
+
+
+def map_source(kept: KeptMap) -> str:
+    """Return the address of a picture of a map: the more weights a cell kept, the more colour."""
+    shares = np.frombuffer(kept.shares, np.uint8).reshape(kept.rows, kept.columns)
+    return png_source(encode_shades(shares, MAP_COLOR))
+
+
+def png_source(png: bytes) -> str:
+    """Return a PNG as an address that holds all of it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
