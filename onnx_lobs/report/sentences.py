@@ -1,9 +1,10 @@
-"""Says in plain sentences what a run did: for readers who know no figures of this program."""
+"""Says in plain sentences what a run or a comparison found, for readers new to its figures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from onnx_lobs.report.evaluation import Evaluation
 from onnx_lobs.report.numbers import (
     format_bytes,
     format_change,
@@ -51,7 +52,9 @@ def score_sentence(score: ScoreRecord) -> str:
         format_score(value, None, is_fraction=score.is_fraction)
         for value in (score.before, score.after)
     )
-    change = format_score_change(-score.drop, score.drop_error, is_fraction=score.is_fraction)
+    change = format_score_change(
+        score.after - score.before, score.drop_error, is_fraction=score.is_fraction
+    )
     of = f" on {score.n:,} samples" if score.n else ""
     name = _SCORE_WORDS.get(score.name, f"The score {score.name}")
     verdict = ""
@@ -79,3 +82,15 @@ def size_sentence(file_bytes: tuple[int, int], gzip_bytes: tuple[int, int] | Non
         packed = " for ".join(map(format_bytes, reversed(gzip_bytes)))
         text += f"; packed by gzip, {packed} ({format_change(*gzip_bytes)})"
     return f"{text}."
+
+
+def evaluation_sentences(evaluation: Evaluation) -> Iterator[str]:
+    """Yield how two models differ, from what matters most on."""
+    before, after = (
+        format_percent(side.zeros, side.weights) for side in (evaluation.dense, evaluation.pruned)
+    )
+    weights = f"{evaluation.pruned.weights:,} weights that can be pruned"
+    yield f"{after} of the {weights} are zero; in the dense model {before}."
+    yield from map(score_sentence, evaluation.scores)
+    yield f"{error_sentence(evaluation.error)}, on {evaluation.samples:,} samples."
+    yield size_sentence(evaluation.file_bytes, evaluation.gzip_bytes)

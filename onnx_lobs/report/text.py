@@ -102,11 +102,21 @@ def _predicted(layer: LayerRecord) -> str:
 
 
 def _remedies(layers: Sequence[LayerRecord]) -> Iterator[Text]:
+    return (Text(line, "yellow") for line in layer_remedies(layers))
+
+
+def layer_remedies(layers: Sequence[LayerRecord]) -> Iterator[str]:
     """Say once per status what can be done about it."""
     counts = Counter((layer.status, layer.remedy) for layer in layers if layer.remedy)
     for (status, remedy), count in counts.items():
         layers_word = "layer" if count == 1 else "layers"
-        yield Text(f"{status} ({count} {layers_word}): {remedy}", "yellow")
+        yield f"{status} ({count} {layers_word}): {remedy}"
+
+
+def report_warnings(report: Report) -> Iterator[str]:
+    """Yield the warnings of a run, and what can be done about layers that did not go well."""
+    yield from report.warnings
+    yield from layer_remedies(report.layers)
 
 
 def _summary(report: Report) -> Table:

@@ -138,6 +138,7 @@ def compare(
             *found.change.notes,
         ),
         judged=judged_values(before.finals),
+        details=found.details,
     )
 
 

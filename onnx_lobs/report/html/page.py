@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -17,7 +16,7 @@ from onnx_lobs.report.numbers import format_error, format_gain, format_percent
 from onnx_lobs.report.record import LayerPicture, LayerRecord, Report
 from onnx_lobs.report.repeat import repetition
 from onnx_lobs.report.sentences import report_sentences
-from onnx_lobs.report.text import summary_rows
+from onnx_lobs.report.text import report_warnings, summary_rows
 
 _MOST_SKIPPED = 500
 
@@ -83,22 +82,16 @@ def _tiles(report: Report) -> Iterator[Tile]:
     yield from size_tiles(totals.file_bytes, totals.gzip_bytes)
 
 
-def report_warnings(report: Report) -> Iterator[str]:
-    """Yield the warnings of a run, and what can be done about layers that did not go well."""
-    yield from report.warnings
-    counts = Counter((layer.status, layer.remedy) for layer in report.layers if layer.remedy)
-    for (status, remedy), count in counts.items():
-        yield f"{status} ({count} {'layer' if count == 1 else 'layers'}): {remedy}"
-
-
 def _layers(layers: tuple[LayerRecord, ...]) -> LayersView:
-    words = "#|layer|op|weights|zeros|error|held out|magnitude|times better|status|seconds"
+    has_held = any(layer.held_error is not None for layer in layers)
+    held = "held out|" if has_held else ""
+    words = f"#|layer|op|weights|zeros|error|{held}magnitude|times better|status|seconds"
     heads = headings(words, ("layer", "op", "status"))
-    rows = tuple(_layer_row(index + 1, layer) for index, layer in enumerate(layers))
+    rows = tuple(_layer_row(i + 1, layer, has_held) for i, layer in enumerate(layers))
     return LayersView(zeros_chart(layers), errors_chart(layers), Grid("layers", heads, rows))
 
 
-def _layer_row(index: int, layer: LayerRecord) -> tuple[Cell, ...]:
+def _layer_row(index: int, layer: LayerRecord, has_held: bool) -> tuple[Cell, ...]:
     held = layer.held_error
     gain = layer.magnitude_error / layer.error if layer.error else None
     return (
@@ -108,7 +101,7 @@ def _layer_row(index: int, layer: LayerRecord) -> tuple[Cell, ...]:
         number(f"{layer.weights:,}", layer.weights),
         number(format_percent(layer.zeros, layer.weights), layer.sparsity),
         number(format_error(layer.error), layer.error),
-        number("" if held is None else format_error(held), held),
+        *([number("" if held is None else format_error(held), held)] if has_held else []),
         number(format_error(layer.magnitude_error), layer.magnitude_error),
         number(format_gain(layer.error, layer.magnitude_error), gain),
         text(layer.status),

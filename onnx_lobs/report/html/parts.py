@@ -9,8 +9,8 @@ from onnx_lobs.report.html.figures import png_source
 from onnx_lobs.report.html.grid import Grid, headings, number, text
 from onnx_lobs.report.numbers import format_bytes, format_change, format_error, format_score
 from onnx_lobs.report.record import ChangedSample, ClassScore, Details, ScoreRecord
+from onnx_lobs.report.words import MOST_CLASSES, choice_words
 
-MOST_CLASSES = 20
 _SCORE_NAMES = {"top1": "top-1 score", "top5": "top-5 score"}
 
 
@@ -78,14 +78,6 @@ def _shown(sample: ChangedSample) -> ShownSample:
         change=format_error(sample.change),
         source="" if sample.thumbnail is None else png_source(sample.thumbnail),
     )
-
-
-def choice_words(sample: ChangedSample) -> str:
-    """Return what a sample chose before and after in words; empty where it chooses nothing."""
-    if sample.before is None:
-        return ""
-    same = sample.before == sample.after
-    return f"still class {sample.before}" if same else f"class {sample.before} → {sample.after}"
 
 
 def classes_view(details: Details) -> ClassesView | None:
