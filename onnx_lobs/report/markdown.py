@@ -89,9 +89,9 @@ def _details(details: Details) -> Iterator[str]:
     heads = ("sample", "label", "choice", "change")
     yield from _table(title, heads, map(_sample_row, details.samples), texts=heads[1:3])
     if len(details.classes) > 1:
-        heads = ("class", "samples", "before, %", "after, %", "drop, points")
+        columns = ("class", "samples", "before, %", "after, %", "drop, points")
         title = f"Classes that lost most, of {len(details.classes):,}"
-        yield from _table(title, heads, map(_class_row, details.classes[:MOST_CLASSES]))
+        yield from _table(title, columns, map(_class_row, details.classes[:MOST_CLASSES]))
 
 
 def _sample_row(sample: ChangedSample) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from onnx_lobs.run.networks import Networks
 
 MOST_LAYERS = 100  # with pictures
 MOST_COUNTED = 1 << 20  # weights of a layer whose values are counted
+WITHIN = 0.999  # of the weights are within a histogram; the others are in its first and last bin
 N_BINS = 41  # an odd number: the middle one holds the smallest weights
 MAP_SIZE = (48, 64)  # rows and columns of a map, at most
 
@@ -58,8 +59,9 @@ def _histogram(before: Array, after: Array) -> Histogram:
     step = -(-before.size // MOST_COUNTED)
     parts = [values[::step].astype(np.float64) for values in (before, after)]
     parts = [values[np.isfinite(values) & (values != 0)] for values in parts]
-    reach = max((float(np.abs(values).max(initial=0.0)) for values in parts), default=0.0) or 1.0
-    counts = [np.histogram(values, N_BINS, (-reach, reach))[0] for values in parts]
+    reach = max(float(np.quantile(np.abs(v), WITHIN)) if v.size else 0.0 for v in parts) or 1.0
+    clipped = (np.clip(values, -reach, reach) for values in parts)
+    counts = [np.histogram(values, N_BINS, (-reach, reach))[0] for values in clipped]
     return Histogram(-reach, reach, tuple(map(int, counts[0])), tuple(map(int, counts[1])))
 
 
@@ -73,4 +75,4 @@ def _kept_map(kept: Array) -> KeptMap:
     sums = np.add.reduceat(kept, starts[0], axis=0, dtype=np.int64)
     sums = np.add.reduceat(sums, starts[1], axis=1)
     shares = np.ceil(255 * sums / np.outer(*sizes)).astype(np.uint8)
-    return KeptMap(*shares.shape, shares.tobytes())
+    return KeptMap(len(starts[0]), len(starts[1]), shares.tobytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run, run_once
 from onnx_lobs.run.outcome import score_dense
 from onnx_lobs.run.report import make_report, with_file
+from onnx_lobs.run.save import Delivery, deliver, plan_delivery
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.search.plan import make_planner
 from onnx_lobs.search.targets import check_target, search
@@ -55,10 +57,39 @@ class PruneResult:
     report: Report
     folder: Path | None = None
     _kept: Scratch | None = None
+    _delivery: Delivery | None = None
 
     def __repr__(self) -> str:
         """Return one short line; ``report`` and ``model`` hold everything."""
         return repr(self.report).replace("Report", "PruneResult", 1)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return self.report._repr_html_()
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the model as the command line does: checked, run and compared before it is named.
+
+        Parameters
+        ----------
+        path
+            The file. The option ``storage`` of the run says in which format its weights are.
+        overwrite
+            Whether an existing file is replaced; never the model that was pruned.
+
+        Raises
+        ------
+        ConfigError
+            When the file exists and may not be overwritten, or cannot be written.
+        ModelError
+            When the written file does not compute what the model in memory computes.
+
+        Notes
+        -----
+        Cost: a forward pass of one batch through the model and through the written file.
+        """
+        assert self._delivery is not None  # only tests make results without a run
+        deliver(self.model, self.folder, self._delivery, Path(path), overwrite=overwrite)
 
 
 @takes_options(OPTIONS)
@@ -115,7 +146,8 @@ def prune(
         run, report = _prune(setup, networks, _name(model), scratch, told, log)
         result = run.networks.result
         kept = scratch.release() if result.is_private else None
-    return PruneResult(result.proto, report, result.folder, kept)
+        delivery = plan_delivery(run.setup, run.networks)
+    return PruneResult(result.proto, report, result.folder, kept, delivery)
 
 
 @gives_back

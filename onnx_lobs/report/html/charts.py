@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from onnx_lobs.report.axis import Axis, log_axis
 from onnx_lobs.report.html.figures import Column, Drawn, column_chart
@@ -11,12 +11,11 @@ from onnx_lobs.report.record import AllocationRecord, LayerRecord, TargetRecord
 from onnx_lobs.report.svg import Labels, Series, bar_chart, line_chart
 
 _SHARES = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
-_MEASURES = {
+_MEASURES: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "drop": ("Drop of the score", lambda value: f"{value:.3g}"),
     "output_error": ("Output error", format_error),
     "bytes": ("Bytes of the file", lambda value: format_bytes(int(value))),
 }
-_FALLBACK_DECADES = 3  # of errors that are shown, where the smallest ones are next to nothing
 _ROOM = 1e6  # errors smaller than the largest by more than this are nothing
 
 

@@ -107,7 +107,10 @@ def _y(share: float) -> float:
 
 
 def histogram_figure(histogram: Histogram, title: str) -> Drawn:
-    """Return the counts before as a line, and those after as an area, on one scale."""
+    """Return the counts before as a line, and those after as an area, on one scale.
+
+    Heights are square roots of counts, so that what is left of many weights is seen beside them.
+    """
     highest = max(*histogram.before, *histogram.after, 1)
     before, after = (_steps(c, highest) for c in (histogram.before, histogram.after))
     return Drawn(
@@ -120,7 +123,7 @@ def histogram_figure(histogram: Histogram, title: str) -> Drawn:
 def _steps(counts: Sequence[int], highest: int) -> str:
     """Return a path from the left below, over the tops of the bins, to the right."""
     width = _BINS_WIDTH / len(counts)
-    tops = (f"V{_BINS_HEIGHT - (_BINS_HEIGHT - 2) * n / highest:.1f}" for n in counts)
+    tops = (f"V{_BINS_HEIGHT - (_BINS_HEIGHT - 2) * math.sqrt(n / highest):.1f}" for n in counts)
     parts = (f"{top}H{width * (i + 1):.1f}" for i, top in enumerate(tops))
     return f"M0 {_BINS_HEIGHT}{''.join(parts)}"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onnx_lobs.report.html.figures import png_source
-from onnx_lobs.report.html.grid import Grid, headings, number, text
+from onnx_lobs.report.html.grid import Cell, Grid, headings, number, text
 from onnx_lobs.report.numbers import format_bytes, format_change, format_error, format_score
 from onnx_lobs.report.record import ChangedSample, ClassScore, Details, ScoreRecord
 from onnx_lobs.report.words import MOST_CLASSES, choice_words
@@ -93,7 +93,7 @@ def classes_view(details: Details) -> ClassesView | None:
     return ClassesView(words, Grid("classes", heads, tuple(map(_class_row, shown))))
 
 
-def _class_row(one: ClassScore) -> tuple:
+def _class_row(one: ClassScore) -> tuple[Cell, ...]:
     return (
         number(str(one.label), one.label),
         number(f"{one.n:,}", one.n),

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class Histogram:
     """How many weights of a layer have which value, before and after; zeros are left out.
 
-    ``before`` and ``after`` are counts in bins of one width, from `low` to `high`. Of very large
-    layers they are those of every k-th weight.
+    ``before`` and ``after`` are counts in bins of one width, from `low` to `high`; the few weights
+    beyond are in the first and the last one. Of very large layers every k-th weight is counted.
     """
 
     low: float
