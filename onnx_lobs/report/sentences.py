@@ -14,6 +14,7 @@ from onnx_lobs.report.numbers import (
 )
 from onnx_lobs.report.record import Report, ScoreRecord, TargetRecord
 from onnx_lobs.report.record.score import CLEARLY
+from onnx_lobs.report.words import MEASURES
 
 _SCORE_WORDS = {"top1": "The top-1 score", "top5": "The top-5 score"}
 
@@ -40,10 +41,12 @@ def report_sentences(report: Report) -> Iterator[str]:
 
 
 def _target_sentence(target: TargetRecord) -> str:
-    names = " and ".join(f"{name.replace('_', ' ')} of {x:g}" for name, x in target.limits.items())
+    limits = ((*MEASURES[name], limit) for name, limit in target.limits.items())
+    names = " and ".join(f"{title.lower()} {words(limit)}" for title, words, limit in limits)
+    n_runs = len(target.runs)
     if target.is_met:
-        return f"The limit ({names} at most) is met, after {len(target.runs)} runs."
-    return f"The limit ({names} at most) is NOT met: this is the best of {len(target.runs)} runs."
+        return f"The limit ({names} at most) is met; the search took {n_runs} runs."
+    return f"The limit ({names} at most) is NOT met: this is the best of {n_runs} runs."
 
 
 def score_sentence(score: ScoreRecord) -> str:

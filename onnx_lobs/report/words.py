@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+from onnx_lobs.report.numbers import format_bytes, format_error
 from onnx_lobs.report.record import ChangedSample
 
 MOST_CLASSES = 20  # that are shown
+MEASURES: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "drop": ("Drop of the score", "{:.3g}".format),
+    "output_error": ("Output error", format_error),
+    "bytes": ("Size of the file", lambda value: format_bytes(round(value))),
+}
+"""what a target limits: its name, and how its values are written"""
 
 
 def choice_words(sample: ChangedSample) -> str:

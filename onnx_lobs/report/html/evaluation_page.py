@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 import onnx_lobs
-from onnx_lobs.evaluation.output import OutputChange
 from onnx_lobs.report.evaluation import Evaluation
 from onnx_lobs.report.evaluation_text import evaluation_rows, figure_words, share_words
 from onnx_lobs.report.html.engine import fill
-from onnx_lobs.report.html.grid import Cell, Grid, headings, name, number, text
+from onnx_lobs.report.html.page_table import Cell, PageTable, headings, name, number, text
 from onnx_lobs.report.html.parts import Tile, classes_view, samples_view, score_tile, size_tiles
 from onnx_lobs.report.numbers import format_error, format_percent
 from onnx_lobs.report.sentences import evaluation_sentences
+
+if TYPE_CHECKING:
+    from onnx_lobs.evaluation.output import OutputChange
 
 
 def evaluation_page(evaluation: Evaluation) -> str:
@@ -51,10 +54,10 @@ def _tiles(evaluation: Evaluation) -> Iterator[Tile]:
     yield from size_tiles(evaluation.file_bytes, evaluation.gzip_bytes)
 
 
-def _outputs(outputs: tuple[OutputChange, ...]) -> Grid:
+def _outputs(outputs: tuple[OutputChange, ...]) -> PageTable:
     words = "output|shape|error|cosine|same choice|greatest change|greatest value"
     rows = tuple(map(_output_row, outputs))
-    return Grid("outputs", headings(words, ("output", "shape")), rows)
+    return PageTable("outputs", headings(words, ("output", "shape")), rows)
 
 
 def _output_row(output: OutputChange) -> tuple[Cell, ...]:

@@ -1,4 +1,4 @@
-"""Draws the small figures of a page: columns by layer, histograms of weights, maps of zeros."""
+"""Draws the small figures of a page: bars by layer, histograms of weights, maps of zeros."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onnx_lobs.report.record import Histogram, KeptMap
 _WIDTH, _HEIGHT = 640, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 10, 12, 40
 _MOST_NUMBERS = 16  # of layers, below the axis
-_GAP = 0.25  # of a column's room
+_GAP = 0.25  # of a bar's room
 _BINS_WIDTH, _BINS_HEIGHT = 240, 64
 MAP_COLOR = (59, 143, 212)  # stands out from white and from nearly black
 
@@ -32,23 +32,29 @@ class Drawn(str):
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column of a chart: a name and a value in words, its height, and where a mark stands."""
+class Bar:
+    """One bar of a chart: a name and a value in words, its height, and where a mark stands."""
 
     words: str
     value: float
     mark: float | None = None
 
 
-def column_chart(
-    columns: Sequence[Column], axis: Axis, tick_words: Sequence[str], title: str, x: str
+def bars_chart(
+    bars: Sequence[Bar],
+    axis: Axis,
+    tick_words: Sequence[str],
+    title: str,
+    x: str,
+    *,
+    dots: bool = False,
 ) -> Drawn:
-    """Return a chart of standing columns, numbered from 1, which fits a thousand of them.
+    """Return a chart of standing bars, numbered from 1, which fits a thousand of them.
 
     Parameters
     ----------
-    columns
-        From the left. Values beyond the axis end there; those without a place have no column.
+    bars
+        From the left. Values beyond the axis end there; those without a place have no bar.
     axis
         Of the values.
     tick_words
@@ -56,31 +62,38 @@ def column_chart(
     title
         What the chart shows, for those who do not see it.
     x
-        What the columns are.
+        What the bars are.
+    dots
+        Whether each is a dot with a line to its mark: for an axis that does not begin at nothing.
     """
-    room = (_WIDTH - _LEFT - _RIGHT) / max(len(columns), 1)
-    body = [*_grid(axis, tick_words), *_numbers(len(columns), room, x)]
-    for index, column in enumerate(columns):
+    room = (_WIDTH - _LEFT - _RIGHT) / max(len(bars), 1)
+    body = [*_grid(axis, tick_words), *_numbers(len(bars), room, x)]
+    for index, bar in enumerate(bars):
         left = _LEFT + room * (index + _GAP / 2)
-        body.append(_one_column(column, axis, left, room * (1 - _GAP)))
+        body.append(_one_bar(bar, axis, left, room * (1 - _GAP), dots))
     return Drawn(
-        f'<svg class="columns" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'<svg class="bars" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="{escape(title)}">{"".join(body)}</svg>'
     )
 
 
-def _one_column(column: Column, axis: Axis, left: float, width: float) -> str:
-    parts = [f"<g><title>{escape(column.words)}</title>"]
-    base = _y(0.0)
-    if axis.can_show(column.value):
-        top = _y(axis.at(column.value))
-        parts.append(
-            f'<rect class="bar" x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" '
-            f'height="{base - top:.1f}"/>'
-        )
-    if column.mark is not None and axis.can_show(column.mark):
-        y = _y(axis.at(column.mark))
-        parts.append(f'<path class="mark" d="M{left:.1f} {y:.1f}h{width:.1f}"/>')
+def _one_bar(bar: Bar, axis: Axis, left: float, width: float, dots: bool) -> str:
+    parts = [f"<g><title>{escape(bar.words)}</title>"]
+    top = _y(axis.at(bar.value)) if axis.can_show(bar.value) else _y(0.0)
+    mark = bar.mark is not None and axis.can_show(bar.mark)
+    end = _y(axis.at(bar.mark)) if mark and bar.mark is not None else top
+    if dots:
+        middle = left + width / 2
+        parts.append(f'<path class="stem" d="M{middle:.1f} {top:.1f}V{end:.1f}"/>')
+        radius = min(max(width / 2, 1.5), 4.5)
+        parts.append(f'<circle class="dot" cx="{middle:.1f}" cy="{top:.1f}" r="{radius:.1f}"/>')
+    else:
+        box = f'x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{_y(0.0) - top:.1f}"'
+        parts.append(f'<rect class="bar" {box}/>')
+    if mark:
+        wide = min(width, 24.0)
+        start = left + (width - wide) / 2
+        parts.append(f'<path class="mark" d="M{start:.1f} {end:.1f}h{wide:.1f}"/>')
     return "".join([*parts, "</g>"])
 
 
@@ -92,7 +105,7 @@ def _grid(axis: Axis, words: Sequence[str]) -> Iterator[str]:
 
 
 def _numbers(n: int, room: float, x: str) -> Iterator[str]:
-    """Yield the numbers of the columns, of every k-th where there are many."""
+    """Yield the numbers of the bars, of every k-th where there are many."""
     step = math.ceil(n / _MOST_NUMBERS)
     for index in range(0, n, max(step, 1)):
         at = _LEFT + room * (index + 0.5)

@@ -10,7 +10,7 @@ import onnx_lobs
 from onnx_lobs.report.html.charts import errors_chart, search_charts, zeros_chart
 from onnx_lobs.report.html.engine import fill
 from onnx_lobs.report.html.figures import Drawn, histogram_figure, map_source
-from onnx_lobs.report.html.grid import Cell, Grid, headings, name, number, prose, text
+from onnx_lobs.report.html.page_table import Cell, PageTable, headings, name, number, prose, text
 from onnx_lobs.report.html.parts import Tile, classes_view, samples_view, score_tile, size_tiles
 from onnx_lobs.report.numbers import format_error, format_gain, format_percent
 from onnx_lobs.report.record import LayerPicture, LayerRecord, Report
@@ -27,7 +27,7 @@ class LayersView:
 
     zeros: Drawn
     errors: Drawn
-    grid: Grid
+    grid: PageTable
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _layers(layers: tuple[LayerRecord, ...]) -> LayersView:
     words = f"#|layer|op|weights|zeros|error|{held}magnitude|times better|status|seconds"
     heads = headings(words, ("layer", "op", "status"))
     rows = tuple(_layer_row(i + 1, layer, has_held) for i, layer in enumerate(layers))
-    return LayersView(zeros_chart(layers), errors_chart(layers), Grid("layers", heads, rows))
+    return LayersView(zeros_chart(layers), errors_chart(layers), PageTable("layers", heads, rows))
 
 
 def _layer_row(index: int, layer: LayerRecord, has_held: bool) -> tuple[Cell, ...]:
@@ -123,10 +123,10 @@ def _picture(picture: LayerPicture) -> PictureView:
     )
 
 
-def _skipped(report: Report) -> Grid:
+def _skipped(report: Report) -> PageTable:
     heads = headings("node|op|reason", ("node", "op", "reason"))
     rows = tuple(
         (name(skip.node), text(skip.op), prose(skip.reason))
         for skip in report.skipped[:_MOST_SKIPPED]
     )
-    return Grid("nodes that were left", heads, rows)
+    return PageTable("nodes that were left", heads, rows)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onnx_lobs.report.html.figures import png_source
-from onnx_lobs.report.html.grid import Cell, Grid, headings, number, text
+from onnx_lobs.report.html.page_table import Cell, PageTable, headings, number, text
 from onnx_lobs.report.numbers import format_bytes, format_change, format_error, format_score
 from onnx_lobs.report.record import ChangedSample, ClassScore, Details, ScoreRecord
 from onnx_lobs.report.words import MOST_CLASSES, choice_words
@@ -41,7 +41,7 @@ class SamplesView:
     samples: tuple[ShownSample, ...]
     n_samples: str
     has_pictures: bool
-    grid: Grid
+    grid: PageTable
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ClassesView:
     """The classes of a page: what is said of them, and their table."""
 
     words: str
-    grid: Grid
+    grid: PageTable
 
 
 def samples_view(details: Details) -> SamplesView:
@@ -67,7 +67,7 @@ def samples_view(details: Details) -> SamplesView:
     heads = headings("sample|label|choice|change", ("label", "choice"))
     has_pictures = any(one.source for one in shown)
     n_samples = f"{details.n_samples:,}"
-    return SamplesView(shown, n_samples, has_pictures, Grid("samples", heads, rows))
+    return SamplesView(shown, n_samples, has_pictures, PageTable("samples", heads, rows))
 
 
 def _shown(sample: ChangedSample) -> ShownSample:
@@ -90,7 +90,7 @@ def classes_view(details: Details) -> ClassesView | None:
     if len(shown) < len(classes):
         words += f" The first {len(shown)} are shown; the JSON record has all."
     heads = headings("class|samples|before, %|after, %|drop, points")
-    return ClassesView(words, Grid("classes", heads, tuple(map(_class_row, shown))))
+    return ClassesView(words, PageTable("classes", heads, tuple(map(_class_row, shown))))
 
 
 def _class_row(one: ClassScore) -> tuple[Cell, ...]:

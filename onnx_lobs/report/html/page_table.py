@@ -25,7 +25,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Grid:
+class PageTable:
     """A table with a name for those who do not see it."""
 
     name: str
