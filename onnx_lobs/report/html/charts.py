@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from onnx_lobs.report.axis import Axis, log_axis
-from onnx_lobs.report.html.figures import Bar, Drawn, bars_chart
+from onnx_lobs.report.html.figures import Bar, bars_chart
+from onnx_lobs.report.html.markup import Drawn
 from onnx_lobs.report.numbers import format_error, format_percent
 from onnx_lobs.report.record import AllocationRecord, LayerRecord, TargetRecord
 from onnx_lobs.report.svg import Labels, Series, bar_chart, line_chart

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
+from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.report.html.markup import Drawn
 from onnx_lobs.report.printable import printable
 
 if TYPE_CHECKING:
@@ -17,11 +20,13 @@ NO_JINJA = (
     "name the report .md or .json"
 )
 
+_JOINTS = re.compile(r"[/._:](?=\w)")
+
 
 def fill(template: str, **values: object) -> str:
     """Return a page: a template of the folder ``templates``, with values in it.
 
-    Every text is escaped, but for :func:`onnx_lobs.report.html.figures.drawn`.
+    Every text is escaped, but for :class:`~onnx_lobs.report.html.markup.Drawn`.
 
     Raises
     ------
@@ -37,13 +42,20 @@ def _environment() -> Environment:
         from jinja2 import Environment, FunctionLoader, StrictUndefined
     except ModuleNotFoundError as error:
         raise ConfigError(NO_JINJA) from error
-    return Environment(
+    environment = Environment(
         loader=FunctionLoader(_source),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
+    return environment
+
+
+def _breakable(name: str) -> Drawn:
+    """Return a name escaped, with places where its line may be broken."""
+    return Drawn(_JOINTS.sub(r"\g<0><wbr>", escape(name)))
 
 
 def _source(name: str) -> str:

@@ -11,6 +11,7 @@ from html import escape
 import numpy as np
 
 from onnx_lobs.report.axis import Axis
+from onnx_lobs.report.html.markup import Drawn
 from onnx_lobs.report.png import encode_shades
 from onnx_lobs.report.record import Histogram, KeptMap
 
@@ -20,15 +21,6 @@ _MOST_NUMBERS = 16  # of layers, below the axis
 _GAP = 0.25  # of a bar's room
 _BINS_WIDTH, _BINS_HEIGHT = 240, 64
 MAP_COLOR = (59, 143, 212)  # stands out from white and from nearly black
-
-
-class Drawn(str):
-    """A text that is markup already; templates put it in as it is."""
-
-    __slots__ = ()
-
-    def __html__(self) -> str:
-        return self
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from pathlib import PurePath
 import onnx_lobs
 from onnx_lobs.report.html.charts import errors_chart, search_charts, zeros_chart
 from onnx_lobs.report.html.engine import fill
-from onnx_lobs.report.html.figures import Drawn, histogram_figure, map_source
+from onnx_lobs.report.html.figures import histogram_figure, map_source
+from onnx_lobs.report.html.markup import Drawn
 from onnx_lobs.report.html.page_table import Cell, PageTable, headings, name, number, prose, text
 from onnx_lobs.report.html.parts import Tile, classes_view, samples_view, score_tile, size_tiles
 from onnx_lobs.report.numbers import format_error, format_gain, format_percent

@@ -112,7 +112,7 @@ def test_layers_beyond_the_pictures_are_in_the_table() -> None:
     text = replace(report, details=fewer).to_html()
     assert text.count('class="map"') == 2
     assert "Of the 2 largest layers." in text
-    assert text.count(">MatMul</td>") == 4
+    assert text.count('<td class="text">MatMul</td>') == 4
 
 
 def test_parts_without_content_are_left_out(page: str) -> None:
