@@ -11,7 +11,7 @@ from typing import Protocol
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.files.regular import check_kind, mode_of, shown
-from onnx_lobs.report.html.engine import NO_JINJA
+from onnx_lobs.report.html.missing import NO_JINJA
 
 
 class Recorded(Protocol):

@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.report.html.markup import Drawn
+from onnx_lobs.report.html.missing import NO_JINJA
 from onnx_lobs.report.printable import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-NO_JINJA = (
-    "a report as .html needs jinja2, which is not installed; pip install 'onnx-lobs[report]', or "
-    "name the report .md or .json"
-)
 
 _JOINTS = re.compile(r"[/._:](?=\w)")
 
