@@ -44,7 +44,7 @@ def example_report(n_layers: int = 3) -> Report:
         allocation=AllocationRecord("erk", "weights", TRIALS, {}, {}, 2, 1.0),
         target=TargetRecord({"drop": 0.08, "bytes": 3000.0}, True, 0.5, RUNS),
         warnings=(f"the data are few: give more of {HOSTILE}",),
-        command=f"onnx-lobs prune '{HOSTILE}'",
+        command=("onnx-lobs", "prune", HOSTILE),
         details=Details(
             tuple(_picture(i, rng) for i in range(n_layers)),
             tuple(_sample(i, rng) for i in range(12)),
@@ -71,7 +71,7 @@ def example_evaluation() -> Evaluation:
         gzip_bytes=None,
         limits=Limits(max_drop=0.001),
         seconds=1.25,
-        command=f"onnx-lobs evaluate '{HOSTILE}'",
+        command=("onnx-lobs", "evaluate", HOSTILE),
         details=example_report().details,
     )
 

@@ -69,7 +69,11 @@ def run(values: Mapping[str, Any]) -> None:
 
 
 def _compare(
-    compared: Compared, limits: Limits, config: PruneConfig, screen: Screen, command: str
+    compared: Compared,
+    limits: Limits,
+    config: PruneConfig,
+    screen: Screen,
+    command: tuple[str, ...],
 ) -> Evaluation:
     """Compare and show the two models; the record holds the command that repeats it."""
     from onnx_lobs.cli.progress import show_bars

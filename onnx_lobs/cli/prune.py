@@ -33,7 +33,7 @@ def run(values: Mapping[str, Any]) -> None:
     raise typer.Exit(0 if record.layers and not is_missed else 1)
 
 
-def _prune(files: Files, config: PruneConfig, screen: Screen, command: str) -> Report:
+def _prune(files: Files, config: PruneConfig, screen: Screen, command: tuple[str, ...]) -> Report:
     """Run the pipeline, show and write its report, which holds the command that repeats it."""
     from onnx_lobs.cli.progress import show_bars
     from onnx_lobs.report.text import render_report

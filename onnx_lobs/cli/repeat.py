@@ -1,8 +1,7 @@
-"""Writes the command that repeats a run, with its seed, as a shell reads it."""
+"""Writes the command that repeats a run, with its seed."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,8 +12,8 @@ from onnx_lobs.options.prose import long_flag
 _ALWAYS = ("seed",)  # named though it has its default, which may change
 
 
-def repeat_command(verb: Verb, values: Mapping[str, Any]) -> str:
-    """Return a command line that does the same again, on one line, quoted for a POSIX shell.
+def repeat_command(verb: Verb, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the words of a command line that does the same again.
 
     Parameters
     ----------
@@ -29,7 +28,7 @@ def repeat_command(verb: Verb, values: Mapping[str, Any]) -> str:
     for option in verb.options:
         if not option.is_argument:
             words += _words(option, values)
-    return shlex.join(words)
+    return tuple(words)
 
 
 def _words(option: Option, values: Mapping[str, Any]) -> Iterator[str]:

@@ -61,7 +61,7 @@ class Evaluation:
     judged
         Outputs whose figures are of the values in front of their final activation.
     command
-        Repeats the comparison; empty where it was started from Python.
+        The words that repeat the comparison; empty where it was started from Python.
     details
         Which samples and classes changed most.
     """
@@ -79,7 +79,7 @@ class Evaluation:
     seconds: float
     warnings: tuple[str, ...] = ()
     judged: tuple[JudgedValue, ...] = ()
-    command: str = ""
+    command: tuple[str, ...] = ()
     details: Details = field(default_factory=Details)
 
     def __repr__(self) -> str:

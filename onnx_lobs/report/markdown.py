@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
@@ -65,7 +66,7 @@ def evaluation_markdown(evaluation: Evaluation) -> str:
         *_table("Outputs", heads, rows, texts=("output", "shape")),
         *_details(evaluation.details),
         *_facts(evaluation_rows(evaluation)),
-        *_repeat(evaluation.command, ""),
+        *_repeat(shlex.join(evaluation.command), ""),
     )
 
 

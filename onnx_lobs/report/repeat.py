@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+
 from onnx_lobs.report.record import Report
 
 
 def repetition(report: Report) -> tuple[str, str]:
     """Return the code that repeats a run, and a note on what stands in it for the reader's own."""
     if report.command:
-        return report.command, ""
+        return shlex.join(report.command), ""
     return python_call(report), "data and test stand for what was given; None where nothing was."
 
 

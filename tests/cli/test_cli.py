@@ -285,7 +285,7 @@ def test_the_report_goes_to_stdout_and_a_pipe_gets_neither_bars_nor_color(
 
 def test_json_is_all_there_is_on_stdout(run: Run, pipeline: Pipeline) -> None:
     ran = run("m.onnx", "--json")
-    command = "onnx-lobs prune m.onnx --seed 0 --json"
+    command = ("onnx-lobs", "prune", "m.onnx", "--seed", "0", "--json")
     assert ran.out == f"{replace(REPORT, command=command).to_json()}\n"
     assert ran.err == "warning: random inputs were used\n"
 
@@ -298,7 +298,7 @@ def test_quiet_leaves_the_warnings(run: Run, pipeline: Pipeline) -> None:
 def test_the_record_is_written_besides(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     assert run("m.onnx", "--report", path).code == 0
-    command = f"onnx-lobs prune m.onnx --seed 0 --report {path}"
+    command = ("onnx-lobs", "prune", "m.onnx", "--seed", "0", "--report", str(path))
     assert path.read_text() == f"{replace(REPORT, command=command).to_json()}\n"
     ran = run("m.onnx", "--report", path)
     assert (ran.code, len(pipeline.calls)) == (2, 1)

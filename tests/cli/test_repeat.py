@@ -41,19 +41,18 @@ def values_of_command(verb: Verb, words: list[str]) -> dict[str, Any]:
 )
 def test_the_command_gives_the_same_values(verb: Verb, line: str) -> None:
     values = values_of_command(verb, shlex.split(line))
-    command = repeat_command(verb, values)
-    program, name, *words = shlex.split(command)
+    program, name, *words = repeat_command(verb, values)
     assert (program, name) == ("onnx-lobs", verb.name)
     again = values_of_command(verb, words)
     assert again == values
-    assert f"--seed {values['seed']}" in command
+    assert words[words.index("--seed") + 1] == str(values["seed"])
 
 
 def test_a_file_is_never_taken_for_an_option() -> None:
     values = values_of_command(PRUNE, ["--", "-m.onnx"])
-    assert repeat_command(PRUNE, values) == "onnx-lobs prune ./-m.onnx --seed 0"
+    assert repeat_command(PRUNE, values) == ("onnx-lobs", "prune", "./-m.onnx", "--seed", "0")
 
 
 def test_defaults_are_left_out() -> None:
     values = values_of_command(PRUNE, ["m.onnx"])
-    assert repeat_command(PRUNE, values) == "onnx-lobs prune m.onnx --seed 0"
+    assert repeat_command(PRUNE, values) == ("onnx-lobs", "prune", "m.onnx", "--seed", "0")

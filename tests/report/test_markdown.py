@@ -56,7 +56,7 @@ def test_parts_without_content_are_left_out() -> None:
 
 
 def test_a_command_with_fences_stays_in_its_fence() -> None:
-    text = report_markdown(replace(example_report(), command="echo '```'\n"))
+    text = report_markdown(replace(example_report(), command=("echo", "```")))
     assert "````\necho '```'" in text
 
 

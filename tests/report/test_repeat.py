@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +17,8 @@ from onnx_lobs.report.repeat import python_call, repetition
 
 def test_the_command_is_given_where_there_is_one() -> None:
     report = example_report()
-    assert repetition(report) == (report.command, "")
-    code, note = repetition(replace(report, command=""))
+    assert repetition(report) == (shlex.join(report.command), "")
+    code, note = repetition(replace(report, command=()))
     assert code.startswith("onnx_lobs.prune(")
     assert "data" in note
 

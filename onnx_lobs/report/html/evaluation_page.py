@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
         samples=samples_view(evaluation.details),
         classes=classes_view(evaluation.details),
         facts=tuple((label, str(value)) for label, value in evaluation_rows(evaluation)),
-        command=evaluation.command,
+        command=shlex.join(evaluation.command),
     )
 
 

@@ -21,8 +21,9 @@ SCHEMA = 5
 class Report:
     """The record of a run.
 
-    `loops` is what compiles loops that can be, None: NumPy does all. `command` repeats the run; it
-    is empty where the run was started from Python. `details` is what a page shows beside this.
+    `loops` is what compiles loops that can be, None: NumPy does all. `command` has the words that
+    repeat the run; it is empty where the run was started from Python. `details` is what a page
+    shows beside this.
     """
 
     model: str
@@ -38,7 +39,7 @@ class Report:
     correction: CorrectionRecord | None = None
     output_path: str | None = None
     loops: str | None = None
-    command: str = ""
+    command: tuple[str, ...] = ()
     details: Details = field(default_factory=Details)
 
     def __repr__(self) -> str:
