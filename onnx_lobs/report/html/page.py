@@ -14,7 +14,7 @@ from onnx_lobs.report.html.markup import Drawn
 from onnx_lobs.report.html.page_table import Cell, PageTable, headings, name, number, prose, text
 from onnx_lobs.report.html.parts import Tile, classes_view, samples_view, score_tile, size_tiles
 from onnx_lobs.report.numbers import format_error, format_gain, format_percent
-from onnx_lobs.report.record import LayerPicture, LayerRecord, Report
+from onnx_lobs.report.record import LayerPicture, LayerRecord, Report, SkipRecord
 from onnx_lobs.report.repeat import repetition
 from onnx_lobs.report.sentences import report_sentences
 from onnx_lobs.report.text import report_warnings, summary_rows
@@ -65,7 +65,7 @@ def report_page(report: Report) -> str:
         pictures=tuple(map(_picture, report.details.layers)),
         samples=samples_view(report.details),
         classes=classes_view(report.details),
-        skipped=_skipped(report) if report.skipped else None,
+        skipped=_skipped(report.skipped) if report.skipped else None,
         facts=tuple((label, str(value)) for label, value in summary_rows(report)),
         command=command,
         note=note,
@@ -124,10 +124,18 @@ def _picture(picture: LayerPicture) -> PictureView:
     )
 
 
-def _skipped(report: Report) -> PageTable:
-    heads = headings("node|op|reason", ("node", "op", "reason"))
+def _skipped(skips: tuple[SkipRecord, ...]) -> PageTable:
+    """Return the nodes that were left, those with most weights first, where these are known."""
+    by_weights = sorted(skips, key=lambda skip: -skip.weights)[:_MOST_SKIPPED]
+    is_known = any(skip.weights for skip in skips)
+    words = "node|op|weights|reason" if is_known else "node|op|reason"
     rows = tuple(
-        (name(skip.node), text(skip.op), prose(skip.reason))
-        for skip in report.skipped[:_MOST_SKIPPED]
+        (
+            name(skip.node),
+            text(skip.op),
+            *([number(f"{skip.weights:,}", skip.weights)] if is_known else []),
+            prose(skip.reason),
+        )
+        for skip in by_weights
     )
-    return PageTable("nodes that were left", heads, rows)
+    return PageTable("nodes that were left", headings(words, ("node", "op", "reason")), rows)

@@ -13,7 +13,7 @@ _NUMBERS = re.compile(r"\[\n[-\d.e+,\s]+\]")  # texts hold no line breaks, so th
 def to_json(record: Mapping[str, object]) -> str:
     """Return plain values as JSON, lists of numbers on one line; what is infinite is null."""
     text = json.dumps(_without_infinity(record), indent=2, allow_nan=False)
-    return _NUMBERS.sub(lambda found: " ".join(found[0].split()), text)
+    return _NUMBERS.sub(lambda found: f"[{' '.join(found[0][1:-1].split())}]", text)
 
 
 def _without_infinity(value: object) -> object:

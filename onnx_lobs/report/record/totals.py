@@ -9,13 +9,15 @@ from dataclasses import dataclass
 class SkipRecord:
     """A node with weights that was left as it was, why, and what kind of reason that is.
 
-    Kinds are the values of :class:`onnx_lobs.layers.refusal.RefusalKind`.
+    Kinds are the values of :class:`onnx_lobs.layers.refusal.RefusalKind`. ``weights`` is how many
+    it multiplies by, also where other nodes do so too.
     """
 
     node: str
     op: str
     reason: str
     kind: str
+    weights: int = 0
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from example_report import HOSTILE, example_evaluation, example_report
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.report.html import engine
-from onnx_lobs.report.record import Details, Report
+from onnx_lobs.report.record import Details, Report, SkipRecord
 
 pytest.importorskip("jinja2", reason="pages need jinja2")
 MOST_BYTES = 2_000_000  # of the page of a model of 100 layers
@@ -131,6 +131,18 @@ def test_parts_without_content_are_left_out(page: str) -> None:
 
 PARTS = ("The search", "Layers", "Weights", "Samples whose outputs changed most", "Classes",
          "Nodes that were left")  # fmt: skip
+
+
+def test_nodes_that_were_left_are_sorted_by_weights_where_these_are_known() -> None:
+    skips = tuple(SkipRecord(f"n{i}", "Conv", "why", "kind", i) for i in (5, 2000, 30))
+    text = replace(example_report(), skipped=skips).to_html()
+    assert re.findall(r">(n\d+)</td>", text) == ["n2000", "n30", "n5"]
+    assert '<td data-value="2000">2,000</td>' in text
+    assert text.count(">weights</th>") == 2  # of layers, and of these
+    unknown = replace(example_report(), skipped=tuple(replace(s, weights=0) for s in skips))
+    assert re.findall(r">(n\d+)</td>", unknown.to_html()) == ["n5", "n2000", "n30"]
+    heads = (one.to_html().count(">weights</th>") for one in (unknown, example_report()))
+    assert list(heads) == [1, 1]
 
 
 def test_samples_that_are_no_pictures_are_a_table() -> None:

@@ -25,7 +25,7 @@ REPORT = Report(
     options={"sparsity": 0.75, "include": ("a", "b")},
     data="m.npz (10 samples)",
     layers=(LAYER,),
-    skipped=(SkipRecord("c", "Conv", "8 weights, fewer than 64", "few weights"),),
+    skipped=(SkipRecord("c", "Conv", "8 weights, fewer than 64", "few weights", 8),),
     totals=Totals(200, 150, 2.0, (1000, 900), (800, 300)),
     output=OutputRecord(
         0.02, 0.01, 6, ScoreRecord("top1", 0.98, 0.97, 0.01, 0.1, 0.2, 0.1, 10, True)
@@ -46,7 +46,13 @@ def test_the_json_has_the_promised_keys() -> None:
         *("name", "op", "weights", "zeros", "sparsity", "error", "magnitude_error", "status"),
     }
     assert record["skipped"] == [
-        {"node": "c", "op": "Conv", "reason": "8 weights, fewer than 64", "kind": "few weights"},
+        {
+            "node": "c",
+            "op": "Conv",
+            "reason": "8 weights, fewer than 64",
+            "kind": "few weights",
+            "weights": 8,
+        },
     ]
     assert record["totals"] == {
         "weights": 200,
