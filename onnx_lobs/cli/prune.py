@@ -12,7 +12,7 @@ import typer
 from onnx_lobs.cli.files import OUTPUT_PANEL, Files
 from onnx_lobs.cli.inspect import show_inspection
 from onnx_lobs.cli.repeat import repeat_command
-from onnx_lobs.cli.screen import Screen, show_warnings
+from onnx_lobs.cli.screen import Screen, WarningsAtOnce, show_warnings
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.errors import ModelError
 from onnx_lobs.options.config import OPTIONS, PruneConfig
@@ -42,7 +42,9 @@ def _prune(files: Files, config: PruneConfig, screen: Screen, command: tuple[str
 
     output = files.output or _beside(files.model)
     check_reports(screen.report, overwrite=files.overwrite)
-    with show_bars(screen.console(stderr=True), wanted=not screen.quiet) as progress:
+    console = screen.console(stderr=True)
+    told = WarningsAtOnce(console)
+    with show_bars(console, wanted=not screen.quiet) as progress:
         record = prune_file(
             files.model,
             output,
@@ -52,10 +54,11 @@ def _prune(files: Files, config: PruneConfig, screen: Screen, command: tuple[str
             overwrite=files.overwrite,
             report=screen.report,
             progress=progress,
+            warn=told.show,
         )
     record = replace(record, command=command)
     screen.show(render_report(record, verbose=screen.verbose), record.to_json())
-    show_warnings(screen, record.warnings)
+    show_warnings(screen, [text for text in record.warnings if text not in told.texts])
     write_reports(screen.report, record)
     return record
 

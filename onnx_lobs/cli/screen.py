@@ -70,6 +70,26 @@ class Screen:
             self.console().print(text)
 
 
+class WarningsAtOnce:
+    """Prints warnings as they come, above the bars of the same console.
+
+    Parameters
+    ----------
+    console
+        Of stderr.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.texts: list[str] = []
+
+    def show(self, text: str) -> None:
+        """Print a warning."""
+        self.texts.append(text)
+        line = f"warning: {one_line(text)}"
+        self._console.print(line, markup=False, soft_wrap=True, style="yellow")
+
+
 def show_warnings(screen: Screen, warnings: Sequence[str]) -> None:
     """Print warnings on stderr where the report that holds them is not shown as text."""
     if screen.as_json or screen.quiet:

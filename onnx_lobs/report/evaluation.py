@@ -20,7 +20,11 @@ ROUNDING = 1e-9  # by which a difference of two scores may exceed a limit writte
 
 @dataclass(frozen=True)
 class SideRecord:
-    """One of two models: its file or name, the weights of the layers that can be pruned, zeros."""
+    """One of two models: its file or name, its weights and how many of them are zero.
+
+    Weights are those of layers that can be pruned, and quantised ones, whose zero is what stands
+    for it.
+    """
 
     model: str
     weights: int
@@ -39,7 +43,8 @@ class Evaluation:
     Parameters
     ----------
     dense, pruned
-        The two models; their weights are those of the layers that ``inspect`` lists.
+        The two models; their weights are those of the layers that ``inspect`` lists, and quantised
+        ones.
     data, samples
         Where the data come from, and how many samples they are.
     error

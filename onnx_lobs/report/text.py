@@ -31,7 +31,7 @@ from onnx_lobs.report.record import (
     TargetRecord,
     Totals,
 )
-from onnx_lobs.report.skips import skip_table
+from onnx_lobs.report.skips import file_rows, skip_table
 from onnx_lobs.report.table import Name, plain_table
 from onnx_lobs.storage.formats import FORMATS
 
@@ -60,7 +60,7 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
     parts += ["", _summary(report), *warning_panel(report.warnings)]
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
-        hint = FORMATS[str(report.options.get("storage", "dense"))].hint
+        hint = FORMATS[str(report.options.get("storage") or "dense")].hint
         parts += ["", place, Text(f"note: {hint}", "dim")]
     return Group(*parts)
 
@@ -144,7 +144,11 @@ def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
 
 def _totals(totals: Totals) -> Iterator[tuple[str, str]]:
     share = format_percent(totals.zeros, totals.weights)
-    yield "zeros", f"{totals.zeros:,} of {totals.weights:,} weights ({share})"
+    file = totals.file
+    is_all = file is not None and file.weights == totals.weights
+    all_ = "all " if is_all else ""
+    yield "zeros", f"{totals.zeros:,} of {all_}{totals.weights:,} weights ({share})"
+    yield from file_rows(file, is_all=is_all)
     yield from size_rows(totals.file_bytes, totals.gzip_bytes)
 
 

@@ -21,7 +21,7 @@ from onnx_lobs.graph.run.session import Session
 from onnx_lobs.graph.run.staged import Runnable, open_session
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
-from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.formats import find_format
 
 PROVENANCE = "onnx_lobs"
 # The written graph fuses differently from the execution copy (Constant nodes, biases), so sums
@@ -64,7 +64,7 @@ def write_model(
         than the model in memory; the file then never gets its name.
     """
     result = networks.result
-    FORMATS[setup.config.storage].encode(result.proto, storable_names(setup), result.folder)
+    find_format(setup.config.storage).encode(result.proto, storable_names(setup), result.folder)
     feeds = next(iter(setup.batches))
     expected = networks.open(networks.pruned).run(feeds)
 
@@ -76,7 +76,15 @@ def write_model(
 
 
 def storable_names(setup: Setup) -> list[str]:
-    """Return the weights that a storage format may store in its own way."""
+    """Return the weights that a storage format may store in its own way.
+
+    Those of the layers, and what the model's file held sparse.
+    """
+    return list(dict.fromkeys([*pruned_names(setup), *setup.loaded.sparse]))
+
+
+def pruned_names(setup: Setup) -> list[str]:
+    """Return the initializers of the main graph that are pruned."""
     return [layer.weight for layer in setup.layers if layer.scope == 0]
 
 

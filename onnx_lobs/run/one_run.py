@@ -24,7 +24,7 @@ from onnx_lobs.run.resume.state import Resume
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.solve_all import solve_all
 from onnx_lobs.run.zeros import Choice
-from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.formats import find_format
 from onnx_lobs.storage.sizes import encoded_bytes
 
 
@@ -100,7 +100,7 @@ def run_once(
     stamp(result.proto, setup)
     size = None
     if setup.config.max_bytes is not None:
-        storage = FORMATS[setup.config.storage]
+        storage = find_format(setup.config.storage)
         size = encoded_bytes(result.proto, storable_names(setup), storage, result.folder)
     log.warn(*resume.warnings)
     records = solved.records

@@ -34,6 +34,7 @@ def make_report(
         weights=sum(record.weights for record in run.records),
         zeros=sum(record.zeros for record in run.records),
         seconds=seconds,
+        file=run.setup.file,
     )
     return Report(
         model=name,

@@ -24,7 +24,7 @@ from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
 from onnx_lobs.run.deliver import best_effort, write_model
-from onnx_lobs.run.doubts import warn_of_data, warn_of_quantised
+from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
 from onnx_lobs.run.guarantee import with_bounds
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.modes import check_modes, is_compiled
@@ -34,6 +34,7 @@ from onnx_lobs.run.outcome import score_dense
 from onnx_lobs.run.report import make_report, with_file
 from onnx_lobs.run.save import Delivery, deliver, plan_delivery
 from onnx_lobs.run.setup import Setup, open_run
+from onnx_lobs.run.unmet import explain_zeros
 from onnx_lobs.search.plan import make_planner
 from onnx_lobs.search.targets import check_target, search
 from onnx_lobs.verbs.places import check_places
@@ -161,6 +162,7 @@ def prune_file(
     overwrite: bool = False,
     report: Sequence[Path] = (),
     progress: Progress | None = None,
+    warn: Callable[[str], object] | None = None,
 ) -> Report:
     """Prune the model at `path` and write it to `output`, checked before it gets that name.
 
@@ -168,6 +170,8 @@ def prune_file(
     ----------
     report
         Files to which the caller will write the record; refused where one would replace something.
+    warn
+        Told at once of what is known before the work begins; the report repeats it.
 
     Raises
     ------
@@ -177,7 +181,7 @@ def prune_file(
     ModelError, DataError, InferenceError, SolverError
         As for :func:`prune`; nothing is left behind.
     """
-    progress, log = as_progress(progress), Log()
+    progress, log = as_progress(progress), Log(warn)
     check_output(output, inputs=model_files(path), overwrite=overwrite)
     check_places(path, output, config, data=data, test=test, report=report)
     if has_target(config):
@@ -207,9 +211,10 @@ def _prune(
         if has_target(config):
             check_target(setup, networks)
         before = score_dense(setup, networks, progress, log)
-        warn_of_quantised(setup, networks, log)
+        warn_of_left(setup, log)
         warn_of_data(setup, networks, before, log)
-        planner = make_planner(setup, networks, scratch, progress, log)
+        observations = warn_of_few(setup, networks, log)
+        planner = make_planner(setup, networks, scratch, progress, log, observations)
 
         def run(part: Setup, copies: Networks, kind: str | None = None) -> Run:
             choose = partial(planner.choose, part.sparsity, kind)
@@ -217,9 +222,10 @@ def _prune(
 
         target = None
         if has_target(config):
-            done, target = search(setup, networks, run, planner.limits()[1])
+            done, target = search(setup, networks, run, *planner.limits()[::-1])
         else:
             done = run(setup, networks)
+        done.log.warn(*explain_zeros(done))
         if config.bound:
             done = with_bounds(done, progress)
         seconds = time.perf_counter() - started

@@ -306,3 +306,20 @@ def test_labels_of_samples_are_left_where_scores_are_of_words() -> None:
     assert any("the labels were not used: the test set has" in w for w in found.warnings)
     with pytest.raises(DataError, match="labels"):
         onnx_lobs.evaluate(proto, proto, DATA, max_drop=0.1)
+
+
+def test_zeros_of_a_quantised_model_count_and_so_do_its_weights() -> None:
+    pruned = sparse_copy()
+    weight = onnx.numpy_helper.to_array(pruned.graph.initializer[0])
+    scale = np.float32(np.abs(weight).max() / 127)
+    eight = (np.rint(weight / scale) + 1).astype(np.int8)
+    nodes = [
+        NODE("DequantizeLinear", ["q", "scale", "zero"], ["w"]),
+        NODE("MatMul", ["x", "w"], ["y"]),
+    ]
+    stored = {"q": eight, "scale": np.asarray(scale), "zero": np.asarray(np.int8(1))}
+    quantised = model(nodes, [value("x", ["n", 16])], ["y"], stored)
+    found = onnx_lobs.evaluate(linear(), quantised, {"x": INPUTS}, min_sparsity=0.4)
+    assert (found.pruned.weights, found.pruned.zeros) == (128, int((eight == 1).sum()))
+    assert found.pruned.zeros >= 60
+    assert found.missed == ()

@@ -13,7 +13,7 @@ from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import BoundRecord, JudgedValue, OutputRecord
 from onnx_lobs.report.record.report import SCHEMA, Report
 from onnx_lobs.report.record.score import ScoreRecord
-from onnx_lobs.report.record.totals import SkipRecord, Totals
+from onnx_lobs.report.record.totals import FileWeights, SkipRecord, Totals
 
 __all__ = [
     "SCHEMA",
@@ -23,6 +23,7 @@ __all__ = [
     "ClassScore",
     "CorrectionRecord",
     "Details",
+    "FileWeights",
     "Histogram",
     "JudgedValue",
     "KeptMap",
