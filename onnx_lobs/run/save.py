@@ -18,7 +18,7 @@ from onnx_lobs.graph.run.staged import open_session
 from onnx_lobs.run.deliver import check_written, storable_names
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
-from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.formats import find_format
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,7 +28,7 @@ class Delivery:
     Parameters
     ----------
     storage
-        Name of the format.
+        Name of the format; None: dense.
     weights
         Initializers that the format may store in its own way.
     feeds
@@ -39,7 +39,7 @@ class Delivery:
         The file that was pruned, or None.
     """
 
-    storage: str
+    storage: str | None
     weights: tuple[str, ...]
     feeds: Mapping[str, Array]
     provider: str
@@ -97,7 +97,7 @@ def deliver(
     expected = open_session(Model(executable, folder), provider=provider, limit=limit).run(feeds)
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    FORMATS[delivery.storage].encode(copy, list(delivery.weights), folder)
+    find_format(delivery.storage).encode(copy, list(delivery.weights), folder)
 
     def verify(path: Path) -> None:
         check_written(path, feeds, expected, provider, limit)
