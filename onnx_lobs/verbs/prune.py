@@ -20,6 +20,8 @@ from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
 from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
+from onnx_lobs.report.advice import with_advice
+from onnx_lobs.report.command import command_of
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
 from onnx_lobs.run.deliver import best_effort, write_model
@@ -116,7 +118,8 @@ def prune(
         run, report = _prune(setup, networks, _name(model), scratch, told, log)
         result = run.networks.result
         kept = scratch.release() if result.is_private else None
-    return PruneResult(result.proto, report, result.folder, kept)
+    command = _command(model, config, data, test)
+    return PruneResult(result.proto, with_advice(report, command), result.folder, kept)
 
 
 @gives_back
@@ -164,7 +167,8 @@ def prune_file(
         progress.start("writing", 1)
         sizes = write_model(run.setup, run.networks, path, output, overwrite=overwrite)
         progress.advance()
-    return with_file(record, output, sizes)
+    given = None if output == path.with_name(f"{path.stem}_pruned.onnx") else output
+    return with_advice(with_file(record, output, sizes), _command(path, config, data, test, given))
 
 
 def _prune(
@@ -198,6 +202,19 @@ def _prune(
             done = with_bounds(done, progress)
         seconds = time.perf_counter() - started
         return done, make_report(name, done, target, log, seconds)
+
+
+def _command(
+    model: ModelSource, config: PruneConfig, data: Any, test: Any, output: Path | None = None
+) -> tuple[str, ...]:
+    """Return the command that repeats a run; words in capitals stand for what has no file."""
+    path = str(model) if isinstance(model, (str, Path)) else "MODEL"
+    sources = {
+        flag: source if source is None or isinstance(source, (str, Path)) else "DATA"
+        for flag, source in (("--data", data), ("--test", test), ("--output", output))
+    }
+    files = {flag: None if source is None else str(source) for flag, source in sources.items()}
+    return command_of(path, config, files)
 
 
 def _name(model: ModelSource) -> str:

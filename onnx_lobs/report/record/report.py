@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import dataclass
 
+from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import OutputRecord
@@ -18,7 +19,11 @@ SCHEMA = 4
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """The record of a run; `loops` is what compiles loops that can be, None: NumPy does all."""
+    """The record of a run; `loops` is what compiles loops that can be, None: NumPy does all.
+
+    ``samples`` calibrated it, which ``is_made_up`` says were random; ``model_weights`` are all of
+    the model, layers or not; ``command`` repeats the run, ``advice`` is what to try next.
+    """
 
     model: str
     options: dict[str, object]
@@ -33,6 +38,11 @@ class Report:
     correction: CorrectionRecord | None = None
     output_path: str | None = None
     loops: str | None = None
+    samples: int | None = None
+    is_made_up: bool = False
+    model_weights: int | None = None
+    command: tuple[str, ...] = ()
+    advice: tuple[AdviceRecord, ...] = ()
 
     def __repr__(self) -> str:
         """Return one short line."""
