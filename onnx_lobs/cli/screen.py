@@ -62,7 +62,7 @@ class Screen:
         if self.as_json:
             typer.echo(json)
         elif not self.quiet:
-            self.console().print(text)
+            self.console().print(text, crop=False)  # lines to copy stay in one piece
 
 
 class WarningsAtOnce:

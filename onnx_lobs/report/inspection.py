@@ -68,10 +68,11 @@ def _layer_table(layers: Sequence[LayerRow]) -> Table:
         table.add_column(heading, no_wrap=True)
     for heading in ("matrix", "weights", "zeros", *(("uses",) if tied else ())):
         table.add_column(heading, justify="right", no_wrap=True)
+    names = [row.name for row in layers]
     for row in layers:
         groups = (row.groups,) if row.groups > 1 else ()
         table.add_row(
-            Name(row.name),
+            Name(row.name, names),
             row.op,
             _times(row.shape),
             row.dtype,
