@@ -94,4 +94,5 @@ EVALUATE = Verb(
         *options_of(Limits, LIMITS_PANEL).values(),
         *for_verb(options_of(Screen, OUTPUT_PANEL), "evaluate").values(),
     ),
+    summary="compare a pruned model with the dense one",
 )

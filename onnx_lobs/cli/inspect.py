@@ -37,4 +37,5 @@ INSPECT = Verb(
         *for_verb(OPTIONS, "inspect").values(),
         *for_verb(options_of(Screen, OUTPUT_PANEL), "inspect").values(),
     ),
+    summary="list layers, zeros, and what cannot be pruned and why",
 )

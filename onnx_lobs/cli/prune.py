@@ -77,4 +77,5 @@ PRUNE = Verb(
         *options_of(Files).values(),
         *options_of(Screen, OUTPUT_PANEL).values(),
     ),
+    summary="prune a model (what is done without a verb)",
 )

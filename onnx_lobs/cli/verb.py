@@ -13,11 +13,13 @@ from typing import Annotated, Any
 import typer
 
 from onnx_lobs.cli.files import Files
+from onnx_lobs.cli.help import is_long, show_all
 from onnx_lobs.options.config import OPTIONS, PANELS
 from onnx_lobs.options.option import Option, options_of
 from onnx_lobs.options.prose import flags_of, help_text, with_flags
 
 MOST_USED = "Most used"
+HELP_ALL = "help_all"
 NAMED = {**OPTIONS, **options_of(Files)}  # options that texts may name
 
 
@@ -33,11 +35,14 @@ class Verb:
         Does it, with the plain forms of all options by name. Its docstring is the verb's help.
     options
         What it takes.
+    summary
+        What it does, in a few words, for the list of verbs; empty: the start of its help.
     """
 
     name: str
     run: Callable[[Mapping[str, Any]], None]
     options: tuple[Option, ...]
+    summary: str = ""
 
     def ordered(self) -> list[Option]:
         """Return the options as they are listed: arguments, the most used, then by panel.
@@ -56,6 +61,7 @@ def as_command(verb: Verb) -> Callable[..., None]:
     """Return the function of a verb, with a parameter for each option."""
 
     def run(**values: Any) -> None:
+        values.pop(HELP_ALL, None)
         verb.run(values)
 
     parameters = [
@@ -67,9 +73,21 @@ def as_command(verb: Verb) -> Callable[..., None]:
         )
         for option in verb.ordered()
     ]
+    if is_long(verb):
+        parameters.append(_help_all())
     run.__doc__ = verb.run.__doc__
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _help_all() -> Parameter:
+    """Return the parameter that prints the whole help."""
+    declared = typer.Option(
+        "--help-all", is_eager=True, callback=show_all, help="Show all options and exit."
+    )
+    return Parameter(
+        HELP_ALL, Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, declared]
+    )
 
 
 def _type(option: Option) -> Any:
@@ -92,4 +110,15 @@ def _typer_info(option: Option) -> Any:
         help=text,
         show_default=not (default is None or default is False or default == []),
         rich_help_panel=option.panel,
+        autocompletion=_completes(option),
+    )
+
+
+def _completes(option: Option) -> Callable[[str], list[str]] | None:
+    """Return what completes a value in shells; None leaves it to them, as names of files."""
+    names = option.kind.names
+    return (
+        (lambda incomplete: [name for name in names if name.startswith(incomplete)])
+        if names
+        else None
     )

@@ -74,6 +74,8 @@ class ValueKind:
         Whether None has a plain form of its own, as in ``--positions all``.
     in_python
         What the value is in Python, where the command line has another form.
+    names
+        Values that shells may complete.
     """
 
     metavar: str
@@ -87,6 +89,7 @@ class ValueKind:
     is_repeated: bool = False
     takes_none: bool = False
     in_python: str = ""
+    names: tuple[str, ...] = ()
 
     def is_value(self, value: object) -> bool:
         """Whether a value is of the right type; truth values are no numbers."""
@@ -201,7 +204,14 @@ def text(metavar: str, check: Check = accept, names: Collection[str] = ()) -> Va
         return as_choice(value, names) if isinstance(value, str) else value
 
     return ValueKind(
-        metavar, str, check, from_plain=take, read=take, types=(str,), words=f"a text: {metavar}"
+        metavar,
+        str,
+        check,
+        from_plain=take,
+        read=take,
+        types=(str,),
+        words=f"a text: {metavar}",
+        names=tuple(names),
     )
 
 
@@ -230,6 +240,7 @@ def text_or_function(metavar: str, check: Check, names: Collection[str]) -> Valu
         types=(str, Callable),  # type: ignore[arg-type]
         words=f"a text ({metavar}) or a function",
         in_python="a text or a function",
+        names=tuple(names),
     )
 
 
@@ -240,7 +251,12 @@ def choice(names: Collection[str], word: str = "", metavar: str = "") -> ValueKi
         return as_choice(value, names) if isinstance(value, str) else value
 
     return ValueKind(
-        metavar or "|".join(names), str, one_of(names, word), from_plain=take, read=take
+        metavar or "|".join(names),
+        str,
+        one_of(names, word),
+        from_plain=take,
+        read=take,
+        names=tuple(names),
     )
 
 
@@ -273,6 +289,7 @@ def choices(names: Collection[str], word: str, metavar: str) -> ValueKind:
         types=(tuple,),
         words=example.replace("`", ""),
         in_python=example,
+        names=tuple(names),
     )
 
 

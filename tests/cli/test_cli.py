@@ -189,7 +189,7 @@ def test_an_option_sets_its_field_and_no_other(
 
 
 def test_every_field_of_the_config_has_an_option(run: Run) -> None:
-    shown = run("prune", "--help").out
+    shown = run("prune", "--help-all").out
     for option in OPTIONS.values():
         assert f"{flags_of(option)[-1].split('/')[0]} " in shown
 
@@ -361,7 +361,7 @@ def test_no_arguments_show_the_help_and_are_an_error(run: Run) -> None:
 
 
 def test_the_help_names_every_method(run: Run) -> None:
-    text = " ".join(run("prune", "-h").out.replace("│", " ").split())
+    text = " ".join(run("prune", "--help-all").out.replace("│", " ").split())
     assert ", ".join(METHOD_NAMES) in text
     assert sorted(METHOD_NAMES) == sorted(METHODS)
 
