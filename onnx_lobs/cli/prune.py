@@ -78,4 +78,5 @@ PRUNE = Verb(
         *options_of(Screen, OUTPUT_PANEL).values(),
     ),
     summary="prune a model (what is done without a verb)",
+    reads_file=True,
 )

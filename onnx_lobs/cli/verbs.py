@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from onnx_lobs.cli.config import CONFIG
 from onnx_lobs.cli.evaluate import EVALUATE
 from onnx_lobs.cli.guide import GUIDE
 from onnx_lobs.cli.inspect import INSPECT
 from onnx_lobs.cli.prune import PRUNE
 
-VERBS = (PRUNE, INSPECT, EVALUATE, GUIDE)
+VERBS = (PRUNE, INSPECT, EVALUATE, CONFIG, GUIDE)
