@@ -70,12 +70,12 @@ def run(values: Mapping[str, Any]) -> None:
 
 def _compare(compared: Compared, limits: Limits, config: PruneConfig, screen: Screen) -> Evaluation:
     """Compare and show the two models."""
-    from onnx_lobs.cli.progress import show_bars
+    from onnx_lobs.cli.progress import showing
     from onnx_lobs.report.evaluation_text import render_evaluation
     from onnx_lobs.verbs.evaluate import compare
 
     models = compared.dense, compared.pruned
-    with show_bars(screen.console(stderr=True), wanted=not screen.quiet) as progress:
+    with showing(screen) as progress:
         record = compare(
             models, compared.data, config, limits, score=config.score, progress=progress
         )

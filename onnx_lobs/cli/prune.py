@@ -33,7 +33,7 @@ def run(values: Mapping[str, Any]) -> None:
 
 def _prune(files: Files, config: PruneConfig, screen: Screen) -> Report:
     """Run the pipeline, show and write its report."""
-    from onnx_lobs.cli.progress import show_bars
+    from onnx_lobs.cli.progress import showing
     from onnx_lobs.report.text import render_report
     from onnx_lobs.report.write import check_report, write_report
     from onnx_lobs.verbs.prune import prune_file
@@ -43,7 +43,7 @@ def _prune(files: Files, config: PruneConfig, screen: Screen) -> Report:
         check_report(screen.report, overwrite=files.overwrite)
     console = screen.console(stderr=True)
     told = WarningsAtOnce(console)
-    with show_bars(console, wanted=not screen.quiet) as progress:
+    with showing(screen, console) as progress:
         record = prune_file(
             files.model,
             output,

@@ -32,7 +32,7 @@ class Screen:
     )
     verbose: bool = option(
         False,
-        "List every skipped node.",
+        "List every skipped node, and log on stderr what is done.",
         SWITCH,
         flags=("-v", "--verbose"),
         also=("inspect",),
@@ -42,6 +42,13 @@ class Screen:
         "Only warnings and errors; no bars, no report.",
         SWITCH,
         flags=("-q", "--quiet"),
+        also=("evaluate",),
+    )
+    log_file: Path | None = option(
+        None,
+        "Write a log to this file, or add to it: stages, layers, trials, with the time of each.",
+        PATH,
+        unset="none",
         also=("evaluate",),
     )
     no_color: bool = option(
