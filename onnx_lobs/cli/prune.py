@@ -25,7 +25,7 @@ def run(values: Mapping[str, Any]) -> None:
     config, files = from_plain(PruneConfig, values), from_plain(Files, values)
     screen = from_plain(Screen, values)
     if files.dry_run:
-        raise typer.Exit(0 if show_inspection(files.model, config, screen) else 1)
+        raise typer.Exit(0 if show_inspection(files.model, config, screen).layers else 1)
     record = _prune(files, config, screen)
     is_missed = record.target is not None and not record.target.is_met
     raise typer.Exit(0 if record.layers and not is_missed else 1)

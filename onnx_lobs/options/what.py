@@ -49,6 +49,7 @@ class WhatOptions:
         "R outputs times C inputs (4x1).",
         text("|".join(PATTERN_FORMS), check_pattern, _PATTERN_WORDS),
         more="The M channels of N:M are those of one kernel position.",
+        also=("inspect",),
         affects=Affects.SOLVING,
         brief="Where zeros may stand: anywhere, 2:4, blocks as 4x1.",
         rank=6,

@@ -359,6 +359,14 @@ def test_inspect_lists_even_nothing_but_a_dry_run_of_nothing_is_a_no(
     assert run("m.onnx", "--dry-run").code == 1
 
 
+def test_inspect_says_no_where_an_asked_pattern_is_not_met(run: Run, model: Path) -> None:
+    assert run("inspect", model).code == 0
+    ran = run("inspect", model, "--pattern", "2:4")
+    assert ran.code == 1
+    assert "1 of 1 layers do NOT keep to 2:4" in ran.out
+    assert json.loads(run("inspect", model, "--pattern", "2:4", "--json").out)["is_met"] is False
+
+
 def test_no_arguments_show_the_help_and_are_an_error(run: Run) -> None:
     ran = run()
     assert ran.code == 2
