@@ -30,6 +30,7 @@ from onnx_lobs.options.texts import (
     parse_count,
     parse_fractions,
     parse_input_shape,
+    parse_number,
     write_fractions,
     write_input_shapes,
 )
@@ -290,6 +291,35 @@ def choices(names: Collection[str], word: str, metavar: str) -> ValueKind:
         words=example.replace("`", ""),
         in_python=example,
         names=tuple(names),
+    )
+
+
+def number_list(check: Check) -> ValueKind:
+    """Return the kind of several numbers, joined by commas, each with a point or in per cent."""
+
+    def split(name: str, plain: str) -> tuple[float, ...]:
+        return tuple(sorted({parse_number(name, part) for part in plain.split(",")}))
+
+    return ValueKind(
+        "FRACTION,...",
+        str,
+        check,
+        lambda values: ",".join(f"{value:g}" for value in values),
+        split,
+        types=(tuple,),
+        words="a tuple such as (0.5, 0.9)",
+    )
+
+
+def text_list(metavar: str) -> ValueKind:
+    """Return the kind of several texts, joined by commas."""
+    return ValueKind(
+        metavar,
+        str,
+        to_plain=",".join,
+        from_plain=lambda _name, plain: tuple(part.strip() for part in plain.split(",")),
+        types=(tuple,),
+        words="a tuple of texts",
     )
 
 

@@ -21,21 +21,32 @@ def check_report(path: Path, *, overwrite: bool) -> None:
     """
     if path.suffix.lower() != ".json":
         raise ConfigError(f"report {shown(path)!r} has an unknown form; name it .json")
+    check_place(path, "report", overwrite=overwrite)
+
+
+def check_place(path: Path, word: str, *, overwrite: bool) -> None:
+    """Refuse a file that could not be written; `word` says what it is.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`check_report`.
+    """
     try:
         mode = mode_of(path)
     except OSError as error:
         raise ConfigError(
-            f"report {shown(path)!r} is not possible ({error.strerror}); choose another name"
+            f"{word} {shown(path)!r} is not possible ({error.strerror}); choose another name"
         ) from error
     if stat.S_ISDIR(mode):
-        raise ConfigError(f"report {str(path)!r} is a folder; name a file")
+        raise ConfigError(f"{word} {str(path)!r} is a folder; name a file")
     if not path.parent.is_dir():
-        raise ConfigError(f"the folder of report {str(path)!r} does not exist; create it")
+        raise ConfigError(f"the folder of {word} {str(path)!r} does not exist; create it")
     if not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"the folder of report {str(path)!r} is not writable; choose another")
-    check_kind(path, f"report {str(path)!r}")
+        raise ConfigError(f"the folder of {word} {str(path)!r} is not writable; choose another")
+    check_kind(path, f"{word} {str(path)!r}")
     if (mode or path.is_symlink()) and not overwrite:
-        raise ConfigError(f"report {str(path)!r} exists; name another, or give --overwrite")
+        raise ConfigError(f"{word} {str(path)!r} exists; name another, or give --overwrite")
 
 
 def write_report(path: Path, text: str) -> None:

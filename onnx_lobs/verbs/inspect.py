@@ -32,8 +32,8 @@ class Inspection:
     """A model as onnx-lobs sees it; ``file_bytes`` includes external data.
 
     Weights that are computed from constants are listed as :func:`onnx_lobs.prune` stores them, and
-    ``warnings`` says so. ``weights`` counts those of the whole file; ``pattern`` is the one that was
-    asked for, or None.
+    ``warnings`` says so. ``weights`` counts those of the whole file; ``pattern`` is the one that
+    was asked for, or None.
     """
 
     model: str
