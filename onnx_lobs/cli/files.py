@@ -57,5 +57,9 @@ class Files:
         rank=10,
     )
     dry_run: bool = option(
-        False, "List what would be pruned, write nothing.", SWITCH, panel=OUTPUT_PANEL
+        False,
+        "Open everything, run one batch, and tell what would be done, how long it would take and "
+        "how much memory; write nothing.",
+        SWITCH,
+        panel=OUTPUT_PANEL,
     )

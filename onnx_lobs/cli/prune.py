@@ -25,10 +25,24 @@ def run(values: Mapping[str, Any]) -> None:
     config, files = from_plain(PruneConfig, values), from_plain(Files, values)
     screen = from_plain(Screen, values)
     if files.dry_run:
-        raise typer.Exit(0 if show_inspection(files.model, config, screen).layers else 1)
+        _show_plan(files, config, screen)
+        return
     record = _prune(files, config, screen)
     is_missed = record.target is not None and not record.target.is_met
     raise typer.Exit(0 if record.layers and not is_missed else 1)
+
+
+def _show_plan(files: Files, config: PruneConfig, screen: Screen) -> None:
+    """Show the layers that would be pruned, and what that would take; write nothing."""
+    from onnx_lobs.report.plan import render_plan
+    from onnx_lobs.verbs.dry_run import dry_run
+
+    if not screen.as_json:
+        show_inspection(files.model, config, screen)
+    output = files.output or _beside(files.model)
+    plan = dry_run(files.model, output, config, data=files.data, test=files.test)
+    screen.show(render_plan(plan), plan.to_json())
+    show_warnings(screen, plan.warnings)
 
 
 def _prune(files: Files, config: PruneConfig, screen: Screen) -> Report:

@@ -342,21 +342,27 @@ def test_color_comes_with_a_terminal_and_goes_with_the_option(
     assert yellow not in run("m.onnx").out
 
 
-def test_a_dry_run_lists_the_layers_and_prunes_nothing(run: Run, pipeline: Pipeline) -> None:
-    ran = run("m.onnx", "--dry-run", "--op-types", "Gemm", "--min-weights", "3")
+def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(run: Run, model: Path) -> None:
+    before = sorted(model.parent.iterdir())
+    ran = run(model, "--dry-run", "--op-types", "Gemm", "-s", "75%")
     assert ran.code == 0
-    assert "1 layers, 64 prunable weights" in ran.out
-    (call,) = pipeline.calls
-    assert call["config"] == PruneConfig(op_types=("Gemm",), min_weights=3)
+    assert "1 layers, 128 prunable weights" in ran.out
+    for words in ("128 weights in 1 layers, 75.0 % to zero", "of the dense model", "nothing was"):
+        assert words in " ".join(ran.out.split())
+    assert sorted(model.parent.iterdir()) == before
+    record = json.loads(run(model, "--dry-run", "--json").out)
+    assert (record["weights"], record["zeros"], record["most_runs"]) == (128, 64, 1)
 
 
 def test_inspect_lists_even_nothing_but_a_dry_run_of_nothing_is_a_no(
-    run: Run, pipeline: Pipeline
+    run: Run, pipeline: Pipeline, model: Path
 ) -> None:
     assert json.loads(run("inspect", "m.onnx", "--json").out)["layers"][0]["shape"] == [8, 8]
     pipeline.inspection = replace(INSPECTION, layers=())
     assert run("inspect", "m.onnx").code == 0
-    assert run("m.onnx", "--dry-run").code == 1
+    ran = run(model, "--dry-run", "--min-weights", "1000")
+    assert ran.code == 1
+    assert "nothing to prune" in ran.err
 
 
 def test_inspect_says_no_where_an_asked_pattern_is_not_met(run: Run, model: Path) -> None:
