@@ -25,6 +25,7 @@ _QUICK_SOLVE = 2.0
 # flops of a solve over groups (d³ + rows d²), by method; others are like sparsegpt
 _SOLVES = {"joint": 60.0, "exact-obs": 8.0, "iht": 20.0, "lobs-iterative": 20.0}
 _PLAIN_SOLVE, _FREE_SOLVE = 3.0, 0.1
+_SEARCHES = {"joint": 1.2e9, "exact-obs": 2e8}  # flops beside that, of however small a layer
 _FREE = ("magnitude", "random", "wanda", "obd", "apoz", "correlation")
 _EFFORTS = {"fast": 0.4, "default": 1.0, "best": 3.0}
 PER_LAYER = 0.02  # seconds to open sessions and to read and write, of one layer
@@ -78,15 +79,16 @@ def trial_seconds(setup: Setup, observations: FloatArray, samples: int, speed: f
 
 
 def gram_flops(layer: Layer, observations: float) -> float:
-    """Return the flops of a layer's Gram and its factor."""
+    """Return the flops of a layer's Gram, in float32 and so twice as fast, and of its factor."""
     d = float(layer.layout.columns)
-    return layer.layout.groups * d**2 * (2 * observations + d)
+    return layer.layout.groups * d**2 * (observations + d)
 
 
 def _solve_flops(layer: Layer, method: str) -> float:
     layout, d = layer.layout, float(layer.layout.columns)
     factor = _SOLVES.get(method, _FREE_SOLVE if method in _FREE else _PLAIN_SOLVE)
-    return factor * layout.groups * (d**3 + layout.rows * d**2)
+    search = _SEARCHES.get(method, 0.0)
+    return search + factor * layout.groups * (d**3 + layout.rows * d**2)
 
 
 def peak_bytes(setup: Setup, networks: Networks, observations: Sequence[float]) -> int | None:

@@ -29,7 +29,7 @@ from onnx_lobs.search.targets import RUNS, check_target
 from onnx_lobs.search.trial_samples import samples_needed, samples_scored
 from onnx_lobs.verbs.stages import CHOOSING, JUDGING, SCORING, SOLVING, stages_of
 
-FINAL_RUNS, FINAL_PART = 1.5, 0.75  # runs that finals take, about, and their share of the data
+FINAL_RUNS, FINAL_PART = 0.75, 0.75  # runs that finals take, if held at all, on this part
 MEASURED_TRIALS = 8  # trials that take as long as measuring the layers
 
 
