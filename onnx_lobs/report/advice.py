@@ -145,7 +145,7 @@ def _worst(layers: Sequence[LayerRecord]) -> list[LayerRecord]:
 
 def _few_weights(report: Report) -> AdviceRecord | None:
     """Most of the model's weights were left as they are."""
-    whole = report.model_weights
+    whole = report.totals.file and report.totals.file.weights
     if not whole or report.totals.weights >= FEW_WEIGHTS * whole:
         return None
     share = format_percent(report.totals.weights, whole)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 
-from onnx import TensorProto
-
 from onnx_lobs.graph.files.sizes import Sizes
-from onnx_lobs.graph.model import Model
 from onnx_lobs.linalg import compiled
 from onnx_lobs.options.option import values_of
 from onnx_lobs.report.record import Report, TargetRecord, Totals
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.one_run import Run
-
-FLOATS = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE
 
 
 def make_report(
@@ -56,14 +50,7 @@ def make_report(
         loops=compiled.version(),
         samples=run.setup.batches.n_samples,
         is_made_up=run.setup.batches.synthetic,
-        model_weights=_weights(run.networks.result),
     )
-
-
-def _weights(model: Model) -> int:
-    """Return the number of the model's weights: of floating tensors with two axes and more."""
-    tensors = (t for scope in model.scopes for t in scope.initializers.values())
-    return sum(math.prod(t.dims) for t in tensors if len(t.dims) > 1 and t.data_type in FLOATS)
 
 
 def with_file(report: Report, output: Path, sizes: Sizes) -> Report:

@@ -10,7 +10,7 @@ from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.memory.scratch import scratch_in
 from onnx_lobs.options.config import PruneConfig, has_target
 from onnx_lobs.report.plan import PlannedStage, RunPlan
-from onnx_lobs.run.doubts import warn_of_data, warn_of_quantised
+from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
 from onnx_lobs.run.estimate import (
     batch_seconds,
     flops_per_second,
@@ -21,8 +21,8 @@ from onnx_lobs.run.estimate import (
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.modes import check_modes, is_sequential
 from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.observations import observations_of
 from onnx_lobs.run.setup import Setup, open_run
-from onnx_lobs.search.costs import observations_of
 from onnx_lobs.search.measure import by_layer
 from onnx_lobs.search.plan import has_finals, n_trials
 from onnx_lobs.search.targets import RUNS, check_target
@@ -50,8 +50,9 @@ def dry_run(
         check_modes(config)
         if has_target(config):
             check_target(setup, networks)
-        warn_of_quantised(setup, networks, log)
+        warn_of_left(setup, log)
         warn_of_data(setup, networks, None, log)
+        warn_of_few(setup, networks, log)
         weights = sum(layer.size for layer in setup.layers)
         observations = observations_of(setup, networks)
         seconds = batch_seconds(setup, networks)

@@ -10,6 +10,7 @@ import pytest
 from onnx_lobs.report.advice import MOST, RULES, advise, with_advice
 from onnx_lobs.report.record import (
     AdviceRecord,
+    FileWeights,
     LayerRecord,
     OutputRecord,
     Report,
@@ -39,6 +40,7 @@ GOOD = Report(
 DENSE = {**GOOD.options, "storage": "dense"}
 FALLEN = dataclasses.replace(SCORE, after=0.9, drop=0.08)
 LOST = dataclasses.replace(SCORE, after=0.1, drop=0.88)
+MOSTLY_LEFT = dataclasses.replace(GOOD.totals, file=FileWeights(10_000, 4000, {}))
 UNMET = TargetRecord({"drop": 0.01}, False, 0.05, ())
 
 
@@ -72,7 +74,10 @@ CASES = {
             *("--data", "DATA", "--overwrite"),
         ),
     ),
-    "few weights": (with_(model_weights=10_000), ("onnx-lobs", "inspect", "m.onnx")),
+    "few weights": (
+        with_(totals=MOSTLY_LEFT),
+        ("onnx-lobs", "inspect", "m.onnx"),
+    ),
     "same size": (
         with_(options=DENSE, totals=Totals(4000, 3600, 9.0, (20_000, 20_100))),
         None,
@@ -103,7 +108,7 @@ def test_every_rule_has_a_case() -> None:
 
 
 def test_no_more_than_a_few_are_given_the_most_urgent_first() -> None:
-    report = with_(output=outcome(0.9, LOST), is_made_up=True, samples=8, model_weights=10_000)
+    report = with_(output=outcome(0.9, LOST), is_made_up=True, samples=8)
     assert [advice.kind for advice in advise(report)] == ["collapsed", "made-up data"]
     assert MOST == 2
 

@@ -13,8 +13,8 @@ from onnx_lobs import PruneConfig
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.run.log import Log
+from onnx_lobs.run.observations import observations_of
 from onnx_lobs.run.setup import open_run
-from onnx_lobs.search.costs import observations_of
 from onnx_lobs.verbs.inspect import ValueRow, inspect
 
 LENET = Path(__file__).parents[2] / "models" / "mnist" / "lenet-5.onnx"

@@ -21,8 +21,8 @@ SCHEMA = 4
 class Report:
     """The record of a run; `loops` is what compiles loops that can be, None: NumPy does all.
 
-    ``samples`` calibrated it, which ``is_made_up`` says were random; ``model_weights`` are all of
-    the model, layers or not; ``command`` repeats the run, ``advice`` is what to try next.
+    ``samples`` calibrated it, which ``is_made_up`` says were random; ``command`` repeats the run,
+    ``advice`` is what to try next.
     """
 
     model: str
@@ -40,7 +40,6 @@ class Report:
     loops: str | None = None
     samples: int | None = None
     is_made_up: bool = False
-    model_weights: int | None = None
     command: tuple[str, ...] = ()
     advice: tuple[AdviceRecord, ...] = ()
 
