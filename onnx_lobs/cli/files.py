@@ -26,6 +26,7 @@ class Files:
         unset="{stem}.npz, {stem}_calibration.npz, calibration.npz or test_data_set_* beside "
         "MODEL, else made up",
         panel=DATA_PANEL,
+        brief="Sample inputs: npz, npy, or a folder of such.",
         rank=2,
     )
     test: str | None = option(
@@ -34,6 +35,7 @@ class Files:
         text("NPZ"),
         unset="{stem}_test.npz or test.npz beside MODEL, if there",
         panel=DATA_PANEL,
+        brief="The same with labels: the score before and after.",
         rank=4,
     )
     output: Path | None = option(
@@ -43,11 +45,21 @@ class Files:
         flags=("-o", "--output"),
         unset="{stem}_pruned.onnx beside MODEL",
         panel=OUTPUT_PANEL,
+        brief="File written [MODEL_pruned.onnx].",
         rank=3,
     )
     overwrite: bool = option(
-        False, "Replace existing outputs.", SWITCH, panel=OUTPUT_PANEL, rank=10
+        False,
+        "Replace existing outputs.",
+        SWITCH,
+        panel=OUTPUT_PANEL,
+        brief="Replace existing outputs.",
+        rank=10,
     )
     dry_run: bool = option(
-        False, "List what would be pruned, write nothing.", SWITCH, panel=OUTPUT_PANEL
+        False,
+        "Open everything, run one batch, and tell what would be done, how long it would take and "
+        "how much memory; write nothing.",
+        SWITCH,
+        panel=OUTPUT_PANEL,
     )

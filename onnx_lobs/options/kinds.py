@@ -30,6 +30,7 @@ from onnx_lobs.options.texts import (
     parse_count,
     parse_fractions,
     parse_input_shape,
+    parse_number,
     write_fractions,
     write_input_shapes,
 )
@@ -74,6 +75,8 @@ class ValueKind:
         Whether None has a plain form of its own, as in ``--positions all``.
     in_python
         What the value is in Python, where the command line has another form.
+    names
+        Values that shells may complete.
     """
 
     metavar: str
@@ -87,6 +90,7 @@ class ValueKind:
     is_repeated: bool = False
     takes_none: bool = False
     in_python: str = ""
+    names: tuple[str, ...] = ()
 
     def is_value(self, value: object) -> bool:
         """Whether a value is of the right type; truth values are no numbers."""
@@ -211,7 +215,14 @@ def text(metavar: str, check: Check = accept, names: Collection[str] = ()) -> Va
         return as_choice(value, names) if isinstance(value, str) else value
 
     return ValueKind(
-        metavar, str, check, from_plain=take, read=take, types=(str,), words=f"a text: {metavar}"
+        metavar,
+        str,
+        check,
+        from_plain=take,
+        read=take,
+        types=(str,),
+        words=f"a text: {metavar}",
+        names=tuple(names),
     )
 
 
@@ -240,6 +251,7 @@ def text_or_function(metavar: str, check: Check, names: Collection[str]) -> Valu
         types=(str, Callable),  # type: ignore[arg-type]
         words=f"a text ({metavar}) or a function",
         in_python="a text or a function",
+        names=tuple(names),
     )
 
 
@@ -250,7 +262,12 @@ def choice(names: Collection[str], word: str = "", metavar: str = "") -> ValueKi
         return as_choice(value, names) if isinstance(value, str) else value
 
     return ValueKind(
-        metavar or "|".join(names), str, one_of(names, word), from_plain=take, read=take
+        metavar or "|".join(names),
+        str,
+        one_of(names, word),
+        from_plain=take,
+        read=take,
+        names=tuple(names),
     )
 
 
@@ -283,6 +300,36 @@ def choices(names: Collection[str], word: str, metavar: str) -> ValueKind:
         types=(tuple,),
         words=example.replace("`", ""),
         in_python=example,
+        names=tuple(names),
+    )
+
+
+def number_list(check: Check) -> ValueKind:
+    """Return the kind of several numbers, joined by commas, each with a point or in per cent."""
+
+    def split(name: str, plain: str) -> tuple[float, ...]:
+        return tuple(sorted({parse_number(name, part) for part in plain.split(",")}))
+
+    return ValueKind(
+        "FRACTION,...",
+        str,
+        check,
+        lambda values: ",".join(f"{value:g}" for value in values),
+        split,
+        types=(tuple,),
+        words="a tuple such as (0.5, 0.9)",
+    )
+
+
+def text_list(metavar: str) -> ValueKind:
+    """Return the kind of several texts, joined by commas."""
+    return ValueKind(
+        metavar,
+        str,
+        to_plain=",".join,
+        from_plain=lambda _name, plain: tuple(part.strip() for part in plain.split(",")),
+        types=(tuple,),
+        words="a tuple of texts",
     )
 
 

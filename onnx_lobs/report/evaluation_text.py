@@ -44,9 +44,10 @@ def _output_table(evaluation: Evaluation) -> Table:
         "greatest\nvalue",
     ):
         table.add_column(heading, justify="right", no_wrap=heading != "shape")
+    names = [output.name for output in evaluation.outputs]
     for output in evaluation.outputs:
         table.add_row(
-            Name(output.name),
+            Name(output.name, names),
             "x".join(map(str, output.shape)),
             figure_words(output.error),
             "" if output.cosine is None else f"{output.cosine:.6f}",

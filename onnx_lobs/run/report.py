@@ -52,6 +52,8 @@ def make_report(
         details=dataclasses.replace(
             run.details, layers=draw_layers(run.setup.layers, run.networks)
         ),
+        samples=run.setup.batches.n_samples,
+        is_made_up=run.setup.batches.synthetic,
     )
 
 

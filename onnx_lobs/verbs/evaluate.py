@@ -37,6 +37,7 @@ from onnx_lobs.options.limits import COMPARE_OPTIONS, SHARED_OPTIONS, Limits
 from onnx_lobs.options.option import take
 from onnx_lobs.report.evaluation import Evaluation, SideRecord
 from onnx_lobs.report.progress import Progress, as_progress
+from onnx_lobs.report.showing import Told, telling
 from onnx_lobs.run.calibration_data import open_calibration
 from onnx_lobs.verbs.inspect import Inspection, inspect
 
@@ -53,7 +54,7 @@ def evaluate(
     data: Any = None,
     *,
     score: str | Callable[..., Any] | None = None,
-    progress: Progress | Callable[[str, int, int], object] | None = None,
+    progress: Told = None,
     **options: Unpack[EvaluateOptions],
 ) -> Evaluation:
     """Compare a pruned model with the dense one on data.
@@ -91,7 +92,8 @@ def evaluate(
     limits = take(Limits, read)
     shared = {name: value for name, value in read.items() if name in SHARED_OPTIONS}
     config = take(PruneConfig, shared)
-    return compare((dense, pruned), data, config, limits, score=score, progress=progress)
+    with telling(progress) as told:
+        return compare((dense, pruned), data, config, limits, score=score, progress=told)
 
 
 @gives_back
@@ -102,7 +104,7 @@ def compare(
     limits: Limits,
     *,
     score: str | Callable[..., Any] | None = None,
-    progress: Progress | Callable[[str, int, int], object] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Compare models as :func:`evaluate` does, with its options in their records."""
     started = time.perf_counter()

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from pages import GUIDE, PAGES, ROOT, blocks, prose
 
+from onnx_lobs.cli.help import is_long, program_help
 from onnx_lobs.cli.main import main
+from onnx_lobs.cli.verbs import VERBS
 
 PACKAGE = ROOT / "onnx_lobs"
 MOST_LINES = 150  # of the README: what a newcomer reads
@@ -79,9 +81,11 @@ def options() -> set[str]:
     shown = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "200")
-        for verb in ("prune", "inspect", "evaluate"):
-            with contextlib.redirect_stdout(shown), pytest.raises(SystemExit):
-                main([verb, "--help"])
+        for verb in VERBS:
+            for wanted in ("--help", *(["--help-all"] if is_long(verb) else [])):
+                with contextlib.redirect_stdout(shown), pytest.raises(SystemExit):
+                    main([verb.name, wanted])
+        shown.write(program_help(VERBS))
     return set(re.findall(r"--[a-z][a-z-]*", shown.getvalue()))
 
 

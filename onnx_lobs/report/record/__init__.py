@@ -1,5 +1,6 @@
 """Holds the record of a run, from which every form of report is made; a file for each kind."""
 
+from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.details import (
     ChangedSample,
@@ -17,6 +18,7 @@ from onnx_lobs.report.record.totals import FileWeights, SkipRecord, Totals
 
 __all__ = [
     "SCHEMA",
+    "AdviceRecord",
     "AllocationRecord",
     "BoundRecord",
     "ChangedSample",

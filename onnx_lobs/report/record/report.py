@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
+from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.as_json import to_json
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.details import Details
@@ -19,11 +20,10 @@ SCHEMA = 5
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """The record of a run.
+    """The record of a run; `loops` is what compiles loops that can be, None: NumPy does all.
 
-    `loops` is what compiles loops that can be, None: NumPy does all. `command` has the words that
-    repeat the run; it is empty where the run was started from Python. `details` is what a page
-    shows beside this.
+    ``samples`` calibrated it, which ``is_made_up`` says were random. ``command`` has the words that
+    repeat the run, ``advice`` is what to try next, ``details`` is what a page shows beside this.
     """
 
     model: str
@@ -39,7 +39,10 @@ class Report:
     correction: CorrectionRecord | None = None
     output_path: str | None = None
     loops: str | None = None
+    samples: int | None = None
+    is_made_up: bool = False
     command: tuple[str, ...] = ()
+    advice: tuple[AdviceRecord, ...] = ()
     details: Details = field(default_factory=Details)
 
     def __repr__(self) -> str:
