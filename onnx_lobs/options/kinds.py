@@ -22,7 +22,9 @@ from onnx_lobs.options.given import (
     read_count,
     read_fractions,
     read_number,
+    read_numbers,
     read_shapes,
+    read_sides,
     read_texts,
     unboxed,
 )
@@ -151,6 +153,41 @@ SHAPES = ValueKind(
     is_repeated=True,
     in_python="a mapping such as `{'image': (1, 3, 224, 224)}`",
 )
+
+
+def _check_sides(name: str, value: tuple[int, ...]) -> None:
+    if not are_whole(value) or len(value) not in (1, 2) or min(value) < 1:
+        raise ConfigError(
+            f"{name} is {value!r}; give one size, or height and width, such as 224x224"
+        )
+
+
+SIDES = ValueKind(
+    "N|HxW",
+    str,
+    _check_sides,
+    to_plain=lambda value: "x".join(map(str, value)),
+    from_plain=read_sides,
+    read=read_sides,
+    types=(tuple,),
+    words="a size such as 224, or (224, 320)",
+    in_python="a number, or (height, width)",
+)
+
+
+def numbers_of(check: Check) -> ValueKind:
+    """Return the kind of one number for all channels, or one for each, joined by commas."""
+    return ValueKind(
+        "X|R,G,B",
+        str,
+        check,
+        to_plain=lambda values: ",".join(map(repr, values)),
+        from_plain=read_numbers,
+        read=read_numbers,
+        types=(tuple,),
+        words="a number, or three such as (0.485, 0.456, 0.406)",
+        in_python="a number, or a tuple of three",
+    )
 
 
 def number(check: Check, metavar: str = "FRACTION") -> ValueKind:

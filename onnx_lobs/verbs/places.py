@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from onnx_lobs.data.files import files_of, find_beside, find_test_beside
+from onnx_lobs.data.files import find_beside, find_test_beside
+from onnx_lobs.data.kinds.table import files_read
 from onnx_lobs.graph.files.outputs import check_apart, data_names, model_files, paths_beside
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.run.deliver import best_effort
@@ -89,9 +90,9 @@ def what_is_read(
         ("the test data", test, find_test_beside),
     ):
         if isinstance(given, (str, Path)):
-            reads[word] = [Path(given), *files_of(Path(given))]
+            reads[word] = [Path(given), *files_read(given)]
         elif given is None and (beside := find(first)) is not None:
-            reads[word] = files_of(beside)  # not the folder, which is the model's
+            reads[word] = files_read(beside)  # not the folder, which is the model's
     if isinstance(score, str):
         reads["the script that scores"] = [Path(score.rpartition(":")[0] or score)]
     return reads
