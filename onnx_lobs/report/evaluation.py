@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from onnx_lobs.options.limits import Limits
 from onnx_lobs.report.numbers import format_error, format_percent, format_score
-from onnx_lobs.report.record import SCHEMA, JudgedValue, ScoreRecord
+from onnx_lobs.report.record import SCHEMA, InputRange, JudgedValue, ScoreRecord
 
 if TYPE_CHECKING:
     from onnx_lobs.evaluation.output import OutputChange
@@ -65,6 +65,8 @@ class Evaluation:
         What to know about the figures.
     judged
         Outputs whose figures are of the values in front of their final activation.
+    inputs
+        Ranges of the inputs in the first batch.
     """
 
     dense: SideRecord
@@ -80,6 +82,7 @@ class Evaluation:
     seconds: float
     warnings: tuple[str, ...] = ()
     judged: tuple[JudgedValue, ...] = ()
+    inputs: tuple[InputRange, ...] = ()
 
     def __repr__(self) -> str:
         """Return one short line."""

@@ -30,6 +30,7 @@ from onnx_lobs.report.record import (
     ScoreRecord,
     TargetRecord,
     Totals,
+    range_words,
 )
 from onnx_lobs.report.skips import file_rows, skip_table
 from onnx_lobs.report.table import Name, plain_table
@@ -113,7 +114,7 @@ def _summary(report: Report) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    grid.add_row("calibrated on", Text(report.data))
+    grid.add_row("calibrated on", Text(range_words(report.data, report.inputs)))
     details = (
         *_target(report.target),
         *_totals(report.totals),

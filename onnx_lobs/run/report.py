@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from onnx_lobs.evaluation.input_ranges import input_ranges
 from onnx_lobs.graph.files.sizes import Sizes
 from onnx_lobs.linalg import compiled
 from onnx_lobs.options.option import values_of
@@ -48,6 +49,7 @@ def make_report(
         warnings=(*log.warnings, *run.log.warnings),
         correction=run.correction,
         loops=compiled.version(),
+        inputs=input_ranges(run.setup.batches),
     )
 
 

@@ -16,6 +16,7 @@ from onnx_lobs.errors import ConfigError, DataError, ModelError
 from onnx_lobs.evaluation.builtin import SCORES, class_count, class_indices, find_scores
 from onnx_lobs.evaluation.final_activation import common_finals, judged_values
 from onnx_lobs.evaluation.find import find_score
+from onnx_lobs.evaluation.input_ranges import input_ranges
 from onnx_lobs.evaluation.judge import Judgement, judge
 from onnx_lobs.evaluation.judged_network import JudgedNetwork, open_judged
 from onnx_lobs.evaluation.one_hot import with_class_labels
@@ -143,6 +144,7 @@ def compare(
             *found.change.notes,
         ),
         judged=judged_values(before.finals),
+        inputs=input_ranges(batches),
     )
 
 

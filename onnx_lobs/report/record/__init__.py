@@ -1,6 +1,7 @@
 """Holds the record of a run, from which every form of report is made; a file for each kind."""
 
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
+from onnx_lobs.report.record.inputs import InputRange, range_words
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import BoundRecord, JudgedValue, OutputRecord
 from onnx_lobs.report.record.report import SCHEMA, Report
@@ -13,6 +14,7 @@ __all__ = [
     "BoundRecord",
     "CorrectionRecord",
     "FileWeights",
+    "InputRange",
     "JudgedValue",
     "LayerRecord",
     "OutputRecord",
@@ -21,4 +23,5 @@ __all__ = [
     "SkipRecord",
     "TargetRecord",
     "Totals",
+    "range_words",
 ]

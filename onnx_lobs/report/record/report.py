@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
+from onnx_lobs.report.record.inputs import InputRange
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import OutputRecord
 from onnx_lobs.report.record.totals import SkipRecord, Totals
@@ -18,7 +19,11 @@ SCHEMA = 4
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """The record of a run; `loops` is what compiles loops that can be, None: NumPy does all."""
+    """The record of a run.
+
+    `loops` is what compiles loops that can be, None: NumPy does all. `inputs` are the ranges of the
+    calibration data in their first batch.
+    """
 
     model: str
     options: dict[str, object]
@@ -33,6 +38,7 @@ class Report:
     correction: CorrectionRecord | None = None
     output_path: str | None = None
     loops: str | None = None
+    inputs: tuple[InputRange, ...] = ()
 
     def __repr__(self) -> str:
         """Return one short line."""
