@@ -19,9 +19,9 @@ class Files:
     model: Path = argument("ONNX file. Never changed.", PATH, metavar="MODEL", also=("inspect",))
     data: str | None = option(
         None,
-        "Calibration inputs: a file, a folder or a pattern of pictures, sound, texts (.txt) or tables "
-        "(csv); npz or npy of arrays by input name; test_data_set_* folders; JSON of Polygraphy; or "
-        "FILE.py:FN, which yields batches and whose code is run.",
+        "Calibration inputs: a file, a folder or a pattern of pictures, sound, texts (.txt) or "
+        "tables (csv); npz or npy of arrays by input name; test_data_set_* folders; JSON of "
+        "Polygraphy; or FILE.py:FN, which yields batches and whose code is run.",
         text("PATH"),
         flags=("-d", "--data"),
         unset="{stem}.npz, {stem}_calibration.npz, calibration.npz or test_data_set_* beside "
@@ -31,8 +31,8 @@ class Files:
     )
     test: str | None = option(
         None,
-        "The same with labels, for the score before and after: an npz with 'label', or a folder for "
-        "each class (class/name.jpg).",
+        "The same with labels, for the score before and after: an npz with 'label', or a folder "
+        "for each class (class/name.jpg).",
         text("PATH"),
         unset="{stem}_test.npz or test.npz beside MODEL, if there",
         panel=DATA_PANEL,

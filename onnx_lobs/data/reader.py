@@ -15,7 +15,7 @@ from onnx_lobs.data.files import ARRAY_SUFFIXES, read_arrays
 from onnx_lobs.data.foreign import is_array_like, is_numbers
 from onnx_lobs.data.inputs import InputSpec, input_specs
 from onnx_lobs.data.kinds.place import find_place
-from onnx_lobs.data.kinds.request import Labels, Request
+from onnx_lobs.data.kinds.request import LabelNeed, Request
 from onnx_lobs.data.kinds.table import open_path
 from onnx_lobs.data.python_batch import copied, name_arrays, stack_of_tuple
 from onnx_lobs.errors import ConfigError, DataError
@@ -34,7 +34,7 @@ def open_data(
     options: SampleOptions | None = None,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     n_classes: int | None = None,
-    labels: Labels = Labels.UNUSED,
+    labels: LabelNeed = LabelNeed.UNUSED,
 ) -> Batches:
     """Open calibration data of any kind and check all that will be used of it.
 

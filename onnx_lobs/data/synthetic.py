@@ -40,9 +40,9 @@ def synthetic_batches(
 
     Floats are standard normal, of pictures (4 axes, 1 or 3 channels) with the spectrum of natural
     ones (:mod:`onnx_lobs.data.made_up_pictures`), integers uniform over the rows of the table that
-    they choose from, else in [0, 100) (bytes of images in [0, 256)), booleans true. Inputs named ``*mask*`` are
-    ones, token types and segments zeros, integers named ``*len*`` the largest size of the others
-    behind the first axis.
+    they choose from, else in [0, 100) (bytes of images in [0, 256)), booleans true. Inputs named
+    ``*mask*`` are ones, token types and segments zeros, integers named ``*len*`` the largest size
+    of the others behind the first axis.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from onnx_lobs.arrays import Feeds
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.files import find_test_beside
 from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
-from onnx_lobs.data.kinds.request import Labels
+from onnx_lobs.data.kinds.request import LabelNeed
 from onnx_lobs.data.reader import InputSpec, input_specs, open_data
 from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.evaluation.builtin import SCORES, class_count
@@ -156,7 +156,7 @@ def open_test(
         "options": config,
         "input_shapes": config.input_shapes,
         "n_classes": n_classes,
-        "labels": Labels.NEEDED if needs_labels(config) else Labels.WELCOME,
+        "labels": LabelNeed.NEEDED if needs_labels(config) else LabelNeed.WELCOME,
     }
     if test is not None:
         return open_data(test, inputs, **options), []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx_lobs.data.files import find_beside
-from onnx_lobs.data.kinds.request import Labels
+from onnx_lobs.data.kinds.request import LabelNeed
 from onnx_lobs.data.reader import Batches, InputSpec, open_data
 from onnx_lobs.data.synthetic import synthetic_batches
 from onnx_lobs.options.config import PruneConfig
@@ -22,7 +22,7 @@ def open_calibration(
     data: Any,
     config: PruneConfig,
     n_classes: int | None = None,
-    labels: Labels = Labels.UNUSED,
+    labels: LabelNeed = LabelNeed.UNUSED,
 ) -> tuple[Batches, list[str]]:
     """Open the calibration data given, or found beside the model, or make some up.
 

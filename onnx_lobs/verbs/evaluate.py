@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
 from onnx_lobs.data.inputs import InputSpec, input_specs
-from onnx_lobs.data.kinds.request import Labels
+from onnx_lobs.data.kinds.request import LabelNeed
 from onnx_lobs.data.kinds.table import check_read
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError, ModelError
@@ -160,7 +160,9 @@ def _open_data(
         batches, notes = open_test(path, inputs, None, config, samples=config.samples)
         if batches is not None:
             return batches, notes
-    wants = Labels.NEEDED if config.score is not None and needs_labels(config) else Labels.WELCOME
+    wants = (
+        LabelNeed.NEEDED if config.score is not None and needs_labels(config) else LabelNeed.WELCOME
+    )
     n_classes = class_count(models[0].proto)
     batches, more = open_calibration(path, inputs, data, config, n_classes, wants)
     return batches, notes + more

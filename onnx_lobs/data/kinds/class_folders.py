@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from onnx_lobs.arrays import IntArray
-from onnx_lobs.data.kinds.request import Labels, Place, Request
+from onnx_lobs.data.kinds.request import LabelNeed, Place, Request
 from onnx_lobs.errors import ConfigError, DataError, did_you_mean
 
 
 @dataclass(frozen=True, eq=False)
 class FoundLabels:
-    """Labels of files, one each, or None; and what the user had better know."""
+    """LabelNeed of files, one each, or None; and what the user had better know."""
 
     labels: IntArray | None
     notes: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ def folder_labels(place: Place, request: Request) -> FoundLabels:
         When the file cannot be understood.
     """
     names = [_first_folder(path, place.root) for path in place.files]
-    if request.labels is not Labels.NEEDED and all(name is None for name in names):
+    if request.labels is not LabelNeed.NEEDED and all(name is None for name in names):
         return FoundLabels(None)
     if None in names:
         words = f"{place.files[names.index(None)]} lies in no folder of a class"
@@ -69,9 +69,9 @@ def _without(words: str, place: Place, request: Request) -> FoundLabels:
         f"{place.name} has no labels: {words}; put each class into a folder of its own, and say "
         "with --classes FILE which is which (one name a line in the order of the outputs)"
     )
-    if request.labels is Labels.NEEDED:
+    if request.labels is LabelNeed.NEEDED:
         raise DataError(message)
-    return FoundLabels(None, (message,) if request.labels is Labels.WELCOME else ())
+    return FoundLabels(None, (message,) if request.labels is LabelNeed.WELCOME else ())
 
 
 def _indices(folders: Sequence[str], request: Request) -> Mapping[str, int] | None:

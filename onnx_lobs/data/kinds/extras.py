@@ -28,6 +28,6 @@ def need(module: str, extra: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module.split(".")[0]:
-            raise
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise  # something that the library needs is missing
         raise ConfigError(f"{what}; install it: pip install 'onnx-lobs[{extra}]'") from error

@@ -43,6 +43,7 @@ def open_images(place: Place, request: Request) -> Batches:
         lambda i: {name: read_picture(place.files[i], form)},
         _sides(form, request),
         found.labels,
+        place.is_grouped,
         found.notes,
     )
     return sampled_batches(source, request)

@@ -11,7 +11,7 @@ from onnx_lobs.data.inputs import InputSpec
 from onnx_lobs.options.samples import SampleOptions
 
 
-class Labels(Enum):
+class LabelNeed(Enum):
     """Tells whether labels are asked of the data.
 
     ``NEEDED``: an error says why there are none. ``WELCOME``: a note does. ``UNUSED``: nothing.
@@ -42,6 +42,11 @@ class Place:
     root: Path
     files: tuple[Path, ...]
     is_folder: bool = False
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether its files lie in several folders."""
+        return len({path.parent for path in self.files}) > 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,4 +80,4 @@ class Request:
     options: SampleOptions = field(default_factory=SampleOptions)
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     n_classes: int | None = None
-    labels: Labels = Labels.UNUSED
+    labels: LabelNeed = LabelNeed.UNUSED

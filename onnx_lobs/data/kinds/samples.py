@@ -44,6 +44,9 @@ class SampleSource:
         Arrays that each batch has beside its samples: ``<input>.scale``, or inputs given whole.
     labels
         (count, ...), or None.
+    is_grouped
+        Whether samples that lie side by side are of one kind, as in folders of classes. They are
+        mixed then, by the seed, so that no batch holds one kind only.
     notes
         What the user had better know.
     join
@@ -55,6 +58,7 @@ class SampleSource:
     read: Callable[[int], Sample]
     sides: Mapping[str, Array] = field(default_factory=dict)
     labels: Array | None = None
+    is_grouped: bool = False
     notes: tuple[str, ...] = ()
     join: Callable[[Sequence[Sample]], dict[str, Array]] = stacked
 
@@ -62,7 +66,8 @@ class SampleSource:
 def sampled_batches(source: SampleSource, request: Request) -> Batches:
     """Return batches of a source; all that will be used is read and checked once here.
 
-    A seeded random subset is taken where fewer samples are asked for than there are.
+    A seeded random subset is taken where fewer samples are asked for than there are; it keeps their
+    order, unless they are grouped.
 
     Raises
     ------
@@ -81,6 +86,8 @@ def sampled_batches(source: SampleSource, request: Request) -> Batches:
 
     fixed = table(np.zeros(1, np.int64)).fixed(source.name)
     rows = chosen_rows(source.count, request.samples, fixed, request.seed, source.name)
+    if source.is_grouped:
+        rows = np.random.default_rng(request.seed).permutation(rows)
 
     def cut_up(size: int) -> Batches:
         cuts = [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -88,7 +88,14 @@ def open_sound(place: Place, request: Request) -> Batches:
     sides = {s.name: np.asarray(rate, np.int64) for s in request.inputs if _is_rate(s)}
     notes = () if request.options.sample_rate is not None else (_rate_note(place, own),)
     source = SampleSource(
-        place.name, len(place.files), read, sides, found.labels, (*found.notes, *notes), join
+        place.name,
+        len(place.files),
+        read,
+        sides,
+        found.labels,
+        place.is_grouped,
+        (*found.notes, *notes),
+        join,
     )
     return sampled_batches(source, request)
 

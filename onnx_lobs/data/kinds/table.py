@@ -58,7 +58,7 @@ def by_suffix(suffixes: Sequence[str], *, is_nested: bool = True) -> Callable[[P
 
 _JSON = (".json",)
 # In this order: the first that finds files reads them. Arrays come before all that has to be
-# decoded; what often lies beside pictures, as lists of their names do, behind them.
+# decoded; what often lies beside others, as lists of names and tokenizers do, behind these.
 KINDS = (
     DataKind("a function of yours", scripts.find_script, scripts.open_script),
     DataKind("test data sets", arrays.find_test_sets, arrays.open_test_sets),
@@ -74,13 +74,6 @@ KINDS = (
     ),
     DataKind("sounds", by_suffix(sound.SUFFIXES), sound.open_sound, sound.READS, sound.SUFFIXES),
     DataKind(
-        "inputs saved by Polygraphy",
-        by_suffix(_JSON, is_nested=False),
-        polygraphy.open_polygraphy,
-        (),
-        _JSON,
-    ),
-    DataKind(
         "tables",
         by_suffix(tables.SUFFIXES, is_nested=False),
         tables.open_table,
@@ -88,6 +81,13 @@ KINDS = (
         tables.SUFFIXES,
     ),
     DataKind("texts", by_suffix(texts.SUFFIXES), texts.open_texts, texts.READS, texts.SUFFIXES),
+    DataKind(
+        "inputs saved by Polygraphy",
+        by_suffix(_JSON, is_nested=False),
+        polygraphy.open_polygraphy,
+        (),
+        _JSON,
+    ),
 )
 
 
