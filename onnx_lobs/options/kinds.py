@@ -242,13 +242,19 @@ def text(metavar: str, check: Check = accept, names: Collection[str] = ()) -> Va
     )
 
 
+def _path_text(_name: str, value: Any) -> Any:
+    """Return a path as a text."""
+    return str(value) if isinstance(value, Path) else value
+
+
 def folder() -> ValueKind:
     """Return the kind of the name of a folder, which may be a path."""
+    return ValueKind("DIR", str, read=_path_text, types=(str,), words="the path of a folder")
 
-    def take(_name: str, value: Any) -> Any:
-        return str(value) if isinstance(value, Path) else value
 
-    return ValueKind("DIR", str, read=take, types=(str,), words="the path of a folder")
+def file() -> ValueKind:
+    """Return the kind of the name of a file, which may be a path."""
+    return ValueKind("FILE", str, read=_path_text, types=(str,), words="the path of a file")
 
 
 def text_or_function(metavar: str, check: Check, names: Collection[str]) -> ValueKind:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.options.kinds import SIDES, choice, count, number, numbers_of, text
-from onnx_lobs.options.option import option
+from onnx_lobs.options.kinds import SIDES, choice, count, file, number, numbers_of, text
+from onnx_lobs.options.option import Affects, option
 
 PRESETS = ("imagenet", "0-1", "-1-1", "0-255")
 LAYOUTS = ("nchw", "nhwc")
@@ -101,9 +101,10 @@ class SampleOptions:
         None,
         "Which class each folder of a labelled set (class/name.jpg) is: one name a line in the "
         "order of the model's outputs, or name,index as csv, or JSON.",
-        text("FILE"),
+        file(),
         unset="folders named by numbers, or as many folders as the model has classes, in "
         "alphabetical order",
+        affects=Affects.RUN,
         also=("evaluate",),
     )
     sample_rate: int | None = option(
@@ -116,7 +117,7 @@ class SampleOptions:
     tokenizer: str | None = option(
         None,
         "Turns texts into tokens: a tokenizer.json.",
-        text("FILE"),
+        file(),
         unset="tokenizer.json beside the texts",
         also=("evaluate",),
     )

@@ -1,6 +1,6 @@
 """Finds out how a model wants pixels scaled, where pictures were given and nothing was said.
 
-The dense network runs on some pictures under each preset. LabelNeed decide, if they are there and it
+The dense network runs on some pictures under each preset. Labels decide, if they are there and it
 does better than guessing; else :mod:`onnx_lobs.evaluation.plausible_pixels` does.
 """
 

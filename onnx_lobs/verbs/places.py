@@ -52,7 +52,8 @@ def check_places(
     writes |= {word: Path(folder) for word, folder in folders.items() if folder is not None}
     if report is not None:
         writes["the report"] = report
-    check_apart(writes, what_is_read({"the model": path}, data, test, config.score))
+    reads = what_is_read({"the model": path}, data, test, config.score)
+    check_apart(writes, {**reads, **_sides(config)})
 
 
 def check_report_apart(
@@ -65,7 +66,14 @@ def check_report_apart(
     ConfigError
         As :func:`check_places`.
     """
-    check_apart({"the report": report}, what_is_read(models, data, None, config.score))
+    reads = what_is_read(models, data, None, config.score)
+    check_apart({"the report": report}, {**reads, **_sides(config)})
+
+
+def _sides(config: PruneConfig) -> dict[str, Iterable[Path]]:
+    """Return the files that options name beside data."""
+    named = {"the list of classes": config.classes, "the tokenizer": config.tokenizer}
+    return {word: [Path(file)] for word, file in named.items() if file is not None}
 
 
 def what_is_read(

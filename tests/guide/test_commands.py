@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 from build_onnx import model, normal, run, value
+from kinds_of_samples import write_samples
 from onnx import helper
 from pages import PAGES, ROOT, Block, Command, blocks, commands
 
@@ -28,6 +29,7 @@ CUDA_RUN = "onnx-lobs models/mnist/lenet-5.onnx -s 0.93 --provider cuda --indepe
 NOT_RUN = {
     "pip install .": NEEDS_NETWORK,
     "pip install '.[test]'": NEEDS_NETWORK,
+    "pip install '.[images]'": NEEDS_NETWORK,
     CUDA_INSTALLED: NEEDS_NETWORK,
     "pip uninstall -y onnxruntime": "removes what the other tests need",
     "pytest -m 'not slow'": "would run this test again",
@@ -71,6 +73,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "labelled.npz", image=seen, label=labels)
     pruned = onnx_lobs.prune(dense, {"image": images}, method="magnitude").model
     onnx.save(pruned, folder / "model_pruned.onnx")
+    write_samples(folder)
     script = next(b for page in PAGES for b in blocks(page) if "def score(" in b.text)
     (folder / "my_score.py").write_text(script.text)
     return folder

@@ -19,7 +19,7 @@ from onnx_lobs.errors import ConfigError, DataError, did_you_mean
 
 @dataclass(frozen=True, eq=False)
 class FoundLabels:
-    """LabelNeed of files, one each, or None; and what the user had better know."""
+    """Labels of files, one each, or None; and what the user had better know."""
 
     labels: IntArray | None
     notes: tuple[str, ...] = ()
