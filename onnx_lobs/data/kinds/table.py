@@ -133,6 +133,7 @@ def open_path(source: Any, request: Request, kinds: Sequence[DataKind] = KINDS) 
     found = recognise(source, kinds)
     if found is not None:
         kind, place = found
+        _refuse_special(place.files)
         return kind.open(place, request)
     path = Path(source[0] if isinstance(source, list | tuple) else source)
     known = ", ".join(suffix for kind in kinds for suffix in kind.suffixes)
@@ -145,6 +146,13 @@ def open_path(source: Any, request: Request, kinds: Sequence[DataKind] = KINDS) 
     if not path.exists():
         raise DataError(f"{path} does not exist; check the path")
     raise DataError(f"{path} is of no kind that is read; give {known}, or {others}")
+
+
+def _refuse_special(files: Iterable[Path]) -> None:
+    """Refuse pipes and devices, which may never end, before they are opened."""
+    for path in files:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise DataError(f"{path} is no regular file; give files")
 
 
 def check_read(config: SampleOptions, sources: Iterable[object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,14 @@ def test_options_that_the_data_do_not_obey_are_refused(tmp_path: Path) -> None:
 def test_a_preset_and_a_mean_contradict_each_other(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"preset is '0-1' and mean is \(1.0,\); give the preset"):
         check_read(SampleOptions(preset="0-1", mean=(1.0,)), (tmp_path / "a.jpg",))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.txt", "a.csv", "a.json"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    for source in (tmp_path, tmp_path / name):
+        with pytest.raises(DataError, match=rf"{name} is no regular file; give files"):
+            open_path(source, REQUEST)
 
 
 def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
