@@ -34,8 +34,7 @@ class Compared:
     )
     data: str | None = option(
         None,
-        "Inputs, with or without 'label': an npz of stacked arrays by input name, an npy, a folder "
-        "of such files, or test_data_set_* folders.",
+        "Inputs, with or without labels, of any kind that prune takes.",
         text("PATH"),
         flags=("-d", "--data"),
         unset="{stem}_test.npz or test.npz with labels beside DENSE, else what prune takes",

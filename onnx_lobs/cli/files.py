@@ -19,8 +19,9 @@ class Files:
     model: Path = argument("ONNX file. Never changed.", PATH, metavar="MODEL", also=("inspect",))
     data: str | None = option(
         None,
-        "Calibration inputs: an npz of stacked arrays by input name, an npy, a folder of such "
-        "files, or test_data_set_* folders.",
+        "Calibration inputs: a file, a folder or a pattern of pictures, sound, texts (.txt) or "
+        "tables (csv); npz or npy of arrays by input name; test_data_set_* folders; JSON of "
+        "Polygraphy; or FILE.py:FN, which yields batches and whose code is run.",
         text("PATH"),
         flags=("-d", "--data"),
         unset="{stem}.npz, {stem}_calibration.npz, calibration.npz or test_data_set_* beside "
@@ -31,8 +32,9 @@ class Files:
     )
     test: str | None = option(
         None,
-        "Inputs with 'label': the score before and after.",
-        text("NPZ"),
+        "The same with labels, for the score before and after: an npz with 'label', or a folder "
+        "for each class (class/name.jpg).",
+        text("PATH"),
         unset="{stem}_test.npz or test.npz beside MODEL, if there",
         panel=DATA_PANEL,
         brief="The same with labels: the score before and after.",

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast, get_type_hints
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.options.kinds import ValueKind
+from onnx_lobs.options.value_kind import ValueKind
 
 T = TypeVar("T")
 _KEY = "option"

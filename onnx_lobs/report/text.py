@@ -32,6 +32,7 @@ from onnx_lobs.report.record import (
     ScoreRecord,
     TargetRecord,
     Totals,
+    range_words,
 )
 from onnx_lobs.report.skips import file_rows, skip_table
 from onnx_lobs.report.table import Name, plain_table
@@ -140,7 +141,7 @@ def _summary(report: Report) -> Table:
 
 def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
     """Yield what is said of the whole run: labels, and values in words."""
-    yield "calibrated on", report.data
+    yield "calibrated on", range_words(report.data, report.inputs)
     yield from _target(report.target)
     yield from _totals(report.totals)
     yield from _allocation(report.allocation)

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 from build_onnx import model, normal, run, value
+from kinds_of_samples import write_samples
 from onnx import helper
 from pages import PAGES, ROOT, Block, Command, blocks, commands
 
@@ -29,6 +30,7 @@ CUDA_RUN = "onnx-lobs models/mnist/lenet-5.onnx -s 0.93 --provider cuda --indepe
 NOT_RUN = {
     "pip install .": NEEDS_NETWORK,
     "pip install '.[test]'": NEEDS_NETWORK,
+    "pip install '.[images]'": NEEDS_NETWORK,
     CUDA_INSTALLED: NEEDS_NETWORK,
     "pip uninstall -y onnxruntime": "removes what the other tests need",
     "pytest -m 'not slow'": "would run this test again",
@@ -76,6 +78,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         onnx.save(result.model, folder / f"{name}.onnx")
     with pytest.raises(SystemExit):
         main(["config", "model.onnx", "-d", "samples.npz", "-o", str(folder / "run.toml")])
+    write_samples(folder)
     script = next(b for page in PAGES for b in blocks(page) if "def score(" in b.text)
     (folder / "my_score.py").write_text(script.text)
     return folder

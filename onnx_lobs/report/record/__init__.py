@@ -10,6 +10,7 @@ from onnx_lobs.report.record.details import (
     KeptMap,
     LayerPicture,
 )
+from onnx_lobs.report.record.inputs import InputRange, range_words
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import BoundRecord, JudgedValue, OutputRecord
 from onnx_lobs.report.record.report import SCHEMA, Report
@@ -27,6 +28,7 @@ __all__ = [
     "Details",
     "FileWeights",
     "Histogram",
+    "InputRange",
     "JudgedValue",
     "KeptMap",
     "LayerPicture",
@@ -37,4 +39,5 @@ __all__ = [
     "SkipRecord",
     "TargetRecord",
     "Totals",
+    "range_words",
 ]

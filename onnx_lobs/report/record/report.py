@@ -9,6 +9,7 @@ from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.as_json import to_json
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.details import Details
+from onnx_lobs.report.record.inputs import InputRange
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import OutputRecord
 from onnx_lobs.report.record.totals import SkipRecord, Totals
@@ -22,8 +23,9 @@ SCHEMA = 5
 class Report:
     """The record of a run; `loops` is what compiles loops that can be, None: NumPy does all.
 
-    ``samples`` calibrated it, which ``is_made_up`` says were random. ``command`` has the words that
-    repeat the run, ``advice`` is what to try next, ``details`` is what a page shows beside this.
+    ``samples`` calibrated it, which ``is_made_up`` says were random; ``inputs`` are their ranges in
+    the first batch. ``command`` has the words that repeat the run, ``advice`` is what to try next,
+    ``details`` is what a page shows beside this.
     """
 
     model: str
@@ -44,6 +46,7 @@ class Report:
     command: tuple[str, ...] = ()
     advice: tuple[AdviceRecord, ...] = ()
     details: Details = field(default_factory=Details)
+    inputs: tuple[InputRange, ...] = ()
 
     def __repr__(self) -> str:
         """Return one short line."""
