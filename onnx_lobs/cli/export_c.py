@@ -106,4 +106,5 @@ EXPORT_C = Verb(
         *_SHARED.values(),
         *for_verb(options_of(Screen, OUTPUT_PANEL), "export-c").values(),
     ),
+    summary="write a model as C for a microcontroller",
 )

@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from onnx_lobs.report.command import typed
 from onnx_lobs.report.numbers import (
     format_bytes,
     format_change,
@@ -20,6 +21,7 @@ from onnx_lobs.report.numbers import (
     format_score_change,
 )
 from onnx_lobs.report.record import (
+    AdviceRecord,
     AllocationRecord,
     BoundRecord,
     CorrectionRecord,
@@ -30,6 +32,7 @@ from onnx_lobs.report.record import (
     ScoreRecord,
     TargetRecord,
     Totals,
+    range_words,
 )
 from onnx_lobs.report.skips import file_rows, skip_table
 from onnx_lobs.report.table import Name, plain_table
@@ -62,7 +65,14 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
         hint = FORMATS[str(report.options.get("storage") or "dense")].hint
         parts += ["", place, Text(f"note: {hint}", "dim")]
+    for advice in report.advice:
+        parts += ["", Text(f"next: {advice.text}:"), _typed(advice)]
     return Group(*parts)
+
+
+def _typed(advice: AdviceRecord) -> Text:
+    """Return a command as it is typed."""
+    return Text(f"  {typed(advice.command)}", "bold", no_wrap=True, overflow="ignore")
 
 
 def layer_table(layers: Sequence[LayerRecord]) -> Table:
@@ -80,10 +90,11 @@ def layer_table(layers: Sequence[LayerRecord]) -> Table:
         table.add_column("first\norder", justify="right", no_wrap=True)
     table.add_column("status", max_width=_STATUS_WIDTH)
     table.add_column("s", justify="right", no_wrap=True)
+    names = [layer.name for layer in layers]
     for layer in layers:
         worse = layer.error > layer.magnitude_error
         table.add_row(
-            Name(layer.name),
+            Name(layer.name, names),
             layer.op,
             f"{layer.weights:,}",
             format_percent(layer.zeros, layer.weights),
@@ -102,32 +113,44 @@ def _predicted(layer: LayerRecord) -> str:
 
 
 def _remedies(layers: Sequence[LayerRecord]) -> Iterator[Text]:
+    return (Text(line, "yellow") for line in layer_remedies(layers))
+
+
+def layer_remedies(layers: Sequence[LayerRecord]) -> Iterator[str]:
     """Say once per status what can be done about it."""
     counts = Counter((layer.status, layer.remedy) for layer in layers if layer.remedy)
     for (status, remedy), count in counts.items():
         layers_word = "layer" if count == 1 else "layers"
-        yield Text(f"{status} ({count} {layers_word}): {remedy}", "yellow")
+        yield f"{status} ({count} {layers_word}): {remedy}"
+
+
+def report_warnings(report: Report) -> Iterator[str]:
+    """Yield the warnings of a run, and what can be done about layers that did not go well."""
+    yield from report.warnings
+    yield from layer_remedies(report.layers)
 
 
 def _summary(report: Report) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    grid.add_row("calibrated on", Text(report.data))
-    details = (
-        *_target(report.target),
-        *_totals(report.totals),
-        *_allocation(report.allocation),
-        *_correction(report.correction),
-        *_output(report),
-    )
-    for label, value in details:
-        grid.add_row(label, Text(value))
-    if report.output.score is not None:
-        grid.add_row(*score_row(report.output.score))
-    loops = "" if report.loops is None else f", loops compiled by {report.loops}"
-    grid.add_row("time", f"{report.totals.seconds:.1f} s{loops}")
+    for label, value in summary_rows(report):
+        grid.add_row(label, value if isinstance(value, Text) else Text(value))
     return grid
+
+
+def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
+    """Yield what is said of the whole run: labels, and values in words."""
+    yield "calibrated on", range_words(report.data, report.inputs)
+    yield from _target(report.target)
+    yield from _totals(report.totals)
+    yield from _allocation(report.allocation)
+    yield from _correction(report.correction)
+    yield from _output(report)
+    if report.output.score is not None:
+        yield score_row(report.output.score)
+    loops = "" if report.loops is None else f", loops compiled by {report.loops}"
+    yield "time", f"{report.totals.seconds:.1f} s{loops}"
 
 
 def _totals(totals: Totals) -> Iterator[tuple[str, str]]:

@@ -69,7 +69,7 @@ def write_model(
     expected = networks.open(networks.pruned).run(feeds)
 
     def verify(path: Path) -> None:
-        _check(path, feeds, expected, networks.provider, networks.limit)
+        check_written(path, feeds, expected, networks.provider, networks.limit)
 
     save_model(result.proto, output, folder=result.folder, overwrite=overwrite, verify=verify)
     return file_sizes(source, output)
@@ -88,7 +88,7 @@ def pruned_names(setup: Setup) -> list[str]:
     return [layer.weight for layer in setup.layers if layer.scope == 0]
 
 
-def _check(
+def check_written(
     path: Path,
     feeds: dict[str, Array],
     expected: dict[str, Array],
@@ -98,6 +98,11 @@ def _check(
     """Load the file as a user's program would, run it, and compare.
 
     A model with more than `limit` bytes of weights is loaded as a whole, but run in stages.
+
+    Raises
+    ------
+    ModelError
+        When it fails the checker, does not load, or computes something else than `expected`.
     """
     loaded = load_model(path)
     is_large = external_bytes(loaded.proto) > limit

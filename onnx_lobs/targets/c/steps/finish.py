@@ -26,7 +26,7 @@ _SHORT = """static inline $Y finish_short_$tag(int32_t sum, uint32_t factor, int
     return $LIMIT;
 }
 """
-_FLOAT = """static inline float finish_f32(float sum, float lowest, float highest)
+FLOAT_FINISH = """static inline float finish_f32(float sum, float lowest, float highest)
 {
     return sum < lowest ? lowest : sum > highest ? highest : sum;
 }
@@ -93,7 +93,9 @@ class Finish:
 
     def function(self, output: Value) -> str:
         """Return the C function that `expression` calls."""
-        return _FLOAT if output.grid is None else integer_finish(output, is_short=self.is_short)
+        return (
+            FLOAT_FINISH if output.grid is None else integer_finish(output, is_short=self.is_short)
+        )
 
 
 def integer_finish(output: Value, *, is_short: bool = False) -> str:

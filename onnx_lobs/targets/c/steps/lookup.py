@@ -9,6 +9,7 @@ import numpy as np
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.targets.c.program import CCode, Names, Step, Value
+from onnx_lobs.targets.c.steps.finish import FLOAT_FINISH
 
 _LOOKUP = Template(
     """static void look_up_${x}_$y(const $X *x, $Y *y, int n, const $Y *table)
@@ -87,5 +88,6 @@ class FloatFunction(Step):
         return CCode(
             f"for (int i = 0; i < {self.output.size}; i++) {{\n"
             f"        const float v = {names.inputs[0]}[i];\n"
-            f"        {names.output}[i] = {self.expression};\n    }}"
+            f"        {names.output}[i] = {self.expression};\n    }}",
+            (FLOAT_FINISH,) if "finish_f32" in self.expression else (),
         )
