@@ -178,8 +178,7 @@ def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
 
 
 def _output(report: Report) -> Iterator[tuple[str, str]]:
-    words = error_words(report.output.error, has_notes=bool(report.output.notes))
-    yield "output error", words + _on_which(report.output)
+    yield "output error", _error_and_where(report.output)
     yield from judged_rows(report.output.judged)
     if report.output.first_order is not None:
         behind = " for the outputs behind them" if report.output.judged else ""
@@ -189,15 +188,18 @@ def _output(report: Report) -> Iterator[tuple[str, str]]:
         yield "error bound", _bound(record)
 
 
-def _on_which(output: OutputRecord) -> str:
-    """Return on which samples the output error was measured, and what it is on the others."""
-    if output.error is None or output.fitted_error is None:
-        return ""
-    if not output.n_held:
-        return " on the samples that were fitted"
-    return (
-        f" on {output.n_held} held-out samples; {format_error(output.fitted_error)} on the others"
-    )
+def _error_and_where(output: OutputRecord) -> str:
+    """Return the output error, on which samples it was measured, and what it is on the others."""
+    fitted = output.fitted_error
+    if output.error is None and fitted is not None:
+        return f"not known, as no sample was left out ({format_error(fitted)} on those fitted)"
+    words = error_words(output.error, has_notes=bool(output.notes))
+    if output.error is None or fitted is None:
+        return words
+    if output.n_fits > 1:
+        where = f"{output.n_held} samples, each left out of one of {output.n_fits} fits"
+        return f"{words} on {where}; {format_error(fitted)} on those fitted"
+    return f"{words} on {output.n_held} held-out samples; {format_error(fitted)} on the others"
 
 
 def _bound(record: BoundRecord) -> str:

@@ -86,11 +86,9 @@ def make_task(
     setup: Setup, networks: Networks, layer: Layer, calibration: Calibration, n_prune: int
 ) -> LayerTask:
     """Return what is asked of a layer: `n_prune` zeros, with the options of the run."""
-    config, stored = setup.config, networks.result
-    tensor = stored.constant(stored.scopes[layer.scope], layer.weight)
-    assert tensor is not None
+    config = setup.config
     return LayerTask(
-        weight=layer.matrix(stored.value(tensor)),
+        weight=stored_matrix(networks, layer),
         calibration=calibration,
         centred=tuple(use.bias is not None for use in layer.uses),
         n_prune=n_prune,
@@ -105,6 +103,14 @@ def make_task(
         seed=config.seed,
         n_samples=setup.batches.n_samples,
     )
+
+
+def stored_matrix(networks: Networks, layer: Layer) -> FloatArray:
+    """Return a layer's weights (groups, rows, columns) as the result stores them now, float64."""
+    stored = networks.result
+    tensor = stored.constant(stored.scopes[layer.scope], layer.weight)
+    assert tensor is not None
+    return layer.matrix(stored.value(tensor))
 
 
 def _present_bias(model: Model, layer: Layer) -> np.ndarray | None:

@@ -92,7 +92,7 @@ def run_once(
         release_memory()  # of the solver
         correction = _correct(setup, networks, solved.changed, scratch, progress, log)
     release_memory()  # before two networks are loaded
-    output = evaluate_run(setup, networks, before, progress, log)
+    output = evaluate_run(setup, networks, solved.by_key, before, scratch, progress, log)
     result = networks.result
     stamp(result.proto, setup)
     size = None

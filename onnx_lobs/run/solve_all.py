@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from onnx_lobs.calibration.shared_inputs import SharedInput, find_shared_inputs
@@ -26,10 +27,14 @@ UNREACHED = Refusal(RefusalKind.UNREACHED, "never reached on the calibration dat
 
 @dataclass(frozen=True)
 class SolvedLayers:
-    """What became of the layers, in graph order: their records, and those whose weights changed."""
+    """What became of the layers, in graph order: their records, and those whose weights changed.
+
+    ``by_key`` holds the same records by the keys of their layers.
+    """
 
     records: tuple[LayerRecord, ...]
     changed: tuple[Layer, ...]
+    by_key: Mapping[str, LayerRecord]
 
 
 def solve_all(
@@ -73,6 +78,7 @@ def solve_all(
     return SolvedLayers(
         tuple(records[key] for key in keys if key in records),
         tuple(layer for layer in in_order if layer_key(layer) in changed),
+        records,
     )
 
 

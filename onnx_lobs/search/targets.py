@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from onnx_lobs.calibration.held_out import held_every
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.evaluation.confidence import CONFIDENT, upper_difference
 from onnx_lobs.options.config import PruneConfig
@@ -275,6 +276,11 @@ def check_target(setup: Setup, networks: Networks) -> None:
         raise ConfigError(
             f"pattern {pattern} has one count of zeros, so no target can be searched for; choose "
             "another pattern, or leave the target out"
+        )
+    if config.max_output_error is not None and held_every(setup.batches) == 0:
+        raise ConfigError(
+            "max output error needs samples that nothing was fitted to, and the data "
+            f"({setup.batches.origin}) are one batch, which is fitted; give more samples"
         )
     if config.max_drop is not None and setup.scoring is None:
         raise ConfigError(

@@ -16,7 +16,15 @@ import numpy as np
 
 from onnx_lobs.arrays import Array, BoolArray
 from onnx_lobs.linalg.moments import Moments
-from onnx_lobs.solvers import METHODS, Problem, Selection, Solution, refit_mask, select, solve
+from onnx_lobs.solvers import (
+    METHODS,
+    Problem,
+    Selection,
+    Solution,
+    refit_mask,
+    select,
+    solve,
+)
 from onnx_lobs.solvers.curves import error_curve
 from onnx_lobs.solvers.layerwise.augmented import solve_with_bias
 from onnx_lobs.solvers.layerwise.damping import choose_damp
@@ -83,6 +91,34 @@ def solve_layer(task: LayerTask) -> Outcome:
         choice.held_error,
         _info(solution),
     )
+
+
+def solve_again(task: LayerTask, damp: float, mix: float) -> Outcome:
+    """Prune one layer on other batches, with settings that are known already.
+
+    Parameters
+    ----------
+    task
+        The layer, with other batches held out. Not modified.
+    damp, mix
+        As :func:`solve_layer` chose them: fraction of the mean diagonal, share of the dense target.
+
+    Returns
+    -------
+    Outcome
+        Zeros and weights that ``task.calibration.fit`` alone decides.
+
+    Notes
+    -----
+    Cost: the method, and one refit, in float32 where that does.
+    """
+    fitted = task.calibration.fit
+    problem = pose(task, drawn_sums(task, fitted), damp, mix, _mean(fitted))
+    solution = select(problem, task.method, task.effort)
+    problem.forget()
+    weight = refit_nearly(Scaled(problem), solution.mask)
+    changes = bias_changes(task, fitted, weight)
+    return Outcome(weight, changes, solution.status, damp, mix, None, _info(solution))
 
 
 def _info(found: Selection | Solution) -> dict[str, float | str | int]:
