@@ -48,7 +48,9 @@ def judge_outputs(
     if held is not None:
         _compare(dense, pruned, held, unseen, progress)
         n_held, n_fits = held.n_samples, 1
-        progress.start("fitting to other samples", count_other_fits(setup, networks))
+        n_others = count_other_fits(setup, networks)
+        if n_others:
+            progress.start("fitting to other samples", n_others)
         for other, left_out in other_fits(setup, networks, records, scratch):
             _compare(dense, other.open_judged(other.pruned), left_out, unseen)
             n_held, n_fits = n_held + left_out.n_samples, n_fits + 1
@@ -58,9 +60,9 @@ def judge_outputs(
         None if change is None else change.error,
         seen.result().error,
         n_held,
-        n_fits,
         notes=(seen.result() if change is None else change).notes,
         judged=judged_values(networks.finals),
+        n_fits=n_fits,
     )
 
 

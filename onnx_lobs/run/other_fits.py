@@ -10,6 +10,7 @@ it. The zeros are chosen anew too: zeros that were chosen with a sample in sight
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -33,6 +34,7 @@ from onnx_lobs.run.slots import layer_key
 from onnx_lobs.solvers.layerwise import LayerTask, Outcome, solve_again, solve_layer
 
 FEW = 80  # samples; a tenth of so many tells the error within a factor of two
+ENOUGH = 20  # samples to judge by: no more fits than that takes
 LEAST_FITS = 3  # beside the one that is delivered
 CHEAP = 2e11  # flops of the refits of all fits, some seconds: within that all tenths get one
 
@@ -43,9 +45,11 @@ def count_other_fits(setup: Setup, networks: Networks) -> int:
     Where weights do not fit memory none are.
     """
     batches = setup.batches
-    if batches.n_samples >= FEW or networks.is_staged or networks.result.is_private:
+    held = split_held(batches)[1]
+    is_large = networks.is_staged or networks.result.is_private
+    if held is None or is_large or batches.n_samples >= FEW:
         return 0
-    most = max(held_every(batches) - 1, 0)
+    most = min(held_every(batches), math.ceil(ENOUGH / held.n_samples)) - 1
     flops = sum(_refit_flops(networks, layer) for layer in setup.layers)
     return int(min(most, max(LEAST_FITS, CHEAP // max(flops, 1))))
 
