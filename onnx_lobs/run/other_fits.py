@@ -34,7 +34,7 @@ from onnx_lobs.run.slots import layer_key
 from onnx_lobs.solvers.layerwise import LayerTask, Outcome, solve_again, solve_layer
 
 FEW = 80  # samples; a tenth of so many tells the error within a factor of two
-ENOUGH = 20  # samples to judge by: no more fits than that takes
+ENOUGH = 40  # samples to judge by: no more fits than that takes; 21 told .44 of what others showed
 LEAST_FITS = 3  # beside the one that is delivered
 CHEAP = 2e11  # flops of the refits of all fits, some seconds: within that all tenths get one
 
