@@ -77,7 +77,7 @@ def unlike_scales(batches: Batches, test: Batches) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Spread:
+class InputSpread:
     """The least and the largest value of an input, and its standard deviation."""
 
     low: float
@@ -130,7 +130,7 @@ def _variation(network: Runnable, feeds: Iterable[tuple[Mapping[str, Array], int
     return apart / whole if whole else None
 
 
-def _spreads(feeds: Iterable[Mapping[str, Array]]) -> dict[str, Spread]:
+def _spreads(feeds: Iterable[Mapping[str, Array]]) -> dict[str, InputSpread]:
     """Return what the floating inputs of some batches cover."""
     values: dict[str, list[Array]] = {}
     for each in feeds:
@@ -138,4 +138,6 @@ def _spreads(feeds: Iterable[Mapping[str, Array]]) -> dict[str, Spread]:
             if is_float(value.dtype) and value.size:
                 values.setdefault(name, []).append(value.astype(np.float64).ravel())
     joined = {name: np.concatenate(parts) for name, parts in values.items()}
-    return {n: Spread(float(x.min()), float(x.max()), float(x.std())) for n, x in joined.items()}
+    return {
+        n: InputSpread(float(x.min()), float(x.max()), float(x.std())) for n, x in joined.items()
+    }
