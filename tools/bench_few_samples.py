@@ -177,7 +177,7 @@ def page(rows: list[Row]) -> str:
         "| network | zeros | samples | fresh error | magnitude | reported | reported / fresh |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row.network, row.samples)):
         known = row.reported is not None
         told = f"{row.reported:.2g}" if known else "not known"
         ratio = f"{row.reported / row.fresh:.2f}" if known else ""  # type: ignore[operator]
