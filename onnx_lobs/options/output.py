@@ -14,12 +14,13 @@ FORMATS = ("dense", "sparse")
 class OutputOptions:
     """The options of what comes out."""
 
-    storage: str = option(
-        "dense",
+    storage: str | None = option(
+        None,
         "How pruned weights are written. sparse: smaller file; onnxruntime reads it, many other "
         "tools do not.",
         choice(FORMATS, "format"),
         flags=("--format",),
+        unset="sparse where MODEL has sparse initializers, else dense",
         affects=Affects.RUN,
         rank=9,
     )

@@ -21,7 +21,7 @@ from onnx_lobs.graph.run.session import Session
 from onnx_lobs.graph.run.staged import Runnable, open_session
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
-from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.formats import find_format
 
 PROVENANCE = "onnx_lobs"
 # The written graph fuses differently from the execution copy (Constant nodes, biases), so sums
@@ -64,23 +64,31 @@ def write_model(
         than the model in memory; the file then never gets its name.
     """
     result = networks.result
-    FORMATS[setup.config.storage].encode(result.proto, storable_names(setup), result.folder)
+    find_format(setup.config.storage).encode(result.proto, storable_names(setup), result.folder)
     feeds = next(iter(setup.batches))
     expected = networks.open(networks.pruned).run(feeds)
 
     def verify(path: Path) -> None:
-        _check(path, feeds, expected, networks.provider, networks.limit)
+        check_written(path, feeds, expected, networks.provider, networks.limit)
 
     save_model(result.proto, output, folder=result.folder, overwrite=overwrite, verify=verify)
     return file_sizes(source, output)
 
 
 def storable_names(setup: Setup) -> list[str]:
-    """Return the weights that a storage format may store in its own way."""
+    """Return the weights that a storage format may store in its own way.
+
+    Those of the layers, and what the model's file held sparse.
+    """
+    return list(dict.fromkeys([*pruned_names(setup), *setup.loaded.sparse]))
+
+
+def pruned_names(setup: Setup) -> list[str]:
+    """Return the initializers of the main graph that are pruned."""
     return [layer.weight for layer in setup.layers if layer.scope == 0]
 
 
-def _check(
+def check_written(
     path: Path,
     feeds: dict[str, Array],
     expected: dict[str, Array],
@@ -90,6 +98,11 @@ def _check(
     """Load the file as a user's program would, run it, and compare.
 
     A model with more than `limit` bytes of weights is loaded as a whole, but run in stages.
+
+    Raises
+    ------
+    ModelError
+        When it fails the checker, does not load, or computes something else than `expected`.
     """
     loaded = load_model(path)
     is_large = external_bytes(loaded.proto) > limit

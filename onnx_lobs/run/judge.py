@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from onnx_lobs.calibration.held_out import split_held
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.evaluation.final_activation import judged_values
 from onnx_lobs.evaluation.judged_network import JudgedNetwork
-from onnx_lobs.evaluation.output import ChangeTally
+from onnx_lobs.evaluation.output import ChangeTally, Watch
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import LayerRecord, OutputRecord
@@ -24,6 +24,7 @@ def judge_outputs(
     records: Mapping[str, LayerRecord],
     scratch: Scratch,
     progress: Progress,
+    watch: Watch,
 ) -> OutputRecord:
     """Return the output error on samples that were held out, without a score.
 
@@ -33,6 +34,8 @@ def judge_outputs(
         The dense and the pruned network of `networks`, opened.
     records, scratch
         As for :func:`onnx_lobs.run.other_fits.other_fits`.
+    watch
+        Shown what the delivered network does to every batch, those that were held out last.
 
     Returns
     -------
@@ -43,10 +46,10 @@ def judge_outputs(
     fitted, held = split_held(setup.batches)
     seen, unseen = ChangeTally(), ChangeTally()
     progress.start("evaluating", len(setup.batches))
-    _compare(dense, pruned, fitted, seen, progress)
+    _compare(dense, pruned, fitted, seen, watch, progress.advance)
     n_held = n_fits = 0
     if held is not None:
-        _compare(dense, pruned, held, unseen, progress)
+        _compare(dense, pruned, held, unseen, watch, progress.advance)
         n_held, n_fits = held.n_samples, 1
         n_others = count_other_fits(setup, networks)
         if n_others:
@@ -71,10 +74,12 @@ def _compare(
     pruned: JudgedNetwork,
     batches: Batches,
     tally: ChangeTally,
-    progress: Progress | None = None,
+    watch: Watch = lambda before, after, feeds, size: None,
+    tick: Callable[[int], None] = lambda n: None,
 ) -> None:
     """Count what pruning did to the outputs on some batches, as they are judged."""
     for feeds, size in zip(batches, batches.sizes, strict=True):
-        tally.add(dense.in_front.run(feeds), pruned.in_front.run(feeds), size)
-        if progress is not None:
-            progress.advance()
+        before, after = dense.in_front.run(feeds), pruned.in_front.run(feeds)
+        tally.add(before, after, size)
+        watch(before, after, feeds, size)
+        tick(1)

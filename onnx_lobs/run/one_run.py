@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from onnx_lobs.calibration.held_out import held_every
 from onnx_lobs.data.synthetic import guesses
@@ -13,7 +13,7 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.report.record import CorrectionRecord, LayerRecord, OutputRecord
+from onnx_lobs.report.record import CorrectionRecord, Details, LayerRecord, OutputRecord
 from onnx_lobs.run.correction.correct import correct
 from onnx_lobs.run.deliver import stamp, storable_names
 from onnx_lobs.run.log import Log
@@ -24,7 +24,7 @@ from onnx_lobs.run.resume.state import Resume
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.solve_all import solve_all
 from onnx_lobs.run.zeros import Choice
-from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.formats import find_format
 from onnx_lobs.storage.sizes import encoded_bytes
 
 
@@ -44,6 +44,8 @@ class Run:
         Bytes of the file, where there is a limit on them.
     log
         What it told; a later step may add to it.
+    details
+        Which samples and classes changed most.
     """
 
     setup: Setup
@@ -54,6 +56,7 @@ class Run:
     output: OutputRecord
     size: int | None
     log: Log
+    details: Details = field(default_factory=Details)
 
 
 def run_once(
@@ -92,15 +95,16 @@ def run_once(
         release_memory()  # of the solver
         correction = _correct(setup, networks, solved.changed, scratch, progress, log)
     release_memory()  # before two networks are loaded
-    output = evaluate_run(setup, networks, solved.by_key, before, scratch, progress, log)
+    output, details = evaluate_run(setup, networks, solved.by_key, before, scratch, progress, log)
     result = networks.result
     stamp(result.proto, setup)
     size = None
     if setup.config.max_bytes is not None:
-        storage = FORMATS[setup.config.storage]
+        storage = find_format(setup.config.storage)
         size = encoded_bytes(result.proto, storable_names(setup), storage, result.folder)
     log.warn(*resume.warnings)
-    return Run(setup, networks, choice, solved.records, correction, output, size, log)
+    records = solved.records
+    return Run(setup, networks, choice, records, correction, output, size, log, details)
 
 
 def _correct(

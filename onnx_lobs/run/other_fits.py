@@ -31,7 +31,7 @@ from onnx_lobs.run.resume.known import Known
 from onnx_lobs.run.schedule import calibrations
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.slots import layer_key
-from onnx_lobs.solvers.layerwise import LayerTask, Outcome, solve_again, solve_layer
+from onnx_lobs.solvers.layerwise import LayerTask, Outcome, solve_again, solve_layer, within_range
 
 FEW = 80  # samples; a tenth of so many tells the error within a factor of two
 ENOUGH = 40  # samples to judge by: no more fits than that takes; 21 told .44 of what others showed
@@ -103,6 +103,7 @@ def _fit(
             if part is not None and reached and record and record.status not in UNTOUCHED:
                 task = make_task(setup, networks, layer, part, record.zeros)
                 outcome = _solve(task, record, is_refitted=refits(setup.config))
+                outcome = within_range(task, outcome)
                 stored = round_weight(layer, outcome.weight)
                 write_one(networks, layer, Solved(record, stored, outcome.bias_change))
 

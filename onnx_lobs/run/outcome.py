@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+import numpy as np
+
+from onnx_lobs.calibration.held_out import held_every, is_held_out
+from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError
+from onnx_lobs.evaluation.changed_samples import SampleTally
+from onnx_lobs.evaluation.class_scores import scores_by_class
 from onnx_lobs.evaluation.score import MeasuredScore
 from onnx_lobs.evaluation.scoring import collapse_notes, score_record
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.report.record import LayerRecord, OutputRecord
+from onnx_lobs.report.record import ClassScore, Details, LayerRecord, OutputRecord
 from onnx_lobs.run.judge import judge_outputs
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
@@ -61,8 +67,10 @@ def evaluate_run(
     scratch: Scratch,
     progress: Progress,
     log: Log,
-) -> OutputRecord:
+) -> tuple[OutputRecord, Details]:
     """Return the output error on samples that were held out, and the score beside the dense one's.
+
+    And which samples and classes changed most by the delivered fit.
 
     Of few samples each is held out by another fit: :mod:`onnx_lobs.run.other_fits`. With one batch
     nothing is held out; then no error is known, and a warning says so.
@@ -79,22 +87,34 @@ def evaluate_run(
     ConfigError
         When there is a limit on the output error, which cannot be measured on this network.
     """
-    scoring = setup.scoring
+    scoring, tally = setup.scoring, _sample_tally(setup.batches)
     dense = networks.open_judged(networks.dense)
     pruned = networks.open_judged(networks.pruned)
     with guesses(setup.batches):
         judged = dense, pruned
-        record = judge_outputs(setup, networks, judged, records, scratch, progress)
-    if not record.n_held:
+        output = judge_outputs(setup, networks, judged, records, scratch, progress, tally.add)
+    if not output.n_held:
         log.warn(NOTHING_HELD)
-    if record.error is None and setup.config.max_output_error is not None:
-        why = "; ".join(record.notes) or "no output is floating"
+    if output.error is None and setup.config.max_output_error is not None:
+        why = "; ".join(output.notes) or "no output is floating"
         raise ConfigError(f"max output error needs an output error, and there is none: {why}")
-    log.warn(*record.notes)
-    if scoring is None or before is None:
-        return record
-    progress.start("scoring", scoring.n_batches)
-    after = scoring.measure(pruned, dense, progress.advance)
-    score = score_record(scoring.score, before, after)
-    log.warn(*collapse_notes(score))
-    return dataclasses.replace(record, score=score)
+    log.warn(*output.notes)
+    classes: tuple[ClassScore, ...] = ()
+    if scoring is not None and before is not None:
+        progress.start("scoring", scoring.n_batches)
+        after = scoring.measure(pruned, dense, progress.advance)
+        score = score_record(scoring.score, before, after)
+        if scoring.test is not None:
+            classes = scores_by_class(scoring.test.labels, before, after)
+        log.warn(*collapse_notes(score))
+        output = dataclasses.replace(output, score=score)
+    return output, Details((), tally.result(), tally.n_seen, classes)
+
+
+def _sample_tally(batches: Batches) -> SampleTally:
+    """Return what finds the samples that changed most, of fitted batches and then held out ones."""
+    every, ends = held_every(batches), np.cumsum(batches.sizes)
+    order = sorted(range(len(batches)), key=lambda i: is_held_out(i, every))
+    places = np.concatenate([np.arange(ends[i] - batches.sizes[i], ends[i]) for i in order])
+    numbers = places if batches.numbers is None else batches.numbers[places]
+    return SampleTally(numbers, None if batches.labels is None else batches.labels[places])

@@ -39,11 +39,13 @@ from onnx_lobs.memory.shares import MemoryShares, share_out
 from onnx_lobs.options.config import PruneConfig, has_target
 from onnx_lobs.options.data import BATCH_SIZE
 from onnx_lobs.patterns import Pattern, parse_pattern
+from onnx_lobs.report.record import FileWeights
 from onnx_lobs.run.calibration_data import open_calibration
+from onnx_lobs.run.file_weights import count_weights
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks, copy_external, make_networks
-from onnx_lobs.run.selection import nothing_to_prune, selection, skip_record
-from onnx_lobs.run.slots import make_slots, wanted_sparsity
+from onnx_lobs.run.selection import nothing_to_prune, selection, skip_records
+from onnx_lobs.run.slots import make_slots, present_zeros, wanted_sparsity
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Setup:
         Bytes for each use.
     least_observations
         That calibration reads of a layer, if the data have so many.
+    file
+        The weights of the whole file.
     """
 
     config: PruneConfig
@@ -81,6 +85,7 @@ class Setup:
     scoring: Scoring | None
     memory: MemoryShares
     least_observations: int = LEAST_OBSERVATIONS
+    file: FileWeights | None = None
 
     @property
     def sparsity(self) -> float:
@@ -127,6 +132,8 @@ def open_run(
     """
     pattern, provider = parse_pattern(config.pattern), find_provider(config.provider)
     loaded, memory = load_model(model), share_out(config.memory)
+    if config.storage is None:  # a model keeps its form
+        config = dataclasses.replace(config, storage="sparse" if loaded.sparse else "dense")
     inlining, folding = inline_functions(loaded), fold_weights(loaded)
     is_large = external_bytes(loaded.proto) > memory.weights
     executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
@@ -155,8 +162,13 @@ def open_run(
     copied = None if scratch is None else copy_external(loaded, layers, scratch, embed)
     networks = make_networks(loaded, executable, layers, copied, provider, memory.weights)
     layers = _real_dtypes(layers, networks.result)
-    slots = _slots(layers, config, pattern, skips)
-    return Setup(config, loaded, pattern, layers, slots, batches, scoring, memory), networks
+    present = present_zeros(networks.result, layers, pattern)
+    slots = _slots(layers, config, pattern, skips, present)
+    setup = Setup(
+        config, loaded, pattern, layers, slots, batches, scoring, memory,
+        file=count_weights(index, layers, skips),
+    )  # fmt: skip
+    return setup, networks
 
 
 def _layers(
@@ -166,7 +178,7 @@ def _layers(
     layers, skips = find_layers(model, selection(config, can_measure), refused)
     if not layers:
         raise nothing_to_prune(skips)
-    log.skip(*map(skip_record, skips))
+    log.skip(*skip_records(skips))
     return with_finite_biases(model, layers), skips
 
 
@@ -181,11 +193,15 @@ def _cut(
 
 
 def _slots(
-    layers: Sequence[Layer], config: PruneConfig, pattern: Pattern, skips: Sequence[Skip]
+    layers: Sequence[Layer],
+    config: PruneConfig,
+    pattern: Pattern,
+    skips: Sequence[Skip],
+    present: Sequence[int],
 ) -> tuple[Slot, ...]:
     """Return the slots of the layers; raise ConfigError when no zeros meet what is asked."""
     sparsity = wanted_sparsity(config, pattern)
-    slots = make_slots(layers, config, skips)
+    slots = make_slots(layers, config, skips, present)
     # a target stays within the limits by itself; what other budgets allow is known later
     if not has_target(config) and config.budget == "weights":
         check_limits(slots, sparsity)

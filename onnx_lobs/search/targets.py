@@ -20,11 +20,11 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.evaluation.confidence import CONFIDENT, upper_difference
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.record import ScoreRecord, TargetRecord
-from onnx_lobs.run.deliver import storable_names
+from onnx_lobs.run.deliver import pruned_names
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run
 from onnx_lobs.run.setup import Setup
-from onnx_lobs.storage.formats import FORMATS, shrinking_formats
+from onnx_lobs.storage.formats import find_format, shrinking_formats
 from onnx_lobs.storage.sizes import expected_bytes
 
 FIRST = 0.5
@@ -41,6 +41,7 @@ def search(
     networks: Networks,
     run: Callable[[Setup, Networks, str | None], Run],
     most: float = 1.0,
+    least: float = 0.0,
 ) -> tuple[Run, TargetRecord]:
     """Run at several sparsities and return the best run, and what became of the target.
 
@@ -53,6 +54,8 @@ def search(
         given too, None at first.
     most
         Largest sparsity that the limits of the layers allow.
+    least
+        Least sparsity that they have, by limits and by the zeros of the model.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def search(
 
     most = min(most, MOST)
     if config.max_bytes is None:
-        find_sparsest(lambda sparsity: _is_met(config, run_at(sparsity)), most=most)
+        find_sparsest(lambda s: _is_met(config, run_at(s)), most=most, least=least)
     else:
 
         def size_at(sparsity: float) -> int:
@@ -79,9 +82,9 @@ def search(
             assert size is not None
             return size
 
-        storage = FORMATS[config.storage]
-        expected = expected_bytes(networks.result.proto, storable_names(setup), storage)
-        find_smallest(config.max_bytes, size_at, expected, most)
+        storage = find_format(config.storage)
+        expected = expected_bytes(networks.result.proto, pruned_names(setup), storage)
+        find_smallest(config.max_bytes, size_at, expected, most, least)
     sparsity, best = min(made, key=lambda pair: _rank(config, *pair))
     record = TargetRecord(
         limits=_limits(config),
@@ -111,7 +114,11 @@ def _too_few(config: PruneConfig, score: ScoreRecord | None) -> list[str]:
 
 
 def find_smallest(
-    limit: int, size_at: Callable[[float], int], expected: Callable[[float], float], most: float
+    limit: int,
+    size_at: Callable[[float], int],
+    expected: Callable[[float], float],
+    most: float,
+    least: float = 0.0,
 ) -> None:
     """Approach a size in bytes from above and below.
 
@@ -124,19 +131,19 @@ def find_smallest(
         one value.
     expected
         About that size; how far it was from the last one found is put right in the next guess.
-    most
-        Largest sparsity that is possible.
+    most, least
+        Largest and least sparsity that are possible.
     """
-    low, high = 0.0, 1.0  # too large, as far as is known, and small enough
+    low, high = least, 1.0  # too large, as far as is known, and small enough
     aim, misses = limit * (1 - CLOSE / 2), 0
-    wanted = _solve(expected, aim, most)
+    wanted = max(_solve(expected, aim, most), least)
     for _ in range(RUNS):
         size = size_at(wanted)
         if size > limit:
             low = wanted
         else:
             high = wanted
-        if (1 - CLOSE) * limit <= size <= limit or wanted == (most if size > limit else 0.0):
+        if (1 - CLOSE) * limit <= size <= limit or wanted == (most if size > limit else least):
             return
         misses = misses + 1 if size > limit else 0
         wanted = _solve(expected, aim - (size - expected(wanted)), most)
@@ -144,7 +151,7 @@ def find_smallest(
             wanted = max(wanted, _between(low, high))
         elif not low < wanted < high:
             wanted = _between(low, high)
-        wanted = min(wanted, most)
+        wanted = max(min(wanted, most), least)
 
 
 def _solve(size: Callable[[float], float], aim: float, most: float) -> float:
@@ -215,7 +222,7 @@ def _rank(config: PruneConfig, sparsity: float, run: Run) -> tuple[float, ...]:
 
 
 def find_sparsest(
-    meets: Callable[[float], bool], runs: int = RUNS, most: float = MOST
+    meets: Callable[[float], bool], runs: int = RUNS, most: float = MOST, least: float = 0.0
 ) -> float | None:
     """Return the largest sparsity tried that meets a target, or None.
 
@@ -226,8 +233,9 @@ def find_sparsest(
         times, never twice with one value.
     runs
         At least 1.
-    most
-        Largest sparsity that is possible.
+    most, least
+        Largest and least sparsity that are possible. Where no sparser one meets the target, the
+        last that is tried is the least, if that is above 0: the model as it is.
 
     Notes
     -----
@@ -240,16 +248,18 @@ def find_sparsest(
     [0.5, 0.8, 0.92, 0.87, 0.84, 0.86]
     """
     sparsest: float | None = None
-    low, high = 0.0, 1.0  # met, as far as is known, and missed
-    wanted = min(FIRST, most)
-    for _ in range(runs):
+    low, high = least, 1.0  # met, as far as is known, and missed
+    wanted = min(FIRST if least < FIRST else _between(least, 1.0), most)
+    for left in range(runs, 0, -1):
+        if left == 1 and sparsest is None and least > 0:
+            wanted = least
         if meets(wanted):
             sparsest = low = wanted
             if wanted == most:
                 break
         else:
             high = wanted
-        if high < LEAST:
+        if high < LEAST or high <= least:
             break
         wanted = min(_between(low, high), most)
     return sparsest
@@ -287,10 +297,10 @@ def check_target(setup: Setup, networks: Networks) -> None:
             "max drop needs a score of labelled data: give them with --test, or a --score that "
             "needs none"
         )
-    if config.max_bytes is not None and not FORMATS[config.storage].shrinks:
+    if config.max_bytes is not None and not find_format(config.storage).shrinks:
         raise ConfigError(
-            f"max bytes cannot be met by zeros in a {config.storage} file, which keeps its size; "
-            f"add {shrinking_formats()}"
+            f"max bytes cannot be met by zeros in a {find_format(config.storage).name} file, which "
+            f"keeps its size; add {shrinking_formats()}"
         )
     if networks.result.is_private:
         raise ConfigError(

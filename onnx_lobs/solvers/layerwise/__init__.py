@@ -1,6 +1,7 @@
 """Takes one layer from its moments to its new weights: arrays in, arrays out."""
 
 from onnx_lobs.solvers.layerwise.solve import loss_curve, solve_again, solve_layer, solve_quickly
+from onnx_lobs.solvers.layerwise.stored_range import within_range
 from onnx_lobs.solvers.layerwise.task import ErrorMeter, LayerTask, Outcome, magnitude_weight
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "solve_again",
     "solve_layer",
     "solve_quickly",
+    "within_range",
 ]
