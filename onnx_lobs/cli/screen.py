@@ -28,7 +28,7 @@ class Screen:
         "Print the record as JSON, and nothing else, on stdout.",
         SWITCH,
         flags=("--json",),
-        also=("inspect", "evaluate"),
+        also=("inspect", "evaluate", "expand"),
     )
     verbose: bool = option(
         False,
@@ -42,7 +42,7 @@ class Screen:
         "Only warnings and errors; no bars, no report.",
         SWITCH,
         flags=("-q", "--quiet"),
-        also=("evaluate",),
+        also=("evaluate", "expand"),
     )
     no_color: bool = option(
         False,

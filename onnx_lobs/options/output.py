@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from onnx_lobs.options.kinds import SWITCH, choice
 from onnx_lobs.options.option import Affects, option
 
-FORMATS = ("dense", "sparse")
+FORMATS = ("dense", "sparse", "packed")
+VALUES = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +18,18 @@ class OutputOptions:
     storage: str = option(
         "dense",
         "How pruned weights are written. sparse: smaller file; onnxruntime reads it, many other "
-        "tools do not.",
+        "tools do not. packed: smaller yet; onnxruntime and OpenVINO unpack it when they load it.",
         choice(FORMATS, "format"),
         flags=("--format",),
         affects=Affects.RUN,
         rank=9,
+    )
+    values: str = option(
+        "fp32",
+        "In what the values of pruned weights are kept: as they are, or rounded. int8: with a "
+        "scale for each output, each rounding made up for by the other weights.",
+        choice(VALUES, "values"),
+        affects=Affects.SOLVING,
     )
     bound: bool = option(
         False,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from onnx_lobs.arrays import Array
+from onnx_lobs.arrays import Array, RealArray
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.files.external import external_bytes
 from onnx_lobs.graph.files.load import load_model
@@ -21,7 +22,7 @@ from onnx_lobs.graph.run.session import Session
 from onnx_lobs.graph.run.staged import Runnable, open_session
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
-from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.run.stored_form import encode_result
 
 PROVENANCE = "onnx_lobs"
 # The written graph fuses differently from the execution copy (Constant nodes, biases), so sums
@@ -53,9 +54,20 @@ def best_effort(output: Path) -> Path:
 
 
 def write_model(
-    setup: Setup, networks: Networks, source: Path, output: Path, *, overwrite: bool
-) -> Sizes:
-    """Write the result of a run and return the sizes of the files.
+    setup: Setup,
+    networks: Networks,
+    scales: Mapping[str, RealArray],
+    source: Path,
+    output: Path,
+    *,
+    overwrite: bool,
+) -> tuple[Sizes, list[str]]:
+    """Write the result of a run and return the sizes of the files, and warnings.
+
+    Parameters
+    ----------
+    scales
+        By the key of the layer: those of which its weights are multiples.
 
     Raises
     ------
@@ -64,33 +76,31 @@ def write_model(
         than the model in memory; the file then never gets its name.
     """
     result = networks.result
-    FORMATS[setup.config.storage].encode(result.proto, storable_names(setup), result.folder)
+    notes = encode_result(setup, result.proto, result.folder, scales)
     feeds = next(iter(setup.batches))
     expected = networks.open(networks.pruned).run(feeds)
 
     def verify(path: Path) -> None:
-        _check(path, feeds, expected, networks.provider, networks.limit)
+        _check(path, feeds, expected, networks, as_float=setup.config.values == "int8")
 
     save_model(result.proto, output, folder=result.folder, overwrite=overwrite, verify=verify)
-    return file_sizes(source, output)
-
-
-def storable_names(setup: Setup) -> list[str]:
-    """Return the weights that a storage format may store in its own way."""
-    return [layer.weight for layer in setup.layers if layer.scope == 0]
+    return file_sizes(source, output), notes
 
 
 def _check(
     path: Path,
     feeds: dict[str, Array],
     expected: dict[str, Array],
-    provider: str,
-    limit: int,
+    networks: Networks,
+    *,
+    as_float: bool,
 ) -> None:
     """Load the file as a user's program would, run it, and compare.
 
-    A model with more than `limit` bytes of weights is loaded as a whole, but run in stages.
+    A model with more than the networks' limit of weights is loaded as a whole, but run in stages.
+    With `as_float`, int8 weights are compared as the floating numbers that they stand for.
     """
+    provider, limit = networks.provider, networks.limit
     loaded = load_model(path)
     is_large = external_bytes(loaded.proto) > limit
     executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
@@ -102,7 +112,7 @@ def _check(
     else:
         is_as_stored = note is None and not unseeded(loaded.proto)
         source = path if is_as_stored else executable
-        found = Session(source, folder=loaded.folder, provider=provider)
+        found = Session(source, folder=loaded.folder, provider=provider, as_float=as_float)
     for name, value in found.run(feeds).items():
         wanted = expected[name]
         tolerance = SAME_OUTPUT.get(getattr(value, "dtype", np.dtype(object)).name)

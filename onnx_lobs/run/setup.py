@@ -44,6 +44,7 @@ from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks, copy_external, make_networks
 from onnx_lobs.run.selection import nothing_to_prune, selection, skip_record
 from onnx_lobs.run.slots import make_slots, wanted_sparsity
+from onnx_lobs.storage.expand import expand_weights
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def open_run(
     """
     pattern, provider = parse_pattern(config.pattern), find_provider(config.provider)
     loaded, memory = load_model(model), share_out(config.memory)
+    expand_weights(loaded, to_float=True)
     inlining, folding = inline_functions(loaded), fold_weights(loaded)
     is_large = external_bytes(loaded.proto) > memory.weights
     executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)

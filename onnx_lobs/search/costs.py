@@ -17,6 +17,7 @@ from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.slots import layer_key
 from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.values import VALUES
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def with_price(config: PruneConfig, layer: Layer, slot: Slot, observations: floa
     """Return the slot with what one of its weights costs."""
     price = 1.0
     if config.budget == "bytes":
-        price = FORMATS[config.storage].price(layer.dtype.itemsize)
+        itemsize = VALUES[config.values].itemsize(layer.dtype.itemsize)
+        price = FORMATS[config.storage].price(itemsize)
     elif config.budget == "macs":
         price = max(observations, 1e-9)
     return dataclasses.replace(slot, price=price)

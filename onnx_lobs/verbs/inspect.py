@@ -19,6 +19,7 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.record import SkipRecord
 from onnx_lobs.run.selection import selection, skip_record
+from onnx_lobs.storage.expand import expand_weights
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection
     """
     loaded = load_model(model)
     file_bytes = _bytes(loaded.proto, loaded.path)
+    expand_weights(loaded, to_float=True)
     inlining, folding = inline_functions(loaded), fold_weights(loaded)
     refused = {**inlining.refused, **folding.refused}
     index = Model(loaded.proto, loaded.folder)

@@ -32,6 +32,7 @@ from onnx_lobs.run.one_run import Run, run_once
 from onnx_lobs.run.outcome import score_dense
 from onnx_lobs.run.report import make_report, with_file
 from onnx_lobs.run.setup import Setup, open_run
+from onnx_lobs.run.stored_form import check_form
 from onnx_lobs.search.plan import make_planner
 from onnx_lobs.search.targets import check_target, search
 from onnx_lobs.verbs.places import check_places
@@ -158,9 +159,11 @@ def prune_file(
             output = best_effort(output)
             check_output(output, inputs=model_files(path), overwrite=overwrite)
         progress.start("writing", 1)
-        sizes = write_model(run.setup, run.networks, path, output, overwrite=overwrite)
+        sizes, notes = write_model(
+            run.setup, run.networks, run.scales, path, output, overwrite=overwrite
+        )
         progress.advance()
-    return with_file(record, output, sizes)
+    return with_file(record, output, sizes, notes)
 
 
 def _prune(
@@ -172,6 +175,7 @@ def _prune(
     where = told_where(networks.dense, setup.layers, setup.batches, networks.provider)
     with where, compiled.without(not is_compiled(setup)):
         check_modes(config)
+        check_form(setup, networks)
         if has_target(config):
             check_target(setup, networks)
         before = score_dense(setup, networks, progress, log)
