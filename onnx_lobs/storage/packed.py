@@ -74,7 +74,7 @@ def encode_packed(
         return []
     lift_constants(proto, names)
     made = _pack_all(proto, names, folder, PACKINGS)
-    if made.saved <= made.table_size:
+    if 0 < made.saved <= made.table_size:
         made = _pack_all(proto, names, folder, (pack_gap8,))  # a small model, and a large table
     for graph, restored in made.by_graph.values():
         put_in_place(graph, restored)
@@ -118,7 +118,7 @@ def _pack_all(
             continue
         others = (form.size for form in forms if form is not smallest)
         if smallest is forms[0]:
-            made.saved += min(raw_size(tensor) + FRAME, *others) - smallest.size
+            made.saved += min([raw_size(tensor) + FRAME, *others]) - smallest.size
         made.by_graph.setdefault(id(graph), (graph, {}))[1][tensor.name] = smallest
     return made
 
