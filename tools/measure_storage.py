@@ -22,10 +22,10 @@ from onnx import ModelProto, numpy_helper
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.graph.files.load import load_model
+from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import LayerFilter, find_layers
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.layers.output_axis import output_axis
-from onnx_lobs.graph.model import Model
 from onnx_lobs.solvers.rounding import round_rows
 from onnx_lobs.storage.formats import FORMATS
 from onnx_lobs.storage.int8 import Scales

@@ -44,6 +44,7 @@ class PruneOptions(TypedDict, total=False):
     scratch: str | None
     cache: str | None
     storage: str
+    values: str
     bound: bool
 
 

@@ -111,11 +111,12 @@ def _nodes(
     tensor: TensorProto, held: str, scale: str, axis: int | None, prefix: str
 ) -> list[NodeProto]:
     options: dict[str, Any] = {} if axis is None else {"axis": axis}
-    name = RESTORES + tensor.name
     is_float32 = array_type(tensor.data_type) == np.float32
     output = tensor.name if is_float32 else prefix + "float"
+    name = RESTORES + output
     nodes = [helper.make_node("DequantizeLinear", [held, scale], [output], name=name, **options)]
     if not is_float32:  # before operator set 19 it makes float32 only
+        name = RESTORES + tensor.name
         nodes.append(
             helper.make_node("Cast", [output], [tensor.name], name=name, to=tensor.data_type)
         )
