@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from onnx_lobs.arrays import RealArray
 from onnx_lobs.calibration.held_out import held_every
@@ -56,7 +56,7 @@ class Run:
     output: OutputRecord
     size: int | None
     log: Log
-    scales: Mapping[str, RealArray]
+    scales: Mapping[str, RealArray] = field(default_factory=dict)
 
 
 def run_once(

@@ -11,14 +11,14 @@ from onnx_lobs.graph.files.external import external_bytes
 from onnx_lobs.graph.files.walk import iter_graphs
 from onnx_lobs.storage.dense import dense_bytes
 from onnx_lobs.storage.formats import StorageFormat
-from onnx_lobs.storage.values import VALUES, ValueKind
+from onnx_lobs.storage.values import VALUES, Precision
 
 
 def expected_bytes(
     proto: ModelProto,
     names: Collection[str],
     storage: StorageFormat,
-    values: ValueKind = VALUES["fp32"],
+    values: Precision = VALUES["fp32"],
 ) -> Callable[[float], float]:
     """Return the bytes of model and external data as a function of the sparsity.
 

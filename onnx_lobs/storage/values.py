@@ -28,7 +28,7 @@ class WeightValues:
 
 
 @dataclass(frozen=True)
-class ValueKind:
+class Precision:
     """One row of the table.
 
     Parameters
@@ -77,15 +77,15 @@ def _keep(*_: object) -> dict[str, str]:
     return {}
 
 
-VALUES: Mapping[str, ValueKind] = {
+VALUES: Mapping[str, Precision] = {
     each.name: each
     for each in (
-        ValueKind("fp32", _keep, None, 0, ""),
-        ValueKind(
+        Precision("fp32", _keep, None, 0, ""),
+        Precision(
             "fp16", encode_half, TensorProto.FLOAT16, 0,
             "weights are float16 in the file, and cast when it is loaded.",
         ),
-        ValueKind(
+        Precision(
             "int8", encode_int8, TensorProto.INT8, LEAST_OPSET,
             "weights are int8 in the file, behind a DequantizeLinear, and most runtimes compute in "
             "float with them. onnxruntime dequantises those of a Conv at every run, and multiplies "
@@ -97,7 +97,7 @@ VALUES: Mapping[str, ValueKind] = {
 
 
 def encode_values(
-    proto: ModelProto, weights: Sequence[WeightValues], kind: ValueKind, folder: Path | None = None
+    proto: ModelProto, weights: Sequence[WeightValues], kind: Precision, folder: Path | None = None
 ) -> list[str]:
     """Store the values of weights as a kind says, in place.
 
