@@ -17,6 +17,7 @@ PACKAGE = ROOT / "onnx_lobs"
 MOST_LINES = 150  # of the README: what a newcomer reads
 TOPICS = (
     "architecture", "calibration", "changes", "command-line", "memory", "methods", "results",
+    "storage",
     "targets",
 )  # fmt: skip
 LANGUAGES = {"", "sh", "python", "text"}  # of blocks; those of no other are looked into
