@@ -9,6 +9,7 @@ from onnx_lobs.options.option import Affects, option
 
 FORMATS = ("dense", "sparse", "packed")
 VALUES = ("fp32", "fp16", "int8")
+ACTIVATIONS = ("fp32", "int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,13 @@ class OutputOptions:
         "scale for each output, each rounding made up for by the other weights.",
         choice(VALUES, "values"),
         affects=Affects.SOLVING,
+    )
+    activations: str = option(
+        "fp32",
+        "In what the values between layers are. int8: for runtimes that compute in int8, by "
+        "onnxruntime.quantization on the calibration data; with int8 `values`.",
+        choice(ACTIVATIONS, "activations"),
+        affects=Affects.RUN,
     )
     bound: bool = option(
         False,

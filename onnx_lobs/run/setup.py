@@ -7,7 +7,7 @@ All that a run goes by is in a frozen :class:`Setup`; what it changes is in its
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +42,8 @@ from onnx_lobs.patterns import Pattern, parse_pattern
 from onnx_lobs.run.calibration_data import open_calibration
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks, copy_external, make_networks
-from onnx_lobs.run.selection import nothing_to_prune, selection, skip_record
-from onnx_lobs.run.slots import make_slots, wanted_sparsity
+from onnx_lobs.run.selection import nothing_to_prune, rounded_too, selection, skip_record
+from onnx_lobs.run.slots import layer_key, make_slots, wanted_sparsity
 from onnx_lobs.storage.expand import expand_weights
 
 
@@ -138,7 +138,7 @@ def open_run(
     index = Model(executable, loaded.folder)
     refused = {**inlining.refused, **folding.refused}
     can_measure = index.weight_bytes <= memory.weights
-    layers, skips = _layers(index, config, log, refused, can_measure=can_measure)
+    layers, only_rounded, skips = _layers(index, config, log, refused, can_measure=can_measure)
     batches, notes = open_calibration(loaded.path, input_specs(loaded.proto), data, config)
     run = None
     if not is_large:  # such a model runs in stages, and its weights are read when they are solved
@@ -157,19 +157,29 @@ def open_run(
     copied = None if scratch is None else copy_external(loaded, layers, scratch, embed)
     networks = make_networks(loaded, executable, layers, copied, provider, memory.weights)
     layers = _real_dtypes(layers, networks.result)
-    slots = _slots(layers, config, pattern, skips)
+    slots = _slots(layers, config, pattern, skips, only_rounded)
     return Setup(config, loaded, pattern, layers, slots, batches, scoring, memory), networks
 
 
 def _layers(
     model: Model, config: PruneConfig, log: Log, refused: Refused, *, can_measure: bool
-) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
-    """Return the layers that the options choose, at least one, and the nodes that are skipped."""
-    layers, skips = find_layers(model, selection(config, can_measure), refused)
+) -> tuple[tuple[Layer, ...], frozenset[str], tuple[Skip, ...]]:
+    """Return the layers that the options choose, at least one, and the nodes that are skipped.
+
+    Between them the keys of the layers that get no zeros, and are there to be rounded.
+    """
+    chosen = selection(config, can_measure)
+    layers, skips = find_layers(model, chosen, refused)
     if not layers:
         raise nothing_to_prune(skips)
+    only_rounded: frozenset[str] = frozenset()
+    wider = rounded_too(config, chosen)
+    if wider != chosen:
+        pruned = set(map(layer_key, layers))
+        layers, skips = find_layers(model, wider, refused)
+        only_rounded = frozenset(map(layer_key, layers)) - pruned
     log.skip(*map(skip_record, skips))
-    return with_finite_biases(model, layers), skips
+    return with_finite_biases(model, layers), only_rounded, skips
 
 
 def _cut(
@@ -183,11 +193,18 @@ def _cut(
 
 
 def _slots(
-    layers: Sequence[Layer], config: PruneConfig, pattern: Pattern, skips: Sequence[Skip]
+    layers: Sequence[Layer],
+    config: PruneConfig,
+    pattern: Pattern,
+    skips: Sequence[Skip],
+    only_rounded: Collection[str],
 ) -> tuple[Slot, ...]:
     """Return the slots of the layers; raise ConfigError when no zeros meet what is asked."""
     sparsity = wanted_sparsity(config, pattern)
-    slots = make_slots(layers, config, skips)
+    slots = [
+        dataclasses.replace(slot, fixed=0.0) if layer_key(layer) in only_rounded else slot
+        for layer, slot in zip(layers, make_slots(layers, config, skips), strict=True)
+    ]
     # a target stays within the limits by itself; what other budgets allow is known later
     if not has_target(config) and config.budget == "weights":
         check_limits(slots, sparsity)

@@ -12,6 +12,7 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.files.external import external_bytes
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.output_axis import output_axis
+from onnx_lobs.run.activations import check_activations, quantise_activations
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.slots import layer_key
@@ -31,6 +32,8 @@ def check_form(setup: Setup, networks: Networks) -> None:
             f"values {values.name} need operator set {values.least_opset} or later, the model "
             f"imports {model.opset}; convert it with onnx.version_converter, or use --values fp16"
         )
+    if config.activations == "int8":
+        check_activations(config, model)
     if (trouble := storage.trouble(model.proto)) is not None:
         raise ConfigError(f"format {storage.name} is not possible: {trouble}")
 
@@ -41,7 +44,12 @@ def storable_names(setup: Setup) -> list[str]:
 
 
 def encode_result(
-    setup: Setup, proto: onnx.ModelProto, folder: Path | None, scales: Mapping[str, RealArray]
+    setup: Setup,
+    proto: onnx.ModelProto,
+    folder: Path | None,
+    scales: Mapping[str, RealArray],
+    *,
+    quantises: bool = True,
 ) -> list[str]:
     """Store the weights of a result as the options say, in place; return warnings.
 
@@ -49,6 +57,8 @@ def encode_result(
     ----------
     scales
         By the key of the layer: those of which its weights are multiples.
+    quantises
+        Whether activations become int8 too, if the options say so.
     """
     config = setup.config
     kind, storage = VALUES[config.values], FORMATS[config.storage]
@@ -57,6 +67,8 @@ def encode_result(
         WeightValues(layer.scope, layer.weight, _scales(model, layer_key(layer), at, setup, scales))
         for at, layer in enumerate(setup.layers)
     ]
+    if config.activations == "int8" and quantises:
+        return quantise_activations(proto, weights, setup.batches, storage)
     held = encode_values(proto, weights, kind, folder)
     pairs = zip(setup.layers, held, strict=True)
     same = [layer.name for layer, name in pairs if name == layer.weight]
@@ -73,7 +85,7 @@ def form_bytes(
     """Return the bytes of a result and its external data in the form in which it is written."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    encode_result(setup, copy, folder, scales)
+    encode_result(setup, copy, folder, scales, quantises=False)
     return int(copy.ByteSize()) + external_bytes(copy)
 
 

@@ -36,7 +36,7 @@ OTHERS: dict[str, Any] = {
     "correct": False, "damp": 1e-3, "seed": 7, "score": "s.py:f", "samples": 9,
     "positions": None, "batch_size": 3, "input_shapes": {"a:0": (1, 3), "b": (7,)},
     "provider": "cuda", "gram": "graph", "memory": 2**31, "scratch": "/tmp", "cache": "c",
-    "storage": "sparse", "values": "int8", "bound": True,
+    "storage": "sparse", "values": "int8", "activations": "int8", "bound": True,
 }  # fmt: skip
 
 
