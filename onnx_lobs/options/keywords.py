@@ -45,6 +45,7 @@ class PruneOptions(TypedDict, total=False):
     cache: str | None
     storage: str
     values: str
+    activations: str
     bound: bool
 
 
