@@ -29,7 +29,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import LayerFilter, find_layers
 from onnx_lobs.layers.output_axis import output_axis
 
-SPARSITIES = (0.5, 0.7)
+SPARSITIES = (0.7, 0.5)
 
 
 def main() -> None:
