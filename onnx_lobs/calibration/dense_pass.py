@@ -227,7 +227,7 @@ def _name_outside(dense: Model, target: DenseTarget) -> str:
 def _changing(dense: Model, shared_inputs: Sequence[SharedInput]) -> set[str]:
     """Return the top-level values that change when the weights of the shared inputs do."""
     layers = [layer for shared in shared_inputs for layer in shared.layers]
-    tops = {use.top for layer in layers for use in layer.uses}
+    tops = {top for x in layers for top in (*x.other_tops, *(use.top for use in x.uses))}
     weights = {layer.weight for layer in layers if layer.scope == 0}
     changing: set[str] = set()
     for index, node in enumerate(dense.main.graph.node):

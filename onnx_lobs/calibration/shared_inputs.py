@@ -15,7 +15,7 @@ class SharedInput:
     """Layers that are calibrated together, and the uses whose inputs are read.
 
     Either several layers that share one tap (their rows are stacked), or one tied layer
-    with several uses, or, mostly, one layer with one use.
+    with several uses or earlier readers, or, mostly, one layer with one use.
     """
 
     layers: tuple[Layer, ...]
@@ -24,12 +24,12 @@ class SharedInput:
     @property
     def top(self) -> int:
         """Index of the top-level node before which the layers are solved."""
-        return min(use.top for layer in self.layers for use in layer.uses)
+        return min(map(_first_read, self.layers))
 
     @property
     def is_tied(self) -> bool:
-        """Whether one weight has several uses."""
-        return len(self.uses) > 1
+        """Whether the weight is read before all its inputs can be seen."""
+        return _is_tied(self.layers[0])
 
     @property
     def gram_bytes(self) -> int:
@@ -50,11 +50,20 @@ def find_shared_inputs(layers: Sequence[Layer]) -> tuple[SharedInput, ...]:
     """Put layers with the same tap together; a tied layer stands alone. In graph order."""
     by_tap: dict[tuple[object, ...], list[Layer]] = {}
     for layer in layers:
-        tied = len(layer.uses) > 1
-        key = ("tied", layer.scope, layer.weight) if tied else layer.uses[0].tap
+        key = ("tied", layer.scope, layer.weight) if _is_tied(layer) else layer.uses[0].tap
         by_tap.setdefault(key, []).append(layer)
     found = [SharedInput(tuple(members), members[0].uses) for members in by_tap.values()]
     return tuple(sorted(found, key=lambda shared: shared.top))
+
+
+def _first_read(layer: Layer) -> int:
+    """Return the index of the first top-level node that reads a layer's weight."""
+    return min((*layer.other_tops, *(use.top for use in layer.uses)))
+
+
+def _is_tied(layer: Layer) -> bool:
+    """Whether something else reads the weight before all its inputs can be seen."""
+    return len(layer.uses) > 1 or _first_read(layer) < layer.uses[0].top
 
 
 def within(shared_inputs: Sequence[SharedInput], budget: int) -> Iterator[list[SharedInput]]:

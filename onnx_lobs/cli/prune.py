@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ import typer
 
 from onnx_lobs.cli.files import OUTPUT_PANEL, Files
 from onnx_lobs.cli.inspect import show_inspection
-from onnx_lobs.cli.screen import Screen, show_warnings
+from onnx_lobs.cli.repeat import repeat_command
+from onnx_lobs.cli.screen import Screen, WarningsAtOnce, show_warnings
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.errors import ModelError
 from onnx_lobs.options.config import OPTIONS, PruneConfig
@@ -26,22 +28,23 @@ def run(values: Mapping[str, Any]) -> None:
     screen = from_plain(Screen, values)
     if files.dry_run:
         raise typer.Exit(0 if show_inspection(files.model, config, screen) else 1)
-    record = _prune(files, config, screen)
+    record = _prune(files, config, screen, repeat_command(PRUNE, values))
     is_missed = record.target is not None and not record.target.is_met
     raise typer.Exit(0 if record.layers and not is_missed else 1)
 
 
-def _prune(files: Files, config: PruneConfig, screen: Screen) -> Report:
-    """Run the pipeline, show and write its report."""
+def _prune(files: Files, config: PruneConfig, screen: Screen, command: tuple[str, ...]) -> Report:
+    """Run the pipeline, show and write its report, which holds the command that repeats it."""
     from onnx_lobs.cli.progress import show_bars
     from onnx_lobs.report.text import render_report
-    from onnx_lobs.report.write import check_report, write_report
+    from onnx_lobs.report.write import check_reports, write_reports
     from onnx_lobs.verbs.prune import prune_file
 
     output = files.output or _beside(files.model)
-    if screen.report is not None:
-        check_report(screen.report, overwrite=files.overwrite)
-    with show_bars(screen.console(stderr=True), wanted=not screen.quiet) as progress:
+    check_reports(screen.report, overwrite=files.overwrite)
+    console = screen.console(stderr=True)
+    told = WarningsAtOnce(console)
+    with show_bars(console, wanted=not screen.quiet) as progress:
         record = prune_file(
             files.model,
             output,
@@ -51,11 +54,12 @@ def _prune(files: Files, config: PruneConfig, screen: Screen) -> Report:
             overwrite=files.overwrite,
             report=screen.report,
             progress=progress,
+            warn=told.show,
         )
+    record = replace(record, command=command)
     screen.show(render_report(record, verbose=screen.verbose), record.to_json())
-    show_warnings(screen, record.warnings)
-    if screen.report is not None:
-        write_report(screen.report, record.to_json())
+    show_warnings(screen, [text for text in record.warnings if text not in told.texts])
+    write_reports(screen.report, record)
     return record
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from onnx_lobs.options.kinds import PATH, SWITCH
+from onnx_lobs.options.kinds import PATHS, SWITCH
 from onnx_lobs.options.option import option
 
 if TYPE_CHECKING:
@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 class Screen:
     """What is printed, and how."""
 
-    report: Path | None = option(
-        None, "Write the record to this file too.", PATH, metavar="FILE.json", also=("evaluate",)
+    report: tuple[Path, ...] = option(
+        (),
+        "Write the record to this file too: a page that needs nothing else (.html), Markdown (.md) "
+        "or JSON (.json).",
+        PATHS,
+        metavar="FILE",
+        also=("evaluate",),
     )
     as_json: bool = option(
         False,
@@ -63,6 +68,26 @@ class Screen:
             typer.echo(json)
         elif not self.quiet:
             self.console().print(text)
+
+
+class WarningsAtOnce:
+    """Prints warnings as they come, above the bars of the same console.
+
+    Parameters
+    ----------
+    console
+        Of stderr.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.texts: list[str] = []
+
+    def show(self, text: str) -> None:
+        """Print a warning."""
+        self.texts.append(text)
+        line = f"warning: {one_line(text)}"
+        self._console.print(line, markup=False, soft_wrap=True, style="yellow")
 
 
 def show_warnings(screen: Screen, warnings: Sequence[str]) -> None:

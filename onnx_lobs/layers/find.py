@@ -14,17 +14,21 @@ import numpy as np
 import onnx
 
 from onnx_lobs.errors import ConfigError, UnsupportedOpError
-from onnx_lobs.graph.carried import LOOPS, handed_back, handed_on
 from onnx_lobs.graph.files.tensors import array_type
 from onnx_lobs.graph.model import TAP_PREFIX, Model, Scope, first_output, is_float
-from onnx_lobs.layers.chain import PASSING
+from onnx_lobs.layers.fixed_transform import fixed_transform
+from onnx_lobs.layers.held_weights import held_by, weight_positions
 from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.layers.live import live_nodes
 from onnx_lobs.layers.loops import in_loop
 from onnx_lobs.layers.operators import OPERATORS, match
+from onnx_lobs.layers.other_readers import other_readers
 from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 
-SQUARES_HELD = 4  # matrices of inputs x inputs in float64 at the peak: 4.8 GB for 12,288 inputs
+REMEDY_TIED = "--tied prune prunes it for all of them"
+NO_REMEDY_TIED = "take it out of there to prune it"
+DEAD = Refusal(RefusalKind.DEAD, "no output of the model depends on it: it can be removed")
 Refused = Mapping[tuple[int, str], Refusal]
 """why nodes are skipped, by scope and first output"""
 SQUARES_HELD = 4  # matrices of inputs x inputs in float64 at the peak: 4.8 GB for 12,288 inputs
@@ -40,6 +44,10 @@ class LayerFilter:
         Full names of layers with a sparsity of their own, which are taken unless excluded.
     free_bytes
         Memory that a layer may take; None: any.
+    prunes_tied
+        Whether weights are taken that other nodes read too.
+    transforms
+        Whether fixed transforms of signals are taken as any other weight; then no value is read.
     """
 
     include: tuple[str, ...] = ()
@@ -49,6 +57,8 @@ class LayerFilter:
     depthwise: bool = False
     own: tuple[str, ...] = ()
     free_bytes: int | None = None
+    prunes_tied: bool = False
+    transforms: bool = False
 
 
 def find_layers(
@@ -74,22 +84,33 @@ def find_layers(
     selection = selection or LayerFilter()
     matches: dict[tuple[int, str], list[tuple[NodePlace, Match]]] = defaultdict(list)
     skips: list[Skip] = []
+    tops: dict[int, int] = {}
     for place in iter_places(model):
-        for found in match(place):
+        tops[id(place.node)] = place.top
+        for number, found in enumerate(match(place)):
             outside = _seen(place, found) if isinstance(found, Match) else found
             if isinstance(outside, Match):
                 matches[outside.root.scope, outside.root.name].append((place, outside))
             else:
                 refusal = _known(place, outside, refused or {})
-                skips.append(Skip(place.label, place.node.op_type, refusal))
+                held = held_by(place, weight_positions(place.node, number))
+                skips.append(Skip(place.label, place.node.op_type, refusal, held))
     candidates: list[Layer] = []
+    live = live_nodes(model)
     for group in matches.values():
-        layer = _join(model, group)
+        is_live, tied = _is_live(group, live), selection.prunes_tied
+        layer = _join(model, group, tops, prunes_tied=tied) if is_live else DEAD
         if isinstance(layer, Layer):
             candidates.append(layer)
         else:
-            skips.extend(Skip(p.label, p.node.op_type, layer) for p, _ in group)
-    return _select(candidates, skips, selection)
+            held = (group[0][1].stored,)
+            skips.extend(Skip(p.label, p.node.op_type, layer, held) for p, _ in group)
+    return _select(model, candidates, skips, selection)
+
+
+def _is_live(group: Sequence[tuple[NodePlace, Match]], live: frozenset[tuple[int, str]]) -> bool:
+    """Return whether an output of the model depends on some node of a layer."""
+    return any((place.scope.index, first_output(place.node)) in live for place, _ in group)
 
 
 def _known(place: NodePlace, found: Refusal, refused: Refused) -> Refusal:
@@ -161,20 +182,29 @@ def _trouble(place: NodePlace, found: Match) -> Refusal | None:
     return None
 
 
-def _join(model: Model, group: Sequence[tuple[NodePlace, Match]]) -> Layer | Refusal:
-    """Make one layer of all nodes that multiply by one stored weight, or say why not."""
+def _join(
+    model: Model,
+    group: Sequence[tuple[NodePlace, Match]],
+    tops: Mapping[int, int],
+    *,
+    prunes_tied: bool,
+) -> Layer | Refusal:
+    """Make one layer of all nodes that multiply by one stored weight, or say why not.
+
+    `tops` holds the top-level node of every node, by its id.
+    """
     place, first = group[0]
-    home = model.scopes[first.root.scope]
-    stranger = _stranger(model, home, first.root.name, {id(p.node) for p, _ in group})
-    if stranger is not None:
-        reason = f"its weight is also read by {stranger}, which pruning would change"
-        return Refusal(RefusalKind.READ_ELSEWHERE, reason)
-    if len(group) > 1:
-        numbers = np.arange(math.prod(first.root.tensor.dims)).reshape(first.root.tensor.dims)
-        seen = [m.layout.to_matrix(m.root.chain.move(numbers)) for _, m in group]
-        if any(not np.array_equal(seen[0], other) for other in seen[1:]):
-            reason = "its weight is tied between nodes that orient it differently"
-            return Refusal(RefusalKind.TIED, reason)
+    alike = [(p, m) for p, m in group if _orients_alike(first, m)]
+    if len(alike) < len(group) and not prunes_tied:
+        reason = f"its weight is tied between nodes that orient it differently; {REMEDY_TIED}"
+        return Refusal(RefusalKind.TIED, reason)
+    home, nodes = model.scopes[first.root.scope], {id(p.node) for p, _ in alike}
+    others = list(other_readers(model, home, first.root.name, nodes))
+    for other in others:
+        if other.node is None or not prunes_tied:
+            remedy = NO_REMEDY_TIED if other.node is None else REMEDY_TIED
+            reason = f"its weight is also read by {other.label}, which pruning would change"
+            return Refusal(RefusalKind.READ_ELSEWHERE, f"{reason}; {remedy}")
     return Layer(
         name=_name(place.node.name, first.part) or first.root.name,
         op=place.node.op_type,
@@ -183,8 +213,18 @@ def _join(model: Model, group: Sequence[tuple[NodePlace, Match]]) -> Layer | Ref
         chain=first.root.chain,
         layout=first.layout,
         dtype=_dtype(first.root.tensor),
-        uses=tuple(m.use for _, m in group),
+        uses=tuple(m.use for _, m in alike),
+        other_tops=tuple(sorted({tops[id(other.node)] for other in others})),
     )
+
+
+def _orients_alike(one: Match, other: Match) -> bool:
+    """Whether two nodes make the same matrices of one stored weight."""
+    if one is other:
+        return True
+    numbers = np.arange(math.prod(one.root.tensor.dims)).reshape(one.root.tensor.dims)
+    first, second = (m.layout.to_matrix(m.root.chain.move(numbers)) for m in (one, other))
+    return np.array_equal(first, second)
 
 
 def _name(node: str, part: str) -> str:
@@ -192,50 +232,8 @@ def _name(node: str, part: str) -> str:
     return f"{node}.{part}" if node and part else node
 
 
-def _stranger(model: Model, home: Scope, name: str, known: set[int]) -> str | None:
-    """Return a reader of the weight, through reversible steps, that is none of `known`."""
-    pending = [(home, name)]
-    while pending:  # chains of thousands of nodes exist
-        scope, name = pending.pop()
-        if scope.is_output(name) and name not in handed_back(scope):
-            return "the graph's outputs"
-        readers = scope.readers.get(name, [])
-        for inner, node in readers:
-            if id(node) in known:
-                continue
-            if node.op_type in LOOPS:
-                stranger = _stranger_in_loop(model, inner, node, name, known)
-                if stranger is not None:
-                    return stranger
-            elif node.op_type not in PASSING or node.input[0] != name:
-                return f"{node.op_type} {node.name or node.output[0]!r}"
-            else:
-                pending.append((inner, node.output[0]))
-        if any(inner.is_output(name) for inner, _ in readers if inner is not scope):
-            return "a subgraph's outputs"
-    return None
-
-
-def _stranger_in_loop(
-    model: Model, scope: Scope, loop: onnx.NodeProto, name: str, known: set[int]
-) -> str | None:
-    """Return a reader of a weight that is handed to a Loop or Scan, in its body or behind it."""
-    body = next(s for s in model.scopes if s.owner is loop)
-    same = {place: (inner, outer) for place, inner, _, outer in handed_on(loop, body)}
-    for place in (i for i, source in enumerate(loop.input) if source == name):
-        if place not in same:
-            return f"{loop.op_type} {loop.name or loop.output[0]!r}"
-        inner, outer = same[place]
-        if outer and (scope.readers.get(outer) or scope.is_output(outer)):
-            return f"what reads it behind {loop.op_type} {loop.name or loop.output[0]!r}"
-        stranger = _stranger(model, body, inner, known)
-        if stranger is not None:
-            return stranger
-    return None
-
-
 def _select(
-    layers: list[Layer], skips: list[Skip], selection: LayerFilter
+    model: Model, layers: list[Layer], skips: list[Skip], selection: LayerFilter
 ) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
     names = {name for layer in layers for name in layer.names} | {s.node for s in skips}
     include = [_checked(pattern, names) for pattern in selection.include]
@@ -247,10 +245,13 @@ def _select(
     kept: list[Layer] = []
     for layer in layers:
         refusal = _refusal(layer, selection, include, exclude) or _too_wide(layer, selection)
+        is_named = bool(include) or not set(selection.own).isdisjoint(layer.names)
+        if refusal is None and not (is_named or selection.transforms):
+            refusal = fixed_transform(model, layer)
         if refusal is None:
             kept.append(layer)
         else:
-            skips.append(Skip(layer.name, layer.op, refusal))
+            skips.append(Skip(layer.name, layer.op, refusal, (layer.stored,)))
     return tuple(kept), tuple(skips)
 
 

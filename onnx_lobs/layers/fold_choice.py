@@ -70,7 +70,9 @@ def _unfit(
     tensors: Mapping[Value, TensorProto],
 ) -> dict[Value, Refusal]:
     """Return why some values would make no layer if all were stored."""
-    layers, skips = find_layers(_assumed(part, tensors), LayerFilter(depthwise=True))
+    layers, skips = find_layers(
+        _assumed(part, tensors), LayerFilter(depthwise=True, transforms=True)
+    )
     weights = {(layer.scope, layer.weight) for layer in layers}
     refusals = {skip.node: skip.refusal for skip in skips}
     return {

@@ -12,6 +12,7 @@ from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.layers.chain import Chain
 from onnx_lobs.layers.contraction import Contraction
 from onnx_lobs.layers.refusal import Refusal
+from onnx_lobs.layers.stored_weight import StoredWeight
 from onnx_lobs.linalg.convolution.unfold import (
     Chosen,
     Unfold,
@@ -294,6 +295,9 @@ class Layer:
         Stored type.
     uses
         At least one; several for a tied weight, all with the same layout.
+    other_tops
+        Indices of the top-level nodes that are, or contain, other readers of the weight, in order.
+        They see the pruned weight; nothing is measured of what they make of it.
     """
 
     name: str
@@ -304,11 +308,17 @@ class Layer:
     layout: WeightLayout
     dtype: np.dtype[Any]
     uses: tuple[Use, ...]
+    other_tops: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
         """Number of weights."""
         return math.prod(self.layout.shape)
+
+    @property
+    def stored(self) -> StoredWeight:
+        """The weight as a constant of the file."""
+        return StoredWeight(self.scope, self.weight, self.size)
 
     @property
     def kernel_size(self) -> int:
@@ -334,11 +344,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Skip:
-    """A node with weights that was not taken, and why."""
+    """A node with weights that was not taken, why, and the constants that it multiplies by."""
 
     node: str
     op: str
     refusal: Refusal
+    held: tuple[StoredWeight, ...] = ()
 
     @property
     def reason(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,6 +11,7 @@ import onnx
 from onnx_lobs.graph.model import Model, Scope, attributes, first_output
 from onnx_lobs.layers.chain import Root
 from onnx_lobs.layers.layer import Use, WeightLayout
+from onnx_lobs.layers.stored_weight import StoredWeight
 
 
 @dataclass(frozen=True)
@@ -46,3 +48,8 @@ class Match:
     root: Root
     layout: WeightLayout
     part: str = ""
+
+    @property
+    def stored(self) -> StoredWeight:
+        """The weight as a constant of the file."""
+        return StoredWeight(self.root.scope, self.root.name, math.prod(self.root.shape))

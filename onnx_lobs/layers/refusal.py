@@ -15,6 +15,7 @@ class RefusalKind(Enum):
     OPERATOR = "operator not asked for"
     DEPTHWISE = "depthwise"
     SMALL = "few weights"
+    FIXED_TRANSFORM = "fixed transform"
     # the operator is not one that can be pruned
     RECURRENT = "recurrent"
     FUSED = "fused"
@@ -29,6 +30,7 @@ class RefusalKind(Enum):
     UNSUITED = "unsuited steps to the weight"
     BOTH_CONSTANT = "both operands constant"
     NO_EFFECT = "no effect"
+    DEAD = "no output depends on it"
     NOT_FLOATING = "weight not floating"
     EMPTY = "empty weight"
     MISFIT = "weight does not fit its node"

@@ -26,6 +26,7 @@ class PruneOptions(TypedDict, total=False):
     exclude: tuple[str, ...]
     op_types: tuple[str, ...]
     min_weights: int
+    tied: str
     method: str
     effort: str
     refit: bool | None
@@ -43,7 +44,7 @@ class PruneOptions(TypedDict, total=False):
     memory: int | None
     scratch: str | None
     cache: str | None
-    storage: str
+    storage: str | None
     values: str
     activations: str
     bound: bool

@@ -98,6 +98,16 @@ SWITCH = ValueKind("", bool, read=unboxed, types=(bool,), words="True or False")
 PATH = ValueKind("FILE", Path, to_plain=str, from_plain=lambda _name, plain: Path(plain))
 
 
+PATHS = ValueKind(
+    "FILE",
+    Path,
+    to_plain=lambda paths: [str(path) for path in paths],
+    from_plain=lambda _name, plain: tuple(map(Path, plain)),
+    types=(tuple,),
+    is_repeated=True,
+)
+
+
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise ConfigError(f"{name} holds {value!r}; give names or patterns as texts")

@@ -16,12 +16,13 @@ ACTIVATIONS = ("fp32", "int8")
 class OutputOptions:
     """The options of what comes out."""
 
-    storage: str = option(
-        "dense",
+    storage: str | None = option(
+        None,
         "How pruned weights are written. sparse: smaller file; onnxruntime reads it, many other "
         "tools do not. packed: smaller yet; onnxruntime and OpenVINO unpack it when they load it.",
         choice(FORMATS, "format"),
         flags=("--format",),
+        unset="sparse where MODEL has sparse initializers, else dense",
         affects=Affects.RUN,
         rank=9,
     )

@@ -13,6 +13,7 @@ from onnx_lobs.options.option import Affects, option
 OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN")
 PATTERN_FORMS = ("unstructured", "N:M", "RxC")
 ALLOCATIONS = ("auto", "uniform", "erk", "global")
+TIED = ("keep", "prune")
 BUDGETS = ("weights", "bytes", "macs")
 _PATTERN_WORDS = tuple(form for form in PATTERN_FORMS if form.islower())
 
@@ -119,8 +120,8 @@ class WhatOptions:
         "Only nodes and weights with such a name ('re:' for a regular expression), even those left "
         "dense by default; one that matches nothing is an error.",
         GLOBS,
-        more="Left dense by default are depthwise layers, unless zeros are measured, and those "
-        "of few weights.",
+        more="Left dense by default are depthwise layers, unless zeros are measured, those of "
+        "few weights, and fixed transforms of signals: Fourier, cosine, constant-Q, mel filters.",
         affects=Affects.SOLVING,
         also=("inspect",),
     )
@@ -142,6 +143,18 @@ class WhatOptions:
         64,
         "Leave layers with fewer weights dense.",
         count(0),
+        affects=Affects.SOLVING,
+        also=("inspect",),
+    )
+    tied: str = option(
+        "keep",
+        "Weights that something else reads too, as an embedding that is also the output layer: "
+        "keep them dense, or prune them for all that read them.",
+        choice(TIED),
+        more="Other readers, of whatever kind, then see the pruned weight. It is solved before "
+        "the first of them, on inputs of the dense network, and the layers behind it are "
+        "calibrated on what it makes of theirs. A weight that is an output of the graph stays "
+        "dense.",
         affects=Affects.SOLVING,
         also=("inspect",),
     )

@@ -83,6 +83,23 @@ class Pattern(ABC):
     def obeys(self, mask: BoolArray, kernel_size: int = 1) -> bool:
         """Return whether the zeros of `mask` (groups, rows, columns) form this pattern."""
 
+    def n_present(self, zeros: BoolArray, kernel_size: int = 1) -> int:
+        """Return the most zeros of this pattern that a weight has already.
+
+        Parameters
+        ----------
+        zeros
+            (groups, rows, columns), True where the weight is zero. Not modified.
+        kernel_size
+            Product of the kernel's sizes.
+
+        Returns
+        -------
+        int
+            A feasible number, of zeros that need no weight to change. The default says none.
+        """
+        return 0
+
     @property
     def own_sparsity(self) -> float | None:
         """The one share of zeros that it has in every layer; None: any may be asked for."""

@@ -109,6 +109,11 @@ class Block(Pattern):
             f"pattern {self} cannot hold exactly {n_prune} zeros; take the count from closest()"
         )
 
+    def n_present(self, zeros: BoolArray, kernel_size: int = 1) -> int:
+        groups, rows, columns = zeros.shape
+        kept = self.sum_blocks((~zeros).astype(np.float64), kernel_size)
+        return int(self._sizes((groups, rows, columns), kernel_size)[kept == 0].sum())
+
     def obeys(self, mask: BoolArray, kernel_size: int = 1) -> bool:
         groups, rows, columns = mask.shape
         kept = self.sum_blocks(mask.astype(np.float64), kernel_size)

@@ -79,11 +79,21 @@ class NM(Pattern):
                 mask[..., part] = kept.reshape(mask[..., part].shape)
         return np.ascontiguousarray(mask.swapaxes(2, 3)).reshape(scores.shape)
 
+    def n_present(self, zeros: BoolArray, kernel_size: int = 1) -> int:
+        groups, rows, columns = zeros.shape
+        windows = self._windows(zeros, kernel_size)
+        if all(bool((w.sum(axis=2) >= self._zeros(w.shape[2])).all()) for w in windows):
+            return self.closest((groups, rows, columns), 0.0, kernel_size)
+        return 0
+
     def obeys(self, mask: BoolArray, kernel_size: int = 1) -> bool:
-        groups, rows, columns = mask.shape
-        kept = mask.reshape(groups, rows, count_channels(columns, kernel_size), kernel_size)
-        starts = range(0, kept.shape[2], self.of)
-        windows = [kept[:, :, start : start + self.of] for start in starts]
         return all(
-            bool((w.sum(axis=2) == w.shape[2] - self._zeros(w.shape[2])).all()) for w in windows
+            bool((w.sum(axis=2) == w.shape[2] - self._zeros(w.shape[2])).all())
+            for w in self._windows(mask, kernel_size)
         )
+
+    def _windows(self, mask: BoolArray, kernel_size: int) -> list[BoolArray]:
+        """Return the windows of all rows, (groups, rows, channels, kernel_size) each."""
+        groups, rows, columns = mask.shape
+        parts = mask.reshape(groups, rows, count_channels(columns, kernel_size), kernel_size)
+        return [parts[:, :, at : at + self.of] for at in range(0, parts.shape[2], self.of)]

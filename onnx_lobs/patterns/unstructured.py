@@ -57,5 +57,11 @@ class Unstructured(Pattern):
             )
         return keep_highest(rows, per_row).reshape(scores.shape)
 
+    def n_present(self, zeros: BoolArray, kernel_size: int = 1) -> int:
+        if not self.equal_rows:
+            return int(np.count_nonzero(zeros))
+        by_row = np.count_nonzero(zeros, axis=-1)
+        return int(np.min(by_row, initial=zeros.shape[-1])) * int(np.size(by_row))
+
     def obeys(self, mask: BoolArray, kernel_size: int = 1) -> bool:
         return not self.equal_rows or np.unique(mask.sum(axis=-1)).size <= 1

@@ -48,11 +48,11 @@ def _output_table(evaluation: Evaluation) -> Table:
         table.add_row(
             Name(output.name),
             "x".join(map(str, output.shape)),
-            _figure(output.error),
+            figure_words(output.error),
             "" if output.cosine is None else f"{output.cosine:.6f}",
-            "" if output.agreement is None else _percent(output.agreement),
-            _figure(output.max_change),
-            _figure(output.largest),
+            "" if output.agreement is None else share_words(output.agreement),
+            figure_words(output.max_change),
+            figure_words(output.largest),
         )
     return table
 
@@ -61,14 +61,15 @@ def _summary(evaluation: Evaluation) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    for label, value in _rows(evaluation):
+    for label, value in evaluation_rows(evaluation):
         text = value if isinstance(value, Text) else Text(value)
         text.overflow = "fold"
         grid.add_row(label, text)
     return grid
 
 
-def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str | Text]]:
+def evaluation_rows(evaluation: Evaluation) -> Iterator[tuple[str, str | Text]]:
+    """Yield what is said of the whole comparison: labels, and values in words."""
     yield "dense model", evaluation.dense.model
     yield "pruned model", evaluation.pruned.model
     yield "compared on", evaluation.data
@@ -85,11 +86,12 @@ def _zeros(side: SideRecord) -> str:
     return f"{side.zeros:,} of {side.weights:,} ({format_percent(side.zeros, side.weights)})"
 
 
-def _figure(value: float | None) -> str:
+def figure_words(value: float | None) -> str:
+    """Return a figure of an output; empty where there is none."""
     return "" if value is None else format_error(value)
 
 
-def _percent(share: float) -> str:
+def share_words(share: float) -> str:
     """Return a share that is never shown as 100 % unless it is."""
     text = f"{100 * share:.2f}"
     return "99.99 %" if text == "100.00" and share < 1 else f"{text} %"

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from onnx_lobs.report.numbers import format_bytes, format_percent
 from onnx_lobs.report.record import SCHEMA
-from onnx_lobs.report.skips import skip_table
+from onnx_lobs.report.skips import file_rows, skip_table
 from onnx_lobs.report.table import Name, plain_table
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ def render_inspection(inspection: Inspection, *, verbose: bool = False) -> Rende
     weights, zeros = sum(row.weights for row in layers), sum(row.zeros for row in layers)
     share = format_percent(zeros, weights)
     total = f"{len(layers):,} layers, {weights:,} prunable weights, {zeros:,} zeros ({share})"
-    return Group(*parts, *map(Text, ("", *inspection.warnings, total)))
+    parts += map(Text, ("", *inspection.warnings, total))
+    return Group(
+        *parts, *(Text(f"{name}: {words}") for name, words in file_rows(inspection.weights))
+    )
 
 
 def inspection_to_json(inspection: Inspection) -> str:

@@ -31,7 +31,7 @@ from onnx_lobs.report.record import (
     TargetRecord,
     Totals,
 )
-from onnx_lobs.report.skips import skip_table
+from onnx_lobs.report.skips import file_rows, skip_table
 from onnx_lobs.report.table import Name, plain_table
 from onnx_lobs.storage.formats import FORMATS
 from onnx_lobs.storage.values import VALUES
@@ -61,7 +61,7 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
     parts += ["", _summary(report), *warning_panel(report.warnings)]
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
-        hint = FORMATS[str(report.options.get("storage", "dense"))].hint
+        hint = FORMATS[str(report.options.get("storage") or "dense")].hint
         values = VALUES[str(report.options.get("values", "fp32"))].hint
         parts += ["", place, *(Text(f"note: {text}", "dim") for text in (values, hint) if text)]
     return Group(*parts)
@@ -104,37 +104,53 @@ def _predicted(layer: LayerRecord) -> str:
 
 
 def _remedies(layers: Sequence[LayerRecord]) -> Iterator[Text]:
+    return (Text(line, "yellow") for line in layer_remedies(layers))
+
+
+def layer_remedies(layers: Sequence[LayerRecord]) -> Iterator[str]:
     """Say once per status what can be done about it."""
     counts = Counter((layer.status, layer.remedy) for layer in layers if layer.remedy)
     for (status, remedy), count in counts.items():
         layers_word = "layer" if count == 1 else "layers"
-        yield Text(f"{status} ({count} {layers_word}): {remedy}", "yellow")
+        yield f"{status} ({count} {layers_word}): {remedy}"
+
+
+def report_warnings(report: Report) -> Iterator[str]:
+    """Yield the warnings of a run, and what can be done about layers that did not go well."""
+    yield from report.warnings
+    yield from layer_remedies(report.layers)
 
 
 def _summary(report: Report) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    grid.add_row("calibrated on", Text(report.data))
-    details = (
-        *_target(report.target),
-        *_totals(report.totals),
-        *_allocation(report.allocation),
-        *_correction(report.correction),
-        *_output(report),
-    )
-    for label, value in details:
-        grid.add_row(label, Text(value))
-    if report.output.score is not None:
-        grid.add_row(*score_row(report.output.score))
-    loops = "" if report.loops is None else f", loops compiled by {report.loops}"
-    grid.add_row("time", f"{report.totals.seconds:.1f} s{loops}")
+    for label, value in summary_rows(report):
+        grid.add_row(label, value if isinstance(value, Text) else Text(value))
     return grid
+
+
+def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
+    """Yield what is said of the whole run: labels, and values in words."""
+    yield "calibrated on", report.data
+    yield from _target(report.target)
+    yield from _totals(report.totals)
+    yield from _allocation(report.allocation)
+    yield from _correction(report.correction)
+    yield from _output(report)
+    if report.output.score is not None:
+        yield score_row(report.output.score)
+    loops = "" if report.loops is None else f", loops compiled by {report.loops}"
+    yield "time", f"{report.totals.seconds:.1f} s{loops}"
 
 
 def _totals(totals: Totals) -> Iterator[tuple[str, str]]:
     share = format_percent(totals.zeros, totals.weights)
-    yield "zeros", f"{totals.zeros:,} of {totals.weights:,} weights ({share})"
+    file = totals.file
+    is_all = file is not None and file.weights == totals.weights
+    all_ = "all " if is_all else ""
+    yield "zeros", f"{totals.zeros:,} of {all_}{totals.weights:,} weights ({share})"
+    yield from file_rows(file, is_all=is_all)
     yield from size_rows(totals.file_bytes, totals.gzip_bytes)
 
 

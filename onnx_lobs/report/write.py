@@ -1,13 +1,55 @@
-"""Write a record to a file: all of it, or nothing."""
+"""Writes a record to a file in the form that its name asks for: all of it, or nothing."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import stat
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.files.regular import check_kind, mode_of, shown
+from onnx_lobs.report.html.missing import NO_JINJA
+
+
+class Recorded(Protocol):
+    """A record that has every form of report."""
+
+    def to_json(self) -> str:
+        """Return it as JSON."""
+
+    def to_html(self) -> str:
+        """Return it as a page."""
+
+    def to_markdown(self) -> str:
+        """Return it as Markdown."""
+
+
+FORMS: Mapping[str, Callable[[Recorded], str]] = {
+    ".json": lambda record: record.to_json(),
+    ".html": lambda record: record.to_html(),
+    ".htm": lambda record: record.to_html(),
+    ".md": lambda record: record.to_markdown(),
+}
+_PAGES = (".html", ".htm")
+
+
+def check_reports(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse what :func:`check_report` refuses, and one file that is named twice.
+
+    Raises
+    ------
+    ConfigError
+        When one of them is not possible.
+    """
+    seen: set[Path] = set()
+    for path in paths:
+        check_report(path, overwrite=overwrite)
+        if path.resolve() in seen:
+            raise ConfigError(f"report {shown(path)!r} is named twice; name each file once")
+        seen.add(path.resolve())
 
 
 def check_report(path: Path, *, overwrite: bool) -> None:
@@ -16,11 +58,17 @@ def check_report(path: Path, *, overwrite: bool) -> None:
     Raises
     ------
     ConfigError
-        When the form is unknown, the folder is not there or not writable, the name leads to no
+        When the form is unknown, jinja2 is missing for a page, the folder is not there or not
+        writable, the name leads to no
         regular file, or the file exists and `overwrite` is False.
     """
-    if path.suffix.lower() != ".json":
-        raise ConfigError(f"report {shown(path)!r} has an unknown form; name it .json")
+    form = path.suffix.lower()
+    if form not in FORMS:
+        raise ConfigError(
+            f"report {shown(path)!r} has an unknown form; name it .html, .md or .json"
+        )
+    if form in _PAGES and importlib.util.find_spec("jinja2") is None:
+        raise ConfigError(NO_JINJA)
     try:
         mode = mode_of(path)
     except OSError as error:
@@ -36,6 +84,18 @@ def check_report(path: Path, *, overwrite: bool) -> None:
     check_kind(path, f"report {str(path)!r}")
     if (mode or path.is_symlink()) and not overwrite:
         raise ConfigError(f"report {str(path)!r} exists; name another, or give --overwrite")
+
+
+def write_reports(paths: Iterable[Path], record: Recorded) -> None:
+    """Write a record to files, each in the form that its name asks for.
+
+    Raises
+    ------
+    ConfigError
+        When writing failed.
+    """
+    for path in paths:
+        write_report(path, FORMS[path.suffix.lower()](record))
 
 
 def write_report(path: Path, text: str) -> None:

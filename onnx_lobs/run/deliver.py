@@ -81,25 +81,55 @@ def write_model(
     expected = networks.open(networks.pruned).run(feeds)
 
     def verify(path: Path) -> None:
-        found, tolerance = _run_written(path, feeds, networks, as_float=config.values == "int8")
-        if config.activations == "int8":
-            notes.append(_difference(found, expected))
-        else:
-            _compare(found, expected, tolerance)
+        check_written(
+            path, feeds, expected, networks.provider, networks.limit,
+            as_float=config.values == "int8", notes=notes if config.activations == "int8" else None,
+        )  # fmt: skip
 
     save_model(result.proto, output, folder=result.folder, overwrite=overwrite, verify=verify)
     return file_sizes(source, output), notes
 
 
+def check_written(
+    path: Path,
+    feeds: dict[str, Array],
+    expected: dict[str, Array],
+    provider: str,
+    limit: int,
+    *,
+    as_float: bool,
+    notes: list[str] | None = None,
+) -> None:
+    """Load the file as a user's program would, run it, and compare.
+
+    Parameters
+    ----------
+    as_float
+        Whether int8 weights are compared as the floating numbers that they stand for.
+    notes
+        Takes in words how far the outputs are from the expected ones, where activations are int8;
+        nothing is wrong with that then.
+
+    Raises
+    ------
+    ModelError
+        When it fails the checker, does not load, or computes something else than `expected`.
+    """
+    found, tolerance = _run_written(path, feeds, provider, limit, as_float=as_float)
+    if notes is None:
+        _compare(found, expected, tolerance)
+    else:
+        notes.append(_difference(found, expected))
+
+
 def _run_written(
-    path: Path, feeds: dict[str, Array], networks: Networks, *, as_float: bool
+    path: Path, feeds: dict[str, Array], provider: str, limit: int, *, as_float: bool
 ) -> tuple[dict[str, Array], float]:
     """Load the file as a user's program would, and run it; return outputs, and a least tolerance.
 
-    A model with more than the networks' limit of weights is loaded as a whole, but run in stages.
-    With `as_float`, int8 weights are the floating numbers that they stand for.
+    A model with more than `limit` bytes of weights is loaded as a whole, but run in stages. With
+    `as_float`, int8 weights are the floating numbers that they stand for.
     """
-    provider, limit = networks.provider, networks.limit
     loaded = load_model(path)
     is_large = external_bytes(loaded.proto) > limit
     executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)

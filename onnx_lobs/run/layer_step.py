@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
+import ml_dtypes
 import numpy as np
 
 from onnx_lobs.arrays import Array, FloatArray, RealArray
@@ -24,10 +25,15 @@ from onnx_lobs.solvers.layerwise import (
     magnitude_weight,
     rounded_only,
     solve_layer,
+    within_range,
 )
 from onnx_lobs.solvers.memory import least_memory
 
 LEAST_SOLVER = 1 << 28  # bytes that a layer's solver gets in any case
+
+# of a weight that other nodes read too. On two language models whose table is their head the error
+# on others is 4 and 12 % below that at 0, about as much at .1 and 1, and nothing at 3
+READ_ALONE = 0.3
 
 UNTOUCHED = "left dense", "already sparse"  # statuses of layers whose weights stay as they are
 ROUNDED = "rounded"  # status of those whose zeros do, but not their values
@@ -60,10 +66,8 @@ def solve_one(
     task = make_task(setup, networks, layer, calibration, n_prune)
     zeros_before = int((task.weight == 0).sum())
     none = (None,) * len(layer.uses)
-    enough = zeros_before >= task.n_prune
-    is_pruned = enough and task.pattern.obeys(task.weight != 0, task.kernel_size)
-    if task.n_prune and not is_pruned:
-        outcome, status = solve_layer(task), None
+    if task.n_prune and not task.is_sparse_already:
+        outcome, status = within_range(task, solve_layer(task)), None
     elif setup.config.values == "fp32":
         status = UNTOUCHED[1 if task.n_prune else 0]
         return Solved(_untouched(layer, zeros_before, calibration, status), None, none)
@@ -128,6 +132,8 @@ def make_task(
         refit=config.refit,
         damp=config.damp,
         seed=config.seed,
+        read_alone=READ_ALONE if layer.other_tops else 0.0,
+        largest=float(ml_dtypes.finfo(layer.dtype).max),  # type: ignore[no-untyped-call]
         n_samples=setup.batches.n_samples,
     )
 

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from onnx_lobs.report.record import SkipRecord
 
 
 class Log:
-    """Warnings and skipped nodes in the order in which they came; handed in as progress is."""
+    """Warnings and skipped nodes in the order in which they came; handed in as progress is.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    tell
+        Given each warning as it comes, so that those which are known before the work begins are
+        seen before it.
+    """
+
+    def __init__(self, tell: Callable[[str], object] | None = None) -> None:
+        self._tell = tell
         self._warnings: list[str] = []
         self._skips: list[SkipRecord] = []
 
     def warn(self, *texts: str) -> None:
         """Take down warnings."""
         self._warnings.extend(texts)
+        if self._tell is not None:
+            for text in texts:
+                self._tell(text)
 
     def skip(self, *skips: SkipRecord) -> None:
         """Take down nodes that are left as they are, and why."""

@@ -14,7 +14,7 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.report.record import CorrectionRecord, LayerRecord, OutputRecord
+from onnx_lobs.report.record import CorrectionRecord, Details, LayerRecord, OutputRecord
 from onnx_lobs.run.correction.correct import correct
 from onnx_lobs.run.deliver import stamp
 from onnx_lobs.run.log import Log
@@ -44,6 +44,8 @@ class Run:
         Bytes of the file, where there is a limit on them.
     log
         What it told; a later step may add to it.
+    details
+        Which samples and classes changed most.
     scales
         By the key of the layer: those of which its weights are multiples.
     """
@@ -56,6 +58,7 @@ class Run:
     output: OutputRecord
     size: int | None
     log: Log
+    details: Details = field(default_factory=Details)
     scales: Mapping[str, RealArray] = field(default_factory=dict)
 
 
@@ -95,7 +98,7 @@ def run_once(
         release_memory()  # of the solver
         correction = _correct(setup, networks, solved.changed, scratch, progress, log)
     release_memory()  # before two networks are loaded
-    output = evaluate_run(setup, networks, before, progress, log)
+    output, details = evaluate_run(setup, networks, before, progress, log)
     result = networks.result
     stamp(result.proto, setup)
     size = None
@@ -103,8 +106,9 @@ def run_once(
         size = form_bytes(setup, result.proto, result.folder, solved.scales)
     log.warn(*resume.warnings)
     return Run(
-        setup, networks, choice, solved.records, correction, output, size, log, solved.scales
-    )
+        setup, networks, choice, solved.records, correction, output, size, log, details,
+        solved.scales,
+    )  # fmt: skip
 
 
 def _correct(

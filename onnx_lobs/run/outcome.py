@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from onnx_lobs.calibration.held_out import split_held
+import numpy as np
+
+from onnx_lobs.calibration.held_out import held_every, is_held_out, split_held
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError
+from onnx_lobs.evaluation.changed_samples import SampleTally
+from onnx_lobs.evaluation.class_scores import scores_by_class
 from onnx_lobs.evaluation.final_activation import judged_values
 from onnx_lobs.evaluation.judged_network import JudgedNetwork
 from onnx_lobs.evaluation.output import NetworkChange, output_change
 from onnx_lobs.evaluation.score import DenseOutputs, MeasuredScore
 from onnx_lobs.evaluation.scoring import collapse_notes, score_record
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.report.record import OutputRecord
+from onnx_lobs.report.record import ClassScore, Details, OutputRecord, ScoreRecord
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
@@ -59,8 +63,10 @@ def evaluate_run(
     before: MeasuredScore | None,
     progress: Progress,
     log: Log,
-) -> OutputRecord:
+) -> tuple[OutputRecord, Details]:
     """Return the output error on samples that were held out, and the score beside the dense one's.
+
+    And which samples and classes changed most.
 
     With one batch nothing is held out; then the error is that of the samples that were fitted, and
     a warning says so.
@@ -74,25 +80,28 @@ def evaluate_run(
     dense, pruned = map(networks.open_judged, (networks.dense, networks.pruned))
     progress.start("evaluating", len(batches))
     fitted, held = split_held(batches)
+    tally = _sample_tally(batches)
     with guesses(batches):
-        on_fitted = _change(dense, pruned, fitted, progress)
+        on_fitted = _change(dense, pruned, fitted, progress, tally)
         change = on_fitted
         if held is None:
             log.warn(NOTHING_HELD)
         else:
-            change = _change(dense, pruned, held, progress)
+            change = _change(dense, pruned, held, progress, tally)
     if change.error is None and setup.config.max_output_error is not None:
         why = "; ".join(change.notes) or "no output is floating"
         raise ConfigError(f"max output error needs an output error, and there is none: {why}")
     log.warn(*change.notes)
-    if scoring is None or before is None:
-        score = None
-    else:
+    score: ScoreRecord | None = None
+    classes: tuple[ClassScore, ...] = ()
+    if scoring is not None and before is not None:
         progress.start("scoring", scoring.n_batches)
         after = scoring.measure(pruned, dense, progress.advance)
         score = score_record(scoring.score, before, after)
+        if scoring.test is not None:
+            classes = scores_by_class(scoring.test.labels, before, after)
         log.warn(*collapse_notes(score))
-    return OutputRecord(
+    output = OutputRecord(
         change.error,
         on_fitted.error,
         0 if held is None else held.n_samples,
@@ -100,11 +109,25 @@ def evaluate_run(
         notes=change.notes,
         judged=judged_values(networks.finals),
     )
+    return output, Details((), tally.result(), tally.n_seen, classes)
+
+
+def _sample_tally(batches: Batches) -> SampleTally:
+    """Return what finds the samples that changed most, of fitted batches and then held out ones."""
+    every, ends = held_every(batches), np.cumsum(batches.sizes)
+    order = sorted(range(len(batches)), key=lambda i: is_held_out(i, every))
+    places = np.concatenate([np.arange(ends[i] - batches.sizes[i], ends[i]) for i in order])
+    numbers = places if batches.numbers is None else batches.numbers[places]
+    return SampleTally(numbers, None if batches.labels is None else batches.labels[places])
 
 
 def _change(
-    dense: JudgedNetwork, pruned: JudgedNetwork, batches: Batches, progress: Progress
+    dense: JudgedNetwork,
+    pruned: JudgedNetwork,
+    batches: Batches,
+    progress: Progress,
+    tally: SampleTally,
 ) -> NetworkChange:
     """Return what pruning did to the outputs on some batches, as they are judged."""
     reference = DenseOutputs(dense.in_front, batches)
-    return output_change(reference, pruned.in_front, batches, progress.advance)
+    return output_change(reference, pruned.in_front, batches, progress.advance, tally.add)

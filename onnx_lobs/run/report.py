@@ -10,6 +10,7 @@ from onnx_lobs.graph.files.sizes import Sizes
 from onnx_lobs.linalg import compiled
 from onnx_lobs.options.option import values_of
 from onnx_lobs.report.record import Report, TargetRecord, Totals
+from onnx_lobs.run.layer_pictures import draw_layers
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.one_run import Run
 
@@ -34,6 +35,7 @@ def make_report(
         weights=sum(record.weights for record in run.records),
         zeros=sum(record.zeros for record in run.records),
         seconds=seconds,
+        file=run.setup.file,
     )
     return Report(
         model=name,
@@ -48,6 +50,9 @@ def make_report(
         warnings=(*log.warnings, *run.log.warnings),
         correction=run.correction,
         loops=compiled.version(),
+        details=dataclasses.replace(
+            run.details, layers=draw_layers(run.setup.layers, run.networks)
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from onnx_lobs.allocation.choice import protects_by_measurement
 from onnx_lobs.errors import LobsError
 from onnx_lobs.layers.find import LayerFilter
 from onnx_lobs.layers.layer import Skip
+from onnx_lobs.layers.refusal import RefusalKind
 from onnx_lobs.memory.shares import available_memory
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.patterns import parse_pattern
@@ -32,6 +33,7 @@ def selection(config: PruneConfig, can_measure: bool = True) -> LayerFilter:
     return LayerFilter(
         config.include, config.exclude, config.op_types, config.min_weights, depthwise=measured,
         own=tuple(config.layer_sparsity), free_bytes=available_memory(),
+        prunes_tied=config.tied == "prune",
     )  # fmt: skip
 
 
@@ -48,7 +50,14 @@ def rounded_too(config: PruneConfig, chosen: LayerFilter) -> LayerFilter:
 
 def skip_record(skip: Skip) -> SkipRecord:
     """Return the report's form of a Skip."""
-    return SkipRecord(skip.node, skip.op, skip.reason, skip.refusal.kind.value)
+    weights = sum(weight.size for weight in skip.held)
+    return SkipRecord(skip.node, skip.op, skip.reason, skip.refusal.kind.value, weights)
+
+
+def skip_records(skips: Sequence[Skip]) -> tuple[SkipRecord, ...]:
+    """Return the report's form of what is skipped: without products that hold no weights."""
+    listed = (skip for skip in skips if skip.refusal.kind is not RefusalKind.NO_WEIGHT)
+    return tuple(map(skip_record, listed))
 
 
 def nothing_to_prune(skips: Sequence[Skip]) -> NothingToPruneError:

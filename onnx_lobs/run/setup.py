@@ -39,11 +39,13 @@ from onnx_lobs.memory.shares import MemoryShares, share_out
 from onnx_lobs.options.config import PruneConfig, has_target
 from onnx_lobs.options.data import BATCH_SIZE
 from onnx_lobs.patterns import Pattern, parse_pattern
+from onnx_lobs.report.record import FileWeights
 from onnx_lobs.run.calibration_data import open_calibration
+from onnx_lobs.run.file_weights import count_weights
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks, copy_external, make_networks
-from onnx_lobs.run.selection import nothing_to_prune, rounded_too, selection, skip_record
-from onnx_lobs.run.slots import layer_key, make_slots, wanted_sparsity
+from onnx_lobs.run.selection import nothing_to_prune, rounded_too, selection, skip_records
+from onnx_lobs.run.slots import layer_key, make_slots, present_zeros, wanted_sparsity
 from onnx_lobs.storage.expand import expand_weights
 
 
@@ -71,6 +73,8 @@ class Setup:
         Bytes for each use.
     least_observations
         That calibration reads of a layer, if the data have so many.
+    file
+        The weights of the whole file.
     """
 
     config: PruneConfig
@@ -82,6 +86,7 @@ class Setup:
     scoring: Scoring | None
     memory: MemoryShares
     least_observations: int = LEAST_OBSERVATIONS
+    file: FileWeights | None = None
 
     @property
     def sparsity(self) -> float:
@@ -128,6 +133,8 @@ def open_run(
     """
     pattern, provider = parse_pattern(config.pattern), find_provider(config.provider)
     loaded, memory = load_model(model), share_out(config.memory)
+    if config.storage is None:  # a model keeps its form
+        config = dataclasses.replace(config, storage="sparse" if loaded.sparse else "dense")
     expand_weights(loaded, to_float=True)
     inlining, folding = inline_functions(loaded), fold_weights(loaded)
     is_large = external_bytes(loaded.proto) > memory.weights
@@ -157,8 +164,13 @@ def open_run(
     copied = None if scratch is None else copy_external(loaded, layers, scratch, embed)
     networks = make_networks(loaded, executable, layers, copied, provider, memory.weights)
     layers = _real_dtypes(layers, networks.result)
-    slots = _slots(layers, config, pattern, skips, only_rounded)
-    return Setup(config, loaded, pattern, layers, slots, batches, scoring, memory), networks
+    present = present_zeros(networks.result, layers, pattern)
+    slots = _slots(layers, config, pattern, skips, present, only_rounded)
+    setup = Setup(
+        config, loaded, pattern, layers, slots, batches, scoring, memory,
+        file=count_weights(index, layers, skips),
+    )  # fmt: skip
+    return setup, networks
 
 
 def _layers(
@@ -178,7 +190,7 @@ def _layers(
         pruned = set(map(layer_key, layers))
         layers, skips = find_layers(model, wider, refused)
         only_rounded = frozenset(map(layer_key, layers)) - pruned
-    log.skip(*map(skip_record, skips))
+    log.skip(*skip_records(skips))
     return with_finite_biases(model, layers), only_rounded, skips
 
 
@@ -197,13 +209,14 @@ def _slots(
     config: PruneConfig,
     pattern: Pattern,
     skips: Sequence[Skip],
+    present: Sequence[int],
     only_rounded: Collection[str],
 ) -> tuple[Slot, ...]:
     """Return the slots of the layers; raise ConfigError when no zeros meet what is asked."""
     sparsity = wanted_sparsity(config, pattern)
     slots = [
         dataclasses.replace(slot, fixed=0.0) if layer_key(layer) in only_rounded else slot
-        for layer, slot in zip(layers, make_slots(layers, config, skips), strict=True)
+        for layer, slot in zip(layers, make_slots(layers, config, skips, present), strict=True)
     ]
     # a target stays within the limits by itself; what other budgets allow is known later
     if not has_target(config) and config.budget == "weights":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from onnx_lobs.allocation.rules import Slot
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import matcher
 from onnx_lobs.layers.layer import Layer, Skip
 from onnx_lobs.options.config import PruneConfig
@@ -35,9 +36,23 @@ def wanted_sparsity(config: PruneConfig, pattern: Pattern) -> float:
 
 
 def make_slots(
-    layers: Sequence[Layer], config: PruneConfig, skips: Sequence[Skip] = ()
+    layers: Sequence[Layer],
+    config: PruneConfig,
+    skips: Sequence[Skip] = (),
+    present: Sequence[int] | None = None,
 ) -> list[Slot]:
-    """Return the layers as the allocation sees them; `skips` says why others are not among them.
+    """Return the layers as the allocation sees them.
+
+    Parameters
+    ----------
+    layers
+        Not modified.
+    config
+        Its limits and sparsities of layers count.
+    skips
+        Why others are not among them.
+    present
+        Zeros that each layer has already; None: none.
 
     Raises
     ------
@@ -49,7 +64,7 @@ def make_slots(
     least = _by_pattern("layer min", config.layer_min, layers, skips)
     most = _by_pattern("layer max", config.layer_max, layers, skips)
     slots = []
-    for layer in layers:
+    for layer, n_present in zip(layers, present or [0] * len(layers), strict=True):
         geometry = layer.uses[0].unfold
         layout = layer.layout
         slots.append(
@@ -59,9 +74,21 @@ def make_slots(
                 () if geometry is None else geometry.kernel,
                 fixed.get(layer_key(layer)),
                 *_limits(layer, least, most),
+                present=n_present,
             )
         )
     return slots
+
+
+def present_zeros(model: Model, layers: Sequence[Layer], pattern: Pattern) -> list[int]:
+    """Return how many zeros of a pattern each layer has. Cost: every weight is read once."""
+    found = []
+    for layer in layers:
+        tensor = model.constant(model.scopes[layer.scope], layer.weight)
+        assert tensor is not None
+        matrix = layer.layout.to_matrix(layer.chain.apply(model.value(tensor)))
+        found.append(pattern.n_present(matrix == 0, layer.kernel_size))
+    return found
 
 
 def _by_pattern(

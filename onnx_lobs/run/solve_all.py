@@ -67,7 +67,8 @@ def solve_all(
         for layer, part in shared.parts(calibration):
             solved = _solved(setup, networks, known, shared, layer, part)
             if solved is not None:
-                write_one(networks, layer, solved)
+                with layer_context(layer.name):
+                    write_one(networks, layer, solved)
                 known.note(shared, layer, solved)
                 records[layer_key(layer)] = solved.record
                 if solved.scales is not None:
@@ -77,7 +78,12 @@ def solve_all(
         part = calibration = None  # before the next ones are made
     in_order = [layer for shared in find_shared_inputs(setup.layers) for layer in shared.layers]
     unreached = [layer for layer in in_order if layer_key(layer) not in records]
-    log.skip(*(skip_record(Skip(layer.name, layer.op, UNREACHED)) for layer in unreached))
+    log.skip(
+        *(
+            skip_record(Skip(layer.name, layer.op, UNREACHED, (layer.stored,)))
+            for layer in unreached
+        )
+    )
     keys = [layer_key(layer) for layer in in_order]
     return SolvedLayers(
         tuple(records[key] for key in keys if key in records),

@@ -16,7 +16,7 @@ from onnx_lobs.run.activations import check_activations, quantise_activations
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.slots import layer_key
-from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.formats import find_format
 from onnx_lobs.storage.int8 import Scales
 from onnx_lobs.storage.values import VALUES, WeightValues, encode_values
 
@@ -26,7 +26,7 @@ SHOWN = 3  # names in a warning
 def check_form(setup: Setup, networks: Networks) -> None:
     """Raise ConfigError when the model cannot be written as the options say."""
     config, model = setup.config, networks.result
-    values, storage = VALUES[config.values], FORMATS[config.storage]
+    values, storage = VALUES[config.values], find_format(config.storage)
     if model.opset < values.least_opset:
         raise ConfigError(
             f"values {values.name} need operator set {values.least_opset} or later, the model "
@@ -38,8 +38,8 @@ def check_form(setup: Setup, networks: Networks) -> None:
         raise ConfigError(f"format {storage.name} is not possible: {trouble}")
 
 
-def storable_names(setup: Setup) -> list[str]:
-    """Return the weights that a storage format may store in its own way."""
+def pruned_names(setup: Setup) -> list[str]:
+    """Return the weights that are pruned, in whatever graph."""
     return [layer.weight for layer in setup.layers]
 
 
@@ -61,22 +61,29 @@ def encode_result(
         Whether activations become int8 too, if the options say so.
     """
     config = setup.config
-    kind, storage = VALUES[config.values], FORMATS[config.storage]
-    model = Model(proto, folder)
-    weights = [
-        WeightValues(layer.scope, layer.weight, _scales(model, layer_key(layer), at, setup, scales))
-        for at, layer in enumerate(setup.layers)
-    ]
+    kind, storage = VALUES[config.values], find_format(config.storage)
+    weights = weight_values(setup, Model(proto, folder), scales)
     if config.activations == "int8" and quantises:
         return quantise_activations(proto, weights, setup.batches, storage)
     held = encode_values(proto, weights, kind, folder)
     pairs = zip(setup.layers, held, strict=True)
     same = [layer.name for layer, name in pairs if name == layer.weight]
-    storage.encode(proto, held, folder)
+    storable = list(dict.fromkeys([*held, *setup.loaded.sparse]))  # what was sparse stays so
+    storage.encode(proto, storable, folder)
     notes = storage.notes(proto, held)
     if kind.element is not None and same:
         notes.append(_kept(kind.name, same))
     return notes
+
+
+def weight_values(
+    setup: Setup, model: Model, scales: Mapping[str, RealArray]
+) -> list[WeightValues]:
+    """Return the weights of the layers, in their order, with the scales of those that have them."""
+    return [
+        WeightValues(layer.scope, layer.weight, _scales(model, layer_key(layer), at, setup, scales))
+        for at, layer in enumerate(setup.layers)
+    ]
 
 
 def form_bytes(

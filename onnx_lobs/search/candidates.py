@@ -52,7 +52,7 @@ def plain_name(measured: MeasuredLayers, sparsity: float) -> str:
 def _spared(measured: MeasuredLayers) -> list[Slot]:
     """Return the slots, of depthwise convolutions with the least zeros that they may have."""
     return [
-        dataclasses.replace(slot, most=slot.least) if layer.is_depthwise else slot
+        dataclasses.replace(slot, most=slot.lowest) if layer.is_depthwise else slot
         for layer, slot in zip(measured.layers, measured.slots, strict=True)
     ]
 
@@ -76,19 +76,19 @@ def _mixture(
     losses = [_loss(slots[i], np.exp(log_weight[i]) * measured.losses[i] ** power) for i in free]
     saving = sum(slots[i].size * slots[i].price for i in free)
     saving *= sparsity
-    at_least = np.array([slots[i].size * slots[i].least for i in free])
+    at_least = np.array([slots[i].size * slots[i].lowest for i in free])
     saving -= float(at_least @ [slots[i].price for i in free])
-    wanted = np.array([slot.size * (slot.fixed or 0.0) for slot in slots])
+    wanted = np.array([slot.own_zeros for slot in slots], dtype=np.float64)
     wanted[free] = at_least + share(losses, max(saving, 0.0))
     return _counted(measured, wanted)
 
 
 def _loss(slot: Slot, values: FloatArray) -> Loss:
     """Return the loss of the zeros beyond the least that the layer has to have, to the most."""
-    inside = SHARES[(slot.least < SHARES) & (slot.most > SHARES)]
-    shares = np.unique(np.concatenate([[slot.least], inside, [slot.most]]))
+    inside = SHARES[(slot.lowest < SHARES) & (slot.highest > SHARES)]
+    shares = np.unique(np.concatenate([[slot.lowest], inside, [slot.highest]]))
     losses = np.interp(shares, SHARES, values)
-    return Loss((shares - slot.least) * slot.size, losses, slot.price)
+    return Loss((shares - slot.lowest) * slot.size, losses, slot.price)
 
 
 def between(measured: MeasuredLayers, sparsity: float, one: Zeros, other: Zeros) -> Zeros:

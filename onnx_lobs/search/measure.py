@@ -73,14 +73,14 @@ def measure_layers(
     setup, dense = trials.setup, trials.networks
     progress.start("measuring layers", len(setup.layers))
     independent = setup.with_options(sequential=False)
-    level = min(level, MOST_SHARE)
-    level = level if level > 0 else 0.5
+    lowest = by_layer(setup.layers, np.array([slot.lowest for slot in costs.slots]))
     losses: dict[str, FloatArray] = {}
     sensitivity: dict[str, float] = {}
     for layer, calibration in layer_moments(independent, dense, trials.scratch):
         key, layout = layer_key(layer), layer.layout
         groups, rows, d = layout.groups, layout.rows, layout.columns
-        n_prune = setup.pattern.closest((groups, rows, d), level, layer.kernel_size)
+        share = _measured_at(level, lowest[key])
+        n_prune = setup.pattern.closest((groups, rows, d), share, layer.kernel_size)
         task = make_task(independent, dense, layer, calibration, n_prune)
         most = int(np.clip(CURVE_FLOPS / (groups * d**3), LEAST_ROWS, max(rows, LEAST_ROWS)))
         losses[key] = loss_curve(task, SHARES, most)
@@ -97,6 +97,13 @@ def measure_layers(
     curves = tuple(losses.get(key, unseen) for key in keys)
     found = np.array([sensitivity.get(key, 0.0) for key in keys])
     return MeasuredLayers(setup.layers, slots, curves, _floor(found), setup.pattern)
+
+
+def _measured_at(level: float, lowest: float) -> float:
+    """Return the sparsity at which a layer is pruned alone: one that it does not have already."""
+    level = min(level, MOST_SHARE)
+    level = level if level > 0 else 0.5
+    return level if level > lowest else (1 + lowest) / 2
 
 
 def _floor(sensitivity: FloatArray) -> FloatArray:

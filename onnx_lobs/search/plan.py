@@ -21,6 +21,7 @@ from functools import cache
 
 from onnx_lobs.allocation.choice import is_measured
 from onnx_lobs.allocation.rules import RULES, Slot, check_limits, limits
+from onnx_lobs.arrays import FloatArray
 from onnx_lobs.evaluation.loss import OutputLoss
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.options.config import PruneConfig, has_target
@@ -123,6 +124,9 @@ class Planner:
         config, started = self.setup.config, time.perf_counter()
         if config.budget != "weights" and not has_target(config):
             check_limits(self._slots(), sparsity)
+        least = self.limits()[0]
+        if 0 < sparsity <= least:  # there is nothing to share
+            return self._by_rule("uniform", self._slots(), sparsity, kind)
         if kind is None and config.allocation != "auto":
             kind = config.allocation
         if self.basis is Basis.SHAPES:
@@ -178,7 +182,12 @@ class Planner:
 
 
 def make_planner(
-    setup: Setup, networks: Networks, scratch: Scratch, progress: Progress, log: Log
+    setup: Setup,
+    networks: Networks,
+    scratch: Scratch,
+    progress: Progress,
+    log: Log,
+    observations: FloatArray | None = None,
 ) -> Planner:
     """Return what chooses the zeros of a run, for one sparsity or several.
 
@@ -188,8 +197,10 @@ def make_planner(
         The run, not pruned. Not modified.
     log
         Warned where zeros cannot be chosen as the options ask.
+    observations
+        That a sample gives each layer, where they are known already.
     """
-    costs = cache(lambda: observe_costs(setup, networks))
+    costs = cache(lambda: observe_costs(setup, networks, observations))
 
     def measured() -> Measured | None:
         try:

@@ -22,8 +22,8 @@ from onnx_lobs.report.record import ScoreRecord, TargetRecord
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run
 from onnx_lobs.run.setup import Setup
-from onnx_lobs.run.stored_form import storable_names
-from onnx_lobs.storage.formats import FORMATS, shrinking_formats
+from onnx_lobs.run.stored_form import pruned_names
+from onnx_lobs.storage.formats import find_format, shrinking_formats
 from onnx_lobs.storage.sizes import expected_bytes
 from onnx_lobs.storage.values import VALUES
 
@@ -41,6 +41,7 @@ def search(
     networks: Networks,
     run: Callable[[Setup, Networks, str | None], Run],
     most: float = 1.0,
+    least: float = 0.0,
 ) -> tuple[Run, TargetRecord]:
     """Run at several sparsities and return the best run, and what became of the target.
 
@@ -53,6 +54,8 @@ def search(
         given too, None at first.
     most
         Largest sparsity that the limits of the layers allow.
+    least
+        Least sparsity that they have, by limits and by the zeros of the model.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def search(
 
     most = min(most, MOST)
     if config.max_bytes is None:
-        find_sparsest(lambda sparsity: _is_met(config, run_at(sparsity)), most=most)
+        find_sparsest(lambda s: _is_met(config, run_at(s)), most=most, least=least)
     else:
 
         def size_at(sparsity: float) -> int:
@@ -79,11 +82,11 @@ def search(
             assert size is not None
             return size
 
-        storage = FORMATS[config.storage]
+        storage = find_format(config.storage)
         expected = expected_bytes(
-            networks.result.proto, storable_names(setup), storage, VALUES[config.values]
+            networks.result.proto, pruned_names(setup), storage, VALUES[config.values]
         )
-        find_smallest(config.max_bytes, size_at, expected, most)
+        find_smallest(config.max_bytes, size_at, expected, most, least)
     sparsity, best = min(made, key=lambda pair: _rank(config, *pair))
     record = TargetRecord(
         limits=_limits(config),
@@ -113,7 +116,11 @@ def _too_few(config: PruneConfig, score: ScoreRecord | None) -> list[str]:
 
 
 def find_smallest(
-    limit: int, size_at: Callable[[float], int], expected: Callable[[float], float], most: float
+    limit: int,
+    size_at: Callable[[float], int],
+    expected: Callable[[float], float],
+    most: float,
+    least: float = 0.0,
 ) -> None:
     """Approach a size in bytes from above and below.
 
@@ -126,19 +133,19 @@ def find_smallest(
         one value.
     expected
         About that size; how far it was from the last one found is put right in the next guess.
-    most
-        Largest sparsity that is possible.
+    most, least
+        Largest and least sparsity that are possible.
     """
-    low, high = 0.0, 1.0  # too large, as far as is known, and small enough
+    low, high = least, 1.0  # too large, as far as is known, and small enough
     aim, misses = limit * (1 - CLOSE / 2), 0
-    wanted = _solve(expected, aim, most)
+    wanted = max(_solve(expected, aim, most), least)
     for _ in range(RUNS):
         size = size_at(wanted)
         if size > limit:
             low = wanted
         else:
             high = wanted
-        if (1 - CLOSE) * limit <= size <= limit or wanted == (most if size > limit else 0.0):
+        if (1 - CLOSE) * limit <= size <= limit or wanted == (most if size > limit else least):
             return
         misses = misses + 1 if size > limit else 0
         wanted = _solve(expected, aim - (size - expected(wanted)), most)
@@ -146,7 +153,7 @@ def find_smallest(
             wanted = max(wanted, _between(low, high))
         elif not low < wanted < high:
             wanted = _between(low, high)
-        wanted = min(wanted, most)
+        wanted = max(min(wanted, most), least)
 
 
 def _solve(size: Callable[[float], float], aim: float, most: float) -> float:
@@ -217,7 +224,7 @@ def _rank(config: PruneConfig, sparsity: float, run: Run) -> tuple[float, ...]:
 
 
 def find_sparsest(
-    meets: Callable[[float], bool], runs: int = RUNS, most: float = MOST
+    meets: Callable[[float], bool], runs: int = RUNS, most: float = MOST, least: float = 0.0
 ) -> float | None:
     """Return the largest sparsity tried that meets a target, or None.
 
@@ -228,8 +235,9 @@ def find_sparsest(
         times, never twice with one value.
     runs
         At least 1.
-    most
-        Largest sparsity that is possible.
+    most, least
+        Largest and least sparsity that are possible. Where no sparser one meets the target, the
+        last that is tried is the least, if that is above 0: the model as it is.
 
     Notes
     -----
@@ -242,16 +250,18 @@ def find_sparsest(
     [0.5, 0.8, 0.92, 0.87, 0.84, 0.86]
     """
     sparsest: float | None = None
-    low, high = 0.0, 1.0  # met, as far as is known, and missed
-    wanted = min(FIRST, most)
-    for _ in range(runs):
+    low, high = least, 1.0  # met, as far as is known, and missed
+    wanted = min(FIRST if least < FIRST else _between(least, 1.0), most)
+    for left in range(runs, 0, -1):
+        if left == 1 and sparsest is None and least > 0:
+            wanted = least
         if meets(wanted):
             sparsest = low = wanted
             if wanted == most:
                 break
         else:
             high = wanted
-        if high < LEAST:
+        if high < LEAST or high <= least:
             break
         wanted = min(_between(low, high), most)
     return sparsest
@@ -284,10 +294,10 @@ def check_target(setup: Setup, networks: Networks) -> None:
             "max drop needs a score of labelled data: give them with --test, or a --score that "
             "needs none"
         )
-    if config.max_bytes is not None and not FORMATS[config.storage].shrinks:
+    if config.max_bytes is not None and not find_format(config.storage).shrinks:
         raise ConfigError(
-            f"max bytes cannot be met by zeros in a {config.storage} file, which keeps its size; "
-            f"add {shrinking_formats()}"
+            f"max bytes cannot be met by zeros in a {find_format(config.storage).name} file, which "
+            f"keeps its size; add {shrinking_formats()}"
         )
     if networks.result.is_private:
         raise ConfigError(

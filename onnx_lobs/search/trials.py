@@ -39,6 +39,7 @@ from onnx_lobs.solvers.layerwise import (
     Outcome,
     solve_layer,
     solve_quickly,
+    within_range,
 )
 
 SCORED_ALONE = 16  # samples that score one layer's pruning, at the least
@@ -93,7 +94,8 @@ class Runs:
             n_prune = zeros[layer_key(layer)]
             if n_prune:
                 task = make_task(self.setup, networks, layer, calibration, n_prune)
-                _write(networks.pruned, layer, self.solve(task, layer))
+                if not task.is_sparse_already:
+                    _write(networks.pruned, layer, within_range(task, self.solve(task, layer)))
         return self._held.loss(networks.pruned)
 
     def release(self) -> None:
@@ -140,7 +142,7 @@ class Trials(Runs):
 
     def error_of_one(self, layer: Layer, task: LayerTask) -> tuple[float, float]:
         """Prune one layer only; return the layer's relative error and the network's."""
-        outcome = self._solve(task, layer)
+        outcome = within_range(task, self._solve(task, layer))
         model = self.networks.dense.copied()
         _write(model, layer, outcome)
         own = ErrorMeter(task).relative_error(outcome.weight, outcome.bias_change)

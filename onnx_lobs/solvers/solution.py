@@ -20,6 +20,7 @@ class Status(Enum):
     SOLVED = "solved"
     DAMPED = "damped"
     STALLED = "stalled"
+    OUT_OF_RANGE = "out of range"
 
     @property
     def remedy(self) -> str:
@@ -33,6 +34,9 @@ _REMEDIES = {
     "give more calibration samples, or a larger damp.",
     Status.STALLED: "The support was still changing at the last step: "
     "the zeros are exact and the weights refitted, but a lower error may exist.",
+    Status.OUT_OF_RANGE: "Solved values of some rows do not fit the type that stores them: these "
+    "rows have their zeros, and the dense values elsewhere; store the weight in float32, or give a "
+    "larger damp.",
 }
 
 

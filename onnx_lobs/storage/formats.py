@@ -120,6 +120,11 @@ FORMATS: Mapping[str, StorageFormat] = {
 }
 
 
+def find_format(name: str | None) -> StorageFormat:
+    """Return a format by its name; None is that of a model without sparse initializers."""
+    return FORMATS["dense" if name is None else name]
+
+
 def shrinking_formats() -> str:
     """Return the formats in which zeros make the file smaller, for messages."""
     return " or ".join(f"--format {each.name}" for each in FORMATS.values() if each.shrinks)

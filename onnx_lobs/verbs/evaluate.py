@@ -138,6 +138,7 @@ def compare(
             *found.change.notes,
         ),
         judged=judged_values(before.finals),
+        details=found.details,
     )
 
 
@@ -274,5 +275,7 @@ def _sizes(models: tuple[LoadedModel, LoadedModel], seen: tuple[Inspection, Insp
 
 
 def _side(seen: Inspection) -> SideRecord:
+    """Return the weights and zeros of one model: of what can be pruned, and quantised ones."""
     weights, zeros = (sum(getattr(row, n) for row in seen.layers) for n in ("weights", "zeros"))
-    return SideRecord(seen.model, weights, zeros)
+    whole = seen.weights
+    return SideRecord(seen.model, weights + whole.quantised, zeros + (whole.quantised_zeros or 0))

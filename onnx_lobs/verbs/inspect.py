@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 
+from onnx_lobs.allocation.rules import check_limits
 from onnx_lobs.graph.files.load import load_model
 from onnx_lobs.graph.files.outputs import model_files
 from onnx_lobs.graph.files.source import ModelSource
@@ -15,10 +17,13 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.fold import fold_weights
 from onnx_lobs.layers.inline import inline_functions
-from onnx_lobs.layers.layer import Layer
-from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.report.record import SkipRecord
-from onnx_lobs.run.selection import selection, skip_record
+from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.options.config import PruneConfig, has_target
+from onnx_lobs.patterns import parse_pattern
+from onnx_lobs.report.record import FileWeights, SkipRecord
+from onnx_lobs.run.file_weights import count_weights
+from onnx_lobs.run.selection import selection, skip_records
+from onnx_lobs.run.slots import make_slots, wanted_sparsity
 from onnx_lobs.storage.expand import expand_weights
 
 
@@ -43,7 +48,7 @@ class Inspection:
     """A model as onnx-lobs sees it; ``file_bytes`` includes external data.
 
     Weights that are computed from constants are listed as :func:`onnx_lobs.prune` stores them, and
-    ``warnings`` says so.
+    ``warnings`` says so. ``weights`` counts those of the whole file.
     """
 
     model: str
@@ -53,6 +58,7 @@ class Inspection:
     file_bytes: int
     layers: tuple[LayerRow, ...]
     skipped: tuple[SkipRecord, ...]
+    weights: FileWeights
     warnings: tuple[str, ...] = ()
 
 
@@ -64,7 +70,8 @@ def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection
     ModelError
         When the model cannot be read or is not valid.
     ConfigError
-        When an include or exclude pattern matches nothing.
+        When an include or exclude pattern matches nothing, or the options ask of the layers what
+        a run would refuse.
     """
     loaded = load_model(model)
     file_bytes = _bytes(loaded.proto, loaded.path)
@@ -72,7 +79,9 @@ def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection
     inlining, folding = inline_functions(loaded), fold_weights(loaded)
     refused = {**inlining.refused, **folding.refused}
     index = Model(loaded.proto, loaded.folder)
-    layers, skips = find_layers(index, selection(config or PruneConfig()), refused)
+    config = config or PruneConfig()
+    layers, skips = find_layers(index, selection(config), refused)
+    _check_asked(layers, skips, config)
     proto = loaded.proto
     return Inspection(
         model="model" if loaded.path is None else str(loaded.path),
@@ -81,9 +90,19 @@ def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection
         producer=f"{proto.producer_name} {proto.producer_version}".strip(),
         file_bytes=file_bytes,
         layers=tuple(_row(index, layer) for layer in layers),
-        skipped=tuple(skip_record(skip) for skip in skips),
+        skipped=skip_records(skips),
         warnings=(*inlining.notes, *folding.notes),
+        weights=count_weights(index, layers, skips, zeros=True),
     )
+
+
+def _check_asked(layers: Sequence[Layer], skips: Sequence[Skip], config: PruneConfig) -> None:
+    """Raise ConfigError where a run would refuse what the options ask of the layers."""
+    sparsity = wanted_sparsity(config, parse_pattern(config.pattern))
+    if layers:
+        slots = make_slots(layers, config, skips)
+        if not has_target(config) and config.budget == "weights":
+            check_limits(slots, sparsity)
 
 
 def _row(model: Model, layer: Layer) -> LayerRow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ def check_places(
     *,
     data: Any = None,
     test: Any = None,
-    report: Path | None = None,
+    report: Sequence[Path] = (),
 ) -> None:
     """Refuse names of outputs that lead to one place with another name of a pruning run.
 
@@ -32,7 +32,7 @@ def check_places(
     data, test
         As for :func:`onnx_lobs.verbs.prune.prune_file`.
     report
-        The record that is written too.
+        Files that the record is written to.
 
     Raises
     ------
@@ -49,22 +49,28 @@ def check_places(
             writes[f"{word} data file {number + 1},"] = part
     folders = {"the cache folder": config.cache, "the scratch folder": config.scratch}
     writes |= {word: Path(folder) for word, folder in folders.items() if folder is not None}
-    if report is not None:
-        writes["the report"] = report
+    writes |= _named(report)
     check_apart(writes, what_is_read({"the model": path}, data, test, config.score))
 
 
 def check_report_apart(
-    models: dict[str, Path], data: Any, config: PruneConfig, report: Path
+    models: dict[str, Path], data: Any, config: PruneConfig, report: Sequence[Path]
 ) -> None:
-    """Refuse a report of ``evaluate`` that would replace what it reads.
+    """Refuse reports of ``evaluate`` that would replace what it reads.
 
     Raises
     ------
     ConfigError
         As :func:`check_places`.
     """
-    check_apart({"the report": report}, what_is_read(models, data, None, config.score))
+    check_apart(_named(report), what_is_read(models, data, None, config.score))
+
+
+def _named(reports: Sequence[Path]) -> dict[str, Path]:
+    """Return what the reports are called in messages, with numbers where there are several."""
+    if len(reports) == 1:
+        return {"the report": reports[0]}
+    return {f"report {number + 1}": path for number, path in enumerate(reports)}
 
 
 def what_is_read(

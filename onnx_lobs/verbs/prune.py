@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
 from onnx_lobs.run.deliver import best_effort, write_model
-from onnx_lobs.run.doubts import warn_of_data, warn_of_quantised
+from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
 from onnx_lobs.run.guarantee import with_bounds
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.modes import check_modes, is_compiled
@@ -31,8 +32,10 @@ from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run, run_once
 from onnx_lobs.run.outcome import score_dense
 from onnx_lobs.run.report import make_report, with_file
+from onnx_lobs.run.save import Delivery, deliver, plan_delivery
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.run.stored_form import check_form
+from onnx_lobs.run.unmet import explain_zeros
 from onnx_lobs.search.plan import make_planner
 from onnx_lobs.search.targets import check_target, search
 from onnx_lobs.verbs.places import check_places
@@ -56,10 +59,39 @@ class PruneResult:
     report: Report
     folder: Path | None = None
     _kept: Scratch | None = None
+    _delivery: Delivery | None = None
 
     def __repr__(self) -> str:
         """Return one short line; ``report`` and ``model`` hold everything."""
         return repr(self.report).replace("Report", "PruneResult", 1)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return self.report._repr_html_()
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the model as the command line does: checked, run and compared before it is named.
+
+        Parameters
+        ----------
+        path
+            The file. The option ``storage`` of the run says in which format its weights are.
+        overwrite
+            Whether an existing file is replaced; never the model that was pruned.
+
+        Raises
+        ------
+        ConfigError
+            When the file exists and may not be overwritten, or cannot be written.
+        ModelError
+            When the written file does not compute what the model in memory computes.
+
+        Notes
+        -----
+        Cost: a forward pass of one batch through the model and through the written file.
+        """
+        assert self._delivery is not None  # only tests make results without a run
+        deliver(self.model, self.folder, self._delivery, Path(path), overwrite=overwrite)
 
 
 @takes_options(OPTIONS)
@@ -116,7 +148,8 @@ def prune(
         run, report = _prune(setup, networks, _name(model), scratch, told, log)
         result = run.networks.result
         kept = scratch.release() if result.is_private else None
-    return PruneResult(result.proto, report, result.folder, kept)
+        delivery = plan_delivery(run.setup, run.networks, run.scales)
+    return PruneResult(result.proto, report, result.folder, kept, delivery)
 
 
 @gives_back
@@ -128,15 +161,18 @@ def prune_file(
     data: Any = None,
     test: Any = None,
     overwrite: bool = False,
-    report: Path | None = None,
+    report: Sequence[Path] = (),
     progress: Progress | None = None,
+    warn: Callable[[str], object] | None = None,
 ) -> Report:
     """Prune the model at `path` and write it to `output`, checked before it gets that name.
 
     Parameters
     ----------
     report
-        Where the caller will write the record; refused where that would replace something.
+        Files to which the caller will write the record; refused where one would replace something.
+    warn
+        Told at once of what is known before the work begins; the report repeats it.
 
     Raises
     ------
@@ -146,7 +182,7 @@ def prune_file(
     ModelError, DataError, InferenceError, SolverError
         As for :func:`prune`; nothing is left behind.
     """
-    progress, log = as_progress(progress), Log()
+    progress, log = as_progress(progress), Log(warn)
     check_output(output, inputs=model_files(path), overwrite=overwrite)
     check_places(path, output, config, data=data, test=test, report=report)
     if has_target(config):
@@ -179,9 +215,10 @@ def _prune(
         if has_target(config):
             check_target(setup, networks)
         before = score_dense(setup, networks, progress, log)
-        warn_of_quantised(setup, networks, log)
+        warn_of_left(setup, log)
         warn_of_data(setup, networks, before, log)
-        planner = make_planner(setup, networks, scratch, progress, log)
+        observations = warn_of_few(setup, networks, log)
+        planner = make_planner(setup, networks, scratch, progress, log, observations)
 
         def run(part: Setup, copies: Networks, kind: str | None = None) -> Run:
             choose = partial(planner.choose, part.sparsity, kind)
@@ -189,9 +226,10 @@ def _prune(
 
         target = None
         if has_target(config):
-            done, target = search(setup, networks, run, planner.limits()[1])
+            done, target = search(setup, networks, run, *planner.limits()[::-1])
         else:
             done = run(setup, networks)
+        done.log.warn(*explain_zeros(done))
         if config.bound:
             done = with_bounds(done, progress)
         seconds = time.perf_counter() - started

@@ -8,6 +8,8 @@ from typing import cast
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onnx_lobs.allocation.rules import (
     ERK_FROM,
@@ -19,7 +21,7 @@ from onnx_lobs.allocation.rules import (
     limits,
 )
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.patterns import NM, Unstructured
+from onnx_lobs.patterns import NM, Block, Pattern, Unstructured
 
 LENET = [Slot((1, 300, 784)), Slot((1, 100, 300)), Slot((1, 10, 100))]
 
@@ -140,3 +142,70 @@ def test_a_rule_that_is_added_shares_zeros(monkeypatch: pytest.MonkeyPatch) -> N
     slots = [Slot((1, 10, 100)), Slot((1, 20, 50))]
     zeros = allocate(slots, 0.7, "rows", Unstructured())
     assert [1000 - n for n in zeros] == [200, 400]
+
+
+SLOTS = st.lists(
+    st.builds(
+        lambda rows, columns, share: Slot((1, rows, columns), present=int(share * rows * columns)),
+        st.integers(1, 40), st.integers(1, 40), st.one_of(st.just(0.0), st.floats(0, 1)),
+    ),
+    min_size=1, max_size=6,
+)  # fmt: skip
+RULE = st.sampled_from(sorted(RULES))
+
+
+@given(SLOTS, st.floats(0, 0.999), RULE)
+def test_zeros_that_are_there_count_and_the_total_is_exact(
+    slots: list[Slot], sparsity: float, rule: str
+) -> None:
+    zeros = allocate(slots, sparsity, rule, Unstructured())
+    total, present = sum(s.size for s in slots), sum(s.present for s in slots)
+    assert sum(zeros) == max(round(sparsity * total), present)
+    assert all(s.present <= n <= s.size for n, s in zip(zeros, slots, strict=True))
+
+
+@given(SLOTS, RULE)
+def test_a_model_that_is_as_sparse_as_asked_keeps_every_count(slots: list[Slot], rule: str) -> None:
+    present = tuple(slot.present for slot in slots)
+    share = sum(present) / sum(slot.size for slot in slots)
+    assert allocate(slots, share, rule, Unstructured()) == present
+    assert allocate(slots, share / 2, rule, Unstructured()) == present
+
+
+def test_a_layer_that_is_sparser_than_its_share_gives_the_surplus_to_the_others() -> None:
+    slots = [Slot((1, 10, 100), present=900), Slot((1, 10, 100)), Slot((1, 20, 100), present=3)]
+    assert allocate(slots, 0.5, "uniform", Unstructured()) == (900, 367, 733)
+
+
+def test_a_given_sparsity_below_the_zeros_of_a_layer_leaves_them() -> None:
+    slots = [Slot((1, 10, 100), present=900, fixed=0.5), Slot((1, 10, 100), fixed=0.25)]
+    assert allocate(slots, 0.5, "uniform", Unstructured()) == (900, 250)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=6),
+    st.floats(0, 1), RULE, st.sampled_from([Block(1, 4), Block(4, 1), Block(3, 5)]),
+    st.booleans(),
+)  # fmt: skip
+def test_whole_blocks_come_as_near_to_the_total_as_one_more_or_less_of_them(
+    shapes: list[tuple[int, int]], sparsity: float, rule: str, pattern: Pattern, has_zeros: bool
+) -> None:
+    slots = [Slot((1, *shape)) for shape in shapes]
+    if has_zeros:
+        slots[0] = replace(slots[0], present=pattern.closest(slots[0].shape, 0.9))
+    zeros = allocate(slots, sparsity, rule, pattern)
+    wanted = max(sparsity * sum(s.size for s in slots), sum(s.present for s in slots))
+    tile = pattern.tile
+    assert tile is not None
+    assert abs(sum(zeros) - wanted) <= tile[0] * tile[1]
+    for n, slot in zip(zeros, slots, strict=True):
+        assert slot.present <= n == pattern.closest(slot.shape, n / slot.size)
+
+
+def test_zeros_that_are_there_are_no_limit_that_the_user_set() -> None:
+    slots = [Slot((1, 10, 10), present=90, most=0.5), Slot((1, 10, 10), least=0.1)]
+    check_limits(slots, 0.2)
+    assert limits(slots) == pytest.approx((0.5, 0.95))
+    assert allocate(slots, 0.2, "uniform", Unstructured()) == (90, 10)
+    with pytest.raises(ConfigError, match=r"allow a sparsity from 0\.05"):
+        check_limits(slots, 0.04)

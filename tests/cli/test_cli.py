@@ -25,7 +25,7 @@ from onnx_lobs.errors import ConfigError, DataError, LobsError, ModelError, Solv
 from onnx_lobs.options.config import OPTIONS, PruneConfig
 from onnx_lobs.options.how import METHOD_NAMES
 from onnx_lobs.options.prose import flags_of
-from onnx_lobs.report.record import LayerRecord, OutputRecord, Report, Totals
+from onnx_lobs.report.record import FileWeights, LayerRecord, OutputRecord, Report, Totals
 from onnx_lobs.solvers import METHODS
 from onnx_lobs.verbs.inspect import Inspection, LayerRow
 
@@ -41,8 +41,9 @@ REPORT = Report(
     output_path="m_pruned.onnx",
 )
 INSPECTION = Inspection(
-    "m.onnx", 17, 8, "", 10, (LayerRow("fc1", "Gemm", (8, 8), "float32", 1, 8, 8, 64, 0, 1),), ()
-)
+    "m.onnx", 17, 8, "", 10, (LayerRow("fc1", "Gemm", (8, 8), "float32", 1, 8, 8, 64, 0, 1),), (),
+    FileWeights(64, 64, {}),
+)  # fmt: skip
 
 
 @dataclass
@@ -78,9 +79,12 @@ class Pipeline:
         self.inspection = INSPECTION
         self.error: BaseException | None = None
         self.calls: list[dict[str, Any]] = []
+        self.known_before: tuple[str, ...] = ()
 
     def prune_file(self, path: Path, output: Path, config: PruneConfig, **rest: Any) -> Report:
         self.calls.append({"path": path, "output": output, "config": config, **rest})
+        for text in self.known_before:
+            rest["warn"](text)
         if self.error is not None:
             raise self.error
         return self.report
@@ -218,7 +222,10 @@ def test_files_are_passed_on(run: Run, pipeline: Pipeline) -> None:
         ("m.onnx --op-types ,", "no op types were given; choose from Conv,"),
         ("m.onnx --op-types Add", "op type 'Add' is unknown; choose one of Conv"),
         ("m.onnx --format zip", "format 'zip' is unknown; choose one of dense, sparse"),
-        ("m.onnx --report r.html", "report 'r.html' has an unknown form; name it .json"),
+        (
+            "m.onnx --report r.pdf",
+            "report 'r.pdf' has an unknown form; name it .html, .md or .json",
+        ),
         ("m.onnx --samples few", "Invalid value for '--samples'"),
         ("m.onnx --nonsense", "No such option: --nonsense"),
         ("m.onnx --device cuda", "No such option: --device; did you mean --provider?; see"),
@@ -282,7 +289,8 @@ def test_the_report_goes_to_stdout_and_a_pipe_gets_neither_bars_nor_color(
 
 def test_json_is_all_there_is_on_stdout(run: Run, pipeline: Pipeline) -> None:
     ran = run("m.onnx", "--json")
-    assert ran.out == f"{REPORT.to_json()}\n"
+    command = ("onnx-lobs", "prune", "m.onnx", "--seed", "0", "--json")
+    assert ran.out == f"{replace(REPORT, command=command).to_json()}\n"
     assert ran.err == "warning: random inputs were used\n"
 
 
@@ -291,10 +299,29 @@ def test_quiet_leaves_the_warnings(run: Run, pipeline: Pipeline) -> None:
     assert (ran.out, ran.err) == ("", "warning: random inputs were used\n")
 
 
+@pytest.mark.parametrize("option", [(), ("--json",), ("-q",)])
+def test_what_is_known_before_is_told_once_and_in_front(
+    run: Run, pipeline: Pipeline, option: tuple[str, ...]
+) -> None:
+    pipeline.known_before = ("few [of] samples, at\nlength " + 50 * "and more ",)
+    pipeline.report = replace(REPORT, warnings=(*pipeline.known_before, "late"))
+    early, *late = run("m.onnx", *option).err.splitlines()
+    assert early == "warning: few [of] samples, at length " + " ".join(50 * ["and more"])
+    assert late == (["warning: late"] if option else [])
+
+
+def test_what_is_known_before_is_told_also_where_the_run_fails(
+    run: Run, pipeline: Pipeline
+) -> None:
+    pipeline.known_before, pipeline.error = ("few samples",), DataError("no more")
+    assert run("m.onnx").err == "warning: few samples\nerror: no more\n"
+
+
 def test_the_record_is_written_besides(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     assert run("m.onnx", "--report", path).code == 0
-    assert json.loads(path.read_text()) == json.loads(REPORT.to_json())
+    command = ("onnx-lobs", "prune", "m.onnx", "--seed", "0", "--report", str(path))
+    assert path.read_text() == f"{replace(REPORT, command=command).to_json()}\n"
     ran = run("m.onnx", "--report", path)
     assert (ran.code, len(pipeline.calls)) == (2, 1)
     assert "exists; name another, or give --overwrite" in ran.err

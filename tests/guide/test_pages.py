@@ -16,9 +16,8 @@ from onnx_lobs.cli.main import main
 PACKAGE = ROOT / "onnx_lobs"
 MOST_LINES = 150  # of the README: what a newcomer reads
 TOPICS = (
-    "architecture", "calibration", "changes", "command-line", "memory", "methods", "results",
-    "storage",
-    "targets",
+    "architecture", "calibration", "changes", "command-line", "memory", "methods", "reports",
+    "results", "storage", "targets",
 )  # fmt: skip
 LANGUAGES = {"", "sh", "python", "text"}  # of blocks; those of no other are looked into
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

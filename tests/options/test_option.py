@@ -32,8 +32,8 @@ OTHERS: dict[str, Any] = {
     "max_bytes": 500_000, "layer_sparsity": {"*a=b*": 0.7, "re:x": 0.1 + 0.2},
     "layer_min": {"a": 0.0}, "layer_max": {"*": 0.9}, "allocation": "erk", "budget": "macs",
     "include": ("a", "re:b,c"), "exclude": ("*",), "op_types": ("Gemm", "Conv"),
-    "min_weights": 0, "method": "lobs", "effort": "best", "refit": False, "sequential": True,
-    "correct": False, "damp": 1e-3, "seed": 7, "score": "s.py:f", "samples": 9,
+    "min_weights": 0, "tied": "prune", "method": "lobs", "effort": "best", "refit": False,
+    "sequential": True, "correct": False, "damp": 1e-3, "seed": 7, "score": "s.py:f", "samples": 9,
     "positions": None, "batch_size": 3, "input_shapes": {"a:0": (1, 3), "b": (7,)},
     "provider": "cuda", "gram": "graph", "memory": 2**31, "scratch": "/tmp", "cache": "c",
     "storage": "sparse", "values": "int8", "activations": "int8", "bound": True,
@@ -130,7 +130,8 @@ def test_objects_share_no_default() -> None:
 
 
 def test_the_most_used_are_ten_and_other_verbs_take_some() -> None:
-    assert set(for_verb(OPTIONS, "inspect")) == {"include", "exclude", "op_types", "min_weights"}
+    of_inspect = {"include", "exclude", "op_types", "min_weights", "tied"}
+    assert set(for_verb(OPTIONS, "inspect")) == of_inspect
     assert set(for_verb(OPTIONS, "evaluate")) == {
         "score", "samples", "batch_size", "input_shapes", "seed", "provider", "memory",
     }  # fmt: skip

@@ -161,3 +161,40 @@ def test_windows_are_those_of_the_selection(channels: int, kernel_size: int):
         assert np.array_equal(
             np.bincount(quota.window, ~row, minlength=quota.zeros.size), quota.zeros
         )
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    pattern=PATTERNS,
+    groups=st.integers(1, 2),
+    rows=st.integers(1, 6),
+    channels=st.integers(1, 8),
+    kernel_size=st.integers(1, 2),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_present_zeros_are_the_most_that_need_no_other_weight_to_go(
+    pattern, groups, rows, channels, kernel_size, share, seed
+):
+    """The next count that is feasible, of all that are, takes a weight that is not zero."""
+    shape = (groups, rows, channels * kernel_size)
+    rng = np.random.default_rng(seed)
+    zeros = rng.random(shape) < share
+    if seed % 2:  # zeros of the pattern, and others beside
+        n_prune = pattern.closest(shape, share, kernel_size)
+        zeros = ~pattern.select(rng.random(shape), n_prune, kernel_size)
+        zeros |= rng.random(shape) < 0.1
+    feasible = sorted(
+        {pattern.closest(shape, n / zeros.size, kernel_size) for n in range(zeros.size + 1)}
+    )
+    present = pattern.n_present(zeros, kernel_size)
+
+    def n_others(count: int) -> int:
+        mask = pattern.select((~zeros).astype(np.float64), count, kernel_size)
+        return int((~mask & ~zeros).sum())
+
+    if present:
+        assert present in feasible
+        assert n_others(present) == 0
+    more = next((count for count in feasible if count > present), None)
+    assert more is None or n_others(more) > 0

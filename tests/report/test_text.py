@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from onnx_lobs.report.inspection import render_inspection
 from onnx_lobs.report.record import (
     CorrectionRecord,
+    FileWeights,
     JudgedValue,
     LayerRecord,
     OutputRecord,
@@ -54,6 +55,7 @@ INSPECTION = Inspection(
         LayerRow(LONG, "MatMul", (768, 768), "float16", 1, 768, 768, 589_824, 0, 1),
     ),
     skipped=(SkipRecord("/lstm", "LSTM", "its weights are not a matrix", "recurrent"),),
+    weights=FileWeights(600_400, 590_400, {"recurrent": 9_000, "few weights": 1_000}),
 )
 
 
@@ -197,7 +199,7 @@ def test_a_long_path_is_whole() -> None:
 def test_few_skipped_nodes_are_listed_with_their_reasons() -> None:
     text = words(render_report(with_(skipped=skips(MOST_ROWS))))
     for i in range(MOST_ROWS):
-        assert f"node{i} Conv {i} weights, fewer than 64" in text
+        assert f"node{i} Conv - {i} weights, fewer than 64" in text
     assert "skipped" not in words(render_report(with_(skipped=())))
 
 
@@ -207,10 +209,12 @@ def test_many_skipped_nodes_are_grouped_unless_all_are_wanted() -> None:
     )
     text = words(render_report(report))
     assert "skipped nodes: 13 (-v lists them)" in text
-    assert "12 … weights, fewer than 64 Conv node0 1 inside a Loop LSTM /l Conv node1" not in text
-    assert "12 … weights, fewer than 64 Conv node0 Conv node1" in text
+    assert (
+        "12 - … weights, fewer than 64 Conv node0 1 - inside a Loop LSTM /l Conv node1" not in text
+    )
+    assert "12 - … weights, fewer than 64 Conv node0 Conv node1" in text
     assert "node2" not in text
-    assert "node11 Conv 11 weights" in words(render_report(report, verbose=True))
+    assert "node11 Conv - 11 weights" in words(render_report(report, verbose=True))
 
 
 def test_skips_are_grouped_by_kind_and_say_what_their_reasons_have_in_common() -> None:
@@ -237,7 +241,29 @@ def test_an_inspection_tells_model_layers_and_zeros() -> None:
     assert "/conv/Conv Conv 64x1x3x3 float32 64x1x9 576 2.1 %" in text
     assert f"{LONG} MatMul 768x768 float16 768x768 589,824 0.0 %" in text
     assert "2 layers, 590,400 prunable weights, 12 zeros (0.0 %)" in text
-    assert "/lstm LSTM its weights are not a matrix" in text
+    assert "/lstm LSTM - its weights are not a matrix" in text
+
+
+@pytest.mark.parametrize("is_report", [True, False])
+def test_the_weights_of_the_whole_file_are_told(is_report: bool) -> None:
+    def shown(file: FileWeights) -> str:
+        totals = dataclasses.replace(REPORT.totals, file=file)
+        report = render_report(with_(totals=totals))
+        inspection = render_inspection(dataclasses.replace(INSPECTION, weights=file))
+        return words(report if is_report else inspection).replace(":", "")
+
+    if is_report:
+        whole = shown(FileWeights(1_235_200, 1_235_200, {}))
+        assert "zeros 1,148,736 of all 1,235,200 weights (93.0 %)" in whole
+        assert "in the file" not in whole
+    plain = shown(FileWeights(600_400, 590_400, {"recurrent": 9_000, "few weights": 1_000}))
+    assert "in the file 590,400 of 600,400 weights can be pruned (98.3 %)" in plain
+    assert "left 9,000 recurrent, 1,000 few weights" in plain
+    assert not {"tables", "quantised", "products"} & set(plain.split())
+    more = shown(FileWeights(600, 200, {"quantised weight": 400}, 50, 400, 100, 3))
+    assert "quantised 100 of 400 stand for 0 (25.0 %)" in more
+    assert "in tables 50 besides" in more
+    assert "no weights 3 products of two computed operands" in more
 
 
 def test_uses_are_shown_only_where_a_weight_is_tied() -> None:

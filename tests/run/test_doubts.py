@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from build_onnx import Array, model, normal, value
 from onnx import ModelProto, TensorProto
 from onnx.helper import make_node
 
 import onnx_lobs
+from onnx_lobs import PruneConfig
+from onnx_lobs.report.progress import as_progress
 from onnx_lobs.run.outcome import NOTHING_HELD
+from onnx_lobs.verbs.prune import prune_file
 
 FAST: dict[str, Any] = {"method": "magnitude", "refit": False, "allocation": "uniform"}
 MEANS = 3 * np.eye(8, 16, dtype=np.float32)  # of eight classes of points that lie well apart
+TINY = np.float32(1e-3)  # so that no weight is zero before it is pruned
 
 
 def classifier(ceiling: float = 6.0) -> ModelProto:
@@ -25,7 +31,7 @@ def classifier(ceiling: float = 6.0) -> ModelProto:
         make_node("MatMul", ["b", "w2"], ["z"]),
         make_node("Softmax", ["z"], ["y"]),
     ]
-    weights = {"w1": MEANS.T / 3, "w2": np.eye(8, dtype=np.float32),
+    weights = {"w1": MEANS.T / 3 + TINY, "w2": np.eye(8, dtype=np.float32) + TINY,
                "low": np.float32(0)[()], "high": np.float32(ceiling)[()]}  # fmt: skip
     weights = {name: np.asarray(array) for name, array in weights.items()}
     return model(nodes, [value("x", ["n", 16])], ["y"], weights)
@@ -89,8 +95,8 @@ def test_evaluate_tells_the_same_of_labels_scores_and_outputs() -> None:
     assert ["are the same" in text for text in found.warnings] == [True]
 
 
-@pytest.mark.parametrize(("outputs", "is_told"), [(64, True), (4, False)])
-def test_a_model_that_is_quantised_for_the_most_part_is_told(outputs: int, is_told: bool) -> None:
+@pytest.mark.parametrize(("outputs", "share"), [(64, "80.0 %"), (4, "20.0 %")])
+def test_a_model_that_is_partly_quantised_is_told_how_far(outputs: int, share: str) -> None:
     nodes = [
         make_node("MatMul", ["x", "w"], ["h"]),
         make_node("DynamicQuantizeLinear", ["h"], ["q", "scale", "zero"]),
@@ -101,7 +107,73 @@ def test_a_model_that_is_quantised_for_the_most_part_is_told(outputs: int, is_to
     eight = np.random.default_rng(1).integers(-9, 9, (32, outputs)).astype(np.int8)
     proto = model(nodes, [value("x", ["n", 16])], ["y"], {"w": normal(1, 16, 32), "w8": eight})
     told = onnx_lobs.prune(proto, normal(2, 64, 16), sparsity=0.5, **FAST).report.warnings
+    assert len(told) == 1
+    assert f"{share} of the weights are quantised" in told[0]
+    assert "prune the float model" in told[0]
+
+
+@pytest.mark.parametrize(("width", "is_told"), [(40, True), (24, False)])
+def test_a_run_that_takes_less_than_half_of_the_file_names_what_is_left(
+    width: int, is_told: bool
+) -> None:
+    """A matrix that is read by an Add too is left; the other one has 16 x 32 weights."""
+    nodes = [
+        make_node("MatMul", ["x", "w"], ["h"], name="taken"),
+        make_node("MatMul", ["h", "v"], ["p"], name="left"),
+        make_node("ReduceSum", ["v"], ["s"], keepdims=0),
+        make_node("Add", ["p", "s"], ["y"]),
+    ]
+    weights = {"w": normal(1, 16, 32), "v": normal(2, 32, width - 16)}
+    proto = model(nodes, [value("x", ["n", 16])], ["y"], weights)
+    report = onnx_lobs.prune(proto, normal(2, 64, 16), sparsity=0.5, **FAST).report
+    assert report.totals.file is not None
+    assert report.totals.file.skipped == {"weight read elsewhere": 32 * (width - 16)}
+    assert [skip.weights for skip in report.skipped] == [32 * (width - 16)]
+    told = [text for text in report.warnings if text.startswith("only")]
     assert len(told) == is_told
     if is_told:
-        assert "80.0 % of the weights are quantised" in told[0]
-        assert "prune the float model" in told[0]
+        assert "only 40.0 % of the file's weights can be pruned (512 of 1,280)" in told[0]
+        assert "left (768: weight read elsewhere)" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "is_told"),
+    [
+        (12, {}, True),
+        (12, {"method": "magnitude", "refit": True}, True),
+        (12, {"method": "magnitude", "refit": False}, False),
+        (16, {}, False),
+    ],
+)
+def test_layers_with_fewer_observations_than_inputs_are_told_before_the_work(
+    samples: int, options: dict[str, Any], is_told: bool, tmp_path: Path
+) -> None:
+    """Its layers have 16 and 8 inputs."""
+    seen: list[str] = []
+    proto, x = classifier(), points(1, 16)[0][:samples]
+    onnx.save(proto, tmp_path / "m.onnx")
+    config = PruneConfig(sparsity=0.1, **{"allocation": "uniform", **options})
+
+    def work(phase: str, done: int, total: int) -> None:
+        seen.append(phase)
+
+    progress = as_progress(work)
+    prune_file(
+        tmp_path / "m.onnx", tmp_path / "out.onnx", config,
+        data=x, progress=progress, warn=seen.append,
+    )  # fmt: skip
+    told = [text for text in seen if text.startswith("fewer observations")]
+    assert len(told) == is_told
+    if is_told:
+        assert "in 1 of 2 layers (w1: 12 for 16)" in told[0]
+        assert "so few samples (12); give more" in told[0]
+        work_begins = next(i for i, text in enumerate(seen) if text.startswith("calibrating"))
+        assert seen.index(told[0]) < work_begins
+
+
+def test_what_the_options_leave_is_no_reason_to_warn() -> None:
+    options = {**FAST, "include": ("MatMul_z",), "sparsity": 0.1}
+    report = onnx_lobs.prune(classifier(), points(1)[0], **options).report
+    assert report.totals.file is not None
+    assert report.totals.file.skipped == {"not included": 128}
+    assert not any(text.startswith("only") for text in report.warnings)

@@ -58,6 +58,40 @@ def test_a_target_that_nothing_meets_ends_the_search() -> None:
     assert len(tried) < RUNS
 
 
+@given(st.floats(0.06, 0.99), st.floats(0.01, 0.98))
+def test_what_a_model_has_already_is_the_least_that_is_tried(limit: float, least: float) -> None:
+    tried: list[float] = []
+
+    def meets(sparsity: float) -> bool:
+        tried.append(sparsity)
+        return sparsity <= limit
+
+    found = find_sparsest(meets, least=least)
+    assert min(tried) >= least
+    assert len(set(tried)) == len(tried) <= RUNS
+    assert found == max((s for s in tried if s <= limit), default=None)
+    if limit >= least and found is None:  # only a limit that hardly anything meets
+        assert limit < least + 0.05 or limit < 0.06
+
+
+def test_where_nothing_sparser_will_do_the_model_as_it_is_is_tried_last() -> None:
+    tried: list[float] = []
+    assert find_sparsest(lambda s: tried.append(s) or s <= 0.7, least=0.7) == 0.7
+    assert tried[-1] == 0.7
+    assert len(tried) == RUNS
+
+
+def test_a_size_is_looked_for_between_the_least_and_the_largest_sparsity() -> None:
+    tried: list[float] = []
+
+    def size_at(sparsity: float) -> int:
+        tried.append(sparsity)
+        return round(1000 * (1 - sparsity))
+
+    find_smallest(900, size_at, lambda s: 1000 * (1 - s), most=0.9, least=0.3)
+    assert tried == [0.3]
+
+
 def labelled(n: int = 320) -> dict[str, Any]:
     arrays = data(n, seed=1)
     session = onnx_session()

@@ -18,6 +18,7 @@ from onnx_lobs import ConfigError, DataError, Evaluation, ModelError
 from onnx_lobs.data.inputs import InputSpec
 from onnx_lobs.graph.run.staged import StagedSession
 from onnx_lobs.memory.shares import MemoryShares
+from onnx_lobs.report.record import SCHEMA
 from onnx_lobs.verbs import evaluate as comparison
 
 NODE = helper.make_node
@@ -73,7 +74,7 @@ def test_models_with_other_names_of_weights_are_compared_and_scored() -> None:
 def test_the_record_is_json_with_derived_figures() -> None:
     found = onnx_lobs.evaluate(linear(), sparse_copy(), DATA, max_output_error=1e-6)
     record = json.loads(found.to_json())
-    assert record["schema"] == 4
+    assert record["schema"] == SCHEMA
     assert record["pruned"]["sparsity"] == 60 / 128
     assert record["outputs"][0]["name"] == "y"
     assert record["scores"][0]["drop"] == found.scores[0].drop
@@ -305,3 +306,20 @@ def test_labels_of_samples_are_left_where_scores_are_of_words() -> None:
     assert any("the labels were not used: the test set has" in w for w in found.warnings)
     with pytest.raises(DataError, match="labels"):
         onnx_lobs.evaluate(proto, proto, DATA, max_drop=0.1)
+
+
+def test_zeros_of_a_quantised_model_count_and_so_do_its_weights() -> None:
+    pruned = sparse_copy()
+    weight = onnx.numpy_helper.to_array(pruned.graph.initializer[0])
+    scale = np.float32(np.abs(weight).max() / 127)
+    eight = (np.rint(weight / scale) + 1).astype(np.int8)
+    nodes = [
+        NODE("DequantizeLinear", ["q", "scale", "zero"], ["w"]),
+        NODE("MatMul", ["x", "w"], ["y"]),
+    ]
+    stored = {"q": eight, "scale": np.asarray(scale), "zero": np.asarray(np.int8(1))}
+    quantised = model(nodes, [value("x", ["n", 16])], ["y"], stored)
+    found = onnx_lobs.evaluate(linear(), quantised, {"x": INPUTS}, min_sparsity=0.4)
+    assert (found.pruned.weights, found.pruned.zeros) == (128, int((eight == 1).sum()))
+    assert found.pruned.zeros >= 60
+    assert found.missed == ()

@@ -9,6 +9,7 @@ import pytest
 from onnx import numpy_helper
 
 from onnx_lobs import PruneConfig
+from onnx_lobs.errors import ConfigError
 from onnx_lobs.verbs.inspect import inspect
 
 LENET = Path(__file__).parents[2] / "models" / "mnist" / "lenet-5.onnx"
@@ -47,3 +48,20 @@ def test_options_choose_the_layers() -> None:
     seen = inspect(LENET, PruneConfig(op_types=("Conv",)))
     assert [row.op for row in seen.layers] == ["Conv", "Conv"]
     assert {skip.reason for skip in seen.skipped} == {"Gemm is not among the operators asked for"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layer_sparsity": {"nowhere": 0.7}}, "layer sparsity 'nowhere' matches no layer"),
+        ({"layer_min": {"nowhere": 0.7}}, "layer min 'nowhere' matches no layer"),
+        ({"layer_max": {"*": 0.2}, "sparsity": 0.9}, "0.9"),
+        ({"layer_min": {"*": 0.7}, "layer_max": {"*": 0.6}}, "above layer max"),
+        ({"pattern": "2:4", "sparsity": 0.9}, "pattern 2:4 has 0.5 zeros"),
+        ({"pattern": "0:4"}, "0:4"),
+    ],
+)
+def test_what_a_run_would_refuse_is_refused(options: dict[str, object], message: str) -> None:
+    config = PruneConfig(**options)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=message):
+        inspect(LENET, config)

@@ -44,11 +44,14 @@ class LoadedModel:
         Folder that external locations are relative to; None for a model given by value.
     path
         File it was read from; None for a model given by value.
+    sparse
+        Names of the initializers that were sparse.
     """
 
     proto: ModelProto
     folder: Path | None
     path: Path | None
+    sparse: tuple[str, ...] = ()
 
 
 def load_model(source: ModelSource) -> LoadedModel:
@@ -89,8 +92,7 @@ def load_model(source: ModelSource) -> LoadedModel:
     _check_versions(proto, name)
     n_external = _check_external(proto, folder)
     _check_model(proto, name, path if n_external else None)
-    make_dense(proto, folder)
-    return LoadedModel(proto, folder, path)
+    return LoadedModel(proto, folder, path, tuple(make_dense(proto, folder)))
 
 
 def parse_model(data: bytes, name: str) -> ModelProto:

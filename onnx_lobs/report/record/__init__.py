@@ -1,18 +1,33 @@
 """Holds the record of a run, from which every form of report is made; a file for each kind."""
 
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
+from onnx_lobs.report.record.details import (
+    ChangedSample,
+    ClassScore,
+    Details,
+    Histogram,
+    KeptMap,
+    LayerPicture,
+)
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import BoundRecord, JudgedValue, OutputRecord
 from onnx_lobs.report.record.report import SCHEMA, Report
 from onnx_lobs.report.record.score import ScoreRecord
-from onnx_lobs.report.record.totals import SkipRecord, Totals
+from onnx_lobs.report.record.totals import FileWeights, SkipRecord, Totals
 
 __all__ = [
     "SCHEMA",
     "AllocationRecord",
     "BoundRecord",
+    "ChangedSample",
+    "ClassScore",
     "CorrectionRecord",
+    "Details",
+    "FileWeights",
+    "Histogram",
     "JudgedValue",
+    "KeptMap",
+    "LayerPicture",
     "LayerRecord",
     "OutputRecord",
     "Report",

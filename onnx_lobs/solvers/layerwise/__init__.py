@@ -2,6 +2,7 @@
 
 from onnx_lobs.solvers.layerwise.rounded import rounded_only
 from onnx_lobs.solvers.layerwise.solve import loss_curve, solve_layer, solve_quickly
+from onnx_lobs.solvers.layerwise.stored_range import within_range
 from onnx_lobs.solvers.layerwise.task import ErrorMeter, LayerTask, Outcome, magnitude_weight
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "rounded_only",
     "solve_layer",
     "solve_quickly",
+    "within_range",
 ]

@@ -68,6 +68,9 @@ def drawn_sums(task: LayerTask, moments: Sequence[Moments]) -> LayerSums:
     first, *others = parts
     for other in others:
         first.add(other)
+    if task.read_alone:
+        own = first.diagonal.mean(axis=1, keepdims=True)
+        first.add_alone(task.read_alone * own, task.weight)
     return first
 
 
@@ -96,7 +99,8 @@ def _expected(variance: FloatArray, samples: float) -> FloatArray:
     common = variance.mean(axis=1, keepdims=True)
     differ = ((variance - common) ** 2).mean(axis=1, keepdims=True)
     chance = TAILS * (variance**2).mean(axis=1, keepdims=True) / (samples + TAILS)
-    own = np.where(differ > chance, 1 - chance / np.maximum(differ, TINY), 0.0)
+    largest = np.maximum(np.maximum(differ, chance), TINY)
+    own = np.where(differ > chance, 1 - chance / largest, 0.0)
     return np.asarray(common + own * (variance - common))
 
 

@@ -21,6 +21,7 @@ from onnx_lobs.solvers.curves import error_curve
 from onnx_lobs.solvers.layerwise.augmented import solve_with_bias
 from onnx_lobs.solvers.layerwise.damping import choose_damp
 from onnx_lobs.solvers.layerwise.pose import pose, usual_damp
+from onnx_lobs.solvers.layerwise.present import with_present_zeros
 from onnx_lobs.solvers.layerwise.prior import drawn_sums
 from onnx_lobs.solvers.layerwise.rounded import rounded
 from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask, Outcome, bias_changes, excess
@@ -78,10 +79,11 @@ def _solved(task: LayerTask) -> Outcome:
         used = damp if method.needs_hessian else None
         return Outcome(bare.weight, unchanged, bare.status, used, None, None, _info(bare))
     solution = select(problem, task.method, task.effort)
-    choice = _choose(task, problem, solution.mask, fit)
+    mask = with_present_zeros(task, solution.mask, np.einsum("gii->gi", problem.hessian))
+    choice = _choose(task, problem, mask, fit)
     del problem, fit  # its matrices, before those of the exact refit
     exact = pose(task, drawn_sums(task, fitted), choice.damp, choice.mix)
-    weight = np.where(solution.mask, refit_mask(exact, solution.mask), 0.0)
+    weight = np.where(mask, refit_mask(exact, mask), 0.0)
     return Outcome(
         weight,
         bias_changes(task, fitted, weight),

@@ -98,6 +98,16 @@ class LayerSums:
         own = np.einsum("grd,gd->gr", weight**2, added)
         self.energies = left[:, :, 0] * self.energies + own
 
+    def add_alone(self, diagonal: FloatArray, weight: FloatArray) -> None:
+        """Add inputs that come one at a time, of energies `diagonal` (groups, d or 1), in place.
+
+        Their targets are what the layer's own weight makes of them.
+        """
+        index = np.arange(self.scatter.shape[1])
+        self.scatter[:, index, index] += diagonal
+        self.cross = self.cross + weight * diagonal[:, None, :]
+        self.energies = self.energies + (weight**2 * diagonal[:, None, :]).sum(axis=2)
+
     def part(self, groups: IntArray, rows: IntArray) -> LayerSums:
         """Return the sums of some rows of some groups: new arrays."""
         place = np.ix_(groups, rows)
@@ -155,6 +165,11 @@ class LayerTask:
         Fraction of the mean diagonal, or None to choose it, on the held-out batches if it can be.
     memory
         Bytes that the solver may allocate beyond the moments and weights; None: no limit.
+    read_alone
+        How much a weight counts by itself, beside the mean energy of an input: other nodes may read
+        it for what it is, as a table of vectors.
+    largest
+        Largest number that the type of the stored weight holds.
     n_samples
         Samples behind all observations, which are independent where those of one sample are not;
         None: as many as observations.
@@ -176,6 +191,8 @@ class LayerTask:
     damp: float | None = None
     seed: int = 0
     memory: int | None = None
+    read_alone: float = 0.0
+    largest: float = np.inf
     n_samples: int | None = None
     scale_of: IntArray | None = None
 
@@ -195,6 +212,11 @@ class LayerTask:
     def has_target(self) -> bool:
         """Whether the layer aims at the dense network rather than at its own outputs."""
         return self.calibration.fit[0].targets is not None
+
+    @property
+    def is_sparse_already(self) -> bool:
+        """Whether the weight has the zeros that are asked of it, so that it can stay as it is."""
+        return self.pattern.n_present(self.weight == 0, self.kernel_size) >= self.n_prune
 
     def total_moments(self) -> tuple[Moments, ...]:
         """Return the moments of each use over all batches: new sums where some were held out."""

@@ -11,6 +11,7 @@ import pytest
 
 from onnx_lobs.report.record import (
     SCHEMA,
+    FileWeights,
     LayerRecord,
     OutputRecord,
     Report,
@@ -25,8 +26,10 @@ REPORT = Report(
     options={"sparsity": 0.75, "include": ("a", "b")},
     data="m.npz (10 samples)",
     layers=(LAYER,),
-    skipped=(SkipRecord("c", "Conv", "8 weights, fewer than 64", "few weights"),),
-    totals=Totals(200, 150, 2.0, (1000, 900), (800, 300)),
+    skipped=(SkipRecord("c", "Conv", "8 weights, fewer than 64", "few weights", 8),),
+    totals=Totals(
+        200, 150, 2.0, (1000, 900), (800, 300), FileWeights(208, 200, {"few weights": 8})
+    ),
     output=OutputRecord(
         0.02, 0.01, 6, ScoreRecord("top1", 0.98, 0.97, 0.01, 0.1, 0.2, 0.1, 10, True)
     ),
@@ -46,7 +49,13 @@ def test_the_json_has_the_promised_keys() -> None:
         *("name", "op", "weights", "zeros", "sparsity", "error", "magnitude_error", "status"),
     }
     assert record["skipped"] == [
-        {"node": "c", "op": "Conv", "reason": "8 weights, fewer than 64", "kind": "few weights"},
+        {
+            "node": "c",
+            "op": "Conv",
+            "reason": "8 weights, fewer than 64",
+            "kind": "few weights",
+            "weights": 8,
+        },
     ]
     assert record["totals"] == {
         "weights": 200,
@@ -55,6 +64,15 @@ def test_the_json_has_the_promised_keys() -> None:
         "seconds": 2.0,
         "file_bytes": [1000, 900],
         "gzip_bytes": [800, 300],
+        "file": {
+            "weights": 208,
+            "taken": 200,
+            "skipped": {"few weights": 8},
+            "tables": 0,
+            "quantised": 0,
+            "quantised_zeros": None,
+            "products": 0,
+        },
     }
     assert record["output"] == {
         "error": 0.02,

@@ -114,3 +114,17 @@ def test_an_input_that_has_not_varied_yet_keeps_weights_that_matter() -> None:
     seen[:, 5] = 0.0
     task = task_of(weight, seen[:3], seen[3:], centred=True, target=True)
     assert (solve_layer(task).weight[0, :, 5] != 0).all()
+
+
+def test_a_weight_that_is_read_alone_counts_as_inputs_that_come_one_at_a_time() -> None:
+    rng = np.random.default_rng(7)
+    x, weight = rng.standard_normal((500, 9)), rng.standard_normal((4, 9))
+    task = task_of(weight, x, x[:0], centred=False, target=False)
+    plain = drawn_sums(task, task.total_moments())
+    energy = plain.diagonal.mean()
+    found = drawn_sums(dataclasses.replace(task, read_alone=0.3), task.total_moments())
+    alone = np.sqrt(0.3 * energy) * np.eye(9)
+    expected = add_up([moments(alone)], [False], weight[None])
+    assert found.scatter == pytest.approx(plain.scatter + expected.scatter, rel=1e-6)
+    assert found.cross == pytest.approx(plain.cross + expected.cross, rel=1e-6)
+    assert found.energy == pytest.approx(plain.energy + expected.energy, rel=1e-6)
