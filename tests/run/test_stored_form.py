@@ -10,6 +10,7 @@ import pytest
 from build_onnx import constant, model, normal, value
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+import onnx_lobs
 from onnx_lobs import PruneConfig
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import ConfigError
@@ -139,3 +140,11 @@ def test_a_limit_on_bytes_is_met_by_packed_int8(tmp_path: Path) -> None:
     assert record.target is not None
     assert record.target.is_met
     assert proto.ByteSize() <= 6000
+
+
+def test_a_result_that_is_saved_later_has_the_form_of_its_run(tmp_path: Path) -> None:
+    options = {"values": "int8", "storage": "packed", "min_weights": 0, "allocation": "uniform"}
+    result = onnx_lobs.prune(network(), DATA, sparsity=0.7, **options)
+    result.save(tmp_path / "later.onnx")
+    _, proto = pruned(tmp_path, network(), values="int8", storage="packed")
+    assert (tmp_path / "later.onnx").stat().st_size == proto.ByteSize()
