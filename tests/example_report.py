@@ -9,6 +9,7 @@ from onnx_lobs.options.limits import Limits
 from onnx_lobs.report.evaluation import Evaluation, SideRecord
 from onnx_lobs.report.png import encode_png
 from onnx_lobs.report.record import (
+    AdviceRecord,
     AllocationRecord,
     ChangedSample,
     ClassScore,
@@ -45,6 +46,7 @@ def example_report(n_layers: int = 3) -> Report:
         target=TargetRecord({"drop": 0.08, "bytes": 3000.0}, True, 0.5, RUNS),
         warnings=(f"the data are few: give more of {HOSTILE}",),
         command=("onnx-lobs", "prune", HOSTILE),
+        advice=(AdviceRecord("more data", f"Try {HOSTILE}.", ("onnx-lobs", HOSTILE)),),
         details=Details(
             tuple(_picture(i, rng) for i in range(n_layers)),
             tuple(_sample(i, rng) for i in range(12)),

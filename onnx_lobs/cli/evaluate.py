@@ -34,8 +34,7 @@ class Compared:
     )
     data: str | None = option(
         None,
-        "Inputs, with or without 'label': an npz of stacked arrays by input name, an npy, a folder "
-        "of such files, or test_data_set_* folders.",
+        "Inputs, with or without labels, of any kind that prune takes.",
         text("PATH"),
         flags=("-d", "--data"),
         unset="{stem}_test.npz or test.npz with labels beside DENSE, else what prune takes",
@@ -76,12 +75,12 @@ def _compare(
     command: tuple[str, ...],
 ) -> Evaluation:
     """Compare and show the two models; the record holds the command that repeats it."""
-    from onnx_lobs.cli.progress import show_bars
+    from onnx_lobs.cli.progress import showing
     from onnx_lobs.report.evaluation_text import render_evaluation
     from onnx_lobs.verbs.evaluate import compare
 
     models = compared.dense, compared.pruned
-    with show_bars(screen.console(stderr=True), wanted=not screen.quiet) as progress:
+    with showing(screen) as progress:
         record = compare(
             models, compared.data, config, limits, score=config.score, progress=progress
         )
@@ -101,4 +100,5 @@ EVALUATE = Verb(
         *options_of(Limits, LIMITS_PANEL).values(),
         *for_verb(options_of(Screen, OUTPUT_PANEL), "evaluate").values(),
     ),
+    summary="compare a pruned model with the dense one",
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from onnx_lobs.options.kinds import PATHS, SWITCH
+from onnx_lobs.options.kinds import PATH, PATHS, SWITCH
 from onnx_lobs.options.option import option
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Screen:
     )
     verbose: bool = option(
         False,
-        "List every skipped node.",
+        "List every skipped node, and log on stderr what is done.",
         SWITCH,
         flags=("-v", "--verbose"),
         also=("inspect",),
@@ -48,6 +48,13 @@ class Screen:
         SWITCH,
         flags=("-q", "--quiet"),
         also=("evaluate", "expand"),
+    )
+    log_file: Path | None = option(
+        None,
+        "Write a log to this file, or add to it: stages, layers, trials, with the time of each.",
+        PATH,
+        unset="none",
+        also=("evaluate",),
     )
     no_color: bool = option(
         False,
@@ -67,7 +74,7 @@ class Screen:
         if self.as_json:
             typer.echo(json)
         elif not self.quiet:
-            self.console().print(text)
+            self.console().print(text, crop=False)  # lines to copy stay in one piece
 
 
 class WarningsAtOnce:

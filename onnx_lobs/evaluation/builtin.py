@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 
 from onnx_lobs.arrays import Array, FloatArray, IntArray
 from onnx_lobs.errors import DataError
@@ -56,6 +57,21 @@ def find_scores(outputs: Outputs) -> Array:
         f"no output of shape (samples, classes) to score; the model gives {shapes}; "
         "score with agreement, cosine or a function of your own (--score FILE.py:FUNCTION)"
     )
+
+
+def class_count(proto: onnx.ModelProto) -> int | None:
+    """Return how many classes the first output of scores has; None: the model does not say.
+
+    Parameters
+    ----------
+    proto
+        The model. Not modified.
+    """
+    for output in proto.graph.output:
+        dims = [dim.dim_value for dim in output.type.tensor_type.shape.dim]
+        if len(dims) >= 2 and dims[1] >= 2 and all(size == 1 for size in dims[2:]):
+            return int(dims[1])
+    return None
 
 
 def class_indices(labels: Array | None, n_scores: int, n_classes: int) -> IntArray:

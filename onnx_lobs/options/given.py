@@ -16,6 +16,8 @@ from onnx_lobs.options.texts import (
     parse_fractions,
     parse_input_shape,
     parse_number,
+    parse_numbers,
+    parse_sides,
 )
 
 
@@ -28,6 +30,27 @@ def unboxed(_name: str, value: Any) -> Any:
 def read_number(name: str, value: Any) -> Any:
     """Return a real number; texts may be ``80%`` or ``0,8``."""
     return parse_number(name, value) if isinstance(value, str) else unboxed(name, value)
+
+
+def read_numbers(name: str, value: Any) -> Any:
+    """Return a tuple of real numbers; a text is ``0.485,0.456,0.406``, one number is alone."""
+    if isinstance(value, str):
+        return parse_numbers(name, value)
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return (float(value),)
+    is_row = isinstance(value, list | tuple)
+    return tuple(float(read_number(name, one)) for one in value) if is_row else value
+
+
+def read_sides(name: str, value: Any) -> Any:
+    """Return a tuple of one size or two; a text is ``224`` or ``224x320``."""
+    if isinstance(value, str):
+        return parse_sides(name, value)
+    value = unboxed(name, value)
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return (int(value),)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def read_count(name: str, value: Any) -> Any:

@@ -36,6 +36,7 @@ class HowOptions:
         f"How zeros are chosen: {', '.join(METHOD_NAMES)}.",
         choice(METHOD_NAMES, metavar="NAME"),
         affects=Affects.SOLVING,
+        brief="How zeros are chosen [joint].",
         rank=7,
     )
     effort: str = option(
@@ -43,6 +44,7 @@ class HowOptions:
         "How long joint looks for better zeros.",
         choice(EFFORTS),
         affects=Affects.SOLVING,
+        brief="How long to look: fast, default or best.",
         rank=8,
     )
     refit: bool | None = option(

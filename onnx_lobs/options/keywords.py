@@ -39,6 +39,19 @@ class PruneOptions(TypedDict, total=False):
     positions: int | None
     batch_size: int | None
     input_shapes: Mapping[str, tuple[int, ...]]
+    preset: str | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    scale: float | None
+    layout: str | None
+    resize: tuple[int, ...] | None
+    crop: tuple[int, ...] | None
+    channel_order: str | None
+    classes: str | None
+    sample_rate: int | None
+    tokenizer: str | None
+    max_length: int | None
+    label_column: str | None
     provider: str
     gram: str
     memory: int | None
@@ -57,6 +70,19 @@ class EvaluateOptions(TypedDict, total=False):
     samples: int | None
     batch_size: int | None
     input_shapes: Mapping[str, tuple[int, ...]]
+    preset: str | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    scale: float | None
+    layout: str | None
+    resize: tuple[int, ...] | None
+    crop: tuple[int, ...] | None
+    channel_order: str | None
+    classes: str | None
+    sample_rate: int | None
+    tokenizer: str | None
+    max_length: int | None
+    label_column: str | None
     provider: str
     memory: int | None
     max_drop: float | None

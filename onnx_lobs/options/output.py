@@ -24,6 +24,7 @@ class OutputOptions:
         flags=("--format",),
         unset="sparse where MODEL has sparse initializers, else dense",
         affects=Affects.RUN,
+        brief="How weights are written; sparse makes a smaller file.",
         rank=9,
     )
     values: str = option(

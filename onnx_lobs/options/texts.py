@@ -58,6 +58,38 @@ def parse_number(name: str, text: str) -> float:
     return value / 100 if is_percent else value
 
 
+def parse_numbers(name: str, text: str) -> tuple[float, ...]:
+    """Return the numbers in a text such as ``0.485,0.456,0.406``; decimals have a point.
+
+    >>> parse_numbers("mean", "127"), parse_numbers("std", "1, 2,3")
+    ((127.0,), (1.0, 2.0, 3.0))
+
+    Raises
+    ------
+    ConfigError
+        When a part is no number.
+    """
+    return tuple(parse_number(name, part) for part in text.split(","))
+
+
+def parse_sides(name: str, text: str) -> tuple[int, ...]:
+    """Return one size or two, of a text such as ``256`` or ``224x320``.
+
+    >>> parse_sides("resize", "256"), parse_sides("crop", "224x320")
+    ((256,), (224, 320))
+
+    Raises
+    ------
+    ConfigError
+        When it is neither.
+    """
+    if not re.fullmatch(r"0*[1-9][0-9]*(x0*[1-9][0-9]*)?", text.strip()):
+        raise ConfigError(
+            f"{name} {text!r} is not understood; write one size, or height x width: 256, 224x320"
+        )
+    return tuple(map(int, text.strip().split("x")))
+
+
 def parse_count(name: str, text: str) -> int | None:
     """Return a whole number, or None for ``all``.
 

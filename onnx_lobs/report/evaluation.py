@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from onnx_lobs.options.limits import Limits
 from onnx_lobs.report.numbers import format_error, format_percent, format_score
-from onnx_lobs.report.record import SCHEMA, Details, JudgedValue, ScoreRecord
+from onnx_lobs.report.record import SCHEMA, Details, InputRange, JudgedValue, ScoreRecord
 from onnx_lobs.report.record.as_json import to_json
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Evaluation:
         The words that repeat the comparison; empty where it was started from Python.
     details
         Which samples and classes changed most.
+    inputs
+        Ranges of the inputs in the first batch.
     """
 
     dense: SideRecord
@@ -86,6 +88,7 @@ class Evaluation:
     judged: tuple[JudgedValue, ...] = ()
     command: tuple[str, ...] = ()
     details: Details = field(default_factory=Details)
+    inputs: tuple[InputRange, ...] = ()
 
     def __repr__(self) -> str:
         """Return one short line."""

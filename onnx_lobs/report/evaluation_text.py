@@ -10,6 +10,7 @@ from rich.text import Text
 
 from onnx_lobs.report.evaluation import Evaluation, SideRecord
 from onnx_lobs.report.numbers import format_error, format_percent
+from onnx_lobs.report.record import range_words
 from onnx_lobs.report.table import Name, plain_table
 from onnx_lobs.report.text import error_words, judged_rows, score_row, size_rows, warning_panel
 
@@ -44,9 +45,10 @@ def _output_table(evaluation: Evaluation) -> Table:
         "greatest\nvalue",
     ):
         table.add_column(heading, justify="right", no_wrap=heading != "shape")
+    names = [output.name for output in evaluation.outputs]
     for output in evaluation.outputs:
         table.add_row(
-            Name(output.name),
+            Name(output.name, names),
             "x".join(map(str, output.shape)),
             figure_words(output.error),
             "" if output.cosine is None else f"{output.cosine:.6f}",
@@ -72,7 +74,7 @@ def evaluation_rows(evaluation: Evaluation) -> Iterator[tuple[str, str | Text]]:
     """Yield what is said of the whole comparison: labels, and values in words."""
     yield "dense model", evaluation.dense.model
     yield "pruned model", evaluation.pruned.model
-    yield "compared on", evaluation.data
+    yield "compared on", range_words(evaluation.data, evaluation.inputs)
     has_notes = any(output.note for output in evaluation.outputs)
     yield "output error", error_words(evaluation.error, has_notes=has_notes)
     yield from judged_rows(evaluation.judged)

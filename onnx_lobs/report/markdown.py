@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
+from onnx_lobs.report.command import typed
 from onnx_lobs.report.evaluation import Evaluation
 from onnx_lobs.report.evaluation_text import evaluation_rows, figure_words, share_words
 from onnx_lobs.report.numbers import format_error, format_gain, format_percent
@@ -33,6 +34,7 @@ def report_markdown(report: Report) -> str:
         f"# Pruning report: {_plain(PurePath(report.model).name or report.model)}",
         _paragraph(report_sentences(report)),
         *_list("Warnings", report_warnings(report)),
+        *_advice(report),
         *_table("Layers", heads, rows, texts=("layer", "op", "status")),
         *_details(report.details),
         *_table(
@@ -68,6 +70,12 @@ def evaluation_markdown(evaluation: Evaluation) -> str:
         *_facts(evaluation_rows(evaluation)),
         *_repeat(shlex.join(evaluation.command), ""),
     )
+
+
+def _advice(report: Report) -> Iterator[str]:
+    for number, one in enumerate(report.advice):
+        title = "" if number else "## What to try next\n\n"
+        yield f"{title}{_plain(one.text)}\n\n{_fenced(typed(one.command))}"
 
 
 def _layer_row(index: int, layer: LayerRecord) -> tuple[str, ...]:
@@ -116,11 +124,15 @@ def _facts(rows: Iterable[tuple[str, object]]) -> Iterator[str]:
 
 def _repeat(command: str, note: str) -> Iterator[str]:
     if command:
-        ticks = max((len(found) for found in re.findall("`+", command)), default=0)
-        fence = "`" * max(ticks + 1, _LEAST_FENCE)
-        yield f"## To repeat this\n\n{fence}\n{command}\n{fence}"
+        yield f"## To repeat this\n\n{_fenced(command)}"
     if note:
         yield _plain(note)
+
+
+def _fenced(code: str) -> str:
+    ticks = max((len(found) for found in re.findall("`+", code)), default=0)
+    fence = "`" * max(ticks + 1, _LEAST_FENCE)
+    return f"{fence}\n{code}\n{fence}"
 
 
 def _list(title: str, entries: Iterable[str]) -> Iterator[str]:

@@ -6,10 +6,12 @@ import shlex
 
 from onnx_lobs.report.record import Report
 
+PLACEHOLDERS = frozenset({"MODEL", "DATA"})  # for what was given from Python and has no file
+
 
 def repetition(report: Report) -> tuple[str, str]:
     """Return the code that repeats a run, and a note on what stands in it for the reader's own."""
-    if report.command:
+    if report.command and not PLACEHOLDERS & set(report.command):
         return shlex.join(report.command), ""
     return python_call(report), "data and test stand for what was given; None where nothing was."
 

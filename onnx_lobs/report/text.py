@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from onnx_lobs.report.command import typed
 from onnx_lobs.report.numbers import (
     format_bytes,
     format_change,
@@ -20,6 +21,7 @@ from onnx_lobs.report.numbers import (
     format_score_change,
 )
 from onnx_lobs.report.record import (
+    AdviceRecord,
     AllocationRecord,
     BoundRecord,
     CorrectionRecord,
@@ -30,6 +32,7 @@ from onnx_lobs.report.record import (
     ScoreRecord,
     TargetRecord,
     Totals,
+    range_words,
 )
 from onnx_lobs.report.skips import file_rows, skip_table
 from onnx_lobs.report.table import Name, plain_table
@@ -64,7 +67,14 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
         hint = FORMATS[str(report.options.get("storage") or "dense")].hint
         values = VALUES[str(report.options.get("values", "fp32"))].hint
         parts += ["", place, *(Text(f"note: {text}", "dim") for text in (values, hint) if text)]
+    for advice in report.advice:
+        parts += ["", Text(f"next: {advice.text}:"), _typed(advice)]
     return Group(*parts)
+
+
+def _typed(advice: AdviceRecord) -> Text:
+    """Return a command as it is typed."""
+    return Text(f"  {typed(advice.command)}", "bold", no_wrap=True, overflow="ignore")
 
 
 def layer_table(layers: Sequence[LayerRecord]) -> Table:
@@ -82,10 +92,11 @@ def layer_table(layers: Sequence[LayerRecord]) -> Table:
         table.add_column("first\norder", justify="right", no_wrap=True)
     table.add_column("status", max_width=_STATUS_WIDTH)
     table.add_column("s", justify="right", no_wrap=True)
+    names = [layer.name for layer in layers]
     for layer in layers:
         worse = layer.error > layer.magnitude_error
         table.add_row(
-            Name(layer.name),
+            Name(layer.name, names),
             layer.op,
             f"{layer.weights:,}",
             format_percent(layer.zeros, layer.weights),
@@ -132,7 +143,7 @@ def _summary(report: Report) -> Table:
 
 def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
     """Yield what is said of the whole run: labels, and values in words."""
-    yield "calibrated on", report.data
+    yield "calibrated on", range_words(report.data, report.inputs)
     yield from _target(report.target)
     yield from _totals(report.totals)
     yield from _allocation(report.allocation)

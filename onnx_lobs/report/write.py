@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -36,8 +36,19 @@ FORMS: Mapping[str, Callable[[Recorded], str]] = {
 _PAGES = (".html", ".htm")
 
 
-def check_reports(paths: Iterable[Path], *, overwrite: bool) -> None:
+def check_reports(
+    paths: Iterable[Path], *, overwrite: bool, forms: Collection[str] = FORMS.keys()
+) -> None:
     """Refuse what :func:`check_report` refuses, and one file that is named twice.
+
+    Parameters
+    ----------
+    paths
+        The files.
+    overwrite
+        Whether existing ones may be replaced.
+    forms
+        Those that the record has.
 
     Raises
     ------
@@ -46,13 +57,13 @@ def check_reports(paths: Iterable[Path], *, overwrite: bool) -> None:
     """
     seen: set[Path] = set()
     for path in paths:
-        check_report(path, overwrite=overwrite)
+        check_report(path, overwrite=overwrite, forms=forms)
         if path.resolve() in seen:
             raise ConfigError(f"report {shown(path)!r} is named twice; name each file once")
         seen.add(path.resolve())
 
 
-def check_report(path: Path, *, overwrite: bool) -> None:
+def check_report(path: Path, *, overwrite: bool, forms: Collection[str] = FORMS.keys()) -> None:
     """Refuse a report file that :func:`write_report` could not write, before any work is done.
 
     Raises
@@ -63,27 +74,37 @@ def check_report(path: Path, *, overwrite: bool) -> None:
         regular file, or the file exists and `overwrite` is False.
     """
     form = path.suffix.lower()
-    if form not in FORMS:
-        raise ConfigError(
-            f"report {shown(path)!r} has an unknown form; name it .html, .md or .json"
-        )
+    if form not in forms:
+        names = ".html, .md or .json" if len(forms) > 1 else " or ".join(forms)
+        raise ConfigError(f"report {shown(path)!r} has an unknown form; name it {names}")
     if form in _PAGES and importlib.util.find_spec("jinja2") is None:
         raise ConfigError(NO_JINJA)
+    check_place(path, "report", overwrite=overwrite)
+
+
+def check_place(path: Path, word: str, *, overwrite: bool) -> None:
+    """Refuse a file that could not be written; `word` says what it is.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`check_report`.
+    """
     try:
         mode = mode_of(path)
     except OSError as error:
         raise ConfigError(
-            f"report {shown(path)!r} is not possible ({error.strerror}); choose another name"
+            f"{word} {shown(path)!r} is not possible ({error.strerror}); choose another name"
         ) from error
     if stat.S_ISDIR(mode):
-        raise ConfigError(f"report {str(path)!r} is a folder; name a file")
+        raise ConfigError(f"{word} {str(path)!r} is a folder; name a file")
     if not path.parent.is_dir():
-        raise ConfigError(f"the folder of report {str(path)!r} does not exist; create it")
+        raise ConfigError(f"the folder of {word} {str(path)!r} does not exist; create it")
     if not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"the folder of report {str(path)!r} is not writable; choose another")
-    check_kind(path, f"report {str(path)!r}")
+        raise ConfigError(f"the folder of {word} {str(path)!r} is not writable; choose another")
+    check_kind(path, f"{word} {str(path)!r}")
     if (mode or path.is_symlink()) and not overwrite:
-        raise ConfigError(f"report {str(path)!r} exists; name another, or give --overwrite")
+        raise ConfigError(f"{word} {str(path)!r} exists; name another, or give --overwrite")
 
 
 def write_reports(paths: Iterable[Path], record: Recorded) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from onnx_lobs.evaluation.input_ranges import input_ranges
 from onnx_lobs.graph.files.sizes import Sizes
 from onnx_lobs.linalg import compiled
 from onnx_lobs.options.option import values_of
@@ -53,6 +54,9 @@ def make_report(
         details=dataclasses.replace(
             run.details, layers=draw_layers(run.setup.layers, run.networks)
         ),
+        samples=run.setup.batches.n_samples,
+        is_made_up=run.setup.batches.synthetic,
+        inputs=input_ranges(run.setup.batches),
     )
 
 

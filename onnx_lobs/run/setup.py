@@ -18,8 +18,10 @@ from onnx_lobs.allocation.rules import Slot, check_limits
 from onnx_lobs.calibration.batch_size import fit_batches
 from onnx_lobs.calibration.options import LEAST_OBSERVATIONS
 from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
+from onnx_lobs.data.kinds.table import check_read
 from onnx_lobs.data.reader import Batches, input_specs
 from onnx_lobs.data.synthetic import guesses
+from onnx_lobs.evaluation.builtin import class_count
 from onnx_lobs.evaluation.scoring import Scoring, open_scoring
 from onnx_lobs.graph.files.external import external_bytes
 from onnx_lobs.graph.files.load import PROTOBUF_LIMIT, LoadedModel, load_model
@@ -44,6 +46,7 @@ from onnx_lobs.run.calibration_data import open_calibration
 from onnx_lobs.run.file_weights import count_weights
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks, copy_external, make_networks
+from onnx_lobs.run.preset_choice import choose_preset
 from onnx_lobs.run.selection import nothing_to_prune, rounded_too, selection, skip_records
 from onnx_lobs.run.slots import layer_key, make_slots, present_zeros, wanted_sparsity
 from onnx_lobs.storage.expand import expand_weights
@@ -146,7 +149,11 @@ def open_run(
     refused = {**inlining.refused, **folding.refused}
     can_measure = index.weight_bytes <= memory.weights
     layers, only_rounded, skips = _layers(index, config, log, refused, can_measure=can_measure)
-    batches, notes = open_calibration(loaded.path, input_specs(loaded.proto), data, config)
+    check_read(config, (data, test))
+    config, notes = choose_preset(loaded, (test, data), config)
+    log.warn(*notes)
+    inputs, n_classes = input_specs(loaded.proto), class_count(loaded.proto)
+    batches, notes = open_calibration(loaded.path, inputs, data, config, n_classes)
     run = None
     if not is_large:  # such a model runs in stages, and its weights are read when they are solved
         check_weights(index, layers)

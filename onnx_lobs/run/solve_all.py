@@ -15,7 +15,7 @@ from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import LayerRecord
 from onnx_lobs.run.layer_step import Solved, solve_one, write_one
-from onnx_lobs.run.log import Log
+from onnx_lobs.run.log import LOGGER, Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.resume.known import Known
 from onnx_lobs.run.schedule import calibrations
@@ -70,7 +70,7 @@ def solve_all(
                 with layer_context(layer.name):
                     write_one(networks, layer, solved)
                 known.note(shared, layer, solved)
-                records[layer_key(layer)] = solved.record
+                records[layer_key(layer)] = _logged(solved.record)
                 if solved.scales is not None:
                     scales[layer_key(layer)] = solved.scales
                 changed |= set() if solved.weight is None else {layer_key(layer)}
@@ -90,6 +90,16 @@ def solve_all(
         tuple(layer for layer in in_order if layer_key(layer) in changed),
         scales,
     )
+
+
+def _logged(record: LayerRecord) -> LayerRecord:
+    """Log a layer and return it."""
+    LOGGER.info(
+        "%s: %d of %d weights zero, error %.3g (magnitude's %.3g), %s, %.1f s", record.name,
+        record.zeros, record.weights, record.error, record.magnitude_error, record.status,
+        record.seconds,
+    )  # fmt: skip
+    return record
 
 
 def _solved(

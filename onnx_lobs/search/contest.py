@@ -10,6 +10,7 @@ import numpy as np
 
 from onnx_lobs.evaluation.loss import OutputLoss, is_clearly_lower
 from onnx_lobs.report.progress import Progress
+from onnx_lobs.run.log import LOGGER
 from onnx_lobs.run.zeros import Zeros
 from onnx_lobs.search.candidates import between, candidate, candidates, moved, names, plain_name
 from onnx_lobs.search.measure import MeasuredLayers
@@ -78,6 +79,7 @@ def try_all(
     best, least = Entrant("", {}), math.inf
     for name, zeros in candidates(measured, sparsity):
         losses[name] = trials.loss(zeros)
+        LOGGER.info("trial of %s: loss %.4g", name, losses[name].value)
         if losses[name].value < least:
             best, least = Entrant(name, zeros), losses[name].value
         progress.advance()
@@ -120,6 +122,7 @@ def hold_finals(
     best = winner
     for entrant in entrants:
         losses[entrant.name] = runs.loss(entrant.zeros)
+        LOGGER.info("final of %s: loss %.4g", entrant.name, losses[entrant.name].value)
         progress.advance()
         if entrant is not best and _is_proven(
             losses[best.name], losses[entrant.name], is_winner=best is winner

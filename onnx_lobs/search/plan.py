@@ -31,7 +31,7 @@ from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.zeros import Choice, by_rule, usual_rule
-from onnx_lobs.search.candidates import GLOBAL, candidate, names, plain_name
+from onnx_lobs.search.candidates import GLOBAL, MIXTURES, candidate, names, plain_name
 from onnx_lobs.search.contest import Entrant, Tried, hold_finals, needs_finals, try_all
 from onnx_lobs.search.costs import LayerCosts, observe_costs
 from onnx_lobs.search.measure import MeasuredLayers, by_layer, measure_layers
@@ -233,6 +233,22 @@ def has_finals(config: PruneConfig) -> bool:
     return config.allocation == "auto" and config.effort != "fast"
 
 
+def n_trials(setup: Setup, observations: Mapping[str, float]) -> int:
+    """Return about how many trials a run makes; `observations` are those of each layer's key."""
+    if setup.config.allocation != "auto":
+        return 0
+    needed = samples_needed(setup, observations)
+    return len(RULES) + len(MIXTURES) + _steps(setup, observations, needed)
+
+
+def _steps(setup: Setup, observations: Mapping[str, float], needed: int) -> int:
+    """Return the random steps that trials on so many samples can afford."""
+    scored = samples_scored(setup, observations, needed)
+    is_cheap = trial_flops(setup, observations, needed, scored) <= CHEAP_TRIAL
+    steps: Mapping[str, int] = CHEAP_STEPS if is_cheap and scored >= ENOUGH_SCORED else STEPS
+    return steps[setup.config.effort]
+
+
 def measure(
     setup: Setup, networks: Networks, costs: LayerCosts, scratch: Scratch, progress: Progress
 ) -> Measured:
@@ -246,11 +262,9 @@ def measure(
     by_key = by_layer(setup.layers, costs.observations)
     needed = samples_needed(setup, by_key)
     scored = samples_scored(setup, by_key, needed)
-    is_cheap = trial_flops(setup, by_key, needed, scored) <= CHEAP_TRIAL
-    steps: Mapping[str, int] = CHEAP_STEPS if is_cheap and scored >= ENOUGH_SCORED else STEPS
     trials = Trials(setup, networks, needed, scored, scratch)
     layers = measure_layers(trials, costs, setup.sparsity, progress)
-    return Measured(layers, trials, steps[setup.config.effort])
+    return Measured(layers, trials, _steps(setup, by_key, needed))
 
 
 def _of_kind(layers: MeasuredLayers, sparsity: float, kind: str) -> Tried:

@@ -89,6 +89,10 @@ class Runs:
 
     def loss(self, zeros: Zeros) -> OutputLoss:
         """Return what the outputs lose by these zeros, on the samples that score."""
+        return self._held.loss(self.pruned(zeros))
+
+    def pruned(self, zeros: Zeros) -> Model:
+        """Return a copy of the dense network with these zeros."""
         networks = self.networks.on_trial()
         for layer, calibration in layer_moments(self.setup, networks, self.scratch, self._targets):
             n_prune = zeros[layer_key(layer)]
@@ -96,7 +100,11 @@ class Runs:
                 task = make_task(self.setup, networks, layer, calibration, n_prune)
                 if not task.is_sparse_already:
                     _write(networks.pruned, layer, within_range(task, self.solve(task, layer)))
-        return self._held.loss(networks.pruned)
+        return networks.pruned
+
+    def loss_of(self, model: Model) -> OutputLoss:
+        """Return what the outputs of a network lose, on the samples that score."""
+        return self._held.loss(model)
 
     def release(self) -> None:
         """Free what is kept of the dense network; the next run makes it again."""

@@ -21,8 +21,12 @@ from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
 from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
+from onnx_lobs.report.advice import with_advice
+from onnx_lobs.report.command import command_of
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
+from onnx_lobs.report.showing import Told, telling
+from onnx_lobs.report.stages import CountedStages
 from onnx_lobs.run.deliver import best_effort, write_model
 from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
 from onnx_lobs.run.guarantee import with_bounds
@@ -39,6 +43,7 @@ from onnx_lobs.run.unmet import explain_zeros
 from onnx_lobs.search.plan import make_planner
 from onnx_lobs.search.targets import check_target, search
 from onnx_lobs.verbs.places import check_places
+from onnx_lobs.verbs.stages import stages_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -101,7 +106,7 @@ def prune(
     data: Any = None,
     *,
     test: Any = None,
-    progress: Progress | Callable[[str, int, int], object] | None = None,
+    progress: Told = None,
     **options: Unpack[PruneOptions],
 ) -> PruneResult:
     """Prune an ONNX model in one shot.
@@ -119,7 +124,8 @@ def prune(
         lies beside the model's file with labels, else no score.
     progress
         Told of every step: an object with ``start(phase, total)`` and ``advance(n)``, or a
-        function such as print, called with the phase, the steps done and all of them.
+        function such as print, called with the phase, the steps done and all of them. True shows
+        bars or lines on stderr, False nothing; None shows bars in a notebook.
     options
         Those listed below, which :class:`onnx_lobs.PruneConfig` holds.
 
@@ -141,15 +147,18 @@ def prune(
     Cost: two forward passes over the data, one Gram per layer (n d² flops), the method per
     layer. Memory: :mod:`onnx_lobs.calibration.independent`.
     """
-    model, told = as_source(model), as_progress(progress)
+    model = as_source(model)
     config, log = PruneConfig(**read_options(options, OPTIONS)), Log()
-    with scratch_in(config.scratch) as scratch:
+    with telling(progress) as told, scratch_in(config.scratch) as scratch:
         setup, networks = open_run(model, data, test, config, log, scratch)
-        run, report = _prune(setup, networks, _name(model), scratch, told, log)
+        stages = stages_of(setup, networks, writes=False)
+        counted = CountedStages(told, stages)
+        run, report = _prune(setup, networks, _name(model), scratch, counted, log)
         result = run.networks.result
         kept = scratch.release() if result.is_private else None
         delivery = plan_delivery(run.setup, run.networks, run.scales)
-    return PruneResult(result.proto, report, result.folder, kept, delivery)
+    told_how = with_advice(report, _command(model, config, data, test))
+    return PruneResult(result.proto, told_how, result.folder, kept, delivery)
 
 
 @gives_back
@@ -189,7 +198,10 @@ def prune_file(
         check_output(best_effort(output), inputs=model_files(path), overwrite=overwrite)
     with scratch_in(config.scratch) as scratch:
         embed = PROTOBUF_LIMIT if has_target(config) else 0
+        progress.start("opening the model and the data", 1)
         setup, networks = open_run(path, data, test, config, log, scratch, embed=embed)
+        progress.advance()
+        progress = CountedStages(progress, stages_of(setup, networks, writes=True))
         run, record = _prune(setup, networks, str(path), scratch, progress, log)
         if record.target is not None and not record.target.is_met:
             output = best_effort(output)
@@ -199,7 +211,9 @@ def prune_file(
             run.setup, run.networks, run.scales, path, output, overwrite=overwrite
         )
         progress.advance()
-    return with_file(record, output, sizes, notes)
+    given = None if output == path.with_name(f"{path.stem}_pruned.onnx") else output
+    written = with_file(record, output, sizes, notes)
+    return with_advice(written, _command(path, config, data, test, given))
 
 
 def _prune(
@@ -234,6 +248,19 @@ def _prune(
             done = with_bounds(done, progress)
         seconds = time.perf_counter() - started
         return done, make_report(name, done, target, log, seconds)
+
+
+def _command(
+    model: ModelSource, config: PruneConfig, data: Any, test: Any, output: Path | None = None
+) -> tuple[str, ...]:
+    """Return the command that repeats a run; words in capitals stand for what has no file."""
+    path = str(model) if isinstance(model, (str, Path)) else "MODEL"
+    sources = {
+        flag: source if source is None or isinstance(source, (str, Path)) else "DATA"
+        for flag, source in (("--data", data), ("--test", test), ("--output", output))
+    }
+    files = {flag: None if source is None else str(source) for flag, source in sources.items()}
+    return command_of(path, config, files)
 
 
 def _name(model: ModelSource) -> str:

@@ -25,6 +25,7 @@ from onnx_lobs.options.option import (
     take,
     to_plain,
 )
+from onnx_lobs.options.samples import SAMPLE_OPTIONS
 
 # values beside the defaults; an option that is added has to be added here, too
 OTHERS: dict[str, Any] = {
@@ -35,8 +36,12 @@ OTHERS: dict[str, Any] = {
     "min_weights": 0, "tied": "prune", "method": "lobs", "effort": "best", "refit": False,
     "sequential": True, "correct": False, "damp": 1e-3, "seed": 7, "score": "s.py:f", "samples": 9,
     "positions": None, "batch_size": 3, "input_shapes": {"a:0": (1, 3), "b": (7,)},
-    "provider": "cuda", "gram": "graph", "memory": 2**31, "scratch": "/tmp", "cache": "c",
-    "storage": "sparse", "values": "int8", "activations": "int8", "bound": True,
+    "preset": "-1-1", "mean": (0.1, 0.2, 1 / 3), "std": (127.5,), "scale": 1 / 255,
+    "layout": "nhwc", "resize": (256,), "crop": (224, 320), "channel_order": "bgr",
+    "classes": "c.txt", "sample_rate": 16000, "tokenizer": "t.json", "max_length": 64,
+    "label_column": "y", "provider": "cuda", "gram": "graph", "memory": 2**31,
+    "scratch": "/tmp", "cache": "c", "storage": "sparse", "values": "int8", "activations": "int8",
+    "bound": True,
 }  # fmt: skip
 
 
@@ -130,10 +135,11 @@ def test_objects_share_no_default() -> None:
 
 
 def test_the_most_used_are_ten_and_other_verbs_take_some() -> None:
-    of_inspect = {"include", "exclude", "op_types", "min_weights", "tied"}
+    of_inspect = {"pattern", "include", "exclude", "op_types", "min_weights", "tied"}
     assert set(for_verb(OPTIONS, "inspect")) == of_inspect
     assert set(for_verb(OPTIONS, "evaluate")) == {
         "score", "samples", "batch_size", "input_shapes", "seed", "provider", "memory",
+        *SAMPLE_OPTIONS,
     }  # fmt: skip
 
 

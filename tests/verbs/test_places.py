@@ -82,6 +82,22 @@ def test_usual_names_are_let_be(folder: Path) -> None:
     check_places(folder / "m.onnx", folder / "o.onnx", config, data={"x": normal(2, 20, 16)})
 
 
+def test_files_of_other_kinds_are_not_replaced(folder: Path) -> None:
+    (folder / "photos" / "inner").mkdir(parents=True)
+    for name in ("photos/inner/a.jpg", "c.txt", "t.json", "feeds.py"):
+        (folder / name).touch()
+    named = {"classes": str(folder / "c.txt"), "tokenizer": str(folder / "t.json")}
+    for report, data, message in (
+        ("photos/inner/a.jpg", "photos", "is the data "),
+        ("feeds.py", "feeds.py:batches", "is the data "),
+        ("c.txt", "photos", "is the list of classes "),
+        ("t.json", "photos", "is the tokenizer "),
+    ):
+        arguments: dict[str, Any] = {"data": f"{folder}/{data}", "report": [folder / report]}
+        with pytest.raises(ConfigError, match=f"the report .* {message}"):
+            check_places(folder / "m.onnx", folder / "o.onnx", PruneConfig(**named), **arguments)
+
+
 def test_report_of_a_comparison_is_neither_model_nor_data(folder: Path) -> None:
     models = {"the dense model": folder / "m.onnx", "the pruned model": folder / "m.onnx"}
     for name in ("link_m.onnx", "w.bin", "link_d.npz"):

@@ -520,7 +520,11 @@ def test_progress_is_told_of_every_layer() -> None:
             steps[-1] += n
 
     onnx_lobs.prune(classifier(), data(), progress=Log(), sequential=False, correct=False, **SMALL)
-    assert phases == [("calibrating", 3), ("solving", 3), ("evaluating", 3)]
+    assert phases == [
+        ("1 of 2: calibrating and solving (inputs)", 3),
+        ("1 of 2: calibrating and solving (layers)", 3),
+        ("2 of 2: evaluating (outputs)", 3),
+    ]
     assert steps == [3, 3, 3]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 import onnx_lobs
+from onnx_lobs.report.command import typed
 from onnx_lobs.report.html.charts import errors_chart, search_charts, zeros_chart
 from onnx_lobs.report.html.engine import fill
 from onnx_lobs.report.html.figures import histogram_figure, map_source
@@ -59,6 +60,7 @@ def report_page(report: Report) -> str:
         sentences=tuple(report_sentences(report)),
         tiles=tuple(_tiles(report)),
         warnings=tuple(report_warnings(report)),
+        advice=tuple((one.text, typed(one.command)) for one in report.advice),
         search=search_charts(report.target, report.allocation),
         layers=_layers(report.layers) if report.layers else None,
         n_layers=len(report.layers),

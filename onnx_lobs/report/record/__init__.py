@@ -1,5 +1,6 @@
 """Holds the record of a run, from which every form of report is made; a file for each kind."""
 
+from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.details import (
     ChangedSample,
@@ -9,6 +10,7 @@ from onnx_lobs.report.record.details import (
     KeptMap,
     LayerPicture,
 )
+from onnx_lobs.report.record.inputs import InputRange, range_words
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import BoundRecord, JudgedValue, OutputRecord
 from onnx_lobs.report.record.report import SCHEMA, Report
@@ -17,6 +19,7 @@ from onnx_lobs.report.record.totals import FileWeights, SkipRecord, Totals
 
 __all__ = [
     "SCHEMA",
+    "AdviceRecord",
     "AllocationRecord",
     "BoundRecord",
     "ChangedSample",
@@ -25,6 +28,7 @@ __all__ = [
     "Details",
     "FileWeights",
     "Histogram",
+    "InputRange",
     "JudgedValue",
     "KeptMap",
     "LayerPicture",
@@ -35,4 +39,5 @@ __all__ = [
     "SkipRecord",
     "TargetRecord",
     "Totals",
+    "range_words",
 ]

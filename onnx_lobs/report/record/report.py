@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
+from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.as_json import to_json
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.details import Details
+from onnx_lobs.report.record.inputs import InputRange
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import OutputRecord
 from onnx_lobs.report.record.totals import SkipRecord, Totals
@@ -19,11 +21,11 @@ SCHEMA = 5
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """The record of a run.
+    """The record of a run; `loops` is what compiles loops that can be, None: NumPy does all.
 
-    `loops` is what compiles loops that can be, None: NumPy does all. `command` has the words that
-    repeat the run; it is empty where the run was started from Python. `details` is what a page
-    shows beside this.
+    ``samples`` calibrated it, which ``is_made_up`` says were random; ``inputs`` are their ranges in
+    the first batch. ``command`` has the words that repeat the run, ``advice`` is what to try next,
+    ``details`` is what a page shows beside this.
     """
 
     model: str
@@ -39,8 +41,12 @@ class Report:
     correction: CorrectionRecord | None = None
     output_path: str | None = None
     loops: str | None = None
+    samples: int | None = None
+    is_made_up: bool = False
     command: tuple[str, ...] = ()
+    advice: tuple[AdviceRecord, ...] = ()
     details: Details = field(default_factory=Details)
+    inputs: tuple[InputRange, ...] = ()
 
     def __repr__(self) -> str:
         """Return one short line."""
