@@ -33,7 +33,7 @@ class Screen:
         "Print the record as JSON, and nothing else, on stdout.",
         SWITCH,
         flags=("--json",),
-        also=("inspect", "evaluate"),
+        also=("inspect", "evaluate", "expand"),
     )
     verbose: bool = option(
         False,
@@ -47,7 +47,7 @@ class Screen:
         "Only warnings and errors; no bars, no report.",
         SWITCH,
         flags=("-q", "--quiet"),
-        also=("evaluate",),
+        also=("evaluate", "expand"),
     )
     log_file: Path | None = option(
         None,

@@ -58,6 +58,8 @@ class PruneOptions(TypedDict, total=False):
     scratch: str | None
     cache: str | None
     storage: str | None
+    values: str
+    activations: str
     bound: bool
 
 

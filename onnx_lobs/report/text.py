@@ -37,6 +37,7 @@ from onnx_lobs.report.record import (
 from onnx_lobs.report.skips import file_rows, skip_table
 from onnx_lobs.report.table import Name, plain_table
 from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.values import VALUES
 
 _STATUS_WIDTH = 8  # characters; longer ones take two lines
 _SCORE_WORDS = {"top1": "top-1 score", "top5": "top-5 score"}
@@ -64,7 +65,8 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
         hint = FORMATS[str(report.options.get("storage") or "dense")].hint
-        parts += ["", place, Text(f"note: {hint}", "dim")]
+        values = VALUES[str(report.options.get("values", "fp32"))].hint
+        parts += ["", place, *(Text(f"note: {text}", "dim") for text in (values, hint) if text)]
     for advice in report.advice:
         parts += ["", Text(f"next: {advice.text}:"), _typed(advice)]
     return Group(*parts)

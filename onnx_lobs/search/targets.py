@@ -20,12 +20,13 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.evaluation.confidence import CONFIDENT, upper_difference
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.record import ScoreRecord, TargetRecord
-from onnx_lobs.run.deliver import pruned_names
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run
 from onnx_lobs.run.setup import Setup
+from onnx_lobs.run.stored_form import pruned_names
 from onnx_lobs.storage.formats import find_format, shrinking_formats
 from onnx_lobs.storage.sizes import expected_bytes
+from onnx_lobs.storage.values import VALUES
 
 FIRST = 0.5
 FACTOR = 0.4  # of the weights kept, from one step to the next sparser one
@@ -83,7 +84,9 @@ def search(
             return size
 
         storage = find_format(config.storage)
-        expected = expected_bytes(networks.result.proto, pruned_names(setup), storage)
+        expected = expected_bytes(
+            networks.result.proto, pruned_names(setup), storage, VALUES[config.values]
+        )
         find_smallest(config.max_bytes, size_at, expected, most, least)
     sparsity, best = min(made, key=lambda pair: _rank(config, *pair))
     record = TargetRecord(

@@ -38,6 +38,7 @@ from onnx_lobs.run.outcome import score_dense
 from onnx_lobs.run.report import make_report, with_file
 from onnx_lobs.run.save import Delivery, deliver, plan_delivery
 from onnx_lobs.run.setup import Setup, open_run
+from onnx_lobs.run.stored_form import check_form
 from onnx_lobs.run.unmet import explain_zeros
 from onnx_lobs.search.plan import make_planner
 from onnx_lobs.search.targets import check_target, search
@@ -155,7 +156,7 @@ def prune(
         run, report = _prune(setup, networks, _name(model), scratch, counted, log)
         result = run.networks.result
         kept = scratch.release() if result.is_private else None
-        delivery = plan_delivery(run.setup, run.networks)
+        delivery = plan_delivery(run.setup, run.networks, run.scales)
     told_how = with_advice(report, _command(model, config, data, test))
     return PruneResult(result.proto, told_how, result.folder, kept, delivery)
 
@@ -206,10 +207,13 @@ def prune_file(
             output = best_effort(output)
             check_output(output, inputs=model_files(path), overwrite=overwrite)
         progress.start("writing", 1)
-        sizes = write_model(run.setup, run.networks, path, output, overwrite=overwrite)
+        sizes, notes = write_model(
+            run.setup, run.networks, run.scales, path, output, overwrite=overwrite
+        )
         progress.advance()
     given = None if output == path.with_name(f"{path.stem}_pruned.onnx") else output
-    return with_advice(with_file(record, output, sizes), _command(path, config, data, test, given))
+    written = with_file(record, output, sizes, notes)
+    return with_advice(written, _command(path, config, data, test, given))
 
 
 def _prune(
@@ -221,6 +225,7 @@ def _prune(
     where = told_where(networks.dense, setup.layers, setup.batches, networks.provider)
     with where, compiled.without(not is_compiled(setup)):
         check_modes(config)
+        check_form(setup, networks)
         if has_target(config):
             check_target(setup, networks)
         before = score_dense(setup, networks, progress, log)

@@ -31,6 +31,7 @@ from onnx_lobs.solvers.layerwise.damping import choose_damp
 from onnx_lobs.solvers.layerwise.pose import pose, usual_damp
 from onnx_lobs.solvers.layerwise.present import with_present_zeros
 from onnx_lobs.solvers.layerwise.prior import drawn_sums
+from onnx_lobs.solvers.layerwise.rounded import rounded
 from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask, Outcome, bias_changes, excess
 from onnx_lobs.solvers.memory import least_memory
 from onnx_lobs.solvers.refit import refit_nearly
@@ -49,7 +50,8 @@ def solve_layer(task: LayerTask) -> Outcome:
     -------
     Outcome
         Weights with exactly ``n_prune`` zeros (methods that prune the bias may place some
-        of them there), and the bias change of each use.
+        of them there), and the bias change of each use. Rounding to scales, if the task asks for
+        it, may make further zeros.
 
     Raises
     ------
@@ -65,6 +67,12 @@ def solve_layer(task: LayerTask) -> Outcome:
     the choice one by :func:`onnx_lobs.solvers.refit.refit_nearly` (of both targets, if there are
     two), or three where they are cheap and the damping is free.
     """
+    outcome = _solved(task)
+    return outcome if task.scale_of is None else rounded(task, outcome)
+
+
+def _solved(task: LayerTask) -> Outcome:
+    """Return the pruned layer before its weights are rounded."""
     method = METHODS[task.method]
     if method.prunes_bias:
         return solve_with_bias(task)
