@@ -29,6 +29,7 @@ class PruneOptions(TypedDict, total=False):
     tied: str
     method: str
     effort: str
+    time: float | None
     refit: bool | None
     sequential: bool | None
     correct: bool | None

@@ -193,7 +193,8 @@ def _target(record: TargetRecord | None) -> Iterator[tuple[str, str]]:
 def _allocation(record: AllocationRecord | None) -> Iterator[tuple[str, str]]:
     if record is not None:
         finals = f" and {len(record.finals)} finals" if record.finals else ""
-        cost = f"{record.trials} trials{finals}, {record.seconds:.1f} s"
+        stopped = f" ({record.stopped} stopped early)" if record.stopped else ""
+        cost = f"{record.trials} trials{stopped}{finals}, {record.seconds:.1f} s"
         yield "zeros shared by", f"{record.chosen} ({cost})"
 
 
