@@ -33,7 +33,7 @@ class Screen:
         "Print the record as JSON, and nothing else, on stdout.",
         SWITCH,
         flags=("--json",),
-        also=("inspect", "evaluate", "export-c"),
+        also=("inspect", "evaluate", "expand", "export-c"),
     )
     verbose: bool = option(
         False,
@@ -47,7 +47,7 @@ class Screen:
         "Only warnings and errors; no bars, no report.",
         SWITCH,
         flags=("-q", "--quiet"),
-        also=("evaluate", "export-c"),
+        also=("evaluate", "expand", "export-c"),
     )
     log_file: Path | None = option(
         None,

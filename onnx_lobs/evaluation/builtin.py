@@ -96,7 +96,8 @@ def class_indices(labels: Array | None, n_scores: int, n_classes: int) -> IntArr
     bad = flat[(flat < 0) | (flat >= n_classes)]
     if bad.size:
         raise DataError(
-            f"label {bad[0]} is no class index: the model has {n_classes} classes, counted from 0"
+            f"label {bad[0]} is no class index: the model has {n_classes} classes, counted from 0; "
+            "subtract 1 from labels that count from 1"
         )
     return flat.astype(np.int64)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from onnx_lobs.options.texts import (
     parse_bytes,
     parse_count,
+    parse_duration,
     parse_fractions,
     parse_input_shape,
     parse_number,
@@ -62,6 +64,15 @@ def read_bytes(name: str, value: Any) -> Any:
     """Return a number of bytes; texts may be ``2GiB``, an empty one is None."""
     if isinstance(value, str):
         return parse_bytes(value) if value else None
+    return unboxed(name, value)
+
+
+def read_duration(name: str, value: Any) -> Any:
+    """Return seconds; texts may be ``10m``, an empty one is None."""
+    if isinstance(value, str):
+        return parse_duration(name, value) if value else None
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     return unboxed(name, value)
 
 

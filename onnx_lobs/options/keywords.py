@@ -29,6 +29,7 @@ class PruneOptions(TypedDict, total=False):
     tied: str
     method: str
     effort: str
+    time: float | None
     refit: bool | None
     sequential: bool | None
     correct: bool | None
@@ -58,6 +59,8 @@ class PruneOptions(TypedDict, total=False):
     scratch: str | None
     cache: str | None
     storage: str | None
+    values: str
+    activations: str
     bound: bool
 
 

@@ -15,6 +15,7 @@ from onnx_lobs.options.given import (
     name_of,
     read_bytes,
     read_count,
+    read_duration,
     read_fractions,
     read_number,
     read_numbers,
@@ -28,6 +29,7 @@ from onnx_lobs.options.texts import (
     parse_fractions,
     parse_input_shape,
     parse_number,
+    write_duration,
     write_fractions,
     write_input_shapes,
 )
@@ -322,4 +324,20 @@ def size(least: int) -> ValueKind:
         types=(numbers.Integral,),
         words="a number of bytes, or a text such as 2GiB",
         in_python="a number of bytes",
+    )
+
+
+def duration(check: Check) -> ValueKind:
+    """Return the kind of a time in seconds, written like ``10m``."""
+
+    return ValueKind(
+        "TIME",
+        str,
+        check,
+        to_plain=write_duration,
+        from_plain=read_duration,
+        read=read_duration,
+        types=(numbers.Real,),
+        words="a number of seconds, or a text such as 90s, 10m or 1h",
+        in_python="seconds, or a text",
     )

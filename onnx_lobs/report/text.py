@@ -37,6 +37,7 @@ from onnx_lobs.report.record import (
 from onnx_lobs.report.skips import file_rows, skip_table
 from onnx_lobs.report.table import Name, plain_table
 from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.values import VALUES
 
 _STATUS_WIDTH = 8  # characters; longer ones take two lines
 _SCORE_WORDS = {"top1": "top-1 score", "top5": "top-5 score"}
@@ -64,7 +65,8 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
         hint = FORMATS[str(report.options.get("storage") or "dense")].hint
-        parts += ["", place, Text(f"note: {hint}", "dim")]
+        values = VALUES[str(report.options.get("values", "fp32"))].hint
+        parts += ["", place, *(Text(f"note: {text}", "dim") for text in (values, hint) if text)]
     for advice in report.advice:
         parts += ["", Text(f"next: {advice.text}:"), _typed(advice)]
     return Group(*parts)
@@ -191,7 +193,8 @@ def _target(record: TargetRecord | None) -> Iterator[tuple[str, str]]:
 def _allocation(record: AllocationRecord | None) -> Iterator[tuple[str, str]]:
     if record is not None:
         finals = f" and {len(record.finals)} finals" if record.finals else ""
-        cost = f"{record.trials} trials{finals}, {record.seconds:.1f} s"
+        stopped = f" ({record.stopped} stopped early)" if record.stopped else ""
+        cost = f"{record.trials} trials{stopped}{finals}, {record.seconds:.1f} s"
         yield "zeros shared by", f"{record.chosen} ({cost})"
 
 
@@ -205,8 +208,7 @@ def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
 
 
 def _output(report: Report) -> Iterator[tuple[str, str]]:
-    words = error_words(report.output.error, has_notes=bool(report.output.notes))
-    yield "output error", words + _on_which(report.output)
+    yield "output error", _error_and_where(report.output)
     yield from judged_rows(report.output.judged)
     if report.output.first_order is not None:
         behind = " for the outputs behind them" if report.output.judged else ""
@@ -216,15 +218,18 @@ def _output(report: Report) -> Iterator[tuple[str, str]]:
         yield "error bound", _bound(record)
 
 
-def _on_which(output: OutputRecord) -> str:
-    """Return on which samples the output error was measured, and what it is on the others."""
-    if output.error is None or output.fitted_error is None:
-        return ""
-    if not output.n_held:
-        return " on the samples that were fitted"
-    return (
-        f" on {output.n_held} held-out samples; {format_error(output.fitted_error)} on the others"
-    )
+def _error_and_where(output: OutputRecord) -> str:
+    """Return the output error, on which samples it was measured, and what it is on the others."""
+    fitted = output.fitted_error
+    if output.error is None and fitted is not None:
+        return f"not known, as no sample was left out ({format_error(fitted)} on those fitted)"
+    words = error_words(output.error, has_notes=bool(output.notes))
+    if output.error is None or fitted is None:
+        return words
+    if output.n_fits > 1:
+        where = f"{output.n_held} samples, each left out of one of {output.n_fits} fits"
+        return f"{words} on {where}; {format_error(fitted)} on those fitted"
+    return f"{words} on {output.n_held} held-out samples; {format_error(fitted)} on the others"
 
 
 def _bound(record: BoundRecord) -> str:

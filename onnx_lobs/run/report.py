@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from onnx_lobs.evaluation.input_ranges import input_ranges
@@ -59,9 +60,10 @@ def make_report(
     )
 
 
-def with_file(report: Report, output: Path, sizes: Sizes) -> Report:
-    """Return the report with the file that the model was written to."""
+def with_file(report: Report, output: Path, sizes: Sizes, notes: Sequence[str] = ()) -> Report:
+    """Return the report with the file that the model was written to, and warnings about that."""
     totals = dataclasses.replace(
         report.totals, file_bytes=sizes.file_bytes, gzip_bytes=sizes.gzip_bytes
     )
-    return dataclasses.replace(report, totals=totals, output_path=str(output))
+    warnings = (*report.warnings, *notes)
+    return dataclasses.replace(report, totals=totals, output_path=str(output), warnings=warnings)

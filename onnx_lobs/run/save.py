@@ -8,17 +8,19 @@ from pathlib import Path
 
 import onnx
 
-from onnx_lobs.arrays import Array
+from onnx_lobs.arrays import Array, RealArray
 from onnx_lobs.graph.files.external import external_bytes
 from onnx_lobs.graph.files.outputs import check_output, model_files
 from onnx_lobs.graph.files.save import save_model
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.run.staged import open_session
-from onnx_lobs.run.deliver import check_written, storable_names
+from onnx_lobs.run.deliver import check_written
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
+from onnx_lobs.run.stored_form import weight_values
 from onnx_lobs.storage.formats import find_format
+from onnx_lobs.storage.values import VALUES, WeightValues, encode_values
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,8 +31,12 @@ class Delivery:
     ----------
     storage
         Name of the format; None: dense.
+    values
+        Name of the kind of values.
     weights
-        Initializers that the format may store in its own way.
+        Those whose values are stored so, and which the format may store in its own way.
+    sparse
+        What the model's file held sparse, which the format may store so too.
     feeds
         One batch, on which the written file is compared with the model in memory.
     provider, limit
@@ -40,18 +46,22 @@ class Delivery:
     """
 
     storage: str | None
-    weights: tuple[str, ...]
+    values: str
+    weights: tuple[WeightValues, ...]
+    sparse: tuple[str, ...]
     feeds: Mapping[str, Array]
     provider: str
     limit: int
     source: Path | None
 
 
-def plan_delivery(setup: Setup, networks: Networks) -> Delivery:
+def plan_delivery(setup: Setup, networks: Networks, scales: Mapping[str, RealArray]) -> Delivery:
     """Return what it takes to write the result of a run later. The networks are not kept."""
     return Delivery(
         setup.config.storage,
-        tuple(storable_names(setup)),
+        setup.config.values,
+        tuple(weight_values(setup, networks.result, scales)),
+        tuple(setup.loaded.sparse),
         next(iter(setup.batches)),
         networks.provider,
         networks.limit,
@@ -97,9 +107,11 @@ def deliver(
     expected = open_session(Model(executable, folder), provider=provider, limit=limit).run(feeds)
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    find_format(delivery.storage).encode(copy, list(delivery.weights), folder)
+    held = encode_values(copy, delivery.weights, VALUES[delivery.values], folder)
+    names = list(dict.fromkeys([*held, *delivery.sparse]))
+    find_format(delivery.storage).encode(copy, names, folder)
 
     def verify(path: Path) -> None:
-        check_written(path, feeds, expected, provider, limit)
+        check_written(path, feeds, expected, provider, limit, as_float=delivery.values == "int8")
 
     save_model(copy, output, folder=folder, overwrite=overwrite, verify=verify)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from onnx_lobs.arrays import RealArray
 from onnx_lobs.calibration.shared_inputs import SharedInput, find_shared_inputs
 from onnx_lobs.errors import layer_context
 from onnx_lobs.layers.layer import Layer, Skip
@@ -26,10 +28,16 @@ UNREACHED = Refusal(RefusalKind.UNREACHED, "never reached on the calibration dat
 
 @dataclass(frozen=True)
 class SolvedLayers:
-    """What became of the layers, in graph order: their records, and those whose weights changed."""
+    """What became of the layers, in graph order: their records, and those whose weights changed.
+
+    ``by_key`` holds the same records by the keys of their layers, ``scales`` those of which a
+    layer's weights are multiples.
+    """
 
     records: tuple[LayerRecord, ...]
     changed: tuple[Layer, ...]
+    by_key: Mapping[str, LayerRecord]
+    scales: Mapping[str, RealArray]
 
 
 def solve_all(
@@ -56,6 +64,7 @@ def solve_all(
     """
     records: dict[str, LayerRecord] = {}
     changed: set[str] = set()
+    scales: dict[str, RealArray] = {}
     for shared, calibration in calibrations(setup, networks, known, scratch, progress, log):
         for layer, part in shared.parts(calibration):
             solved = _solved(setup, networks, known, shared, layer, part)
@@ -64,6 +73,8 @@ def solve_all(
                     write_one(networks, layer, solved)
                 known.note(shared, layer, solved)
                 records[layer_key(layer)] = _logged(solved.record)
+                if solved.scales is not None:
+                    scales[layer_key(layer)] = solved.scales
                 changed |= set() if solved.weight is None else {layer_key(layer)}
             progress.advance()
         part = calibration = None  # before the next ones are made
@@ -79,6 +90,8 @@ def solve_all(
     return SolvedLayers(
         tuple(records[key] for key in keys if key in records),
         tuple(layer for layer in in_order if layer_key(layer) in changed),
+        records,
+        scales,
     )
 
 

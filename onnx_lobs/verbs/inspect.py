@@ -24,6 +24,7 @@ from onnx_lobs.report.record import FileWeights, SkipRecord
 from onnx_lobs.run.file_weights import count_weights
 from onnx_lobs.run.selection import selection, skip_records
 from onnx_lobs.run.slots import make_slots, wanted_sparsity
+from onnx_lobs.storage.expand import expand_weights
 from onnx_lobs.verbs.inspect_rows import LayerRow, ValueRow, count_operators, layer_row, value_rows
 
 
@@ -70,6 +71,7 @@ def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection
     loaded = load_model(model)
     file_bytes, graph = _bytes(loaded.proto, loaded.path), loaded.proto.graph
     operators = count_operators(graph)
+    expand_weights(loaded, to_float=True)
     inlining, folding = inline_functions(loaded), fold_weights(loaded)
     refused = {**inlining.refused, **folding.refused}
     index = Model(loaded.proto, loaded.folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
 from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
+from onnx_lobs.options.texts import write_duration
 from onnx_lobs.report.advice import with_advice
 from onnx_lobs.report.command import command_of
 from onnx_lobs.report.progress import Progress, as_progress
@@ -38,7 +38,9 @@ from onnx_lobs.run.outcome import score_dense
 from onnx_lobs.run.report import make_report, with_file
 from onnx_lobs.run.save import Delivery, deliver, plan_delivery
 from onnx_lobs.run.setup import Setup, open_run
+from onnx_lobs.run.stored_form import check_form
 from onnx_lobs.run.unmet import explain_zeros
+from onnx_lobs.search.clock import Clock
 from onnx_lobs.search.plan import make_planner
 from onnx_lobs.search.targets import check_target, search
 from onnx_lobs.verbs.places import check_places
@@ -155,7 +157,7 @@ def prune(
         run, report = _prune(setup, networks, _name(model), scratch, counted, log)
         result = run.networks.result
         kept = scratch.release() if result.is_private else None
-        delivery = plan_delivery(run.setup, run.networks)
+        delivery = plan_delivery(run.setup, run.networks, run.scales)
     told_how = with_advice(report, _command(model, config, data, test))
     return PruneResult(result.proto, told_how, result.folder, kept, delivery)
 
@@ -206,28 +208,32 @@ def prune_file(
             output = best_effort(output)
             check_output(output, inputs=model_files(path), overwrite=overwrite)
         progress.start("writing", 1)
-        sizes = write_model(run.setup, run.networks, path, output, overwrite=overwrite)
+        sizes, notes = write_model(
+            run.setup, run.networks, run.scales, path, output, overwrite=overwrite
+        )
         progress.advance()
     given = None if output == path.with_name(f"{path.stem}_pruned.onnx") else output
-    return with_advice(with_file(record, output, sizes), _command(path, config, data, test, given))
+    written = with_file(record, output, sizes, notes)
+    return with_advice(written, _command(path, config, data, test, given))
 
 
 def _prune(
     setup: Setup, networks: Networks, name: str, scratch: Scratch, progress: Progress, log: Log
 ) -> tuple[Run, Report]:
     """Run once, or search for a target; return the run that is delivered, and the report of all."""
-    started = time.perf_counter()
     config = setup.config
+    clock = Clock(config.time)
     where = told_where(networks.dense, setup.layers, setup.batches, networks.provider)
     with where, compiled.without(not is_compiled(setup)):
         check_modes(config)
+        check_form(setup, networks)
         if has_target(config):
             check_target(setup, networks)
         before = score_dense(setup, networks, progress, log)
         warn_of_left(setup, log)
         warn_of_data(setup, networks, before, log)
         observations = warn_of_few(setup, networks, log)
-        planner = make_planner(setup, networks, scratch, progress, log, observations)
+        planner = make_planner(setup, networks, scratch, progress, log, observations, clock)
 
         def run(part: Setup, copies: Networks, kind: str | None = None) -> Run:
             choose = partial(planner.choose, part.sparsity, kind)
@@ -235,13 +241,14 @@ def _prune(
 
         target = None
         if has_target(config):
-            done, target = search(setup, networks, run, *planner.limits()[::-1])
+            done, target = search(setup, networks, run, *planner.limits()[::-1], clock)
         else:
             done = run(setup, networks)
         done.log.warn(*explain_zeros(done))
         if config.bound:
             done = with_bounds(done, progress)
-        seconds = time.perf_counter() - started
+        seconds = clock.elapsed
+        _warn_of_time(config, seconds, log)
         return done, make_report(name, done, target, log, seconds)
 
 
@@ -256,6 +263,15 @@ def _command(
     }
     files = {flag: None if source is None else str(source) for flag, source in sources.items()}
     return command_of(path, config, files)
+
+
+def _warn_of_time(config: PruneConfig, seconds: float, log: Log) -> None:
+    if config.time is not None and seconds > config.time:
+        log.warn(
+            f"the run took {write_duration(round(seconds))}, longer than --time "
+            f"{write_duration(config.time)}: solving the layers is never cut; --effort fast and "
+            "fewer --samples take less"
+        )
 
 
 def _name(model: ModelSource) -> str:

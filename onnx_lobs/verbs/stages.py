@@ -22,7 +22,13 @@ SOLVING = RunStage(
     {"calibrating and": "", "calibrating": "inputs", "solving": "layers", "correcting": "biases"},
 )
 JUDGING = RunStage(
-    "evaluating", {"evaluating": "outputs", "scoring": "score", "bounding": "bounds"}
+    "evaluating",
+    {
+        "evaluating": "outputs",
+        "fitting to other samples": "other fits",
+        "scoring": "score",
+        "bounding": "bounds",
+    },
 )
 WRITING = RunStage("writing", {"writing": ""})
 

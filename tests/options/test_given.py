@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -37,6 +38,9 @@ def read(**given: Any) -> PruneConfig:
         ("positions", "all", None),
         ("memory", "2GiB", 2**31),
         ("max_bytes", np.int64(500), 500),
+        ("time", "10m", 600.0),
+        ("time", timedelta(minutes=10), 600.0),
+        ("time", 90, 90),
         ("method", "SparseGPT", "sparsegpt"),
         ("method", "exact_obs", "exact-obs"),
         ("allocation", "ERK", "erk"),

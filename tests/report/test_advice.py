@@ -139,7 +139,7 @@ def test_a_format_is_named_only_where_it_makes_the_file_smaller() -> None:
     few = with_(options=DENSE, totals=Totals(4000, 400, 9.0, (20_000, 20_000)))
     assert "same size" not in [advice.kind for advice in advise(few)]
     many = with_(options=DENSE, totals=Totals(4000, 3600, 9.0, (20_000, 20_000)))
-    assert advise(many)[0].command[-3:-1] == ("--format", "sparse")
+    assert advise(many)[0].command[-3:-1] == ("--format", "packed")
 
 
 def test_advice_is_in_the_record_and_its_json() -> None:

@@ -168,12 +168,23 @@ def test_warnings_stand_in_a_yellow_panel() -> None:
     [
         ("dense", "--format sparse shrinks the file itself"),
         ("sparse", "makes them dense when it loads them"),
+        ("sparse", "OpenVINO, TensorRT, MNN, onnx2tf, onnxoptimizer"),
+        ("sparse", "lose weights or shapes without a word"),
+        ("packed", "up to five times the memory of a dense one"),
+        ("packed", "onnxsim, onnxslim and onnx-graphsurgeon make it large again"),
+        ("packed", "TensorRT, onnx2tf, and onnxruntime built for few operators cannot read it"),
     ],
 )
 def test_the_hint_is_honest_about_the_format(storage: str, hint: str) -> None:
     text = words(render_report(with_(options={"storage": storage})))
     assert "written to m_pruned.onnx" in text
     assert hint in text
+
+
+def test_int8_values_have_a_hint_of_their_own() -> None:
+    text = words(render_report(with_(options={"storage": "packed", "values": "int8"})))
+    assert "session.disable_quant_qdq=1" in text
+    assert "Pack last" in text
 
 
 def test_without_a_file_there_is_no_hint() -> None:
