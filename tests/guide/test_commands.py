@@ -82,8 +82,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, pattern in (("model_pruned", "unstructured"), ("two-of-four", "2:4")):
         result = onnx_lobs.prune(dense, {"image": images}, method="magnitude", pattern=pattern)
         onnx.save(result.model, folder / f"{name}.onnx")
-    small: dict[str, Any] = {"storage": "packed", "values": "int8", "method": "magnitude"}
-    onnx_lobs.prune(dense, {"image": images}, **small).save(folder / "small.onnx")
+    small: dict[str, Any] = {"storage": "packed", "values": "int8", "sparsity": 0.9}
+    onnx_lobs.prune(dense, {"image": images}, method="magnitude", **small).save(
+        folder / "small.onnx"
+    )
     with pytest.raises(SystemExit):
         main(["config", "model.onnx", "-d", "samples.npz", "-o", str(folder / "run.toml")])
     write_samples(folder)
