@@ -135,7 +135,7 @@ def test_steps_of_default_follow_their_cost_and_the_damping(rows, damp, kept, st
 
 
 class EigenResolvent:
-    """Applies (Ã + rho)⁻¹ in the basis of eigenvectors: as the tridiagonal form, at ten times."""
+    """Applies (Ã + rho)⁻¹ in the basis of eigenvectors: what the tridiagonal form stands for."""
 
     def __init__(self, scaled: Scaled) -> None:
         values, vectors = np.linalg.eigh(scaled.matrix.astype(np.float64))
