@@ -53,11 +53,14 @@ class Judge:
         NothingToCompareError
             When they are neither floats nor choices, as the maps of a ZipMap.
         """
+        return self.score_outputs(self.networks.open_judged(model).in_front, best)
+
+    def score_outputs(self, pruned: Runnable, best: Scored | None = None) -> Scored:
+        """Do what :meth:`score` does with what gives the judged values of the batches in turn."""
         if self._open is None:
             self._open = self._dense_outputs()
         dense = self._open()
         parts: list[LossSums] = []
-        pruned = self.networks.open_judged(model).in_front
         for part in each_loss(dense, pruned, self.batches):
             parts.append(part)
             if best is not None and len(parts) < len(best.parts) and has_lost(parts, best):

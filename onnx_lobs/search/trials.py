@@ -10,7 +10,7 @@ and few samples those that overfit least.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -19,18 +19,20 @@ from onnx_lobs.data.batches import Batches
 from onnx_lobs.evaluation.loss import OutputLoss
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer
-from onnx_lobs.layers.write import round_weight, write_bias, write_weight
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Silent
 from onnx_lobs.run.layer_step import make_task
 from onnx_lobs.run.log import Log
+from onnx_lobs.run.modes import is_sequential
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.resume.known import Known
 from onnx_lobs.run.schedule import calibrations
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.zeros import Zeros
+from onnx_lobs.search.alone import PrunedLayer, can_be_cut, each_alone
 from onnx_lobs.search.race import Scored
 from onnx_lobs.search.trial_judge import Judge
 from onnx_lobs.search.trial_samples import MOST_FITTED, split, split_finally
@@ -111,7 +113,8 @@ class Runs:
             if n_prune:
                 task = make_task(self.setup, networks, layer, calibration, n_prune)
                 if not task.is_sparse_already:
-                    _write(networks.pruned, layer, within_range(task, self.solve(task, layer)))
+                    outcome = within_range(task, self.solve(task, layer))
+                    PrunedLayer.of(layer, outcome).write(networks.pruned)
         return networks.pruned
 
     def loss_of(self, model: Model) -> OutputLoss:
@@ -160,15 +163,26 @@ class Trials(Runs):
         super().release()
         self._few.release()
 
-    def error_of_one(self, layer: Layer, task: LayerTask) -> tuple[float, float]:
-        """Prune one layer only; return the layer's relative error and the network's."""
+    def prune_alone(self, layer: Layer, task: LayerTask) -> tuple[PrunedLayer, float]:
+        """Prune one layer only; return it and its relative error."""
         outcome = within_range(task, self._solve(task, layer))
-        model = self.networks.dense.copied()
-        _write(model, layer, outcome)
         own = ErrorMeter(task).relative_error(outcome.weight, outcome.bias_change)
-        whole = self._few.loss(model).change
-        assert whole is not None  # or the judge had raised
-        return own, whole
+        return PrunedLayer.of(layer, outcome), own
+
+    def errors_alone(self, pruned: Sequence[PrunedLayer]) -> Iterator[tuple[PrunedLayer, float]]:
+        """Yield every layer with the network's relative error if no other one is pruned.
+
+        Where stages are run anyway, each network runs from its layer on only.
+        """
+        if is_sequential(self.setup.config) and can_be_cut(self.networks):
+            store = Store(self.setup.memory.activations, self.scratch)
+            for each, outputs in each_alone(self.networks, self._few.batches, pruned, store):
+                yield each, _change(self._few.score_outputs(outputs).loss)
+            return
+        for each in pruned:
+            model = self.networks.dense.copied()
+            each.write(model)
+            yield each, _change(self._few.loss(model))
 
     def _solve(self, task: LayerTask, layer: Layer) -> Outcome:
         return solve_quickly(task, refit=self.refits[layer_key(layer)])
@@ -205,8 +219,7 @@ def _refits(layer: Layer, sparsity: float) -> bool:
     return layout.groups * layout.rows * fewer**3 / 3 <= REFIT_FLOPS
 
 
-def _write(model: Model, layer: Layer, outcome: Outcome) -> None:
-    write_weight(model, layer, round_weight(layer, outcome.weight))
-    for use, change in zip(layer.uses, outcome.bias_change, strict=True):
-        if change is not None:
-            write_bias(model, use, layer, change)
+def _change(loss: OutputLoss) -> float:
+    """Return the error of the outputs of one layer's pruning."""
+    assert loss.change is not None  # or the judge had raised
+    return loss.change

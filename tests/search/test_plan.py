@@ -535,7 +535,8 @@ def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
     ratios = {}
     for layer, calibration in layer_moments(setup, trials.networks, Scratch(None)):
         task = make_task(setup, trials.networks, layer, calibration, layer.size // 2)
-        own, whole = trials.error_of_one(layer, task)
+        pruned, own = trials.prune_alone(layer, task)
+        ((_, whole),) = trials.errors_alone([pruned])
         outcome = solve_quickly(task, refit=True)  # cheap here, so trials do
         assert own == pytest.approx(
             ErrorMeter(task).relative_error(outcome.weight, outcome.bias_change), rel=FLOAT32
