@@ -41,6 +41,8 @@ class Batches:
         What was done to the data that the user had better know.
     numbers
         The place of each sample in the data as they were given; None: the same as here.
+    places
+        Of batches that were picked: their places among those that were there first; None: as here.
     """
 
     load: Callable[[int], dict[str, Array]]
@@ -51,6 +53,12 @@ class Batches:
     recut: Callable[[int], Batches] | None = None
     notes: tuple[str, ...] = ()
     numbers: Array | None = None
+    places: tuple[int, ...] | None = None
+
+    @property
+    def first_places(self) -> tuple[int, ...]:
+        """The place of each batch among those that these were picked from at first."""
+        return tuple(range(len(self.sizes))) if self.places is None else self.places
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         return map(self.load, range(len(self.sizes)))
@@ -85,6 +93,7 @@ class Batches:
             self.synthetic,
             labels,
             notes=self.notes,
+            places=tuple(self.first_places[i] for i in chosen),
         )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from onnx_lobs.calibration.target_cache import TargetCache
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.evaluation.loss import OutputLoss
+from onnx_lobs.evaluation.remembered import RememberedOutputs
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.linalg.moments import Calibration
@@ -49,6 +50,7 @@ SCORED_ALONE = 16  # samples that score one layer's pruning, at the least
 # that a trial reads of a convolution; a run reads eight times more
 POSITIONS, LEAST_OBSERVATIONS = 8, 1 << 13
 KEPT_PART = 4  # of the activations' memory, for outputs and for observations that are kept
+LITTLE = 32  # the same for outputs that are kept while layers are solved
 REFIT_FLOPS = 1e9  # of a layer's refit that trials can afford
 FINAL_EFFORT = {"fast": "fast", "default": "fast", "best": "default"}  # by the effort of the run
 
@@ -68,6 +70,8 @@ class Runs:
         Prunes one layer.
     scratch
         Where values go that do not fit memory.
+    dense
+        What the dense network gives on the batches of the run.
 
     Notes
     -----
@@ -83,12 +87,13 @@ class Runs:
         held: Batches,
         solve: Callable[[LayerTask, Layer], Outcome],
         scratch: Scratch,
+        dense: RememberedOutputs,
     ) -> None:
         self.setup, self.networks = setup, networks.only_dense()
         self.solve, self.scratch = solve, scratch
-        self.most_kept = setup.memory.activations // KEPT_PART
-        self._targets = TargetCache(self.most_kept)
-        self._held = Judge(networks, held, self.most_kept)
+        self.dense = dense
+        self._targets = TargetCache(setup.memory.activations // KEPT_PART)
+        self._held = Judge(networks, held, dense)
 
     def loss(self, zeros: Zeros) -> OutputLoss:
         """Return what the outputs lose by these zeros, on the samples that score."""
@@ -103,6 +108,7 @@ class Runs:
             The score of the best run so far: this one stops once it cannot be better. None: it
             goes to its end.
         """
+        self.dense.keep_most(self.setup.memory.activations // KEPT_PART)
         return self._held.score(self.pruned(zeros), best)
 
     def pruned(self, zeros: Zeros) -> Model:
@@ -122,9 +128,9 @@ class Runs:
         return self._held.loss(model)
 
     def release(self) -> None:
-        """Free what is kept of the dense network; the next run makes it again."""
+        """Free what is kept of the dense network, but little; the next run makes it again."""
         self._targets.clear()
-        self._held.release()
+        self.dense.keep_most(self.setup.memory.activations // LITTLE)
 
 
 class Trials(Runs):
@@ -138,12 +144,18 @@ class Trials(Runs):
         How many to prune on, at most half of the data.
     scored
         How many others score, at most half too.
-    scratch
+    scratch, dense
         As for :class:`Runs`.
     """
 
     def __init__(
-        self, setup: Setup, networks: Networks, samples: int, scored: int, scratch: Scratch
+        self,
+        setup: Setup,
+        networks: Networks,
+        samples: int,
+        scored: int,
+        scratch: Scratch,
+        dense: RememberedOutputs,
     ) -> None:
         fit, held = split(setup.batches, samples, scored)
         positions = min(setup.config.positions or POSITIONS, POSITIONS)
@@ -153,15 +165,10 @@ class Trials(Runs):
             least_observations=LEAST_OBSERVATIONS,
         )
         self.refits = {layer_key(x): _refits(x, setup.sparsity) for x in setup.layers}
-        super().__init__(part, networks, held, self._solve, scratch)
+        super().__init__(part, networks, held, self._solve, scratch, dense)
         sizes = np.cumsum(held.sizes)
         few = held.pick(range(1 + int(np.searchsorted(sizes[:-1], SCORED_ALONE))))
-        self._few = Judge(networks, few, self.most_kept)
-
-    def release(self) -> None:
-        """Free what is kept of the dense network; the next run makes it again."""
-        super().release()
-        self._few.release()
+        self._few = Judge(networks, few, dense)
 
     def prune_alone(self, layer: Layer, task: LayerTask) -> tuple[PrunedLayer, float]:
         """Prune one layer only; return it and its relative error."""
@@ -189,13 +196,24 @@ class Trials(Runs):
 
 
 def make_finals(
-    setup: Setup, networks: Networks, scratch: Scratch, share: float = MOST_FITTED
+    setup: Setup,
+    networks: Networks,
+    scratch: Scratch,
+    dense: RememberedOutputs,
+    share: float = MOST_FITTED,
 ) -> Runs:
     """Return runs with the method of a run on a share of its data, with less effort."""
     fit, held = split_finally(setup.batches, share)
     lesser = setup.with_options(effort=FINAL_EFFORT[setup.config.effort])
     part = dataclasses.replace(lesser, batches=fit)
-    return Runs(part, networks, held, lambda task, layer: solve_layer(task), scratch)
+    return Runs(part, networks, held, lambda task, layer: solve_layer(task), scratch, dense)
+
+
+def remember_dense(setup: Setup, networks: Networks) -> RememberedOutputs:
+    """Return what the dense network gives on the batches of a run, in front of activations."""
+    return RememberedOutputs(
+        lambda: networks.open_judged(networks.dense).in_front, setup.memory.activations // KEPT_PART
+    )
 
 
 def layer_moments(
