@@ -46,7 +46,7 @@ class NotFiniteError(DataError):
 
 
 class InferenceError(LobsError, RuntimeError):
-    """onnxruntime failed while it ran the model on the data."""
+    """Running the model on the data failed in onnxruntime."""
 
     exit_code = 4
 

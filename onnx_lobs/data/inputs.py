@@ -93,6 +93,7 @@ def _rows(graph: onnx.GraphProto) -> dict[str, int]:
 def kind(dtype: DType) -> str:
     """Return ``float``, ``int``, ``bool``, ``complex``, ``string`` or ``other``.
 
+    >>> import ml_dtypes
     >>> kind(np.dtype("float16")), kind(np.dtype("uint8")), kind(np.dtype(ml_dtypes.bfloat16))
     ('float', 'int', 'float')
     """

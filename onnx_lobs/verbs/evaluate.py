@@ -63,6 +63,8 @@ def evaluate(
 ) -> Evaluation:
     """Compare a pruned model with the dense one on data.
 
+    The options are listed below. A limit that is missed is in the record, and no error.
+
     Parameters
     ----------
     dense, pruned
@@ -76,8 +78,11 @@ def evaluate(
         it. None: top1, and top5 of more than five classes, where the data have labels.
     progress
         Told of every batch, as :func:`onnx_lobs.prune`.
-    options
-        Those listed below. A limit that is missed is in the record, and no error.
+
+    Returns
+    -------
+    Evaluation
+        The figures of both models, and which limits are missed.
 
     Raises
     ------
