@@ -41,6 +41,8 @@ class Batches:
         What was done to the data that the user had better know.
     numbers
         The place of each sample in the data as they were given; None: the same as here.
+    files
+        The file of each sample of the data as they were given; empty where a sample is no file.
     places
         Of batches that were picked: their places among those that were there first; None: as here.
     """
@@ -53,6 +55,7 @@ class Batches:
     recut: Callable[[int], Batches] | None = None
     notes: tuple[str, ...] = ()
     numbers: Array | None = None
+    files: tuple[str, ...] = ()
     places: tuple[int, ...] | None = None
 
     @property
