@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from onnx_lobs.arrays import RealArray
 from onnx_lobs.calibration.held_out import held_every
 from onnx_lobs.data.synthetic import guesses
+from onnx_lobs.evaluation.remembered import RememberedOutputs
 from onnx_lobs.evaluation.score import MeasuredScore
 from onnx_lobs.graph.run.arena import release_memory
 from onnx_lobs.layers.layer import Layer
@@ -67,6 +68,7 @@ def run_once(
     networks: Networks,
     choose: Callable[[], Choice],
     before: MeasuredScore | None,
+    dense: RememberedOutputs,
     scratch: Scratch,
     progress: Progress,
 ) -> Run:
@@ -80,6 +82,8 @@ def run_once(
         Chooses the zeros. Asked unless an earlier run left them in the cache.
     before
         Score of the dense network, or None.
+    dense
+        What it gives on the batches.
 
     Raises
     ------
@@ -98,7 +102,9 @@ def run_once(
         release_memory()  # of the solver
         correction = _correct(setup, networks, solved.changed, scratch, progress, log)
     release_memory()  # before two networks are loaded
-    output, details = evaluate_run(setup, networks, solved.by_key, before, scratch, progress, log)
+    output, details = evaluate_run(
+        setup, networks, solved.by_key, before, dense, scratch, progress, log
+    )
     result = networks.result
     stamp(result.proto, setup)
     size = None

@@ -43,6 +43,7 @@ from onnx_lobs.run.unmet import explain_zeros
 from onnx_lobs.search.clock import Clock
 from onnx_lobs.search.plan import make_planner
 from onnx_lobs.search.targets import check_target, search
+from onnx_lobs.search.trials import remember_dense
 from onnx_lobs.verbs.places import check_places
 from onnx_lobs.verbs.stages import stages_of
 
@@ -242,11 +243,12 @@ def _prune(
         warn_of_left(setup, log)
         warn_of_data(setup, networks, before, log)
         observations = warn_of_few(setup, networks, log)
-        planner = make_planner(setup, networks, scratch, progress, log, observations, clock)
+        dense = remember_dense(setup, networks)
+        planner = make_planner(setup, networks, scratch, progress, log, observations, clock, dense)
 
         def run(part: Setup, copies: Networks, kind: str | None = None) -> Run:
             choose = partial(planner.choose, part.sparsity, kind)
-            return run_once(part, copies, choose, before, scratch, progress)
+            return run_once(part, copies, choose, before, dense, scratch, progress)
 
         target = None
         if has_target(config):
