@@ -56,7 +56,7 @@ def round_tables(setup: Setup, networks: Networks, log: Log) -> Mapping[str, Rea
         changes.append(rounded.change)
     if found:
         log.warn(
-            f"tables of which rows are looked up ({len(found)}) are int8 too, with a scale for each "
+            f"tables of which rows are looked up ({len(found)}) are int8 too, a scale for each "
             f"row: that changes them by at most {max(changes):.1g} of their mean square"
         )
     return found
