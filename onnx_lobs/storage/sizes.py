@@ -49,7 +49,7 @@ def expected_bytes(
 
 def _saved(table: TensorProto, values: Precision) -> int:
     """Return the bytes that a table of rows with scales takes less than it does now."""
-    scales = table.dims[0] * SCALE_BYTES
+    scales = int(table.dims[0]) * SCALE_BYTES
     return raw_size(table) - raw_size(values.stand_in(table)) - scales
 
 
