@@ -23,6 +23,7 @@ from onnx_lobs.run.modes import corrects
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.outcome import evaluate_run
 from onnx_lobs.run.resume.state import Resume
+from onnx_lobs.run.row_tables import round_tables
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.solve_all import solve_all
 from onnx_lobs.run.stored_form import form_bytes
@@ -48,7 +49,7 @@ class Run:
     details
         Which samples and classes changed most.
     scales
-        By the key of the layer: those of which its weights are multiples.
+        By the key of the layer or table: those of which its weights are multiples.
     """
 
     setup: Setup
@@ -101,6 +102,7 @@ def run_once(
         solved = solve_all(setup, networks, known, scratch, progress, log)
         release_memory()  # of the solver
         correction = _correct(setup, networks, solved.changed, scratch, progress, log)
+    scales = {**solved.scales, **round_tables(setup, networks, log)}
     release_memory()  # before two networks are loaded
     output, details = evaluate_run(
         setup, networks, solved.by_key, before, dense, scratch, progress, log
@@ -109,11 +111,11 @@ def run_once(
     stamp(result.proto, setup)
     size = None
     if setup.config.max_bytes is not None:
-        size = form_bytes(setup, result.proto, result.folder, solved.scales)
+        size = form_bytes(setup, result.proto, result.folder, scales)
     log.warn(*resume.warnings)
     return Run(
         setup, networks, choice, solved.records, correction, output, size, log, details,
-        solved.scales,
+        scales,
     )  # fmt: skip
 
 
