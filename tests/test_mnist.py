@@ -239,6 +239,7 @@ def test_the_report_of_a_run_is_complete(tmp_path: Path) -> None:
         "error",
         "fitted_error",
         "n_held",
+        "n_fits",
         "score",
         "first_order",
         "bounds",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from onnx_lobs.cli.files import DATA_PANEL, OUTPUT_PANEL
+from onnx_lobs.cli.repeat import repeat_command
 from onnx_lobs.cli.screen import Screen, show_warnings
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.errors import ConfigError
@@ -17,7 +18,7 @@ from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.kinds import PATH, SWITCH, text
 from onnx_lobs.options.limits import LIMITS_PANEL, SHARED_OPTIONS, Limits
 from onnx_lobs.options.option import argument, for_verb, from_plain, option, options_of
-from onnx_lobs.report.write import check_report, write_report
+from onnx_lobs.report.write import check_reports, write_reports
 
 if TYPE_CHECKING:
     from onnx_lobs.report.evaluation import Evaluation
@@ -33,8 +34,7 @@ class Compared:
     )
     data: str | None = option(
         None,
-        "Inputs, with or without 'label': an npz of stacked arrays by input name, an npy, a folder "
-        "of such files, or test_data_set_* folders.",
+        "Inputs, with or without labels, of any kind that prune takes.",
         text("PATH"),
         flags=("-d", "--data"),
         unset="{stem}_test.npz or test.npz with labels beside DENSE, else what prune takes",
@@ -53,32 +53,38 @@ def run(values: Mapping[str, Any]) -> None:
     screen = from_plain(Screen, values)
     if compared.check and not limits.any:
         raise ConfigError("--check needs a limit: --max-drop, --max-output-error or --min-sparsity")
-    if screen.report is not None:
+    if screen.report:
         from onnx_lobs.verbs.places import check_report_apart
 
-        check_report(screen.report, overwrite=compared.overwrite)
+        check_reports(screen.report, overwrite=compared.overwrite)
         models = {"the dense model": compared.dense, "the pruned model": compared.pruned}
         check_report_apart(models, compared.data, config, screen.report)
-    record = _compare(compared, limits, config, screen)
-    if screen.report is not None:
-        write_report(screen.report, record.to_json())
+    record = _compare(compared, limits, config, screen, repeat_command(EVALUATE, values))
+    write_reports(screen.report, record)
     if screen.as_json or screen.quiet:
         for line in record.missed:
             typer.echo(f"missed: {line}", err=True)
     raise typer.Exit(1 if compared.check and record.missed else 0)
 
 
-def _compare(compared: Compared, limits: Limits, config: PruneConfig, screen: Screen) -> Evaluation:
-    """Compare and show the two models."""
-    from onnx_lobs.cli.progress import show_bars
+def _compare(
+    compared: Compared,
+    limits: Limits,
+    config: PruneConfig,
+    screen: Screen,
+    command: tuple[str, ...],
+) -> Evaluation:
+    """Compare and show the two models; the record holds the command that repeats it."""
+    from onnx_lobs.cli.progress import showing
     from onnx_lobs.report.evaluation_text import render_evaluation
     from onnx_lobs.verbs.evaluate import compare
 
     models = compared.dense, compared.pruned
-    with show_bars(screen.console(stderr=True), wanted=not screen.quiet) as progress:
+    with showing(screen) as progress:
         record = compare(
             models, compared.data, config, limits, score=config.score, progress=progress
         )
+    record = replace(record, command=command)
     screen.show(render_evaluation(record), record.to_json())
     show_warnings(screen, record.warnings)
     return record
@@ -94,4 +100,5 @@ EVALUATE = Verb(
         *options_of(Limits, LIMITS_PANEL).values(),
         *for_verb(options_of(Screen, OUTPUT_PANEL), "evaluate").values(),
     ),
+    summary="compare a pruned model with the dense one",
 )

@@ -19,21 +19,25 @@ class Files:
     model: Path = argument("ONNX file. Never changed.", PATH, metavar="MODEL", also=("inspect",))
     data: str | None = option(
         None,
-        "Calibration inputs: an npz of stacked arrays by input name, an npy, a folder of such "
-        "files, or test_data_set_* folders.",
+        "Calibration inputs: a file, a folder or a pattern of pictures, sound, texts (.txt) or "
+        "tables (csv); npz or npy of arrays by input name; test_data_set_* folders; JSON of "
+        "Polygraphy; or FILE.py:FN, which yields batches and whose code is run.",
         text("PATH"),
         flags=("-d", "--data"),
         unset="{stem}.npz, {stem}_calibration.npz, calibration.npz or test_data_set_* beside "
         "MODEL, else made up",
         panel=DATA_PANEL,
+        brief="Sample inputs: npz, npy, or a folder of such.",
         rank=2,
     )
     test: str | None = option(
         None,
-        "Inputs with 'label': the score before and after.",
-        text("NPZ"),
+        "The same with labels, for the score before and after: an npz with 'label', or a folder "
+        "for each class (class/name.jpg).",
+        text("PATH"),
         unset="{stem}_test.npz or test.npz beside MODEL, if there",
         panel=DATA_PANEL,
+        brief="The same with labels: the score before and after.",
         rank=4,
     )
     output: Path | None = option(
@@ -43,11 +47,21 @@ class Files:
         flags=("-o", "--output"),
         unset="{stem}_pruned.onnx beside MODEL",
         panel=OUTPUT_PANEL,
+        brief="File written [MODEL_pruned.onnx].",
         rank=3,
     )
     overwrite: bool = option(
-        False, "Replace existing outputs.", SWITCH, panel=OUTPUT_PANEL, rank=10
+        False,
+        "Replace existing outputs.",
+        SWITCH,
+        panel=OUTPUT_PANEL,
+        brief="Replace existing outputs.",
+        rank=10,
     )
     dry_run: bool = option(
-        False, "List what would be pruned, write nothing.", SWITCH, panel=OUTPUT_PANEL
+        False,
+        "Open everything, run one batch, and tell what would be done, how long it would take and "
+        "how much memory; write nothing.",
+        SWITCH,
+        panel=OUTPUT_PANEL,
     )

@@ -48,4 +48,5 @@ GUIDE = Verb(
     "guide",
     run,
     (*options_of(Topic).values(), *for_verb(options_of(Screen, "Output"), "guide").values()),
+    summary="read the guide",
 )

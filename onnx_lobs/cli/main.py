@@ -15,8 +15,9 @@ import typer
 from typer.core import TyperGroup
 
 import onnx_lobs
+from onnx_lobs.cli.help import command_class, program_help
 from onnx_lobs.cli.screen import one_line
-from onnx_lobs.cli.verb import as_command
+from onnx_lobs.cli.verb import NAMED, as_command
 from onnx_lobs.cli.verbs import VERBS
 from onnx_lobs.errors import DataError, LobsError
 from onnx_lobs.options.config import OPTIONS
@@ -33,6 +34,9 @@ class _Verbs(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, with_verb(args, self.commands))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        formatter.write(program_help(VERBS))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -60,11 +64,8 @@ def _alias_hint(error: Exception) -> str:
 
 app = typer.Typer(
     cls=_Verbs,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="onnx-lobs MODEL.onnx [OPTIONS] is short for onnx-lobs prune MODEL.onnx [OPTIONS]; "
-    "onnx-lobs prune --help lists the options.",
 )
 
 
@@ -90,7 +91,7 @@ def with_verb(args: Sequence[str], verbs: Collection[str]) -> list[str]:
     >>> with_verb(["inspect", "m.onnx"], ["prune", "inspect"])
     ['inspect', 'm.onnx']
     """
-    own = {"-h", "--help", "--version", *verbs}
+    own = {"-h", "--help", "--version", "--install-completion", "--show-completion", *verbs}
     return list(args) if not args or args[0] in own else ["prune", *args]
 
 
@@ -115,7 +116,7 @@ def _program(
 
 
 for verb in VERBS:
-    app.command(verb.name)(as_command(verb))
+    app.command(verb.name, cls=command_class(verb, NAMED))(as_command(verb))
 
 
 def _failed(message: str, code: int) -> typer.Exit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from onnx_lobs.cli.files import OUTPUT_PANEL, Files
 from onnx_lobs.cli.inspect import show_inspection
+from onnx_lobs.cli.repeat import repeat_command
 from onnx_lobs.cli.screen import Screen, WarningsAtOnce, show_warnings
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.errors import ModelError
@@ -25,25 +27,38 @@ def run(values: Mapping[str, Any]) -> None:
     config, files = from_plain(PruneConfig, values), from_plain(Files, values)
     screen = from_plain(Screen, values)
     if files.dry_run:
-        raise typer.Exit(0 if show_inspection(files.model, config, screen) else 1)
-    record = _prune(files, config, screen)
+        _show_plan(files, config, screen)
+        return
+    record = _prune(files, config, screen, repeat_command(PRUNE, values))
     is_missed = record.target is not None and not record.target.is_met
     raise typer.Exit(0 if record.layers and not is_missed else 1)
 
 
-def _prune(files: Files, config: PruneConfig, screen: Screen) -> Report:
-    """Run the pipeline, show and write its report."""
-    from onnx_lobs.cli.progress import show_bars
+def _show_plan(files: Files, config: PruneConfig, screen: Screen) -> None:
+    """Show the layers that would be pruned, and what that would take; write nothing."""
+    from onnx_lobs.report.plan import render_plan
+    from onnx_lobs.verbs.dry_run import dry_run
+
+    if not screen.as_json:
+        show_inspection(files.model, config, screen)
+    output = files.output or _beside(files.model)
+    plan = dry_run(files.model, output, config, data=files.data, test=files.test)
+    screen.show(render_plan(plan), plan.to_json())
+    show_warnings(screen, plan.warnings)
+
+
+def _prune(files: Files, config: PruneConfig, screen: Screen, command: tuple[str, ...]) -> Report:
+    """Run the pipeline, show and write its report, which holds the command that repeats it."""
+    from onnx_lobs.cli.progress import showing
     from onnx_lobs.report.text import render_report
-    from onnx_lobs.report.write import check_report, write_report
+    from onnx_lobs.report.write import check_reports, write_reports
     from onnx_lobs.verbs.prune import prune_file
 
     output = files.output or _beside(files.model)
-    if screen.report is not None:
-        check_report(screen.report, overwrite=files.overwrite)
+    check_reports(screen.report, overwrite=files.overwrite)
     console = screen.console(stderr=True)
     told = WarningsAtOnce(console)
-    with show_bars(console, wanted=not screen.quiet) as progress:
+    with showing(screen, console) as progress:
         record = prune_file(
             files.model,
             output,
@@ -55,10 +70,10 @@ def _prune(files: Files, config: PruneConfig, screen: Screen) -> Report:
             progress=progress,
             warn=told.show,
         )
+    record = replace(record, command=command)
     screen.show(render_report(record, verbose=screen.verbose), record.to_json())
     show_warnings(screen, [text for text in record.warnings if text not in told.texts])
-    if screen.report is not None:
-        write_report(screen.report, record.to_json())
+    write_reports(screen.report, record)
     return record
 
 
@@ -77,4 +92,6 @@ PRUNE = Verb(
         *options_of(Files).values(),
         *options_of(Screen, OUTPUT_PANEL).values(),
     ),
+    summary="prune a model (what is done without a verb)",
+    reads_file=True,
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from onnx_lobs.options.kinds import PATH, SWITCH
+from onnx_lobs.options.kinds import PATH, PATHS, SWITCH
 from onnx_lobs.options.option import option
 
 if TYPE_CHECKING:
@@ -20,19 +20,24 @@ if TYPE_CHECKING:
 class Screen:
     """What is printed, and how."""
 
-    report: Path | None = option(
-        None, "Write the record to this file too.", PATH, metavar="FILE.json", also=("evaluate",)
+    report: tuple[Path, ...] = option(
+        (),
+        "Write the record to this file too: a page that needs nothing else (.html), Markdown (.md) "
+        "or JSON (.json).",
+        PATHS,
+        metavar="FILE",
+        also=("evaluate",),
     )
     as_json: bool = option(
         False,
         "Print the record as JSON, and nothing else, on stdout.",
         SWITCH,
         flags=("--json",),
-        also=("inspect", "evaluate"),
+        also=("inspect", "evaluate", "expand"),
     )
     verbose: bool = option(
         False,
-        "List every skipped node.",
+        "List every skipped node, and log on stderr what is done.",
         SWITCH,
         flags=("-v", "--verbose"),
         also=("inspect",),
@@ -42,6 +47,13 @@ class Screen:
         "Only warnings and errors; no bars, no report.",
         SWITCH,
         flags=("-q", "--quiet"),
+        also=("evaluate", "expand"),
+    )
+    log_file: Path | None = option(
+        None,
+        "Write a log to this file, or add to it: stages, layers, trials, with the time of each.",
+        PATH,
+        unset="none",
         also=("evaluate",),
     )
     no_color: bool = option(
@@ -62,7 +74,7 @@ class Screen:
         if self.as_json:
             typer.echo(json)
         elif not self.quiet:
-            self.console().print(text)
+            self.console().print(text, crop=False)  # lines to copy stay in one piece
 
 
 class WarningsAtOnce:

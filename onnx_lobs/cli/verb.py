@@ -8,16 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from onnx_lobs.cli.config_file import take_file
 from onnx_lobs.cli.files import Files
+from onnx_lobs.cli.help import is_long, show_all
 from onnx_lobs.options.config import OPTIONS, PANELS
 from onnx_lobs.options.option import Option, options_of
 from onnx_lobs.options.prose import flags_of, help_text, with_flags
 
 MOST_USED = "Most used"
+HELP_ALL, CONFIG_FILE = "help_all", "config_file"
+OWN = (HELP_ALL, CONFIG_FILE)  # parameters that are no options of a run
 NAMED = {**OPTIONS, **options_of(Files)}  # options that texts may name
 
 
@@ -33,11 +38,17 @@ class Verb:
         Does it, with the plain forms of all options by name. Its docstring is the verb's help.
     options
         What it takes.
+    summary
+        What it does, in a few words, for the list of verbs; empty: the start of its help.
+    reads_file
+        Whether ``-c FILE`` gives it values.
     """
 
     name: str
     run: Callable[[Mapping[str, Any]], None]
     options: tuple[Option, ...]
+    summary: str = ""
+    reads_file: bool = False
 
     def ordered(self) -> list[Option]:
         """Return the options as they are listed: arguments, the most used, then by panel.
@@ -56,7 +67,7 @@ def as_command(verb: Verb) -> Callable[..., None]:
     """Return the function of a verb, with a parameter for each option."""
 
     def run(**values: Any) -> None:
-        verb.run(values)
+        verb.run({name: value for name, value in values.items() if name not in OWN})
 
     parameters = [
         Parameter(
@@ -67,9 +78,43 @@ def as_command(verb: Verb) -> Callable[..., None]:
         )
         for option in verb.ordered()
     ]
+    if is_long(verb):
+        parameters.append(_help_all())
+    if verb.reads_file:
+        parameters.append(_config_file(verb))
     run.__doc__ = verb.run.__doc__
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _help_all() -> Parameter:
+    """Return the parameter that prints the whole help."""
+    declared = typer.Option(
+        "--help-all", is_eager=True, callback=show_all, help="Show all options and exit."
+    )
+    return Parameter(
+        HELP_ALL, Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, declared]
+    )
+
+
+def _config_file(verb: Verb) -> Parameter:
+    """Return the parameter that names a TOML file with values for the others."""
+    options = {option.name: option for option in verb.options}
+
+    def read(ctx: typer.Context, value: Path | None) -> None:
+        take_file(ctx, value, options)
+
+    declared = typer.Option(
+        "-c", "--config", metavar="FILE.toml", is_eager=True, callback=read,
+        help="Take options from this file, which `onnx-lobs config` writes; those of the command "
+        "line win.", show_default=False,
+    )  # fmt: skip
+    return Parameter(
+        CONFIG_FILE,
+        Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[Path | None, declared],
+    )
 
 
 def _type(option: Option) -> Any:
@@ -92,4 +137,15 @@ def _typer_info(option: Option) -> Any:
         help=text,
         show_default=not (default is None or default is False or default == []),
         rich_help_panel=option.panel,
+        autocompletion=_completes(option),
+    )
+
+
+def _completes(option: Option) -> Callable[[str], list[str]] | None:
+    """Return what completes a value in shells; None leaves it to them, as names of files."""
+    names = option.kind.names
+    return (
+        (lambda incomplete: [name for name in names if name.startswith(incomplete)])
+        if names
+        else None
     )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from onnx_lobs.cli.compare import COMPARE
+from onnx_lobs.cli.config import CONFIG
 from onnx_lobs.cli.evaluate import EVALUATE
+from onnx_lobs.cli.expand import EXPAND
 from onnx_lobs.cli.guide import GUIDE
 from onnx_lobs.cli.inspect import INSPECT
 from onnx_lobs.cli.prune import PRUNE
+from onnx_lobs.cli.sensitivity import SENSITIVITY
 
-VERBS = (PRUNE, INSPECT, EVALUATE, GUIDE)
+VERBS = (PRUNE, INSPECT, EVALUATE, SENSITIVITY, COMPARE, EXPAND, CONFIG, GUIDE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import tokenize
@@ -131,3 +132,19 @@ def _check_shape(
             f"{member.filename} has {member.file_size - header} bytes, its shape "
             f"{str(shape)[:80]} of {dtype} needs {needed}"
         )
+
+
+def read_npy(stream: io.BytesIO) -> Array:
+    """Return the array of an npy file that is all in memory.
+
+    Raises
+    ------
+    Exception
+        One of :data:`BROKEN_ARRAYS`: damaged, or with Python objects.
+    """
+    n_bytes = stream.getbuffer().nbytes
+    shape, order, dtype = _header(stream)
+    needed = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or stream.tell() + needed != n_bytes:
+        raise ValueError(f"it has {n_bytes - stream.tell()} bytes, and its shape needs {needed}")
+    return np.frombuffer(stream.read(), dtype).reshape(shape, order=order)

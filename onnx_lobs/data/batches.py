@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onnx_lobs.arrays import Array
+from onnx_lobs.arrays import Array, IntArray
 from onnx_lobs.data.columns import Rows, Table
 from onnx_lobs.data.fit import fit
 from onnx_lobs.data.inputs import InputSpec
@@ -131,14 +131,7 @@ def stacked_batches(
     """
     table = fit(arrays, inputs, where=name, whole=False)
     fixed = table.fixed(name)
-    n_used = table.n_samples if samples is None else min(samples, table.n_samples)
-    if fixed and n_used < fixed:
-        raise DataError(
-            f"{name}: {n_used} samples are used, but the model's batch axis is fixed at {fixed}; "
-            f"give at least {fixed}"
-        )
-    n_used = n_used // fixed * fixed if fixed else n_used
-    rows = _choose(table.n_samples, samples, n_used, seed)
+    rows = chosen_rows(table.n_samples, samples, fixed, seed, name)
     recut = None if fixed else partial(_cut_up, table, rows, name)
     return dataclasses.replace(_cut_up(table, rows, name, fixed or batch_size), recut=recut)
 
@@ -212,7 +205,32 @@ def given_batches(
     )
 
 
-def _choose(n_samples: int, samples: int | None, n_used: int, seed: int) -> Array:
+def chosen_rows(
+    n_samples: int, samples: int | None, fixed: int | None, seed: int, name: str
+) -> IntArray:
+    """Return which of `n_samples` samples are used, in their order.
+
+    Parameters
+    ----------
+    samples
+        Most that are used, a seeded random choice; None: all.
+    fixed
+        Samples that the model takes a call; an incomplete last batch is dropped. None: any.
+    name
+        What the data are called.
+
+    Raises
+    ------
+    DataError
+        When there are fewer than the model takes a call.
+    """
+    n_used = n_samples if samples is None else min(samples, n_samples)
+    if fixed and n_used < fixed:
+        raise DataError(
+            f"{name}: {n_used} samples are used, but the model's batch axis is fixed at {fixed}; "
+            f"give at least {fixed}"
+        )
+    n_used = n_used // fixed * fixed if fixed else n_used
     if samples is None or samples >= n_samples:
         return np.arange(n_used)
     return np.sort(np.random.default_rng(seed).choice(n_samples, n_used, replace=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def read_test_set(folder: Path, names: Sequence[str]) -> dict[str, Array]:
         When a file is damaged or holds no tensor.
     """
     tensors = []
-    for path in _numbered(folder.glob("input_*.pb")):
+    for path in numbered(folder.glob("input_*.pb")):
         with _reading(path):
             tensor = onnx.TensorProto.FromString(path.read_bytes())
             tensors.append((tensor.name, read_tensor(tensor, None)))
@@ -75,36 +75,28 @@ def read_test_set(folder: Path, names: Sequence[str]) -> dict[str, Array]:
     return {name: array for name, (_, array) in zip(places, tensors, strict=False)}
 
 
-def files_of(source: Path) -> list[Path]:
-    """Return the files that are read of a source of data: it, or those in it that hold arrays.
-
-    Raises
-    ------
-    DataError
-        A folder cannot be read.
-    """
-    if not os.path.isdir(source):
-        return [source]
-    sets = [path for folder in list_test_sets(source) for path in folder.glob("input_*.pb")]
-    return sets or list_array_files(source)
-
-
 def list_test_sets(folder: Path) -> list[Path]:
     """Return the ``test_data_set_*`` folders in `folder`, by number, or `folder` if it is one."""
     if any(folder.glob("input_*.pb")):
         return [folder]
-    return _numbered(path for path in folder.glob(_TEST_SETS) if path.is_dir())
+    return numbered(path for path in folder.glob(_TEST_SETS) if path.is_dir())
 
 
-def list_array_files(folder: Path) -> list[Path]:
-    """Return the npz and npy files in `folder`, by number and name."""
+def list_files(folder: Path) -> list[Path]:
+    """Return what lies in `folder`, by number and name.
+
+    Raises
+    ------
+    DataError
+        When it cannot be read.
+    """
     try:
         paths = list(folder.iterdir())
     except OSError as error:
         raise DataError(
             f"the folder {folder} cannot be read ({error.strerror}); check its permissions"
         ) from error
-    return _numbered(path for path in paths if path.suffix.lower() in ARRAY_SUFFIXES)
+    return numbered(paths)
 
 
 def find_beside(model_path: Path) -> Path | None:
@@ -139,7 +131,7 @@ def find_test_beside(model_path: Path) -> Path | None:
     return None
 
 
-def _numbered(paths: Iterator[Path]) -> list[Path]:
+def numbered(paths: Iterable[Path]) -> list[Path]:
     """Sort so that 2 comes before 10."""
     return sorted(paths, key=lambda path: _number_key(path.name))
 

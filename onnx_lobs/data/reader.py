@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import glob
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from onnx_lobs.data.batches import Batches, Item, given_batches, stacked_batches
-from onnx_lobs.data.files import (
-    ARRAY_SUFFIXES,
-    list_array_files,
-    list_test_sets,
-    read_arrays,
-    read_test_set,
-)
+from onnx_lobs.data.files import ARRAY_SUFFIXES, read_arrays
 from onnx_lobs.data.foreign import is_array_like, is_numbers
 from onnx_lobs.data.inputs import InputSpec, input_specs
+from onnx_lobs.data.kinds.place import find_place
+from onnx_lobs.data.kinds.request import LabelNeed, Request
+from onnx_lobs.data.kinds.table import open_path
 from onnx_lobs.data.python_batch import copied, name_arrays, stack_of_tuple
-from onnx_lobs.data.recipe import recipe
 from onnx_lobs.errors import ConfigError, DataError
+from onnx_lobs.options.samples import SampleOptions
 
 __all__ = ["Batches", "InputSpec", "input_specs", "open_data"]
 
@@ -35,17 +31,21 @@ def open_data(
     samples: int | None,
     batch_size: int,
     seed: int = 0,
+    options: SampleOptions | None = None,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    n_classes: int | None = None,
+    labels: LabelNeed = LabelNeed.UNUSED,
 ) -> Batches:
     """Open calibration data of any kind and check all that will be used of it.
 
     Parameters
     ----------
     source
-        Stacked samples, which are cut along the axis that counts them
-        (:mod:`onnx_lobs.data.batch_axis`): the path of an npz or npy file, a
+        The path of a file or folder, a pattern of such, or a list of files, of any kind that is
+        in :data:`onnx_lobs.data.kinds.table.KINDS`. Or stacked samples, which are cut along the
+        axis that counts them (:mod:`onnx_lobs.data.batch_axis`), as an npz file is: a
         ``{name: array}`` mapping, one array or tensor for a model with one input, or a tuple of
-        that and labels. Or batches, which are taken as they are: a folder of npz or npy files
-        or a pattern of their names, a ``test_data_set_*`` folder or one that contains such, any
+        that and labels. Or batches, which are taken as they are, as folders of npz files are: any
         iterable of what :func:`onnx_lobs.data.python_batch.name_arrays` knows (a DataLoader,
         a generator function), or any object with ``get_next()`` such as onnxruntime's
         CalibrationDataReader (rewound first if it can be). Arrays are not modified; iterables
@@ -59,6 +59,9 @@ def open_data(
         Samples per batch cut from a stack; a first axis that the model fixes wins.
     seed
         Seeds the subset.
+    options, input_shapes, n_classes, labels
+        How files that are no arrays become samples:
+        :class:`onnx_lobs.data.kinds.request.Request`.
 
     Returns
     -------
@@ -72,21 +75,31 @@ def open_data(
         When the data are missing, damaged, empty or do not fit the inputs, or hold NaN or
         infinity.
     ConfigError
-        When `samples` or `batch_size` is below 1.
+        When `samples` or `batch_size` is below 1, or a kind of data needs an option or a library.
 
     Notes
     -----
     Everything used is read and converted once here to be checked. A stack is held as it
-    is stored; files of a folder are read again whenever they are needed.
+    is stored; files are read again whenever they are needed.
     """
     for option, value in (("samples", samples), ("batch_size", batch_size)):
         if value is not None and value < 1:
             raise ConfigError(f"{option} is {value}; it must be at least 1")
     if isinstance(source, Batches):
         return source
+    if find_place(source) is not None:
+        request = Request(
+            inputs=inputs,
+            samples=samples,
+            batch_size=batch_size,
+            seed=seed,
+            options=options or SampleOptions(),
+            input_shapes=input_shapes or {},
+            n_classes=n_classes,
+            labels=labels,
+        )
+        return open_path(source, request)
     cut = partial(stacked_batches, inputs=inputs, samples=samples, batch_size=batch_size, seed=seed)
-    if isinstance(source, (str, os.PathLike)):
-        return _open_path(Path(source), inputs, cut, samples)
     if isinstance(source, Mapping):
         return cut(source, name="arrays")
     if is_array_like(source) or is_numbers(source):
@@ -96,60 +109,24 @@ def open_data(
     return given_batches(_object_items(source, inputs), inputs, name="batches", samples=samples)
 
 
-def _open_path(
-    path: Path, inputs: Sequence[InputSpec], cut: Callable[..., Batches], samples: int | None
-) -> Batches:
-    """Open a file, which holds a stack, or a folder or a pattern, whose files hold batches."""
-    if os.path.isdir(path):  # no error where the name is too long
-        return given_batches(_folder_items(path, inputs), inputs, name=path.name, samples=samples)
-    if not os.path.exists(path) and (found := sorted(glob.glob(str(path)))):
-        items = _path_items(map(Path, found), inputs)
-        return given_batches(items, inputs, name=path.name, samples=samples)
-    if os.path.exists(path) and path.suffix.lower() not in ARRAY_SUFFIXES:
-        raise _other_kind(path, inputs)
-    return cut(read_arrays(path), name=path.name)
-
-
-def _other_kind(path: Path, inputs: Sequence[InputSpec]) -> DataError:
-    """Return the error for a file that is not read, with what can be done."""
-    what = f"{path} is no {' or '.join(ARRAY_SUFFIXES)} file and no folder"
-    words = recipe(path, inputs)
-    return DataError(what if words is None else f"{what}: {words}")
-
-
-def _path_items(paths: Iterable[Path], inputs: Sequence[InputSpec]) -> Iterator[Item]:
-    for path in paths:
-        if path.suffix.lower() not in ARRAY_SUFFIXES:
-            raise _other_kind(path, inputs)
-        yield Item(str(path), partial(read_arrays, path))
-
-
-def _folder_items(folder: Path, inputs: Sequence[InputSpec]) -> Iterator[Item]:
-    names = [spec.name for spec in inputs]
-    sets = list_test_sets(folder)
-    for path in sets:
-        yield Item(str(path), partial(read_test_set, path, names))
-    files = [] if sets else list_array_files(folder)
-    for path in files:
-        yield Item(str(path), partial(read_arrays, path))
-    if not sets and not files:
-        known = (recipe(path, inputs) for path in sorted(folder.iterdir()))
-        words = next(filter(None, known), "add some, or give the path of a file")
-        raise DataError(
-            f"{folder} holds no npz or npy files and no test_data_set_* folders; {words}"
-        )
-
-
 def _object_items(source: object, inputs: Sequence[InputSpec]) -> Iterator[Item]:
     source = _called(source)
     is_kept = isinstance(source, Sequence)
     for i, batch in enumerate(_iterate(source)):
         where = f"batch {i}"
         if isinstance(batch, (str, os.PathLike)):
-            yield from _path_items([Path(batch)], inputs)
+            yield _path_item(Path(batch))
             continue
         arrays = name_arrays(batch, inputs, where)
         yield Item(where, partial(dict, arrays if is_kept else copied(arrays, where)))
+
+
+def _path_item(path: Path) -> Item:
+    if path.suffix.lower() not in ARRAY_SUFFIXES:
+        raise DataError(
+            f"{path} is no {' or '.join(ARRAY_SUFFIXES)} file; give a list of files of another kind"
+        )
+    return Item(str(path), partial(read_arrays, path))
 
 
 def _called(source: object) -> object:

@@ -14,6 +14,7 @@ from onnx_lobs.data.batch_axis import batch_axes
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.columns import integer_limits
 from onnx_lobs.data.inputs import InputSpec, kind
+from onnx_lobs.data.made_up_pictures import channel_axis, natural_pictures
 from onnx_lobs.errors import ConfigError, DataError, InferenceError
 
 _IMAGE_SIZE = 224
@@ -23,6 +24,7 @@ _SOUND = 16000  # samples of sound, which windows of a Fourier transform have to
 _SOUND_NAMES = "audio|wave|speech|pcm|signal"
 _TOKENS = 100  # ids below this exist in most vocabularies
 _PIXELS = 256
+_DEVIATION = 60  # of the pixels of pictures, as of photographs
 MOST_BYTES = 1 << 29  # of one input in one batch that is made up
 
 
@@ -36,10 +38,11 @@ def synthetic_batches(
 ) -> Batches:
     """Make up seeded inputs that a model can run on; ``synthetic`` is set on the result.
 
-    Floats are standard normal, integers uniform over the rows of the table that they choose
-    from, else in [0, 100) (bytes of images in [0, 256)), booleans true. Inputs named ``*mask*`` are
-    ones, token types and segments zeros, integers named ``*len*`` the largest size of the others
-    behind the first axis.
+    Floats are standard normal, of pictures (4 axes, 1 or 3 channels) with the spectrum of natural
+    ones (:mod:`onnx_lobs.data.made_up_pictures`), integers uniform over the rows of the table that
+    they choose from, else in [0, 100) (bytes of images in [0, 256)), booleans true. Inputs named
+    ``*mask*`` are ones, token types and segments zeros, integers named ``*len*`` the largest size
+    of the others behind the first axis.
 
     Parameters
     ----------
@@ -232,12 +235,17 @@ def _values(
     if what == "bool" or "mask" in name:
         return np.ones(shape, spec.dtype)
     if what == "float":
+        if channel_axis(shape) is not None:
+            return natural_pictures(shape, rng).astype(spec.dtype)
         wide = np.float64 if spec.dtype == np.float64 else np.float32
         return np.asarray(rng.standard_normal(shape, dtype=wide), dtype=spec.dtype)
     if "token_type" in name or "segment" in name:
         return np.zeros(shape, spec.dtype)
     if "len" in name:
         return np.full(shape, length, spec.dtype)
+    if spec.dtype == np.uint8 and channel_axis(shape) is not None:
+        pixels = natural_pictures(shape, rng) * _DEVIATION + _PIXELS / 2
+        return np.clip(pixels, 0, _PIXELS - 1).astype(np.uint8)
     below = spec.rows or (_PIXELS if _is_image(spec) else _TOKENS)
     below = min(below, integer_limits(spec.dtype)[1] + 1)
     return np.asarray(rng.integers(0, below, shape), dtype=spec.dtype)

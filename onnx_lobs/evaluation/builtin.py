@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 
 from onnx_lobs.arrays import Array, FloatArray, IntArray
 from onnx_lobs.errors import DataError
@@ -58,6 +59,21 @@ def find_scores(outputs: Outputs) -> Array:
     )
 
 
+def class_count(proto: onnx.ModelProto) -> int | None:
+    """Return how many classes the first output of scores has; None: the model does not say.
+
+    Parameters
+    ----------
+    proto
+        The model. Not modified.
+    """
+    for output in proto.graph.output:
+        dims = [dim.dim_value for dim in output.type.tensor_type.shape.dim]
+        if len(dims) >= 2 and dims[1] >= 2 and all(size == 1 for size in dims[2:]):
+            return int(dims[1])
+    return None
+
+
 def class_indices(labels: Array | None, n_scores: int, n_classes: int) -> IntArray:
     """Return labels as (n_scores,) class indices.
 
@@ -80,7 +96,8 @@ def class_indices(labels: Array | None, n_scores: int, n_classes: int) -> IntArr
     bad = flat[(flat < 0) | (flat >= n_classes)]
     if bad.size:
         raise DataError(
-            f"label {bad[0]} is no class index: the model has {n_classes} classes, counted from 0"
+            f"label {bad[0]} is no class index: the model has {n_classes} classes, counted from 0; "
+            "subtract 1 from labels that count from 1"
         )
     return flat.astype(np.int64)
 

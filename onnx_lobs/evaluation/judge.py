@@ -9,6 +9,8 @@ import numpy as np
 
 from onnx_lobs.arrays import FloatArray
 from onnx_lobs.data.batches import Batches
+from onnx_lobs.evaluation.changed_samples import SampleTally
+from onnx_lobs.evaluation.class_scores import scores_by_class
 from onnx_lobs.evaluation.judged_network import JudgedNetwork
 from onnx_lobs.evaluation.output import ChangeTally, NetworkChange
 from onnx_lobs.evaluation.score import (
@@ -19,14 +21,19 @@ from onnx_lobs.evaluation.score import (
     check_labels,
     mean_over,
 )
+from onnx_lobs.report.record import Details
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """How the outputs differ, and every score (before, after)."""
+    """How the outputs differ, every score (before, after), and what changed most.
+
+    The classes are those of the first score.
+    """
 
     change: NetworkChange
     scores: tuple[tuple[MeasuredScore, MeasuredScore], ...]
+    details: Details
 
 
 def judge(
@@ -63,13 +70,14 @@ def judge(
     for score in sampled:
         check_labels(score, batches)
     parts: dict[str, list[tuple[FloatArray, FloatArray]]] = {score.name: [] for score in sampled}
-    tally = ChangeTally()
+    tally, samples = ChangeTally(), SampleTally(batches.numbers, batches.labels)
     for (feeds, labels), size in zip(batches.labelled(), batches.sizes, strict=True):
         (before, judged_before), (after, judged_after) = (
             dense.run_both(feeds),
             pruned.run_both(feeds),
         )
         tally.add(judged_before, judged_after, size)
+        samples.add(judged_before, judged_after, feeds, size)
         seen = ScoredBatch(before, before, labels, size), ScoredBatch(after, before, labels, size)
         for score in sampled:
             parts[score.name].append((score.outcomes(seen[0]), score.outcomes(seen[1])))
@@ -78,7 +86,10 @@ def judge(
     for other in scores:
         if other.name not in found:
             found[other.name] = other.compute(dense, batches), other.compute(pruned, batches)
-    return Judgement(tally.result(), tuple(found[score.name] for score in scores))
+    measured = tuple(found[score.name] for score in scores)
+    classes = scores_by_class(batches.labels, *measured[0]) if measured else ()
+    details = Details((), samples.result(), samples.n_seen, classes)
+    return Judgement(tally.result(), measured, details)
 
 
 def _join(pairs: list[tuple[FloatArray, FloatArray]]) -> tuple[MeasuredScore, MeasuredScore]:

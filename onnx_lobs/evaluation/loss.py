@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +72,35 @@ def is_clearly_lower(one: OutputLoss, other: OutputLoss, share: float) -> bool:
     return one.value <= share * other.value and one.changed <= other.changed
 
 
+@dataclass(frozen=True)
+class LossSums:
+    """What one batch, or several, add to an :class:`OutputLoss`.
+
+    ``change`` and ``energy`` are the sums of squares of its error; ``is_float`` says whether there
+    is a floating output at all.
+    """
+
+    change: float = 0.0
+    energy: float = 0.0
+    is_float: bool = False
+    changed: int = 0
+    positions: int = 0
+
+    def __add__(self, other: LossSums) -> LossSums:
+        return LossSums(
+            self.change + other.change,
+            self.energy + other.energy,
+            self.is_float or other.is_float,
+            self.changed + other.changed,
+            self.positions + other.positions,
+        )
+
+    def loss(self) -> OutputLoss:
+        """Return the loss that these sums are."""
+        error = _ratio(self.change, self.energy) if self.is_float else None
+        return OutputLoss(error, self.changed, self.positions)
+
+
 def output_loss(
     dense: Runnable, pruned: Runnable, batches: Iterable[Mapping[str, Array]]
 ) -> OutputLoss:
@@ -83,20 +113,29 @@ def output_loss(
     -----
     Cost: one forward pass of each model.
     """
-    change, energy, seen, changed, positions = 0.0, 0.0, False, 0, 0
+    return sum(each_loss(dense, pruned, batches), LossSums()).loss()
+
+
+def each_loss(
+    dense: Runnable, pruned: Runnable, batches: Iterable[Mapping[str, Array]]
+) -> Iterator[LossSums]:
+    """Yield what every batch adds to :func:`output_loss`, as soon as it has been run."""
     for feeds in batches:
-        before, after = dense.run(feeds), pruned.run(feeds)
-        for name, value in before.items():
-            if isinstance(value, np.ndarray) and is_float(value.dtype):
-                seen = True
-                moved, own = _squares(value, after[name])
-                change, energy = change + moved, energy + own
-            one, other = choices(value), choices(after[name])
-            if one is not None:
-                positions += one.size
-                alike = other is not None and one.shape == other.shape
-                changed += int((one != other).sum()) if alike else one.size
-    return OutputLoss(_ratio(change, energy) if seen else None, changed, positions)
+        yield _batch_sums(dense.run(feeds), pruned.run(feeds))
+
+
+def _batch_sums(before: Mapping[str, Any], after: Mapping[str, Any]) -> LossSums:
+    """Return the sums of one batch from the outputs of the dense and the pruned network."""
+    total = LossSums()
+    for name, value in before.items():
+        if isinstance(value, np.ndarray) and is_float(value.dtype):
+            total += LossSums(*_squares(value, after[name]), is_float=True)
+        one, other = choices(value), choices(after[name])
+        if one is not None:
+            alike = other is not None and one.shape == other.shape
+            changed = int((one != other).sum()) if alike else one.size
+            total += LossSums(changed=changed, positions=one.size)
+    return total
 
 
 def _squares(before: Array, after: Array) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from onnx_lobs.graph.model import is_float
 from onnx_lobs.graph.run.staged import Runnable
 
 Outputs = Mapping[str, Array]
+Watch = Callable[[Outputs, Outputs, Mapping[str, Array], int], None]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def output_change(
     pruned: Runnable,
     batches: Batches,
     tick: Callable[[int], None] = lambda n: None,
+    watch: Watch = lambda before, after, feeds, size: None,
 ) -> NetworkChange:
     """Compare a pruned network's outputs with the dense network's on the same batches.
 
@@ -83,6 +85,8 @@ def output_change(
         Data that fit it.
     tick
         Told of every batch.
+    watch
+        Shown every batch: the outputs of both, what was fed, the number of samples.
 
     Notes
     -----
@@ -91,7 +95,9 @@ def output_change(
     """
     tally = ChangeTally()
     for before, feeds, size in zip(reference, batches, batches.sizes, strict=True):
-        tally.add(before, pruned.run(feeds), size)
+        after = pruned.run(feeds)
+        tally.add(before, after, size)
+        watch(before, after, feeds, size)
         tick(1)
     return tally.result()
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.special import betainc
 
 from onnx_lobs.arrays import IntArray
 from onnx_lobs.data.batches import Batches
@@ -18,6 +19,7 @@ ENOUGH = 512  # samples for that
 LEAST = 16  # samples of which a network may get most wrong by chance
 FAR_BETTER = 0.2  # by which other labels must score more, and twice as much
 CLEARLY = 3.0  # standard errors above guessing
+LIKELY = 0.05  # that as many are right by guessing: one hit of 60 among 1,000 classes is no skill
 
 
 def doubtful_labels(
@@ -52,7 +54,8 @@ def doubtful_labels(
     better = list(_explanations(labels, chosen, n_classes))
     if better:
         return [f"{found}, but {better[0]}; {_ADVICE}"]
-    if before.value <= chance + math.sqrt(chance * (1 - chance) / before.n):
+    hits = round(before.value * before.n)
+    if hits == 0 or float(betainc(hits, before.n - hits + 1, chance)) > LIKELY:  # at least as many
         return [
             f"{found} on {before.n} samples, no better than guessing among {n_classes} classes: "
             f"scores will not tell what pruning does; {_ADVICE}, and the inputs scaled as in "

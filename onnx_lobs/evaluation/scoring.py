@@ -11,9 +11,10 @@ from onnx_lobs.arrays import Feeds
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.files import find_test_beside
 from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
+from onnx_lobs.data.kinds.request import LabelNeed
 from onnx_lobs.data.reader import InputSpec, input_specs, open_data
 from onnx_lobs.errors import ConfigError, DataError
-from onnx_lobs.evaluation.builtin import SCORES
+from onnx_lobs.evaluation.builtin import SCORES, class_count
 from onnx_lobs.evaluation.confidence import upper_drop
 from onnx_lobs.evaluation.find import find_score
 from onnx_lobs.evaluation.one_hot import with_class_labels
@@ -112,7 +113,8 @@ def open_scoring(
         When data that were given do not fit, or lack the labels that the score needs.
     """
     score = None if config.score is None else find_score(config.score)
-    batches, notes = open_test(loaded.path, input_specs(loaded.proto), test, config)
+    n_classes = class_count(loaded.proto)
+    batches, notes = open_test(loaded.path, input_specs(loaded.proto), test, config, n_classes)
     if batches is not None and run is not None:
         batches = cut_as_fixed_inside(batches, run)
     if batches is not None:
@@ -135,6 +137,7 @@ def open_test(
     inputs: Sequence[InputSpec],
     test: Any,
     config: PruneConfig,
+    n_classes: int | None = None,
     samples: int | None = None,
 ) -> tuple[Batches | None, list[str]]:
     """Open the test set: the one given, or a labelled one found beside the model.
@@ -150,6 +153,10 @@ def open_test(
         "samples": samples,
         "batch_size": config.batch_size or BATCH_SIZE,
         "seed": config.seed,
+        "options": config,
+        "input_shapes": config.input_shapes,
+        "n_classes": n_classes,
+        "labels": LabelNeed.NEEDED if needs_labels(config) else LabelNeed.WELCOME,
     }
     if test is not None:
         return open_data(test, inputs, **options), []
@@ -160,6 +167,11 @@ def open_test(
         return open_data(found, inputs, **options), []
     except DataError as error:
         return None, [f"{found.name}, found beside the model, was not used to score: {error}"]
+
+
+def needs_labels(config: PruneConfig) -> bool:
+    """Whether the score that is asked for, top1 if none is, needs labels."""
+    return config.score is None or find_score(config.score).needs_labels
 
 
 def collapse_notes(score: ScoreRecord) -> list[str]:

@@ -13,21 +13,17 @@ whose mean is the score and whose spread gives its standard error.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import os
-import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
 from typing import Any
 
 import numpy as np
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.data.batches import Batches
+from onnx_lobs.data.user_code import UserCode, find_function
 from onnx_lobs.errors import ConfigError, ScoreError
 from onnx_lobs.evaluation.output import Outputs
 from onnx_lobs.evaluation.score import MeasuredScore, Tick, mean_over
@@ -90,7 +86,7 @@ class FunctionScore:
             tick(1)
             return outputs
 
-        with UserCode(self.name, self.folder):
+        with UserCode(f"score {self.name}", self.folder, ScoreError):
             if self.needs_data:
                 assert batches is not None
                 result = self.function(run, _Labelled(batches))
@@ -112,53 +108,6 @@ class _Labelled:
         return len(self.batches)
 
 
-class UserCode:
-    """Runs code of the user: it may import from its folder; what it raises takes one line.
-
-    Parameters
-    ----------
-    name
-        What a message calls the code.
-    folder
-        Put first on the path of imports meanwhile; None: nothing is.
-
-    Raises
-    ------
-    ScoreError
-        For any exception inside, also an error of onnx-lobs and a call of sys.exit, but not
-        an interrupt.
-    """
-
-    def __init__(self, name: str, folder: Path | None) -> None:
-        self._name = name
-        self._paths = [] if folder is None else [str(folder)]
-
-    def __enter__(self) -> None:
-        sys.path[:0] = self._paths
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for path in self._paths:
-            if path in sys.path:
-                sys.path.remove(path)
-        if isinstance(error, (Exception, SystemExit)):
-            lines = str(error).strip().splitlines() or ["no message"]
-            raise ScoreError(
-                f"score {self._name} raised {type(error).__name__}: {lines[0]}{self._place(trace)}"
-            ) from error
-
-    def _place(self, trace: TracebackType | None) -> str:
-        """Return the last line of the user's folder that the exception came through."""
-        for frame in reversed(traceback.extract_tb(trace)):
-            if str(Path(frame.filename).parent) in self._paths:
-                return f" ({Path(frame.filename).name}, line {frame.lineno})"
-        return ""
-
-
 def load_function(text: str) -> FunctionScore:
     """Return the score that ``FILE.py:FUNCTION`` names. This runs the file's code.
 
@@ -169,33 +118,8 @@ def load_function(text: str) -> FunctionScore:
     ScoreError
         When the file's code raises.
     """
-    file, _, name = text.rpartition(":")
-    path = Path(file).resolve()
-    if not file or not name:
-        raise ConfigError(f"score {text!r} is not understood; write FILE.py:FUNCTION")
-    if not os.path.isfile(path) or path.suffix != ".py":
-        raise ConfigError(f"score {text!r}: there is no Python file {file!r}; check the path")
-    module = _load(path, text)
-    function = getattr(module, name, None)
-    if not callable(function):
-        own = [key for key, value in vars(module).items() if inspect.isfunction(value)]
-        raise ConfigError(
-            f"score {text!r}: {path.name} has no function {name!r}; it has "
-            f"{', '.join(own) or 'none'}; {_FORMS}"
-        )
-    return FunctionScore(text, function, path.parent)
-
-
-def _load(path: Path, name: str) -> ModuleType:
-    """Run a script as a module of a name that no import can mean."""
-    spec = importlib.util.spec_from_file_location(f"onnx_lobs score {path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module  # dataclasses and typing look there
-    with UserCode(name, path.parent):
-        spec.loader.exec_module(module)
-    return module
+    function, folder = find_function(text, "score", _FORMS, ScoreError)
+    return FunctionScore(text, function, folder)
 
 
 def _takes_batches(function: Callable[..., Any], name: str) -> bool:

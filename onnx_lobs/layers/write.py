@@ -18,15 +18,20 @@ from onnx_lobs.layers.layer import BiasSlot, Layer, Use
 from onnx_lobs.layers.state_taps import is_recurrent, twin_name
 
 
-def round_weight(layer: Layer, matrix: FloatArray) -> Array:
-    """Return the tensor to store for a solved matrix.
+def round_weight(layer: Layer, matrix: FloatArray, values: str = "fp32") -> Array:
+    """Return the tensor to store for a solved matrix; of `values` fp16, those that float16 has.
+
+    Beyond its range they stay as they are.
 
     Raises
     ------
     SolverError
         When a value does not fit the stored type.
     """
-    return _rounded(layer.chain.invert(layer.layout.from_matrix(matrix)), layer.dtype)
+    stored = layer.chain.invert(layer.layout.from_matrix(matrix))
+    if values == "fp16" and np.abs(stored).max(initial=0.0) <= np.finfo(np.float16).max:
+        stored = stored.astype(np.float16).astype(np.float64)
+    return _rounded(stored, layer.dtype)
 
 
 def write_weight(model: Model, layer: Layer, stored: Array) -> None:

@@ -14,12 +14,14 @@ from onnx_lobs.options.machine import MachineOptions
 from onnx_lobs.options.option import Option, check_options, options_of
 from onnx_lobs.options.output import OutputOptions
 from onnx_lobs.options.prose import documents_options
+from onnx_lobs.options.samples import SampleOptions
 from onnx_lobs.options.what import WhatOptions
 
 PANELS = {
     "What is pruned": WhatOptions,
     "How": HowOptions,
     "Data": DataOptions,
+    "Pictures, sound, texts, tables": SampleOptions,
     "Machine": MachineOptions,
     "Output": OutputOptions,
 }
@@ -28,7 +30,9 @@ PANELS = {
 # a dataclass takes the fields of its last base first
 @documents_options
 @dataclass(frozen=True, kw_only=True)
-class PruneConfig(OutputOptions, MachineOptions, DataOptions, HowOptions, WhatOptions):
+class PruneConfig(
+    OutputOptions, MachineOptions, SampleOptions, DataOptions, HowOptions, WhatOptions
+):
     """The options of one pruning run.
 
     Raises

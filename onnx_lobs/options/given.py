@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from onnx_lobs.options.texts import (
     parse_bytes,
     parse_count,
+    parse_duration,
     parse_fractions,
     parse_input_shape,
     parse_number,
+    parse_numbers,
+    parse_sides,
 )
 
 
@@ -30,6 +34,27 @@ def read_number(name: str, value: Any) -> Any:
     return parse_number(name, value) if isinstance(value, str) else unboxed(name, value)
 
 
+def read_numbers(name: str, value: Any) -> Any:
+    """Return a tuple of real numbers; a text is ``0.485,0.456,0.406``, one number is alone."""
+    if isinstance(value, str):
+        return parse_numbers(name, value)
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return (float(value),)
+    is_row = isinstance(value, list | tuple)
+    return tuple(float(read_number(name, one)) for one in value) if is_row else value
+
+
+def read_sides(name: str, value: Any) -> Any:
+    """Return a tuple of one size or two; a text is ``224`` or ``224x320``."""
+    if isinstance(value, str):
+        return parse_sides(name, value)
+    value = unboxed(name, value)
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return (int(value),)
+    return tuple(value) if isinstance(value, list) else value
+
+
 def read_count(name: str, value: Any) -> Any:
     """Return a whole number, or None for ``all``."""
     return parse_count(name, value) if isinstance(value, str) else unboxed(name, value)
@@ -39,6 +64,15 @@ def read_bytes(name: str, value: Any) -> Any:
     """Return a number of bytes; texts may be ``2GiB``, an empty one is None."""
     if isinstance(value, str):
         return parse_bytes(value) if value else None
+    return unboxed(name, value)
+
+
+def read_duration(name: str, value: Any) -> Any:
+    """Return seconds; texts may be ``10m``, an empty one is None."""
+    if isinstance(value, str):
+        return parse_duration(name, value) if value else None
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     return unboxed(name, value)
 
 

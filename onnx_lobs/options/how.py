@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnx_lobs.options.checks import finite
-from onnx_lobs.options.kinds import SWITCH, choice, count, number
+from onnx_lobs.options.kinds import SWITCH, choice, count, duration, number
 from onnx_lobs.options.option import Affects, option
 
 # the same names as solvers.METHODS has, which a test compares: that table imports SciPy
@@ -36,14 +36,29 @@ class HowOptions:
         f"How zeros are chosen: {', '.join(METHOD_NAMES)}.",
         choice(METHOD_NAMES, metavar="NAME"),
         affects=Affects.SOLVING,
+        brief="How zeros are chosen [joint].",
         rank=7,
     )
     effort: str = option(
         "default",
-        "How long joint looks for better zeros.",
+        "How long joint looks for better zeros, and how many allocations are tried.",
         choice(EFFORTS),
+        more="By default measurements and trials are given about as much work as the rest of the "
+        "run; best tries all that there is.",
         affects=Affects.SOLVING,
+        brief="How long to look: fast, default or best.",
         rank=8,
+    )
+    time: float | None = option(
+        None,
+        "How long the run may take, e.g. 10m: trials of allocations and runs towards a target are "
+        "left out where they would take longer.",
+        duration(finite("600")),
+        unset="as long as the effort asks for",
+        more="Solving itself is never cut, so a run can take longer. What was left out is in the "
+        "report's warnings; it depends on the machine's speed, so the same seed may then give "
+        "other bytes.",
+        affects=Affects.RUN,
     )
     refit: bool | None = option(
         None,

@@ -29,6 +29,7 @@ class PruneOptions(TypedDict, total=False):
     tied: str
     method: str
     effort: str
+    time: float | None
     refit: bool | None
     sequential: bool | None
     correct: bool | None
@@ -39,12 +40,27 @@ class PruneOptions(TypedDict, total=False):
     positions: int | None
     batch_size: int | None
     input_shapes: Mapping[str, tuple[int, ...]]
+    preset: str | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    scale: float | None
+    layout: str | None
+    resize: tuple[int, ...] | None
+    crop: tuple[int, ...] | None
+    channel_order: str | None
+    classes: str | None
+    sample_rate: int | None
+    tokenizer: str | None
+    max_length: int | None
+    label_column: str | None
     provider: str
     gram: str
     memory: int | None
     scratch: str | None
     cache: str | None
     storage: str | None
+    values: str
+    activations: str
     bound: bool
 
 
@@ -55,6 +71,19 @@ class EvaluateOptions(TypedDict, total=False):
     samples: int | None
     batch_size: int | None
     input_shapes: Mapping[str, tuple[int, ...]]
+    preset: str | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    scale: float | None
+    layout: str | None
+    resize: tuple[int, ...] | None
+    crop: tuple[int, ...] | None
+    channel_order: str | None
+    classes: str | None
+    sample_rate: int | None
+    tokenizer: str | None
+    max_length: int | None
+    label_column: str | None
     provider: str
     memory: int | None
     max_drop: float | None

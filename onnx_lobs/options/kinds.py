@@ -1,14 +1,9 @@
-"""Knows the kinds of values that options have: how each is checked, written, and read back.
-
-The plain form of a value is what a command line and a TOML file can hold: a number, a truth
-value, a text, or a list of texts.
-"""
+"""Knows the kinds of values that options have: numbers, texts, lists, sizes, files."""
 
 from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +15,12 @@ from onnx_lobs.options.given import (
     name_of,
     read_bytes,
     read_count,
+    read_duration,
     read_fractions,
     read_number,
+    read_numbers,
     read_shapes,
+    read_sides,
     read_texts,
     unboxed,
 )
@@ -30,72 +28,25 @@ from onnx_lobs.options.texts import (
     parse_count,
     parse_fractions,
     parse_input_shape,
+    parse_number,
+    write_duration,
     write_fractions,
     write_input_shapes,
 )
-
-
-def _keep(value: Any) -> Any:
-    """Return the value, which is its own plain form."""
-    return value
-
-
-def _take(_name: str, plain: Any) -> Any:
-    """Return the plain form, which is the value."""
-    return plain
-
-
-@dataclass(frozen=True)
-class ValueKind:
-    """Describes the values of an option.
-
-    Parameters
-    ----------
-    metavar
-        What stands for the value in help, such as ``N``; empty for a switch.
-    native
-        What the command line makes of one text: int, float, bool, str or Path.
-    check
-        Raises ConfigError when a value is not possible.
-    to_plain
-        Returns the plain form of a value.
-    from_plain
-        Returns the value of a plain form; takes the option's name, for its messages, first.
-    read
-        Returns the value that a caller of Python meant, or what was given where that is not
-        known; takes the option's name first.
-    types
-        What the value is an instance of.
-    words
-        What the value is, for the message where it is none of these.
-    is_repeated
-        Whether the plain form is a list of texts, one for each time that the option is given.
-    takes_none
-        Whether None has a plain form of its own, as in ``--positions all``.
-    in_python
-        What the value is in Python, where the command line has another form.
-    """
-
-    metavar: str
-    native: type
-    check: Check = accept
-    to_plain: Callable[[Any], Any] = _keep
-    from_plain: Callable[[str, Any], Any] = _take
-    read: Callable[[str, Any], Any] = _take
-    types: tuple[type, ...] = (object,)
-    words: str = ""
-    is_repeated: bool = False
-    takes_none: bool = False
-    in_python: str = ""
-
-    def is_value(self, value: object) -> bool:
-        """Whether a value is of the right type; truth values are no numbers."""
-        is_truth = isinstance(value, bool) and not {bool, object} & set(self.types)
-        return isinstance(value, self.types) and not is_truth
-
+from onnx_lobs.options.value_kind import ValueKind
 
 SWITCH = ValueKind("", bool, read=unboxed, types=(bool,), words="True or False")
 PATH = ValueKind("FILE", Path, to_plain=str, from_plain=lambda _name, plain: Path(plain))
+
+
+PATHS = ValueKind(
+    "FILE",
+    Path,
+    to_plain=lambda paths: [str(path) for path in paths],
+    from_plain=lambda _name, plain: tuple(map(Path, plain)),
+    types=(tuple,),
+    is_repeated=True,
+)
 
 
 def _check_text(name: str, value: object) -> None:
@@ -153,6 +104,41 @@ SHAPES = ValueKind(
 )
 
 
+def _check_sides(name: str, value: tuple[int, ...]) -> None:
+    if not are_whole(value) or len(value) not in (1, 2) or min(value) < 1:
+        raise ConfigError(
+            f"{name} is {value!r}; give one size, or height and width, such as 224x224"
+        )
+
+
+SIDES = ValueKind(
+    "N|HxW",
+    str,
+    _check_sides,
+    to_plain=lambda value: "x".join(map(str, value)),
+    from_plain=read_sides,
+    read=read_sides,
+    types=(tuple,),
+    words="a size such as 224, or (224, 320)",
+    in_python="a number, or (height, width)",
+)
+
+
+def numbers_of(check: Check) -> ValueKind:
+    """Return the kind of one number for all channels, or one for each, joined by commas."""
+    return ValueKind(
+        "X|R,G,B",
+        str,
+        check,
+        to_plain=lambda values: ",".join(map(repr, values)),
+        from_plain=read_numbers,
+        read=read_numbers,
+        types=(tuple,),
+        words="a number, or three such as (0.485, 0.456, 0.406)",
+        in_python="a number, or a tuple of three",
+    )
+
+
 def number(check: Check, metavar: str = "FRACTION") -> ValueKind:
     """Return the kind of a real number; texts may be ``80%`` or ``0,8``."""
     return ValueKind(
@@ -201,17 +187,30 @@ def text(metavar: str, check: Check = accept, names: Collection[str] = ()) -> Va
         return as_choice(value, names) if isinstance(value, str) else value
 
     return ValueKind(
-        metavar, str, check, from_plain=take, read=take, types=(str,), words=f"a text: {metavar}"
+        metavar,
+        str,
+        check,
+        from_plain=take,
+        read=take,
+        types=(str,),
+        words=f"a text: {metavar}",
+        names=tuple(names),
     )
+
+
+def _path_text(_name: str, value: Any) -> Any:
+    """Return a path as a text."""
+    return str(value) if isinstance(value, Path) else value
 
 
 def folder() -> ValueKind:
     """Return the kind of the name of a folder, which may be a path."""
+    return ValueKind("DIR", str, read=_path_text, types=(str,), words="the path of a folder")
 
-    def take(_name: str, value: Any) -> Any:
-        return str(value) if isinstance(value, Path) else value
 
-    return ValueKind("DIR", str, read=take, types=(str,), words="the path of a folder")
+def file() -> ValueKind:
+    """Return the kind of the name of a file, which may be a path."""
+    return ValueKind("FILE", str, read=_path_text, types=(str,), words="the path of a file")
 
 
 def text_or_function(metavar: str, check: Check, names: Collection[str]) -> ValueKind:
@@ -230,6 +229,7 @@ def text_or_function(metavar: str, check: Check, names: Collection[str]) -> Valu
         types=(str, Callable),  # type: ignore[arg-type]
         words=f"a text ({metavar}) or a function",
         in_python="a text or a function",
+        names=tuple(names),
     )
 
 
@@ -240,7 +240,12 @@ def choice(names: Collection[str], word: str = "", metavar: str = "") -> ValueKi
         return as_choice(value, names) if isinstance(value, str) else value
 
     return ValueKind(
-        metavar or "|".join(names), str, one_of(names, word), from_plain=take, read=take
+        metavar or "|".join(names),
+        str,
+        one_of(names, word),
+        from_plain=take,
+        read=take,
+        names=tuple(names),
     )
 
 
@@ -273,6 +278,36 @@ def choices(names: Collection[str], word: str, metavar: str) -> ValueKind:
         types=(tuple,),
         words=example.replace("`", ""),
         in_python=example,
+        names=tuple(names),
+    )
+
+
+def number_list(check: Check) -> ValueKind:
+    """Return the kind of several numbers, joined by commas, each with a point or in per cent."""
+
+    def split(name: str, plain: str) -> tuple[float, ...]:
+        return tuple(sorted({parse_number(name, part) for part in plain.split(",")}))
+
+    return ValueKind(
+        "FRACTION,...",
+        str,
+        check,
+        lambda values: ",".join(f"{value:g}" for value in values),
+        split,
+        types=(tuple,),
+        words="a tuple such as (0.5, 0.9)",
+    )
+
+
+def text_list(metavar: str) -> ValueKind:
+    """Return the kind of several texts, joined by commas."""
+    return ValueKind(
+        metavar,
+        str,
+        to_plain=",".join,
+        from_plain=lambda _name, plain: tuple(part.strip() for part in plain.split(",")),
+        types=(tuple,),
+        words="a tuple of texts",
     )
 
 
@@ -289,4 +324,20 @@ def size(least: int) -> ValueKind:
         types=(numbers.Integral,),
         words="a number of bytes, or a text such as 2GiB",
         in_python="a number of bytes",
+    )
+
+
+def duration(check: Check) -> ValueKind:
+    """Return the kind of a time in seconds, written like ``10m``."""
+
+    return ValueKind(
+        "TIME",
+        str,
+        check,
+        to_plain=write_duration,
+        from_plain=read_duration,
+        read=read_duration,
+        types=(numbers.Real,),
+        words="a number of seconds, or a text such as 90s, 10m or 1h",
+        in_python="seconds, or a text",
     )

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast, get_type_hints
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.options.kinds import ValueKind
+from onnx_lobs.options.value_kind import ValueKind
 
 T = TypeVar("T")
 _KEY = "option"
@@ -58,6 +58,8 @@ class Option:
         In place of the kind's.
     unset
         What None stands for.
+    brief
+        What it is in a few words, for the help that lists the most used options only.
     more
         Further sentences for those who read the whole documentation.
     affects
@@ -83,6 +85,7 @@ class Option:
     flags: tuple[str, ...] = ()
     metavar: str = ""
     unset: str = ""
+    brief: str = ""
     more: str = ""
     affects: Affects = Affects.MOMENTS
     rank: int = 0

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from onnx_lobs.options.kinds import SWITCH, choice
 from onnx_lobs.options.option import Affects, option
 
-FORMATS = ("dense", "sparse")
+FORMATS = ("dense", "sparse", "packed")
+VALUES = ("fp32", "fp16", "int8")
+ACTIVATIONS = ("fp32", "int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +19,27 @@ class OutputOptions:
     storage: str | None = option(
         None,
         "How pruned weights are written. sparse: smaller file; onnxruntime reads it, many other "
-        "tools do not.",
+        "tools do not. packed: smaller yet; onnxruntime and OpenVINO unpack it when they load it.",
         choice(FORMATS, "format"),
         flags=("--format",),
         unset="sparse where MODEL has sparse initializers, else dense",
         affects=Affects.RUN,
+        brief="How weights are written; sparse makes a smaller file.",
         rank=9,
+    )
+    values: str = option(
+        "fp32",
+        "In what the values of pruned weights are kept: as they are, or rounded. int8: with a "
+        "scale for each output, each rounding made up for by the other weights.",
+        choice(VALUES, "values"),
+        affects=Affects.SOLVING,
+    )
+    activations: str = option(
+        "fp32",
+        "In what the values between layers are. int8: for runtimes that compute in int8, by "
+        "onnxruntime.quantization on the calibration data; with int8 `values`.",
+        choice(ACTIVATIONS, "activations"),
+        affects=Affects.RUN,
     )
     bound: bool = option(
         False,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from onnx_lobs.errors import ConfigError
 
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -30,6 +32,42 @@ def parse_bytes(text: str) -> int:
         raise ConfigError(f"{text!r} is no amount of memory; write 2GiB, 500MB or bytes")
     number, unit, end = match.groups()
     return int(float(number) * (1000 if end == "b" else 1024) ** _UNITS[unit])
+
+
+def parse_duration(name: str, text: str) -> float:
+    """Return the seconds in a text such as ``90s``, ``10m``, ``1.5 h``, ``1h30m`` or ``600``.
+
+    Raises
+    ------
+    ConfigError
+        When the text is no such duration.
+
+    Examples
+    --------
+    >>> parse_duration("time", "90s"), parse_duration("time", "1h30m"), parse_duration("time", "20")
+    (90.0, 5400.0, 20.0)
+    """
+    written = text.lower().replace(" ", "")
+    parts = re.findall(r"(\d+(?:\.\d+)?)([hms]?)", written)
+    units = [unit for _, unit in parts]
+    # each unit once, the largest first; without one the number stands alone
+    in_order = units == sorted(set(units), key="hms".find) and ("" not in units or len(units) == 1)
+    if not parts or "".join(map("".join, parts)) != written or not in_order:
+        raise ConfigError(f"{name} {text!r} is no duration; write 90s, 10m, 1h30m or seconds")
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def write_duration(seconds: float) -> str:
+    """Return seconds as a text that :func:`parse_duration` reads: 90 is ``1m30s``.
+
+    >>> write_duration(600.0), write_duration(5400), write_duration(0.5)
+    ('10m', '1h30m', '0.5s')
+    """
+    if seconds != int(seconds):
+        return f"{Decimal(repr(float(seconds))):f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    parts = zip((*divmod(minutes, 60), rest), "hms", strict=True)
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
 
 
 def parse_number(name: str, text: str) -> float:
@@ -56,6 +94,38 @@ def parse_number(name: str, text: str) -> float:
             "80%"
         ) from error
     return value / 100 if is_percent else value
+
+
+def parse_numbers(name: str, text: str) -> tuple[float, ...]:
+    """Return the numbers in a text such as ``0.485,0.456,0.406``; decimals have a point.
+
+    >>> parse_numbers("mean", "127"), parse_numbers("std", "1, 2,3")
+    ((127.0,), (1.0, 2.0, 3.0))
+
+    Raises
+    ------
+    ConfigError
+        When a part is no number.
+    """
+    return tuple(parse_number(name, part) for part in text.split(","))
+
+
+def parse_sides(name: str, text: str) -> tuple[int, ...]:
+    """Return one size or two, of a text such as ``256`` or ``224x320``.
+
+    >>> parse_sides("resize", "256"), parse_sides("crop", "224x320")
+    ((256,), (224, 320))
+
+    Raises
+    ------
+    ConfigError
+        When it is neither.
+    """
+    if not re.fullmatch(r"0*[1-9][0-9]*(x0*[1-9][0-9]*)?", text.strip()):
+        raise ConfigError(
+            f"{name} {text!r} is not understood; write one size, or height x width: 256, 224x320"
+        )
+    return tuple(map(int, text.strip().split("x")))
 
 
 def parse_count(name: str, text: str) -> int | None:

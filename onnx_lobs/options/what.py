@@ -39,6 +39,7 @@ class WhatOptions:
         unset="0.5, or what an N:M pattern has",
         more="The number of zeros is exact.",
         affects=Affects.SOLVING,
+        brief="Share of the weights that become zero [0.5].",
         rank=1,
         aliases=("amount", "ratio", "prune_ratio", "pruning_ratio", "rate"),
     )
@@ -48,7 +49,9 @@ class WhatOptions:
         "R outputs times C inputs (4x1).",
         text("|".join(PATTERN_FORMS), check_pattern, _PATTERN_WORDS),
         more="The M channels of N:M are those of one kernel position.",
+        also=("inspect",),
         affects=Affects.SOLVING,
+        brief="Where zeros may stand: anywhere, 2:4, blocks as 4x1.",
         rank=6,
     )
     max_drop: float | None = option(
@@ -60,6 +63,7 @@ class WhatOptions:
         "taken as measured. With very few samples a network passes that looks no worse than an "
         "unchanged one.",
         affects=Affects.SOLVING,
+        brief="Instead of -s: as sparse as this drop of the score allows.",
         rank=5,
     )
     max_output_error: float | None = option(

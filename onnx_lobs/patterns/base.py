@@ -100,6 +100,10 @@ class Pattern(ABC):
         """
         return 0
 
+    def allows(self, mask: BoolArray, kernel_size: int = 1) -> bool:
+        """Return whether hardware for this pattern takes `mask`, which may have further zeros."""
+        return self.obeys(mask, kernel_size)
+
     @property
     def own_sparsity(self) -> float | None:
         """The one share of zeros that it has in every layer; None: any may be asked for."""

@@ -92,6 +92,12 @@ class NM(Pattern):
             for w in self._windows(mask, kernel_size)
         )
 
+    def allows(self, mask: BoolArray, kernel_size: int = 1) -> bool:
+        return all(
+            bool((w.sum(axis=2) <= w.shape[2] - self._zeros(w.shape[2])).all())
+            for w in self._windows(mask, kernel_size)
+        )
+
     def _windows(self, mask: BoolArray, kernel_size: int) -> list[BoolArray]:
         """Return the windows of all rows, (groups, rows, channels, kernel_size) each."""
         groups, rows, columns = mask.shape

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnx_lobs.options.limits import Limits
 from onnx_lobs.report.numbers import format_error, format_percent, format_score
-from onnx_lobs.report.record import SCHEMA, JudgedValue, ScoreRecord
+from onnx_lobs.report.record import SCHEMA, Details, InputRange, JudgedValue, ScoreRecord
+from onnx_lobs.report.record.as_json import to_json
 
 if TYPE_CHECKING:
     from onnx_lobs.evaluation.output import OutputChange
@@ -65,6 +65,12 @@ class Evaluation:
         What to know about the figures.
     judged
         Outputs whose figures are of the values in front of their final activation.
+    command
+        The words that repeat the comparison; empty where it was started from Python.
+    details
+        Which samples and classes changed most.
+    inputs
+        Ranges of the inputs in the first batch.
     """
 
     dense: SideRecord
@@ -80,6 +86,9 @@ class Evaluation:
     seconds: float
     warnings: tuple[str, ...] = ()
     judged: tuple[JudgedValue, ...] = ()
+    command: tuple[str, ...] = ()
+    details: Details = field(default_factory=Details)
+    inputs: tuple[InputRange, ...] = ()
 
     def __repr__(self) -> str:
         """Return one short line."""
@@ -98,9 +107,34 @@ class Evaluation:
     def to_json(self) -> str:
         """Return the record as JSON; ``schema`` is the version of its form."""
         record = {"schema": SCHEMA, **dataclasses.asdict(self), "missed": self.missed}
+        record["details"] = self.details.to_dict()
         for name in ("dense", "pruned"):
             record[name]["sparsity"] = getattr(self, name).sparsity
-        return json.dumps(record, indent=2, allow_nan=False)
+        return to_json(record)
+
+    def to_html(self) -> str:
+        """Return the record as a page of HTML that needs nothing else.
+
+        Raises
+        ------
+        ConfigError
+            When jinja2, which the extra ``report`` brings, is not installed.
+        """
+        from onnx_lobs.report.html.evaluation_page import evaluation_page
+
+        return evaluation_page(self)
+
+    def to_markdown(self) -> str:
+        """Return the record as Markdown."""
+        from onnx_lobs.report.markdown import evaluation_markdown
+
+        return evaluation_markdown(self)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from onnx_lobs.report.html.notebook import evaluation_fragment
+
+        return evaluation_fragment(self)
 
 
 def _missed(evaluation: Evaluation) -> Iterator[str]:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from onnx_lobs.report.evaluation import Evaluation, SideRecord
 from onnx_lobs.report.numbers import format_error, format_percent
+from onnx_lobs.report.record import range_words
 from onnx_lobs.report.table import Name, plain_table
 from onnx_lobs.report.text import error_words, judged_rows, score_row, size_rows, warning_panel
 
@@ -44,15 +45,16 @@ def _output_table(evaluation: Evaluation) -> Table:
         "greatest\nvalue",
     ):
         table.add_column(heading, justify="right", no_wrap=heading != "shape")
+    names = [output.name for output in evaluation.outputs]
     for output in evaluation.outputs:
         table.add_row(
-            Name(output.name),
+            Name(output.name, names),
             "x".join(map(str, output.shape)),
-            _figure(output.error),
+            figure_words(output.error),
             "" if output.cosine is None else f"{output.cosine:.6f}",
-            "" if output.agreement is None else _percent(output.agreement),
-            _figure(output.max_change),
-            _figure(output.largest),
+            "" if output.agreement is None else share_words(output.agreement),
+            figure_words(output.max_change),
+            figure_words(output.largest),
         )
     return table
 
@@ -61,17 +63,18 @@ def _summary(evaluation: Evaluation) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    for label, value in _rows(evaluation):
+    for label, value in evaluation_rows(evaluation):
         text = value if isinstance(value, Text) else Text(value)
         text.overflow = "fold"
         grid.add_row(label, text)
     return grid
 
 
-def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str | Text]]:
+def evaluation_rows(evaluation: Evaluation) -> Iterator[tuple[str, str | Text]]:
+    """Yield what is said of the whole comparison: labels, and values in words."""
     yield "dense model", evaluation.dense.model
     yield "pruned model", evaluation.pruned.model
-    yield "compared on", evaluation.data
+    yield "compared on", range_words(evaluation.data, evaluation.inputs)
     has_notes = any(output.note for output in evaluation.outputs)
     yield "output error", error_words(evaluation.error, has_notes=has_notes)
     yield from judged_rows(evaluation.judged)
@@ -85,11 +88,12 @@ def _zeros(side: SideRecord) -> str:
     return f"{side.zeros:,} of {side.weights:,} ({format_percent(side.zeros, side.weights)})"
 
 
-def _figure(value: float | None) -> str:
+def figure_words(value: float | None) -> str:
+    """Return a figure of an output; empty where there is none."""
     return "" if value is None else format_error(value)
 
 
-def _percent(share: float) -> str:
+def share_words(share: float) -> str:
     """Return a share that is never shown as 100 % unless it is."""
     text = f"{100 * share:.2f}"
     return "99.99 %" if text == "100.00" and share < 1 else f"{text} %"

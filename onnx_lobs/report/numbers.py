@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+_POWERS = ("", "k", "M", "G", "T")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -19,6 +20,20 @@ def format_bytes(n_bytes: int) -> str:
     while value >= 999.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
     return f"{_three_digits(value)} {_UNITS[unit]}"
+
+
+def format_count(n: int) -> str:
+    """Return a large number with three digits.
+
+    >>> format_count(999), format_count(1_234), format_count(384_000_000)
+    ('999', '1.23 k', '384 M')
+    """
+    if n < 1000:
+        return f"{n}"
+    value, unit = float(n), 0
+    while value >= 999.5 and unit < len(_POWERS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{_three_digits(value)} {_POWERS[unit]}"
 
 
 def format_error(error: float) -> str:

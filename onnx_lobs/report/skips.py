@@ -34,8 +34,9 @@ def skip_table(skips: Sequence[SkipRecord], *, verbose: bool = False) -> Table:
         table.add_column("op", no_wrap=True)
         table.add_column("weights", justify="right", no_wrap=True)
         table.add_column("reason", min_width=20)
+        names = [skip.node for skip in skips]
         for skip in skips:
-            table.add_row(Name(skip.node), skip.op, _count(skip.weights), Text(skip.reason))
+            table.add_row(Name(skip.node, names), skip.op, _count(skip.weights), Text(skip.reason))
         return table
     table = plain_table(f"skipped nodes: {len(skips):,} (-v lists them)")
     table.add_column("nodes", justify="right", no_wrap=True)

@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from onnx_lobs.report.command import typed
 from onnx_lobs.report.numbers import (
     format_bytes,
     format_change,
@@ -20,6 +21,7 @@ from onnx_lobs.report.numbers import (
     format_score_change,
 )
 from onnx_lobs.report.record import (
+    AdviceRecord,
     AllocationRecord,
     BoundRecord,
     CorrectionRecord,
@@ -30,10 +32,12 @@ from onnx_lobs.report.record import (
     ScoreRecord,
     TargetRecord,
     Totals,
+    range_words,
 )
 from onnx_lobs.report.skips import file_rows, skip_table
 from onnx_lobs.report.table import Name, plain_table
 from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.storage.values import VALUES
 
 _STATUS_WIDTH = 8  # characters; longer ones take two lines
 _SCORE_WORDS = {"top1": "top-1 score", "top5": "top-5 score"}
@@ -61,8 +65,16 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
         hint = FORMATS[str(report.options.get("storage") or "dense")].hint
-        parts += ["", place, Text(f"note: {hint}", "dim")]
+        values = VALUES[str(report.options.get("values", "fp32"))].hint
+        parts += ["", place, *(Text(f"note: {text}", "dim") for text in (values, hint) if text)]
+    for advice in report.advice:
+        parts += ["", Text(f"next: {advice.text}:"), _typed(advice)]
     return Group(*parts)
+
+
+def _typed(advice: AdviceRecord) -> Text:
+    """Return a command as it is typed."""
+    return Text(f"  {typed(advice.command)}", "bold", no_wrap=True, overflow="ignore")
 
 
 def layer_table(layers: Sequence[LayerRecord]) -> Table:
@@ -80,10 +92,11 @@ def layer_table(layers: Sequence[LayerRecord]) -> Table:
         table.add_column("first\norder", justify="right", no_wrap=True)
     table.add_column("status", max_width=_STATUS_WIDTH)
     table.add_column("s", justify="right", no_wrap=True)
+    names = [layer.name for layer in layers]
     for layer in layers:
         worse = layer.error > layer.magnitude_error
         table.add_row(
-            Name(layer.name),
+            Name(layer.name, names),
             layer.op,
             f"{layer.weights:,}",
             format_percent(layer.zeros, layer.weights),
@@ -102,32 +115,44 @@ def _predicted(layer: LayerRecord) -> str:
 
 
 def _remedies(layers: Sequence[LayerRecord]) -> Iterator[Text]:
+    return (Text(line, "yellow") for line in layer_remedies(layers))
+
+
+def layer_remedies(layers: Sequence[LayerRecord]) -> Iterator[str]:
     """Say once per status what can be done about it."""
     counts = Counter((layer.status, layer.remedy) for layer in layers if layer.remedy)
     for (status, remedy), count in counts.items():
         layers_word = "layer" if count == 1 else "layers"
-        yield Text(f"{status} ({count} {layers_word}): {remedy}", "yellow")
+        yield f"{status} ({count} {layers_word}): {remedy}"
+
+
+def report_warnings(report: Report) -> Iterator[str]:
+    """Yield the warnings of a run, and what can be done about layers that did not go well."""
+    yield from report.warnings
+    yield from layer_remedies(report.layers)
 
 
 def _summary(report: Report) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    grid.add_row("calibrated on", Text(report.data))
-    details = (
-        *_target(report.target),
-        *_totals(report.totals),
-        *_allocation(report.allocation),
-        *_correction(report.correction),
-        *_output(report),
-    )
-    for label, value in details:
-        grid.add_row(label, Text(value))
-    if report.output.score is not None:
-        grid.add_row(*score_row(report.output.score))
-    loops = "" if report.loops is None else f", loops compiled by {report.loops}"
-    grid.add_row("time", f"{report.totals.seconds:.1f} s{loops}")
+    for label, value in summary_rows(report):
+        grid.add_row(label, value if isinstance(value, Text) else Text(value))
     return grid
+
+
+def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
+    """Yield what is said of the whole run: labels, and values in words."""
+    yield "calibrated on", range_words(report.data, report.inputs)
+    yield from _target(report.target)
+    yield from _totals(report.totals)
+    yield from _allocation(report.allocation)
+    yield from _correction(report.correction)
+    yield from _output(report)
+    if report.output.score is not None:
+        yield score_row(report.output.score)
+    loops = "" if report.loops is None else f", loops compiled by {report.loops}"
+    yield "time", f"{report.totals.seconds:.1f} s{loops}"
 
 
 def _totals(totals: Totals) -> Iterator[tuple[str, str]]:
@@ -168,7 +193,8 @@ def _target(record: TargetRecord | None) -> Iterator[tuple[str, str]]:
 def _allocation(record: AllocationRecord | None) -> Iterator[tuple[str, str]]:
     if record is not None:
         finals = f" and {len(record.finals)} finals" if record.finals else ""
-        cost = f"{record.trials} trials{finals}, {record.seconds:.1f} s"
+        stopped = f" ({record.stopped} stopped early)" if record.stopped else ""
+        cost = f"{record.trials} trials{stopped}{finals}, {record.seconds:.1f} s"
         yield "zeros shared by", f"{record.chosen} ({cost})"
 
 
@@ -182,8 +208,7 @@ def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
 
 
 def _output(report: Report) -> Iterator[tuple[str, str]]:
-    words = error_words(report.output.error, has_notes=bool(report.output.notes))
-    yield "output error", words + _on_which(report.output)
+    yield "output error", _error_and_where(report.output)
     yield from judged_rows(report.output.judged)
     if report.output.first_order is not None:
         behind = " for the outputs behind them" if report.output.judged else ""
@@ -193,15 +218,18 @@ def _output(report: Report) -> Iterator[tuple[str, str]]:
         yield "error bound", _bound(record)
 
 
-def _on_which(output: OutputRecord) -> str:
-    """Return on which samples the output error was measured, and what it is on the others."""
-    if output.error is None or output.fitted_error is None:
-        return ""
-    if not output.n_held:
-        return " on the samples that were fitted"
-    return (
-        f" on {output.n_held} held-out samples; {format_error(output.fitted_error)} on the others"
-    )
+def _error_and_where(output: OutputRecord) -> str:
+    """Return the output error, on which samples it was measured, and what it is on the others."""
+    fitted = output.fitted_error
+    if output.error is None and fitted is not None:
+        return f"not known, as no sample was left out ({format_error(fitted)} on those fitted)"
+    words = error_words(output.error, has_notes=bool(output.notes))
+    if output.error is None or fitted is None:
+        return words
+    if output.n_fits > 1:
+        where = f"{output.n_held} samples, each left out of one of {output.n_fits} fits"
+        return f"{words} on {where}; {format_error(fitted)} on those fitted"
+    return f"{words} on {output.n_held} held-out samples; {format_error(fitted)} on the others"
 
 
 def _bound(record: BoundRecord) -> str:

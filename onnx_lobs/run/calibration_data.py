@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx_lobs.data.files import find_beside
+from onnx_lobs.data.kinds.request import LabelNeed
 from onnx_lobs.data.reader import Batches, InputSpec, open_data
 from onnx_lobs.data.synthetic import synthetic_batches
 from onnx_lobs.options.config import PruneConfig
@@ -16,9 +17,27 @@ SYNTHETIC_SAMPLES = 64
 
 
 def open_calibration(
-    path: Path | None, inputs: Sequence[InputSpec], data: Any, config: PruneConfig
+    path: Path | None,
+    inputs: Sequence[InputSpec],
+    data: Any,
+    config: PruneConfig,
+    n_classes: int | None = None,
+    labels: LabelNeed = LabelNeed.UNUSED,
 ) -> tuple[Batches, list[str]]:
     """Open the calibration data given, or found beside the model, or make some up.
+
+    Parameters
+    ----------
+    path
+        Of the model, or None.
+    inputs
+        Of the model.
+    data
+        What was given, or None.
+    config
+        The options.
+    n_classes, labels
+        As :class:`onnx_lobs.data.kinds.request.Request` has them.
 
     Returns
     -------
@@ -40,6 +59,10 @@ def open_calibration(
             samples=config.samples,
             batch_size=config.batch_size or BATCH_SIZE,
             seed=config.seed,
+            options=config,
+            input_shapes=config.input_shapes,
+            n_classes=n_classes,
+            labels=labels,
         )
         return batches, []
     batches = synthetic_batches(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from onnx_lobs.arrays import Array
+from onnx_lobs.arrays import Array, RealArray
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.files.external import external_bytes
 from onnx_lobs.graph.files.load import load_model
@@ -21,7 +22,7 @@ from onnx_lobs.graph.run.session import Session
 from onnx_lobs.graph.run.staged import Runnable, open_session
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
-from onnx_lobs.storage.formats import find_format
+from onnx_lobs.run.stored_form import encode_result
 
 PROVENANCE = "onnx_lobs"
 # The written graph fuses differently from the execution copy (Constant nodes, biases), so sums
@@ -53,9 +54,20 @@ def best_effort(output: Path) -> Path:
 
 
 def write_model(
-    setup: Setup, networks: Networks, source: Path, output: Path, *, overwrite: bool
-) -> Sizes:
-    """Write the result of a run and return the sizes of the files.
+    setup: Setup,
+    networks: Networks,
+    scales: Mapping[str, RealArray],
+    source: Path,
+    output: Path,
+    *,
+    overwrite: bool,
+) -> tuple[Sizes, list[str]]:
+    """Write the result of a run and return the sizes of the files, and warnings.
+
+    Parameters
+    ----------
+    scales
+        By the key of the layer: those of which its weights are multiples.
 
     Raises
     ------
@@ -63,41 +75,60 @@ def write_model(
         When the written file fails the checker, does not load, or computes something else
         than the model in memory; the file then never gets its name.
     """
-    result = networks.result
-    find_format(setup.config.storage).encode(result.proto, storable_names(setup), result.folder)
+    result, config = networks.result, setup.config
+    notes = encode_result(setup, result.proto, result.folder, scales)
     feeds = next(iter(setup.batches))
     expected = networks.open(networks.pruned).run(feeds)
 
     def verify(path: Path) -> None:
-        _check(path, feeds, expected, networks.provider, networks.limit)
+        check_written(
+            path, feeds, expected, networks.provider, networks.limit,
+            as_float=config.values == "int8", notes=notes if config.activations == "int8" else None,
+        )  # fmt: skip
 
     save_model(result.proto, output, folder=result.folder, overwrite=overwrite, verify=verify)
-    return file_sizes(source, output)
+    return file_sizes(source, output), notes
 
 
-def storable_names(setup: Setup) -> list[str]:
-    """Return the weights that a storage format may store in its own way.
-
-    Those of the layers, and what the model's file held sparse.
-    """
-    return list(dict.fromkeys([*pruned_names(setup), *setup.loaded.sparse]))
-
-
-def pruned_names(setup: Setup) -> list[str]:
-    """Return the initializers of the main graph that are pruned."""
-    return [layer.weight for layer in setup.layers if layer.scope == 0]
-
-
-def _check(
+def check_written(
     path: Path,
     feeds: dict[str, Array],
     expected: dict[str, Array],
     provider: str,
     limit: int,
+    *,
+    as_float: bool,
+    notes: list[str] | None = None,
 ) -> None:
     """Load the file as a user's program would, run it, and compare.
 
-    A model with more than `limit` bytes of weights is loaded as a whole, but run in stages.
+    Parameters
+    ----------
+    as_float
+        Whether int8 weights are compared as the floating numbers that they stand for.
+    notes
+        Takes in words how far the outputs are from the expected ones, where activations are int8;
+        nothing is wrong with that then.
+
+    Raises
+    ------
+    ModelError
+        When it fails the checker, does not load, or computes something else than `expected`.
+    """
+    found, tolerance = _run_written(path, feeds, provider, limit, as_float=as_float)
+    if notes is None:
+        _compare(found, expected, tolerance)
+    else:
+        notes.append(_difference(found, expected))
+
+
+def _run_written(
+    path: Path, feeds: dict[str, Array], provider: str, limit: int, *, as_float: bool
+) -> tuple[dict[str, Array], float]:
+    """Load the file as a user's program would, and run it; return outputs, and a least tolerance.
+
+    A model with more than `limit` bytes of weights is loaded as a whole, but run in stages. With
+    `as_float`, int8 weights are the floating numbers that they stand for.
     """
     loaded = load_model(path)
     is_large = external_bytes(loaded.proto) > limit
@@ -110,14 +141,19 @@ def _check(
     else:
         is_as_stored = note is None and not unseeded(loaded.proto)
         source = path if is_as_stored else executable
-        found = Session(source, folder=loaded.folder, provider=provider)
-    for name, value in found.run(feeds).items():
+        found = Session(source, folder=loaded.folder, provider=provider, as_float=as_float)
+    # in memory biases are float32, in the file of their own type
+    return found.run(feeds), 0.0 if note is None else _coarsest(loaded.proto)
+
+
+def _compare(found: dict[str, Array], expected: dict[str, Array], least: float) -> None:
+    """Raise ModelError unless the written model gives what the one in memory does."""
+    for name, value in found.items():
         wanted = expected[name]
         tolerance = SAME_OUTPUT.get(getattr(value, "dtype", np.dtype(object)).name)
         if tolerance is None:
             continue
-        if note is not None:  # in memory biases are float32, in the file of their own type
-            tolerance = max(tolerance, _coarsest(loaded.proto))
+        tolerance = max(tolerance, least)
         scale = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0))
         same = wanted.shape == value.shape and np.allclose(
             value.astype(np.float64),
@@ -132,6 +168,23 @@ def _check(
                 f"than {tolerance:g} of its largest value; nothing was written. This is a "
                 "defect of onnx-lobs: please report it with the model"
             )
+
+
+def _difference(found: dict[str, Array], expected: dict[str, Array]) -> str:
+    """Say how far the outputs of a model that computes in int8 are from the floating ones."""
+    pairs = [(found[name], expected[name]) for name in found]
+    floating = [
+        (one.astype(np.float64), other.astype(np.float64))
+        for one, other in pairs
+        if getattr(one, "dtype", np.dtype(object)).name in SAME_OUTPUT and one.shape == other.shape
+    ]
+    squared = sum(float(((one - other) ** 2).sum()) for one, other in floating)
+    energy = sum(float((other**2).sum()) for _, other in floating)
+    return (
+        "the figures are those of floating activations; with int8 ones the outputs differ from "
+        f"them by {squared / max(energy, 1e-300):.2g} of their mean square, on one batch: "
+        "`onnx-lobs evaluate` tells the score"
+    )
 
 
 def _coarsest(proto: onnx.ModelProto) -> float:

@@ -6,6 +6,7 @@ from onnx_lobs.allocation.choice import is_measured
 from onnx_lobs.arrays import FloatArray
 from onnx_lobs.evaluation.plausible_data import doubtful_outputs, doubtful_samples
 from onnx_lobs.evaluation.plausible_labels import doubtful_labels
+from onnx_lobs.evaluation.plausible_scale import doubtful_pixels, unlike_scales
 from onnx_lobs.evaluation.score import MeasuredScore
 from onnx_lobs.layers.refusal import RefusalKind
 from onnx_lobs.run.log import Log
@@ -95,13 +96,18 @@ def warn_of_data(setup: Setup, networks: Networks, before: MeasuredScore | None,
 
     Notes
     -----
-    Cost: a forward pass over a few batches, one where the network runs in stages; and another where
-    the score is low.
+    Cost: a forward pass over a few batches, one where the network runs in stages; two more where
+    inputs look like pixels; and another where the score is low.
     """
     batches, scoring = setup.batches, setup.scoring
     dense = networks.open_judged(networks.dense)
     if not batches.synthetic:
         found = doubtful_samples(batches)
-        log.warn(*(found or doubtful_outputs(dense, batches, 1 if networks.is_staged else None)))
+        found = found or doubtful_outputs(dense, batches, 1 if networks.is_staged else None)
+        if not found and not networks.is_staged:
+            found = doubtful_pixels(dense.in_front, batches)
+        log.warn(*found)
+        if scoring is not None and scoring.test is not None:
+            log.warn(*unlike_scales(batches, scoring.test))
     if before is not None and scoring is not None and scoring.test is not None:
         log.warn(*doubtful_labels(dense, scoring.test, scoring.score, before))

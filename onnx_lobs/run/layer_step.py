@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ml_dtypes
 import numpy as np
 
-from onnx_lobs.arrays import Array, FloatArray
+from onnx_lobs.arrays import Array, FloatArray, RealArray
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer
+from onnx_lobs.layers.output_axis import output_axis
 from onnx_lobs.layers.write import round_weight, write_bias, write_weight
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.report.record import LayerRecord
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
+from onnx_lobs.solvers import Status
 from onnx_lobs.solvers.layerwise import (
     ErrorMeter,
     LayerTask,
     Outcome,
     magnitude_weight,
+    rounded_only,
     solve_layer,
     within_range,
 )
@@ -33,15 +36,20 @@ LEAST_SOLVER = 1 << 28  # bytes that a layer's solver gets in any case
 READ_ALONE = 0.3
 
 UNTOUCHED = "left dense", "already sparse"  # statuses of layers whose weights stay as they are
+ROUNDED = "rounded"  # status of those whose zeros do, but not their values
 
 
 @dataclass(frozen=True)
 class Solved:
-    """A solved layer: its record, its tensor as stored (None: unchanged), its biases' changes."""
+    """A solved layer: its record, its tensor as stored (None: unchanged), its biases' changes.
+
+    ``scales`` are those of which its weights are multiples, where they were rounded so.
+    """
 
     record: LayerRecord
     weight: Array | None
     changes: tuple[FloatArray | None, ...]
+    scales: RealArray | None = None
 
 
 def solve_one(
@@ -58,15 +66,26 @@ def solve_one(
     task = make_task(setup, networks, layer, calibration, n_prune)
     zeros_before = int((task.weight == 0).sum())
     none = (None,) * len(layer.uses)
-    if task.n_prune == 0:
-        return Solved(_untouched(layer, zeros_before, calibration, UNTOUCHED[0]), None, none)
-    if task.is_sparse_already:
-        return Solved(_untouched(layer, zeros_before, calibration, UNTOUCHED[1]), None, none)
-    outcome = within_range(task, solve_layer(task))
-    stored = round_weight(layer, outcome.weight)
+    if task.n_prune and not task.is_sparse_already:
+        outcome, status = within_range(task, solve_layer(task)), None
+    elif setup.config.values == "fp32":
+        status = UNTOUCHED[1 if task.n_prune else 0]
+        return Solved(_untouched(layer, zeros_before, calibration, status), None, none)
+    else:
+        outcome, status = _only_rounded(task), ROUNDED
+    stored = round_weight(layer, outcome.weight, setup.config.values)
     exact = layer.matrix(stored)
     record = _record(layer, task, outcome, exact, time.perf_counter() - started)
-    return Solved(record, stored, outcome.bias_change)
+    record = record if status is None else replace(record, status=status, remedy="", method="")
+    return Solved(record, stored, outcome.bias_change, outcome.scales)
+
+
+def _only_rounded(task: LayerTask) -> Outcome:
+    """Return a layer whose zeros stay as they are, and whose values are to be rounded."""
+    if task.scale_of is not None:
+        return rounded_only(task)
+    none = (None,) * len(task.centred)
+    return Outcome(task.weight, none, Status.SOLVED, None, None, None, {})
 
 
 def write_one(networks: Networks, layer: Layer, solved: Solved) -> None:
@@ -93,10 +112,14 @@ def make_task(
 ) -> LayerTask:
     """Return what is asked of a layer: `n_prune` zeros, with the options of the run."""
     config, stored = setup.config, networks.result
-    tensor = stored.constant(stored.scopes[layer.scope], layer.weight)
-    assert tensor is not None
+    scale_of = None
+    if config.values == "int8":
+        tensor = stored.constant(stored.scopes[layer.scope], layer.weight)
+        assert tensor is not None
+        scale_of = output_axis(layer, tuple(tensor.dims), stored.opset).of_row
     return LayerTask(
-        weight=layer.matrix(stored.value(tensor)),
+        weight=stored_matrix(networks, layer),
+        scale_of=scale_of,
         calibration=calibration,
         centred=tuple(use.bias is not None for use in layer.uses),
         n_prune=n_prune,
@@ -113,6 +136,14 @@ def make_task(
         largest=float(ml_dtypes.finfo(layer.dtype).max),  # type: ignore[no-untyped-call]
         n_samples=setup.batches.n_samples,
     )
+
+
+def stored_matrix(networks: Networks, layer: Layer) -> FloatArray:
+    """Return a layer's weights (groups, rows, columns) as the result stores them now, float64."""
+    stored = networks.result
+    tensor = stored.constant(stored.scopes[layer.scope], layer.weight)
+    assert tensor is not None
+    return layer.matrix(stored.value(tensor))
 
 
 def _present_bias(model: Model, layer: Layer) -> np.ndarray | None:

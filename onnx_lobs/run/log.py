@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from onnx_lobs.report.record import SkipRecord
+
+LOGGER = logging.getLogger("onnx_lobs")
+LOGGER.addHandler(logging.NullHandler())  # who wants to read it adds another
 
 
 class Log:
@@ -28,10 +32,14 @@ class Log:
         if self._tell is not None:
             for text in texts:
                 self._tell(text)
+        for text in texts:
+            LOGGER.warning("%s", text)
 
     def skip(self, *skips: SkipRecord) -> None:
         """Take down nodes that are left as they are, and why."""
         self._skips.extend(skips)
+        for skip in skips:
+            LOGGER.debug("skipped %s %s: %s", skip.op, skip.node, skip.reason)
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -53,5 +53,10 @@ def corrects(config: PruneConfig) -> bool:
     """Whether means and variances are corrected behind the layers that changed."""
     if config.correct is not None:
         return config.correct
-    refits = METHODS[config.method].refits if config.refit is None else config.refit
-    return refits and not is_sequential(config)  # which refits every bias behind the others
+    # in sequential mode every bias is refitted behind the others
+    return refits(config) and not is_sequential(config)
+
+
+def refits(config: PruneConfig) -> bool:
+    """Whether the exact refit of the kept weights ends every layer."""
+    return METHODS[config.method].refits if config.refit is None else config.refit

@@ -76,6 +76,11 @@ class Networks:
         """Return the dense network in all three places, for what changes none of them."""
         return Networks(self.dense, self.dense, self.dense, self.provider, self.limit)
 
+    def unpruned(self) -> Networks:
+        """Return the dense network, and two copies of it to prune that nobody delivers."""
+        pruned, result = self.dense.copied(), self.dense.copied()
+        return Networks(self.dense, pruned, result, self.provider, self.limit)
+
     def on_trial(self) -> Networks:
         """Return the dense network, and a copy of it to prune that nobody delivers."""
         pruned = self.dense.copied()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from onnx_lobs.arrays import RealArray
 from onnx_lobs.calibration.held_out import held_every
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.evaluation.score import MeasuredScore
@@ -13,9 +14,9 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.report.record import CorrectionRecord, LayerRecord, OutputRecord
+from onnx_lobs.report.record import CorrectionRecord, Details, LayerRecord, OutputRecord
 from onnx_lobs.run.correction.correct import correct
-from onnx_lobs.run.deliver import stamp, storable_names
+from onnx_lobs.run.deliver import stamp
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.modes import corrects
 from onnx_lobs.run.networks import Networks
@@ -23,9 +24,8 @@ from onnx_lobs.run.outcome import evaluate_run
 from onnx_lobs.run.resume.state import Resume
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.solve_all import solve_all
+from onnx_lobs.run.stored_form import form_bytes
 from onnx_lobs.run.zeros import Choice
-from onnx_lobs.storage.formats import find_format
-from onnx_lobs.storage.sizes import encoded_bytes
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class Run:
         Bytes of the file, where there is a limit on them.
     log
         What it told; a later step may add to it.
+    details
+        Which samples and classes changed most.
+    scales
+        By the key of the layer: those of which its weights are multiples.
     """
 
     setup: Setup
@@ -54,6 +58,8 @@ class Run:
     output: OutputRecord
     size: int | None
     log: Log
+    details: Details = field(default_factory=Details)
+    scales: Mapping[str, RealArray] = field(default_factory=dict)
 
 
 def run_once(
@@ -92,15 +98,17 @@ def run_once(
         release_memory()  # of the solver
         correction = _correct(setup, networks, solved.changed, scratch, progress, log)
     release_memory()  # before two networks are loaded
-    output = evaluate_run(setup, networks, before, progress, log)
+    output, details = evaluate_run(setup, networks, solved.by_key, before, scratch, progress, log)
     result = networks.result
     stamp(result.proto, setup)
     size = None
     if setup.config.max_bytes is not None:
-        storage = find_format(setup.config.storage)
-        size = encoded_bytes(result.proto, storable_names(setup), storage, result.folder)
+        size = form_bytes(setup, result.proto, result.folder, solved.scales)
     log.warn(*resume.warnings)
-    return Run(setup, networks, choice, solved.records, correction, output, size, log)
+    return Run(
+        setup, networks, choice, solved.records, correction, output, size, log, details,
+        solved.scales,
+    )  # fmt: skip
 
 
 def _correct(
@@ -117,7 +125,7 @@ def _correct(
     record, notes = correct(
         networks, changed, setup.batches, held_every=held_every(setup.batches),
         store=lambda: Store(setup.memory.activations, scratch),
-        start=progress.start, tick=progress.advance,
+        start=progress.start, tick=progress.advance, keep_weights=setup.config.values != "fp32",
     )  # fmt: skip
     log.warn(*notes)
     return record

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from onnx_lobs.calibration.held_out import split_held
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from onnx_lobs.calibration.held_out import held_every, is_held_out
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError
-from onnx_lobs.evaluation.final_activation import judged_values
-from onnx_lobs.evaluation.judged_network import JudgedNetwork
-from onnx_lobs.evaluation.output import NetworkChange, output_change
-from onnx_lobs.evaluation.score import DenseOutputs, MeasuredScore
+from onnx_lobs.evaluation.changed_samples import SampleTally
+from onnx_lobs.evaluation.class_scores import scores_by_class
+from onnx_lobs.evaluation.score import MeasuredScore
 from onnx_lobs.evaluation.scoring import collapse_notes, score_record
+from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.report.record import OutputRecord
+from onnx_lobs.report.record import ClassScore, Details, LayerRecord, OutputRecord
+from onnx_lobs.run.judge import judge_outputs
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 
 NOTHING_HELD = (
-    "the output error is that of the very samples that were fitted, since they came as one: on "
-    "others it is larger, and nobody knows how much; give more samples, some hundred if you can"
+    "the output error is not known: all samples came as one, and it was fitted, so that none is "
+    "left to judge by; give more samples, some hundred if you can"
 )
 
 
@@ -56,55 +62,59 @@ def score_dense(
 def evaluate_run(
     setup: Setup,
     networks: Networks,
+    records: Mapping[str, LayerRecord],
     before: MeasuredScore | None,
+    scratch: Scratch,
     progress: Progress,
     log: Log,
-) -> OutputRecord:
+) -> tuple[OutputRecord, Details]:
     """Return the output error on samples that were held out, and the score beside the dense one's.
 
-    With one batch nothing is held out; then the error is that of the samples that were fitted, and
-    a warning says so.
+    And which samples and classes changed most by the delivered fit.
+
+    Of few samples each is held out by another fit: :mod:`onnx_lobs.run.other_fits`. With one batch
+    nothing is held out; then no error is known, and a warning says so.
+
+    Parameters
+    ----------
+    records
+        Of the layers, by their keys.
+    scratch
+        Where values of other fits go that do not fit memory.
 
     Raises
     ------
     ConfigError
         When there is a limit on the output error, which cannot be measured on this network.
     """
-    batches, scoring = setup.batches, setup.scoring
-    dense, pruned = map(networks.open_judged, (networks.dense, networks.pruned))
-    progress.start("evaluating", len(batches))
-    fitted, held = split_held(batches)
-    with guesses(batches):
-        on_fitted = _change(dense, pruned, fitted, progress)
-        change = on_fitted
-        if held is None:
-            log.warn(NOTHING_HELD)
-        else:
-            change = _change(dense, pruned, held, progress)
-    if change.error is None and setup.config.max_output_error is not None:
-        why = "; ".join(change.notes) or "no output is floating"
+    scoring, tally = setup.scoring, _sample_tally(setup.batches)
+    dense = networks.open_judged(networks.dense)
+    pruned = networks.open_judged(networks.pruned)
+    with guesses(setup.batches):
+        judged = dense, pruned
+        output = judge_outputs(setup, networks, judged, records, scratch, progress, tally.add)
+    if not output.n_held:
+        log.warn(NOTHING_HELD)
+    if output.error is None and setup.config.max_output_error is not None:
+        why = "; ".join(output.notes) or "no output is floating"
         raise ConfigError(f"max output error needs an output error, and there is none: {why}")
-    log.warn(*change.notes)
-    if scoring is None or before is None:
-        score = None
-    else:
+    log.warn(*output.notes)
+    classes: tuple[ClassScore, ...] = ()
+    if scoring is not None and before is not None:
         progress.start("scoring", scoring.n_batches)
         after = scoring.measure(pruned, dense, progress.advance)
         score = score_record(scoring.score, before, after)
+        if scoring.test is not None:
+            classes = scores_by_class(scoring.test.labels, before, after)
         log.warn(*collapse_notes(score))
-    return OutputRecord(
-        change.error,
-        on_fitted.error,
-        0 if held is None else held.n_samples,
-        score,
-        notes=change.notes,
-        judged=judged_values(networks.finals),
-    )
+        output = dataclasses.replace(output, score=score)
+    return output, Details((), tally.result(), tally.n_seen, classes)
 
 
-def _change(
-    dense: JudgedNetwork, pruned: JudgedNetwork, batches: Batches, progress: Progress
-) -> NetworkChange:
-    """Return what pruning did to the outputs on some batches, as they are judged."""
-    reference = DenseOutputs(dense.in_front, batches)
-    return output_change(reference, pruned.in_front, batches, progress.advance)
+def _sample_tally(batches: Batches) -> SampleTally:
+    """Return what finds the samples that changed most, of fitted batches and then held out ones."""
+    every, ends = held_every(batches), np.cumsum(batches.sizes)
+    order = sorted(range(len(batches)), key=lambda i: is_held_out(i, every))
+    places = np.concatenate([np.arange(ends[i] - batches.sizes[i], ends[i]) for i in order])
+    numbers = places if batches.numbers is None else batches.numbers[places]
+    return SampleTally(numbers, None if batches.labels is None else batches.labels[places])

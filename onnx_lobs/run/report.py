@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
+from onnx_lobs.evaluation.input_ranges import input_ranges
 from onnx_lobs.graph.files.sizes import Sizes
 from onnx_lobs.linalg import compiled
 from onnx_lobs.options.option import values_of
 from onnx_lobs.report.record import Report, TargetRecord, Totals
+from onnx_lobs.run.layer_pictures import draw_layers
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.one_run import Run
 
@@ -48,12 +51,19 @@ def make_report(
         warnings=(*log.warnings, *run.log.warnings),
         correction=run.correction,
         loops=compiled.version(),
+        details=dataclasses.replace(
+            run.details, layers=draw_layers(run.setup.layers, run.networks)
+        ),
+        samples=run.setup.batches.n_samples,
+        is_made_up=run.setup.batches.synthetic,
+        inputs=input_ranges(run.setup.batches),
     )
 
 
-def with_file(report: Report, output: Path, sizes: Sizes) -> Report:
-    """Return the report with the file that the model was written to."""
+def with_file(report: Report, output: Path, sizes: Sizes, notes: Sequence[str] = ()) -> Report:
+    """Return the report with the file that the model was written to, and warnings about that."""
     totals = dataclasses.replace(
         report.totals, file_bytes=sizes.file_bytes, gzip_bytes=sizes.gzip_bytes
     )
-    return dataclasses.replace(report, totals=totals, output_path=str(output))
+    warnings = (*report.warnings, *notes)
+    return dataclasses.replace(report, totals=totals, output_path=str(output), warnings=warnings)

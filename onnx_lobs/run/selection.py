@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from onnx_lobs.allocation.choice import protects_by_measurement
 from onnx_lobs.errors import LobsError
@@ -34,6 +35,17 @@ def selection(config: PruneConfig, can_measure: bool = True) -> LayerFilter:
         own=tuple(config.layer_sparsity), free_bytes=available_memory(),
         prunes_tied=config.tied == "prune",
     )  # fmt: skip
+
+
+def rounded_too(config: PruneConfig, chosen: LayerFilter) -> LayerFilter:
+    """Return the layers whose values are stored as the options say, whether they get zeros or not.
+
+    Where values are rounded those are also the small and the depthwise ones that `chosen` leaves
+    dense, but for patterns of one sparsity only, which could not leave them without zeros.
+    """
+    if config.values == "fp32" or parse_pattern(config.pattern).own_sparsity is not None:
+        return chosen
+    return replace(chosen, depthwise=True, min_weights=0)
 
 
 def skip_record(skip: Skip) -> SkipRecord:

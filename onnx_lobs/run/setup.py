@@ -7,7 +7,7 @@ All that a run goes by is in a frozen :class:`Setup`; what it changes is in its
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,10 @@ from onnx_lobs.allocation.rules import Slot, check_limits
 from onnx_lobs.calibration.batch_size import fit_batches
 from onnx_lobs.calibration.options import LEAST_OBSERVATIONS
 from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
+from onnx_lobs.data.kinds.table import check_read
 from onnx_lobs.data.reader import Batches, input_specs
 from onnx_lobs.data.synthetic import guesses
+from onnx_lobs.evaluation.builtin import class_count
 from onnx_lobs.evaluation.scoring import Scoring, open_scoring
 from onnx_lobs.graph.files.external import external_bytes
 from onnx_lobs.graph.files.load import PROTOBUF_LIMIT, LoadedModel, load_model
@@ -44,8 +46,10 @@ from onnx_lobs.run.calibration_data import open_calibration
 from onnx_lobs.run.file_weights import count_weights
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks, copy_external, make_networks
-from onnx_lobs.run.selection import nothing_to_prune, selection, skip_records
-from onnx_lobs.run.slots import make_slots, present_zeros, wanted_sparsity
+from onnx_lobs.run.preset_choice import choose_preset
+from onnx_lobs.run.selection import nothing_to_prune, rounded_too, selection, skip_records
+from onnx_lobs.run.slots import layer_key, make_slots, present_zeros, wanted_sparsity
+from onnx_lobs.storage.expand import expand_weights
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,7 @@ def open_run(
     loaded, memory = load_model(model), share_out(config.memory)
     if config.storage is None:  # a model keeps its form
         config = dataclasses.replace(config, storage="sparse" if loaded.sparse else "dense")
+    expand_weights(loaded, to_float=True)
     inlining, folding = inline_functions(loaded), fold_weights(loaded)
     is_large = external_bytes(loaded.proto) > memory.weights
     executable, note = to_executable(loaded.proto, loaded.folder, provider, light=is_large)
@@ -143,8 +148,12 @@ def open_run(
     index = Model(executable, loaded.folder)
     refused = {**inlining.refused, **folding.refused}
     can_measure = index.weight_bytes <= memory.weights
-    layers, skips = _layers(index, config, log, refused, can_measure=can_measure)
-    batches, notes = open_calibration(loaded.path, input_specs(loaded.proto), data, config)
+    layers, only_rounded, skips = _layers(index, config, log, refused, can_measure=can_measure)
+    check_read(config, (data, test))
+    config, notes = choose_preset(loaded, (test, data), config)
+    log.warn(*notes)
+    inputs, n_classes = input_specs(loaded.proto), class_count(loaded.proto)
+    batches, notes = open_calibration(loaded.path, inputs, data, config, n_classes)
     run = None
     if not is_large:  # such a model runs in stages, and its weights are read when they are solved
         check_weights(index, layers)
@@ -163,7 +172,7 @@ def open_run(
     networks = make_networks(loaded, executable, layers, copied, provider, memory.weights)
     layers = _real_dtypes(layers, networks.result)
     present = present_zeros(networks.result, layers, pattern)
-    slots = _slots(layers, config, pattern, skips, present)
+    slots = _slots(layers, config, pattern, skips, present, only_rounded)
     setup = Setup(
         config, loaded, pattern, layers, slots, batches, scoring, memory,
         file=count_weights(index, layers, skips),
@@ -173,13 +182,23 @@ def open_run(
 
 def _layers(
     model: Model, config: PruneConfig, log: Log, refused: Refused, *, can_measure: bool
-) -> tuple[tuple[Layer, ...], tuple[Skip, ...]]:
-    """Return the layers that the options choose, at least one, and the nodes that are skipped."""
-    layers, skips = find_layers(model, selection(config, can_measure), refused)
+) -> tuple[tuple[Layer, ...], frozenset[str], tuple[Skip, ...]]:
+    """Return the layers that the options choose, at least one, and the nodes that are skipped.
+
+    Between them the keys of the layers that get no zeros, and are there to be rounded.
+    """
+    chosen = selection(config, can_measure)
+    layers, skips = find_layers(model, chosen, refused)
     if not layers:
         raise nothing_to_prune(skips)
+    only_rounded: frozenset[str] = frozenset()
+    wider = rounded_too(config, chosen)
+    if wider != chosen:
+        pruned = set(map(layer_key, layers))
+        layers, skips = find_layers(model, wider, refused)
+        only_rounded = frozenset(map(layer_key, layers)) - pruned
     log.skip(*skip_records(skips))
-    return with_finite_biases(model, layers), skips
+    return with_finite_biases(model, layers), only_rounded, skips
 
 
 def _cut(
@@ -198,10 +217,14 @@ def _slots(
     pattern: Pattern,
     skips: Sequence[Skip],
     present: Sequence[int],
+    only_rounded: Collection[str],
 ) -> tuple[Slot, ...]:
     """Return the slots of the layers; raise ConfigError when no zeros meet what is asked."""
     sparsity = wanted_sparsity(config, pattern)
-    slots = make_slots(layers, config, skips, present)
+    slots = [
+        dataclasses.replace(slot, fixed=0.0) if layer_key(layer) in only_rounded else slot
+        for layer, slot in zip(layers, make_slots(layers, config, skips, present), strict=True)
+    ]
     # a target stays within the limits by itself; what other budgets allow is known later
     if not has_target(config) and config.budget == "weights":
         check_limits(slots, sparsity)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from onnx_lobs.arrays import RealArray
 from onnx_lobs.calibration.shared_inputs import SharedInput, find_shared_inputs
 from onnx_lobs.errors import layer_context
 from onnx_lobs.layers.layer import Layer, Skip
@@ -13,7 +15,7 @@ from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import LayerRecord
 from onnx_lobs.run.layer_step import Solved, solve_one, write_one
-from onnx_lobs.run.log import Log
+from onnx_lobs.run.log import LOGGER, Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.resume.known import Known
 from onnx_lobs.run.schedule import calibrations
@@ -26,10 +28,16 @@ UNREACHED = Refusal(RefusalKind.UNREACHED, "never reached on the calibration dat
 
 @dataclass(frozen=True)
 class SolvedLayers:
-    """What became of the layers, in graph order: their records, and those whose weights changed."""
+    """What became of the layers, in graph order: their records, and those whose weights changed.
+
+    ``by_key`` holds the same records by the keys of their layers, ``scales`` those of which a
+    layer's weights are multiples.
+    """
 
     records: tuple[LayerRecord, ...]
     changed: tuple[Layer, ...]
+    by_key: Mapping[str, LayerRecord]
+    scales: Mapping[str, RealArray]
 
 
 def solve_all(
@@ -56,6 +64,7 @@ def solve_all(
     """
     records: dict[str, LayerRecord] = {}
     changed: set[str] = set()
+    scales: dict[str, RealArray] = {}
     for shared, calibration in calibrations(setup, networks, known, scratch, progress, log):
         for layer, part in shared.parts(calibration):
             solved = _solved(setup, networks, known, shared, layer, part)
@@ -63,7 +72,9 @@ def solve_all(
                 with layer_context(layer.name):
                     write_one(networks, layer, solved)
                 known.note(shared, layer, solved)
-                records[layer_key(layer)] = solved.record
+                records[layer_key(layer)] = _logged(solved.record)
+                if solved.scales is not None:
+                    scales[layer_key(layer)] = solved.scales
                 changed |= set() if solved.weight is None else {layer_key(layer)}
             progress.advance()
         part = calibration = None  # before the next ones are made
@@ -79,7 +90,19 @@ def solve_all(
     return SolvedLayers(
         tuple(records[key] for key in keys if key in records),
         tuple(layer for layer in in_order if layer_key(layer) in changed),
+        records,
+        scales,
     )
+
+
+def _logged(record: LayerRecord) -> LayerRecord:
+    """Log a layer and return it."""
+    LOGGER.info(
+        "%s: %d of %d weights zero, error %.3g (magnitude's %.3g), %s, %.1f s", record.name,
+        record.zeros, record.weights, record.error, record.magnitude_error, record.status,
+        record.seconds,
+    )  # fmt: skip
+    return record
 
 
 def _solved(

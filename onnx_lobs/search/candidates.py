@@ -23,6 +23,18 @@ MIXTURES = {
 }
 GLOBAL = "error x sensitivity"
 SPARED = "uniform, depthwise dense"
+POWERS = (0.0, 0.25, 0.5, 1.0)  # of the sensitivities, by which allocations are compared untried
+WORSE = 1.5  # times the error of another: trials turned the order of less than that
+# by how often they won the trials of the bench models
+LIKELIEST = (
+    "error x sensitivity^1/4",
+    "error x sensitivity",
+    "error",
+    "root of error x sensitivity",
+    "erk",
+    SPARED,
+    "uniform",
+)
 SPREAD = 0.25  # of the logarithm of what a layer keeps, in a random step
 CHANGED = 0.3  # share of the layers that a random step changes
 
@@ -37,6 +49,36 @@ def names(measured: MeasuredLayers, sparsity: float) -> list[str]:
     """Return the names of the allocations that there are at a sparsity."""
     simple = plain_name(measured, sparsity)
     return [*RULES, *([] if simple in RULES else [simple]), *MIXTURES]
+
+
+def worth_trying(measured: MeasuredLayers, sparsity: float) -> list[str]:
+    """Return the names of the allocations that may win, the likeliest first, and the plain one.
+
+    Left out is what another one beats by WORSE in the sum of the layers' errors, whichever power
+    of their sensitivities weights it: what later layers repair is between none of an error and all
+    that the sensitivity does not tell.
+    """
+    each = names(measured, sparsity)
+    sums = {name: _weighted_sums(measured, candidate(measured, sparsity, name)) for name in each}
+    plain = plain_name(measured, sparsity)
+    wins = [
+        name
+        for name in each
+        if name == plain or not any((WORSE * other <= sums[name]).all() for other in sums.values())
+    ]
+    return sorted(wins, key=LIKELIEST.index)
+
+
+def _weighted_sums(measured: MeasuredLayers, zeros: Zeros) -> FloatArray:
+    """Return the sum of the layers' errors for each of POWERS of their sensitivities."""
+    layers = zip(measured.layers, measured.slots, measured.losses, strict=True)
+    errors = np.array(
+        [
+            np.interp(zeros[layer_key(layer)] / slot.size, SHARES, loss)
+            for layer, slot, loss in layers
+        ]
+    )
+    return np.array([errors @ measured.sensitivity**power for power in POWERS])
 
 
 def plain_name(measured: MeasuredLayers, sparsity: float) -> str:

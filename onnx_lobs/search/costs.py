@@ -13,6 +13,7 @@ from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.observations import observations_of
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.storage.formats import find_format
+from onnx_lobs.storage.values import VALUES
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def with_price(config: PruneConfig, layer: Layer, slot: Slot, observations: floa
     """Return the slot with what one of its weights costs."""
     price = 1.0
     if config.budget == "bytes":
-        price = find_format(config.storage).price(layer.dtype.itemsize)
+        itemsize = VALUES[config.values].itemsize(layer.dtype.itemsize)
+        price = find_format(config.storage).price(itemsize)
     elif config.budget == "macs":
         price = max(observations, 1e-9)
     return dataclasses.replace(slot, price=price)

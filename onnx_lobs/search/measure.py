@@ -20,7 +20,8 @@ from onnx_lobs.solvers.layerwise import loss_curve
 
 # points of a curve: even ones, and closer ones towards the end, where errors change fastest
 SHARES = np.unique(np.concatenate([np.linspace(0, 1, 33), 1 - 2.0 ** -np.arange(1, 11, 0.125)]))
-CURVE_FLOPS = 2e10  # of the elimination of one layer; more rows than that are not looked at
+# of the elimination of one layer, by the effort; more rows than that are not looked at
+CURVE_FLOPS = {"fast": 5e9, "default": 5e9, "best": 2e10}
 LEAST_ROWS = 8
 MOST_SHARE = 0.9  # zeros at which sensitivities are measured: beyond, errors no longer add up
 
@@ -78,12 +79,11 @@ def measure_layers(
     sensitivity: dict[str, float] = {}
     for layer, calibration in layer_moments(independent, dense, trials.scratch):
         key, layout = layer_key(layer), layer.layout
-        groups, rows, d = layout.groups, layout.rows, layout.columns
+        shape = layout.groups, layout.rows, layout.columns
         share = _measured_at(level, lowest[key])
-        n_prune = setup.pattern.closest((groups, rows, d), share, layer.kernel_size)
+        n_prune = setup.pattern.closest(shape, share, layer.kernel_size)
         task = make_task(independent, dense, layer, calibration, n_prune)
-        most = int(np.clip(CURVE_FLOPS / (groups * d**3), LEAST_ROWS, max(rows, LEAST_ROWS)))
-        losses[key] = loss_curve(task, SHARES, most)
+        losses[key] = loss_curve(task, SHARES, _curve_rows(layer, setup.config.effort))
         own, whole = trials.error_of_one(layer, task)
         sensitivity[key] = whole / own if own > 0 else 0.0
         progress.advance()
@@ -104,6 +104,19 @@ def _measured_at(level: float, lowest: float) -> float:
     level = min(level, MOST_SHARE)
     level = level if level > 0 else 0.5
     return level if level > lowest else (1 + lowest) / 2
+
+
+def curve_flops(layer: Layer, effort: str) -> float:
+    """Return the flops of a layer's curve."""
+    layout = layer.layout
+    return _curve_rows(layer, effort) * layout.groups * float(layout.columns) ** 3
+
+
+def _curve_rows(layer: Layer, effort: str) -> int:
+    """Return the rows of each group that a layer's curve is taken from, at the most."""
+    layout = layer.layout
+    affordable = CURVE_FLOPS[effort] / (layout.groups * layout.columns**3)
+    return int(np.clip(affordable, LEAST_ROWS, max(layout.rows, LEAST_ROWS)))
 
 
 def _floor(sensitivity: FloatArray) -> FloatArray:

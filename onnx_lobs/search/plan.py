@@ -22,7 +22,7 @@ from functools import cache
 from onnx_lobs.allocation.choice import is_measured
 from onnx_lobs.allocation.rules import RULES, Slot, check_limits, limits
 from onnx_lobs.arrays import FloatArray
-from onnx_lobs.evaluation.loss import OutputLoss
+from onnx_lobs.errors import LobsError
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.options.config import PruneConfig, has_target
 from onnx_lobs.report.progress import Progress
@@ -31,18 +31,42 @@ from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.zeros import Choice, by_rule, usual_rule
-from onnx_lobs.search.candidates import GLOBAL, candidate, names, plain_name
-from onnx_lobs.search.contest import Entrant, Tried, hold_finals, needs_finals, try_all
+from onnx_lobs.search.allowance import Allowance
+from onnx_lobs.search.candidates import GLOBAL, MIXTURES, candidate, names, plain_name
+from onnx_lobs.search.clock import Clock
+from onnx_lobs.search.contest import (
+    Entrant,
+    Finalists,
+    Tried,
+    half_way,
+    hold_finals,
+    is_promising,
+    needs_finals,
+    settle_half_way,
+    try_all,
+)
 from onnx_lobs.search.costs import LayerCosts, observe_costs
 from onnx_lobs.search.measure import MeasuredLayers, by_layer, measure_layers
+from onnx_lobs.search.plan_words import not_compared, too_large
 from onnx_lobs.search.trial_judge import NothingToCompareError
-from onnx_lobs.search.trial_samples import samples_needed, samples_scored, trial_flops
+from onnx_lobs.search.trial_plan import cut_words, plan_trials
+from onnx_lobs.search.trial_samples import (
+    MOST_FITTED,
+    samples_needed,
+    samples_scored,
+    trial_flops,
+)
 from onnx_lobs.search.trials import Trials, make_finals
+from onnx_lobs.search.work import estimate_work
 
 STEPS = {"fast": 0, "default": 4, "best": 24}
 CHEAP_STEPS = {"fast": 0, "default": 12, "best": 24}
 CHEAP_TRIAL = 1e10  # flops of a trial, a few tenths of a second
 ENOUGH_SCORED = 512  # samples that score a trial: on fewer, more steps fit their noise
+
+
+class NoTimeError(LobsError):
+    """The time of a run does not suffice for measurements."""
 
 
 class Basis(Enum):
@@ -65,11 +89,14 @@ class Measured:
         What makes trials; it keeps what the dense network gave them.
     steps
         Random steps that they can afford.
+    allowance
+        What they may take.
     """
 
     layers: MeasuredLayers
     trials: Trials
     steps: int
+    allowance: Allowance
 
 
 @dataclass(frozen=True)
@@ -91,6 +118,8 @@ class Planner:
         Where values go that do not fit memory.
     progress
         Told of every step.
+    log
+        Warned of what there was no time for.
     """
 
     setup: Setup
@@ -100,6 +129,7 @@ class Planner:
     measured: Callable[[], Measured | None]
     scratch: Scratch
     progress: Progress
+    log: Log
 
     def limits(self) -> tuple[float, float]:
         """Return the least and the largest sparsity that the limits of the layers allow."""
@@ -150,29 +180,51 @@ class Planner:
         """Return the best zeros by trials, or of a kind that is known, and by finals."""
         layers, config = measured.layers, self.setup.config
         if kind is None:
-            tried = try_all(
-                layers, sparsity, measured.trials, measured.steps, config.seed, self.progress
+            trial_plan = plan_trials(
+                layers, sparsity, measured.steps, measured.allowance, config.effort
             )
-            measured.trials.release()  # what follows needs the memory
+            tried = try_all(
+                layers, sparsity, measured.trials, trial_plan, config.seed, self.progress
+            )
         else:
             tried = _of_kind(layers, sparsity, kind)
-        best, finals = tried.best, dict[str, OutputLoss]()
-        if has_finals(config) and needs_finals(
-            tried.losses, best.name, plain_name(layers, sparsity)
-        ):
-            runs = make_finals(self.setup, self.networks, self.scratch)
-            found = hold_finals(layers, sparsity, best, runs, self.progress)
-            best, finals = found.best, dict(found.losses)
+        tried, finals = self._finals(measured, sparsity, tried)
+        left_out = [f"{tried.n_cut} trials"] if tried.n_cut else []
+        left_out += ["the finals"] if finals.is_cut else []
+        if left_out:
+            self.log.warn(cut_words(config, " and ".join(left_out)))
         record = AllocationRecord(
-            chosen=best.name,
+            chosen=finals.best.name,
             budget=config.budget,
             losses={each: loss.value for each, loss in tried.losses.items()},
-            finals={each: dataclasses.asdict(loss) for each, loss in finals.items()},
+            finals={each: dataclasses.asdict(loss) for each, loss in finals.losses.items()},
             sensitivity=by_layer(layers.layers, layers.sensitivity),
             trials=tried.n_run,
+            stopped=tried.n_stopped,
+            left_out=" and ".join(left_out),
             seconds=time.perf_counter() - started,
         )
-        return Choice(best.zeros, record, tried.kind)
+        return Choice(finals.best.zeros, record, tried.kind)
+
+    def _finals(self, measured: Measured, sparsity: float, tried: Tried) -> tuple[Tried, Finalists]:
+        """Hold finals where they are needed, or what is left of them; return what was tried too."""
+        layers, best, allowance = measured.layers, tried.best, measured.allowance
+        config, plain = self.setup.config, plain_name(layers, sparsity)
+        is_needed = has_finals(config) and needs_finals(tried.losses, best.name, plain)
+        is_worth = is_promising(tried.losses, best.name, plain)
+        is_worth &= allowance.affords_finals(tried.n_run)
+        is_short = allowance.is_bounded and plain in tried.losses and not is_worth
+        share = allowance.final_share(tried.n_run)
+        has_time = allowance.has_time_to_try() if is_short else allowance.has_time_for_finals(share)
+        if is_needed and has_time and is_short:
+            tried = settle_half_way(layers, sparsity, tried, measured.trials)
+        measured.trials.release()  # what follows needs the memory
+        if is_needed and not has_time:  # half-way was safe wherever it was looked at
+            return tried, Finalists(half_way(layers, sparsity, best), {}, is_cut=True)
+        if not is_needed or is_short:
+            return tried, Finalists(tried.best, {})
+        runs = make_finals(self.setup, self.networks, self.scratch, share)
+        return tried, hold_finals(layers, sparsity, best, runs, self.progress)
 
     def _slots(self) -> tuple[Slot, ...]:
         """Return the layers, with what their weights cost where the zeros go by that."""
@@ -188,6 +240,7 @@ def make_planner(
     progress: Progress,
     log: Log,
     observations: FloatArray | None = None,
+    clock: Clock | None = None,
 ) -> Planner:
     """Return what chooses the zeros of a run, for one sparsity or several.
 
@@ -199,19 +252,25 @@ def make_planner(
         Warned where zeros cannot be chosen as the options ask.
     observations
         That a sample gives each layer, where they are known already.
+    clock
+        The time that the run may take; None: there is always time.
     """
+    clock = Clock(None) if clock is None else clock
     costs = cache(lambda: observe_costs(setup, networks, observations))
 
     def measured() -> Measured | None:
         try:
-            found = measure(setup, networks, costs(), scratch, progress)
+            found = measure(setup, networks, costs(), scratch, progress, clock)
+        except NoTimeError:
+            log.warn(cut_words(setup.config, "measuring the layers, and all trials"))
+            return None
         except NothingToCompareError as error:
-            log.warn(_not_compared(setup.config, error))
+            log.warn(not_compared(setup.config, error))
             return None
         return found if found.layers.n_free >= 2 else None
 
     basis = choose_basis(setup, networks, log)
-    return Planner(setup, networks, basis, costs, cache(measured), scratch, progress)
+    return Planner(setup, networks, basis, costs, cache(measured), scratch, progress, log)
 
 
 def choose_basis(setup: Setup, networks: Networks, log: Log) -> Basis:
@@ -223,7 +282,7 @@ def choose_basis(setup: Setup, networks: Networks, log: Log) -> Basis:
     if not asks or n_free < 2 or setup.pattern.own_sparsity is not None:
         return Basis.SHAPES
     if networks.is_staged:
-        log.warn(_too_large(config))
+        log.warn(too_large(config))
         return Basis.SHAPES
     return Basis.LOSSES if measures else Basis.COSTS
 
@@ -233,24 +292,55 @@ def has_finals(config: PruneConfig) -> bool:
     return config.allocation == "auto" and config.effort != "fast"
 
 
+def n_trials(setup: Setup, observations: Mapping[str, float]) -> int:
+    """Return about how many trials a run makes; `observations` are those of each layer's key."""
+    if setup.config.allocation != "auto":
+        return 0
+    needed = samples_needed(setup, observations)
+    wanted = len(RULES) + len(MIXTURES) + _steps(setup, observations, needed)
+    scored = samples_scored(setup, observations, needed)
+    work = estimate_work(setup, observations, needed, scored)
+    return Allowance(work, setup.config.effort != "best", MOST_FITTED, Clock(None)).n_trials(wanted)
+
+
+def _steps(setup: Setup, observations: Mapping[str, float], needed: int) -> int:
+    """Return the random steps that trials on so many samples can afford."""
+    scored = samples_scored(setup, observations, needed)
+    is_cheap = trial_flops(setup, observations, needed, scored) <= CHEAP_TRIAL
+    steps: Mapping[str, int] = CHEAP_STEPS if is_cheap and scored >= ENOUGH_SCORED else STEPS
+    return steps[setup.config.effort]
+
+
 def measure(
-    setup: Setup, networks: Networks, costs: LayerCosts, scratch: Scratch, progress: Progress
+    setup: Setup,
+    networks: Networks,
+    costs: LayerCosts,
+    scratch: Scratch,
+    progress: Progress,
+    clock: Clock | None = None,
 ) -> Measured:
     """Measure the layers of a run, on as many samples as trials need.
 
     Raises
     ------
+    NoTimeError
+        When the clock leaves no time for it.
     NothingToCompareError
         When no output of the network says what pruning did to it.
     """
     by_key = by_layer(setup.layers, costs.observations)
     needed = samples_needed(setup, by_key)
     scored = samples_scored(setup, by_key, needed)
-    is_cheap = trial_flops(setup, by_key, needed, scored) <= CHEAP_TRIAL
-    steps: Mapping[str, int] = CHEAP_STEPS if is_cheap and scored >= ENOUGH_SCORED else STEPS
-    trials = Trials(setup, networks, needed, scored, scratch)
+    work = estimate_work(setup, by_key, needed, scored)
+    clock = Clock(None) if clock is None else clock
+    if not clock.has_time(work.measuring, work.run):
+        raise NoTimeError("there is no time to measure the layers")
+    trials, started = Trials(setup, networks, needed, scored, scratch), clock.elapsed
     layers = measure_layers(trials, costs, setup.sparsity, progress)
-    return Measured(layers, trials, steps[setup.config.effort])
+    clock.note(work.measuring, clock.elapsed - started)
+    share = min(needed / setup.batches.n_samples, MOST_FITTED)
+    allowance = Allowance(work, setup.config.effort != "best", share, clock)
+    return Measured(layers, trials, _steps(setup, by_key, needed), allowance)
 
 
 def _of_kind(layers: MeasuredLayers, sparsity: float, kind: str) -> Tried:
@@ -259,18 +349,3 @@ def _of_kind(layers: MeasuredLayers, sparsity: float, kind: str) -> Tried:
     if name not in names(layers, sparsity):
         name = plain_name(layers, sparsity)
     return Tried(Entrant(name, candidate(layers, sparsity, name)), kind, {}, 0)
-
-
-def _not_compared(config: PruneConfig, error: NothingToCompareError) -> str:
-    return (
-        f"allocation {config.allocation!r} tries what pruning does to the outputs, but "
-        f"{error}: zeros were shared evenly (uniform); give a model with a floating output"
-    )
-
-
-def _too_large(config: PruneConfig) -> str:
-    return (
-        f"allocation {config.allocation!r} and budgets other than weights need the whole "
-        "model in one session, but its weights exceed their share of --memory: zeros were shared "
-        "by a rule; give more --memory, or choose --allocation uniform or erk"
-    )

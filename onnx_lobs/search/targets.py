@@ -15,16 +15,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from onnx_lobs.calibration.held_out import held_every
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.evaluation.confidence import CONFIDENT, upper_difference
 from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.options.texts import write_duration
 from onnx_lobs.report.record import ScoreRecord, TargetRecord
-from onnx_lobs.run.deliver import pruned_names
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run
 from onnx_lobs.run.setup import Setup
+from onnx_lobs.run.stored_form import pruned_names
+from onnx_lobs.search.clock import Clock, Turns
 from onnx_lobs.storage.formats import find_format, shrinking_formats
 from onnx_lobs.storage.sizes import expected_bytes
+from onnx_lobs.storage.values import VALUES
 
 FIRST = 0.5
 FACTOR = 0.4  # of the weights kept, from one step to the next sparser one
@@ -41,6 +45,7 @@ def search(
     run: Callable[[Setup, Networks, str | None], Run],
     most: float = 1.0,
     least: float = 0.0,
+    clock: Clock | None = None,
 ) -> tuple[Run, TargetRecord]:
     """Run at several sparsities and return the best run, and what became of the target.
 
@@ -55,25 +60,31 @@ def search(
         Largest sparsity that the limits of the layers allow.
     least
         Least sparsity that they have, by limits and by the zeros of the model.
+    clock
+        Ends the search when there is no time for another run like the longest; None: there is.
 
     Returns
     -------
     Run and TargetRecord
         The sparsest run that keeps all limits; with a limit of bytes the least sparse one that
         keeps that. If none does, the one nearest to them. Its log warns of test data that are too
-        few for the limit.
+        few for the limit, and of a search that the clock ended.
     """
     config = setup.config
     made: list[tuple[float, Run]] = []
+    turns = Turns(Clock(None) if clock is None else clock)
 
     def run_at(sparsity: float) -> Run:
         kind = made[-1][1].choice.kind if made else None
-        made.append((sparsity, run(setup.at(sparsity), networks.renewed(), kind)))
+        with turns.turn():
+            made.append((sparsity, run(setup.at(sparsity), networks.renewed(), kind)))
         return made[-1][1]
 
     most = min(most, MOST)
     if config.max_bytes is None:
-        find_sparsest(lambda s: _is_met(config, run_at(s)), most=most, least=least)
+        find_sparsest(
+            lambda s: _is_met(config, run_at(s)), most=most, least=least, goes_on=turns.go_on
+        )
     else:
 
         def size_at(sparsity: float) -> int:
@@ -82,8 +93,10 @@ def search(
             return size
 
         storage = find_format(config.storage)
-        expected = expected_bytes(networks.result.proto, pruned_names(setup), storage)
-        find_smallest(config.max_bytes, size_at, expected, most, least)
+        expected = expected_bytes(
+            networks.result.proto, pruned_names(setup), storage, VALUES[config.values]
+        )
+        find_smallest(config.max_bytes, size_at, expected, most, least, turns.go_on)
     sparsity, best = min(made, key=lambda pair: _rank(config, *pair))
     record = TargetRecord(
         limits=_limits(config),
@@ -92,7 +105,17 @@ def search(
         runs=tuple({"sparsity": s, **_measures(config, r), **_error(r)} for s, r in made),
     )
     best.log.warn(*_too_few(config, best.output.score))
+    if turns.is_ended:
+        best.log.warn(_ended(config, len(made)))
     return best, record
+
+
+def _ended(config: PruneConfig, n_runs: int) -> str:
+    assert config.time is not None
+    return (
+        f"--time {write_duration(config.time)} ended the search after {n_runs} of up to {RUNS} "
+        "runs; the best of these was taken: give more time, and the target may be met more closely"
+    )
 
 
 def _too_few(config: PruneConfig, score: ScoreRecord | None) -> list[str]:
@@ -118,6 +141,7 @@ def find_smallest(
     expected: Callable[[float], float],
     most: float,
     least: float = 0.0,
+    goes_on: Callable[[], bool] = lambda: True,
 ) -> None:
     """Approach a size in bytes from above and below.
 
@@ -132,11 +156,15 @@ def find_smallest(
         About that size; how far it was from the last one found is put right in the next guess.
     most, least
         Largest and least sparsity that are possible.
+    goes_on
+        Asked before each run but the first; False ends the search.
     """
     low, high = least, 1.0  # too large, as far as is known, and small enough
     aim, misses = limit * (1 - CLOSE / 2), 0
     wanted = max(_solve(expected, aim, most), least)
-    for _ in range(RUNS):
+    for turn in range(RUNS):
+        if turn and not goes_on():
+            return
         size = size_at(wanted)
         if size > limit:
             low = wanted
@@ -221,7 +249,11 @@ def _rank(config: PruneConfig, sparsity: float, run: Run) -> tuple[float, ...]:
 
 
 def find_sparsest(
-    meets: Callable[[float], bool], runs: int = RUNS, most: float = MOST, least: float = 0.0
+    meets: Callable[[float], bool],
+    runs: int = RUNS,
+    most: float = MOST,
+    least: float = 0.0,
+    goes_on: Callable[[], bool] = lambda: True,
 ) -> float | None:
     """Return the largest sparsity tried that meets a target, or None.
 
@@ -235,6 +267,8 @@ def find_sparsest(
     most, least
         Largest and least sparsity that are possible. Where no sparser one meets the target, the
         last that is tried is the least, if that is above 0: the model as it is.
+    goes_on
+        Asked before each run but the first; False ends the search.
 
     Notes
     -----
@@ -250,6 +284,8 @@ def find_sparsest(
     low, high = least, 1.0  # met, as far as is known, and missed
     wanted = min(FIRST if least < FIRST else _between(least, 1.0), most)
     for left in range(runs, 0, -1):
+        if left < runs and not goes_on():
+            break
         if left == 1 and sparsest is None and least > 0:
             wanted = least
         if meets(wanted):
@@ -285,6 +321,11 @@ def check_target(setup: Setup, networks: Networks) -> None:
         raise ConfigError(
             f"pattern {pattern} has one count of zeros, so no target can be searched for; choose "
             "another pattern, or leave the target out"
+        )
+    if config.max_output_error is not None and held_every(setup.batches) == 0:
+        raise ConfigError(
+            "max output error needs samples that nothing was fitted to, and the data "
+            f"({setup.batches.origin}) are one batch, which is fitted; give more samples"
         )
     if config.max_drop is not None and setup.scoring is None:
         raise ConfigError(

@@ -19,6 +19,7 @@ OBSERVATIONS_PER_INPUT = 2  # of each layer in a trial, if there are so many
 MOST_WEIGHTS = 0.6  # share of the weights, in layers that get so many
 NEARLY_ALL, MORE_SAMPLES = 0.95, 128  # the same for up to so many samples
 FINAL_SCORED = 0.25  # of the data, for the finalists
+MOST_FITTED = 1 - FINAL_SCORED  # of the data that they are fitted to
 
 
 def samples_needed(setup: Setup, observations: Mapping[str, float]) -> int:
@@ -91,8 +92,8 @@ def split(batches: Batches, samples: int, scored: int) -> tuple[Batches, Batches
     return batches.pick(fit), batches.pick(rest)
 
 
-def split_finally(batches: Batches) -> tuple[Batches, Batches]:
-    """Return most of the batches to fit finalists on, and FINAL_SCORED of them to score on.
+def split_finally(batches: Batches, share: float = MOST_FITTED) -> tuple[Batches, Batches]:
+    """Return a share of the batches to fit finalists on, and FINAL_SCORED of them to score on.
 
     With one batch only, both are that batch.
     """
@@ -101,4 +102,7 @@ def split_finally(batches: Batches) -> tuple[Batches, Batches]:
         return batches, batches
     scored = max(round(FINAL_SCORED * n), 1)
     held = ((np.arange(scored) + 0.5) * n / scored).astype(int)
-    return batches.pick(np.setdiff1d(np.arange(n), held)), batches.pick(held)
+    rest = np.setdiff1d(np.arange(n), held)
+    count = int(np.clip(math.ceil(share * n), 1, rest.size))
+    fit = rest[np.linspace(0, rest.size - 1, count).round().astype(int)]
+    return batches.pick(fit), batches.pick(held)

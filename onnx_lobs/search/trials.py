@@ -31,8 +31,9 @@ from onnx_lobs.run.schedule import calibrations
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.zeros import Zeros
+from onnx_lobs.search.race import Scored
 from onnx_lobs.search.trial_judge import Judge
-from onnx_lobs.search.trial_samples import split, split_finally
+from onnx_lobs.search.trial_samples import MOST_FITTED, split, split_finally
 from onnx_lobs.solvers.layerwise import (
     ErrorMeter,
     LayerTask,
@@ -89,6 +90,21 @@ class Runs:
 
     def loss(self, zeros: Zeros) -> OutputLoss:
         """Return what the outputs lose by these zeros, on the samples that score."""
+        return self.score(zeros).loss
+
+    def score(self, zeros: Zeros, best: Scored | None = None) -> Scored:
+        """Return what the outputs lose by these zeros, batch by batch.
+
+        Parameters
+        ----------
+        best
+            The score of the best run so far: this one stops once it cannot be better. None: it
+            goes to its end.
+        """
+        return self._held.score(self.pruned(zeros), best)
+
+    def pruned(self, zeros: Zeros) -> Model:
+        """Return a copy of the dense network with these zeros."""
         networks = self.networks.on_trial()
         for layer, calibration in layer_moments(self.setup, networks, self.scratch, self._targets):
             n_prune = zeros[layer_key(layer)]
@@ -96,7 +112,11 @@ class Runs:
                 task = make_task(self.setup, networks, layer, calibration, n_prune)
                 if not task.is_sparse_already:
                     _write(networks.pruned, layer, within_range(task, self.solve(task, layer)))
-        return self._held.loss(networks.pruned)
+        return networks.pruned
+
+    def loss_of(self, model: Model) -> OutputLoss:
+        """Return what the outputs of a network lose, on the samples that score."""
+        return self._held.loss(model)
 
     def release(self) -> None:
         """Free what is kept of the dense network; the next run makes it again."""
@@ -154,9 +174,11 @@ class Trials(Runs):
         return solve_quickly(task, refit=self.refits[layer_key(layer)])
 
 
-def make_finals(setup: Setup, networks: Networks, scratch: Scratch) -> Runs:
-    """Return runs with the method of a run on most of its data, with less effort."""
-    fit, held = split_finally(setup.batches)
+def make_finals(
+    setup: Setup, networks: Networks, scratch: Scratch, share: float = MOST_FITTED
+) -> Runs:
+    """Return runs with the method of a run on a share of its data, with less effort."""
+    fit, held = split_finally(setup.batches, share)
     lesser = setup.with_options(effort=FINAL_EFFORT[setup.config.effort])
     part = dataclasses.replace(lesser, batches=fit)
     return Runs(part, networks, held, lambda task, layer: solve_layer(task), scratch)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from onnx_lobs.graph.files.external import external_bytes
+from onnx_lobs.graph.files.walk import iter_graphs
 from onnx_lobs.storage.dense import dense_bytes
 from onnx_lobs.storage.formats import StorageFormat
+from onnx_lobs.storage.values import VALUES, Precision
 
 
 def expected_bytes(
-    proto: ModelProto, names: Collection[str], storage: StorageFormat
+    proto: ModelProto,
+    names: Collection[str],
+    storage: StorageFormat,
+    values: Precision = VALUES["fp32"],
 ) -> Callable[[float], float]:
     """Return the bytes of model and external data as a function of the sparsity.
 
@@ -22,15 +27,27 @@ def expected_bytes(
     proto
         The model before it is pruned. Not modified.
     names
-        Initializers of its main graph that are pruned: each is taken to have that share of zeros,
-        evenly spread. Other names are ignored.
-    storage
-        How it will be stored.
+        Weights that are pruned: each is taken to have that share of zeros, evenly spread. Other
+        names are ignored.
+    storage, values
+        How they will be stored.
     """
-    tensors = [tensor for tensor in proto.graph.initializer if tensor.name in set(names)]
+    anywhere = storage.anywhere or values.element is not None
+    tensors = list(_weights(proto) if anywhere else proto.graph.initializer)
+    tensors = [tensor for tensor in tensors if tensor.name in set(names)]
     rest = proto.ByteSize() + external_bytes(proto) - dense_bytes(proto, tensors)(0.0).sum()
-    bytes_at = storage.bytes_at(proto, tensors)
+    bytes_at = storage.bytes_at(proto, [values.stand_in(tensor) for tensor in tensors])
     return lambda sparsity: float(rest + bytes_at(sparsity).sum())
+
+
+def _weights(proto: ModelProto) -> Iterator[TensorProto]:
+    """Yield the stored constants of all graphs; of Constant nodes without values, renamed."""
+    for graph in iter_graphs(proto):
+        yield from graph.initializer
+        for node in graph.node:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                tensor = node.attribute[0].t
+                yield TensorProto(name=node.output[0], dims=tensor.dims, data_type=tensor.data_type)
 
 
 def encoded_bytes(
@@ -43,7 +60,7 @@ def encoded_bytes(
     proto
         Not modified.
     names
-        Initializers of its main graph that may be stored anew; other names are ignored.
+        Initializers that may be stored anew; other names are ignored.
     storage
         How it is stored.
     folder

@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
 from onnx_lobs.data.inputs import InputSpec, input_specs
+from onnx_lobs.data.kinds.request import LabelNeed
+from onnx_lobs.data.kinds.table import check_read
 from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError, ModelError
-from onnx_lobs.evaluation.builtin import SCORES, class_indices, find_scores
+from onnx_lobs.evaluation.builtin import SCORES, class_count, class_indices, find_scores
 from onnx_lobs.evaluation.final_activation import common_finals, judged_values
 from onnx_lobs.evaluation.find import find_score
+from onnx_lobs.evaluation.input_ranges import input_ranges
 from onnx_lobs.evaluation.judge import Judgement, judge
 from onnx_lobs.evaluation.judged_network import JudgedNetwork, open_judged
 from onnx_lobs.evaluation.one_hot import with_class_labels
 from onnx_lobs.evaluation.plausible_data import doubtful_outputs
 from onnx_lobs.evaluation.plausible_labels import doubtful_labels
 from onnx_lobs.evaluation.score import Score
-from onnx_lobs.evaluation.scoring import collapse_notes, open_test, score_record
+from onnx_lobs.evaluation.scoring import collapse_notes, needs_labels, open_test, score_record
 from onnx_lobs.graph.files.external import external_bytes
 from onnx_lobs.graph.files.load import LoadedModel, load_model
 from onnx_lobs.graph.files.sizes import Sizes, file_sizes
@@ -37,7 +40,9 @@ from onnx_lobs.options.limits import COMPARE_OPTIONS, SHARED_OPTIONS, Limits
 from onnx_lobs.options.option import take
 from onnx_lobs.report.evaluation import Evaluation, SideRecord
 from onnx_lobs.report.progress import Progress, as_progress
+from onnx_lobs.report.showing import Told, telling
 from onnx_lobs.run.calibration_data import open_calibration
+from onnx_lobs.run.preset_choice import choose_preset
 from onnx_lobs.verbs.inspect import Inspection, inspect
 
 if TYPE_CHECKING:
@@ -53,7 +58,7 @@ def evaluate(
     data: Any = None,
     *,
     score: str | Callable[..., Any] | None = None,
-    progress: Progress | Callable[[str, int, int], object] | None = None,
+    progress: Told = None,
     **options: Unpack[EvaluateOptions],
 ) -> Evaluation:
     """Compare a pruned model with the dense one on data.
@@ -91,7 +96,8 @@ def evaluate(
     limits = take(Limits, read)
     shared = {name: value for name, value in read.items() if name in SHARED_OPTIONS}
     config = take(PruneConfig, shared)
-    return compare((dense, pruned), data, config, limits, score=score, progress=progress)
+    with telling(progress) as told:
+        return compare((dense, pruned), data, config, limits, score=score, progress=told)
 
 
 @gives_back
@@ -102,13 +108,15 @@ def compare(
     limits: Limits,
     *,
     score: str | Callable[..., Any] | None = None,
-    progress: Progress | Callable[[str, int, int], object] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Compare models as :func:`evaluate` does, with its options in their records."""
     started = time.perf_counter()
     wanted = None if score is None else find_score(score)
     sources = as_source(sources[0]), as_source(sources[1])
     models = load_model(sources[0]), load_model(sources[1])
+    check_read(config, (data,))
+    config, notes = choose_preset(models[0], (data,), config)
     batches, data_notes = _open_data(models, data, config)
     (before, after), run_notes = _open_sessions(models, config)
     progress = as_progress(progress)
@@ -134,10 +142,12 @@ def compare(
         limits=limits,
         seconds=time.perf_counter() - started,
         warnings=(
-            *(*data_notes, *batches.notes, *run_notes, *score_notes, *doubts),
+            *(*notes, *data_notes, *batches.notes, *run_notes, *score_notes, *doubts),
             *found.change.notes,
         ),
         judged=judged_values(before.finals),
+        details=found.details,
+        inputs=input_ranges(batches),
     )
 
 
@@ -150,10 +160,14 @@ def _open_data(
     path = models[0].path
     notes: list[str] = []
     if data is None:
-        batches, notes = open_test(path, inputs, None, config, config.samples)
+        batches, notes = open_test(path, inputs, None, config, samples=config.samples)
         if batches is not None:
             return batches, notes
-    batches, more = open_calibration(path, inputs, data, config)
+    wants = (
+        LabelNeed.NEEDED if config.score is not None and needs_labels(config) else LabelNeed.WELCOME
+    )
+    n_classes = class_count(models[0].proto)
+    batches, more = open_calibration(path, inputs, data, config, n_classes, wants)
     return batches, notes + more
 
 

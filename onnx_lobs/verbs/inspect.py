@@ -1,18 +1,18 @@
-"""Lists what a model holds: layers that can be pruned, their zeros, what is skipped and why."""
+"""Lists what a model holds: inputs, operators, layers, their zeros and work, what is skipped."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from onnx_lobs.allocation.rules import check_limits
 from onnx_lobs.graph.files.load import load_model
 from onnx_lobs.graph.files.outputs import model_files
 from onnx_lobs.graph.files.source import ModelSource
+from onnx_lobs.graph.inferred_shapes import infer_shapes
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.fold import fold_weights
@@ -24,22 +24,8 @@ from onnx_lobs.report.record import FileWeights, SkipRecord
 from onnx_lobs.run.file_weights import count_weights
 from onnx_lobs.run.selection import selection, skip_records
 from onnx_lobs.run.slots import make_slots, wanted_sparsity
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """One layer: its stored weight, its problem's shape, and its zeros."""
-
-    name: str
-    op: str
-    shape: tuple[int, ...]
-    dtype: str
-    groups: int
-    rows: int
-    columns: int
-    weights: int
-    zeros: int
-    uses: int
+from onnx_lobs.storage.expand import expand_weights
+from onnx_lobs.verbs.inspect_rows import LayerRow, ValueRow, count_operators, layer_row, value_rows
 
 
 @dataclass(frozen=True)
@@ -47,7 +33,8 @@ class Inspection:
     """A model as onnx-lobs sees it; ``file_bytes`` includes external data.
 
     Weights that are computed from constants are listed as :func:`onnx_lobs.prune` stores them, and
-    ``warnings`` says so. ``weights`` counts those of the whole file.
+    ``warnings`` says so. ``weights`` counts those of the whole file; ``pattern`` is the one that
+    was asked for, or None.
     """
 
     model: str
@@ -59,6 +46,15 @@ class Inspection:
     skipped: tuple[SkipRecord, ...]
     weights: FileWeights
     warnings: tuple[str, ...] = ()
+    inputs: tuple[ValueRow, ...] = ()
+    outputs: tuple[ValueRow, ...] = ()
+    operators: Mapping[str, int] = field(default_factory=dict)
+    pattern: str | None = None
+
+    @property
+    def is_met(self) -> bool:
+        """Whether all layers keep to the pattern that was asked for, or none was."""
+        return self.pattern is None or all(row.is_met for row in self.layers)
 
 
 def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection:
@@ -73,7 +69,9 @@ def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection
         a run would refuse.
     """
     loaded = load_model(model)
-    file_bytes = _bytes(loaded.proto, loaded.path)
+    file_bytes, graph = _bytes(loaded.proto, loaded.path), loaded.proto.graph
+    operators = count_operators(graph)
+    expand_weights(loaded, to_float=True)
     inlining, folding = inline_functions(loaded), fold_weights(loaded)
     refused = {**inlining.refused, **folding.refused}
     index = Model(loaded.proto, loaded.folder)
@@ -81,15 +79,23 @@ def inspect(model: ModelSource, config: PruneConfig | None = None) -> Inspection
     layers, skips = find_layers(index, selection(config), refused)
     _check_asked(layers, skips, config)
     proto = loaded.proto
+    shapes, samples = infer_shapes(proto)
+    asked = parse_pattern(config.pattern)
+    pattern = None if asked.is_free else asked
+    stored = [tensor.name for tensor in graph.initializer]
     return Inspection(
         model="model" if loaded.path is None else str(loaded.path),
         opset=index.opset,
         ir_version=proto.ir_version,
         producer=f"{proto.producer_name} {proto.producer_version}".strip(),
         file_bytes=file_bytes,
-        layers=tuple(_row(index, layer) for layer in layers),
+        layers=tuple(layer_row(index, layer, shapes, samples, pattern) for layer in layers),
         skipped=skip_records(skips),
         warnings=(*inlining.notes, *folding.notes),
+        inputs=value_rows(graph.input, without=stored),
+        outputs=value_rows(graph.output),
+        operators=operators,
+        pattern=None if pattern is None else str(pattern),
         weights=count_weights(index, layers, skips, zeros=True),
     )
 
@@ -103,26 +109,10 @@ def _check_asked(layers: Sequence[Layer], skips: Sequence[Skip], config: PruneCo
             check_limits(slots, sparsity)
 
 
-def _row(model: Model, layer: Layer) -> LayerRow:
-    tensor = model.constant(model.scopes[layer.scope], layer.weight)
-    assert tensor is not None
-    values = model.value(tensor)
-    layout = layer.layout
-    return LayerRow(
-        name=layer.name,
-        op=layer.op,
-        shape=tuple(tensor.dims),
-        dtype=layer.dtype.name,
-        groups=layout.groups,
-        rows=layout.rows,
-        columns=layout.columns,
-        weights=layer.size,
-        zeros=int(layer.size - np.count_nonzero(values)),
-        uses=len(layer.uses),
-    )
-
-
 def _bytes(proto: onnx.ModelProto, path: Path | None) -> int:
     if path is None:
         return int(proto.ByteSize())
     return sum(file.stat().st_size for file in model_files(path))
+
+
+__all__ = ["Inspection", "LayerRow", "ValueRow", "inspect"]

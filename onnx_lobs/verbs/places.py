@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from onnx_lobs.data.files import files_of, find_beside, find_test_beside
+from onnx_lobs.data.files import find_beside, find_test_beside
+from onnx_lobs.data.kinds.table import files_read
 from onnx_lobs.graph.files.outputs import check_apart, data_names, model_files, paths_beside
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.run.deliver import best_effort
@@ -19,7 +20,7 @@ def check_places(
     *,
     data: Any = None,
     test: Any = None,
-    report: Path | None = None,
+    report: Sequence[Path] = (),
 ) -> None:
     """Refuse names of outputs that lead to one place with another name of a pruning run.
 
@@ -32,7 +33,7 @@ def check_places(
     data, test
         As for :func:`onnx_lobs.verbs.prune.prune_file`.
     report
-        The record that is written too.
+        Files that the record is written to.
 
     Raises
     ------
@@ -49,22 +50,36 @@ def check_places(
             writes[f"{word} data file {number + 1},"] = part
     folders = {"the cache folder": config.cache, "the scratch folder": config.scratch}
     writes |= {word: Path(folder) for word, folder in folders.items() if folder is not None}
-    if report is not None:
-        writes["the report"] = report
-    check_apart(writes, what_is_read({"the model": path}, data, test, config.score))
+    writes |= _named(report)
+    reads = what_is_read({"the model": path}, data, test, config.score)
+    check_apart(writes, {**reads, **_sides(config)})
 
 
 def check_report_apart(
-    models: dict[str, Path], data: Any, config: PruneConfig, report: Path
+    models: dict[str, Path], data: Any, config: PruneConfig, report: Sequence[Path]
 ) -> None:
-    """Refuse a report of ``evaluate`` that would replace what it reads.
+    """Refuse reports of ``evaluate`` that would replace what it reads.
 
     Raises
     ------
     ConfigError
         As :func:`check_places`.
     """
-    check_apart({"the report": report}, what_is_read(models, data, None, config.score))
+    reads = what_is_read(models, data, None, config.score)
+    check_apart(_named(report), {**reads, **_sides(config)})
+
+
+def _named(reports: Sequence[Path]) -> dict[str, Path]:
+    """Return what the reports are called in messages, with numbers where there are several."""
+    if len(reports) == 1:
+        return {"the report": reports[0]}
+    return {f"report {number + 1}": path for number, path in enumerate(reports)}
+
+
+def _sides(config: PruneConfig) -> dict[str, Iterable[Path]]:
+    """Return the files that options name beside data."""
+    named = {"the list of classes": config.classes, "the tokenizer": config.tokenizer}
+    return {word: [Path(file)] for word, file in named.items() if file is not None}
 
 
 def what_is_read(
@@ -89,9 +104,9 @@ def what_is_read(
         ("the test data", test, find_test_beside),
     ):
         if isinstance(given, (str, Path)):
-            reads[word] = [Path(given), *files_of(Path(given))]
+            reads[word] = [Path(given), *files_read(given)]
         elif given is None and (beside := find(first)) is not None:
-            reads[word] = files_of(beside)  # not the folder, which is the model's
+            reads[word] = files_read(beside)  # not the folder, which is the model's
     if isinstance(score, str):
         reads["the script that scores"] = [Path(score.rpartition(":")[0] or score)]
     return reads

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,13 @@ from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
 from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
+from onnx_lobs.options.texts import write_duration
+from onnx_lobs.report.advice import with_advice
+from onnx_lobs.report.command import command_of
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
+from onnx_lobs.report.showing import Told, telling
+from onnx_lobs.report.stages import CountedStages
 from onnx_lobs.run.deliver import best_effort, write_model
 from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
 from onnx_lobs.run.guarantee import with_bounds
@@ -31,11 +36,15 @@ from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run, run_once
 from onnx_lobs.run.outcome import score_dense
 from onnx_lobs.run.report import make_report, with_file
+from onnx_lobs.run.save import Delivery, deliver, plan_delivery
 from onnx_lobs.run.setup import Setup, open_run
+from onnx_lobs.run.stored_form import check_form
 from onnx_lobs.run.unmet import explain_zeros
+from onnx_lobs.search.clock import Clock
 from onnx_lobs.search.plan import make_planner
 from onnx_lobs.search.targets import check_target, search
 from onnx_lobs.verbs.places import check_places
+from onnx_lobs.verbs.stages import stages_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -56,10 +65,39 @@ class PruneResult:
     report: Report
     folder: Path | None = None
     _kept: Scratch | None = None
+    _delivery: Delivery | None = None
 
     def __repr__(self) -> str:
         """Return one short line; ``report`` and ``model`` hold everything."""
         return repr(self.report).replace("Report", "PruneResult", 1)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return self.report._repr_html_()
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the model as the command line does: checked, run and compared before it is named.
+
+        Parameters
+        ----------
+        path
+            The file. The option ``storage`` of the run says in which format its weights are.
+        overwrite
+            Whether an existing file is replaced; never the model that was pruned.
+
+        Raises
+        ------
+        ConfigError
+            When the file exists and may not be overwritten, or cannot be written.
+        ModelError
+            When the written file does not compute what the model in memory computes.
+
+        Notes
+        -----
+        Cost: a forward pass of one batch through the model and through the written file.
+        """
+        assert self._delivery is not None  # only tests make results without a run
+        deliver(self.model, self.folder, self._delivery, Path(path), overwrite=overwrite)
 
 
 @takes_options(OPTIONS)
@@ -69,7 +107,7 @@ def prune(
     data: Any = None,
     *,
     test: Any = None,
-    progress: Progress | Callable[[str, int, int], object] | None = None,
+    progress: Told = None,
     **options: Unpack[PruneOptions],
 ) -> PruneResult:
     """Prune an ONNX model in one shot.
@@ -87,7 +125,8 @@ def prune(
         lies beside the model's file with labels, else no score.
     progress
         Told of every step: an object with ``start(phase, total)`` and ``advance(n)``, or a
-        function such as print, called with the phase, the steps done and all of them.
+        function such as print, called with the phase, the steps done and all of them. True shows
+        bars or lines on stderr, False nothing; None shows bars in a notebook.
     options
         Those listed below, which :class:`onnx_lobs.PruneConfig` holds.
 
@@ -109,14 +148,18 @@ def prune(
     Cost: two forward passes over the data, one Gram per layer (n d² flops), the method per
     layer. Memory: :mod:`onnx_lobs.calibration.independent`.
     """
-    model, told = as_source(model), as_progress(progress)
+    model = as_source(model)
     config, log = PruneConfig(**read_options(options, OPTIONS)), Log()
-    with scratch_in(config.scratch) as scratch:
+    with telling(progress) as told, scratch_in(config.scratch) as scratch:
         setup, networks = open_run(model, data, test, config, log, scratch)
-        run, report = _prune(setup, networks, _name(model), scratch, told, log)
+        stages = stages_of(setup, networks, writes=False)
+        counted = CountedStages(told, stages)
+        run, report = _prune(setup, networks, _name(model), scratch, counted, log)
         result = run.networks.result
         kept = scratch.release() if result.is_private else None
-    return PruneResult(result.proto, report, result.folder, kept)
+        delivery = plan_delivery(run.setup, run.networks, run.scales)
+    told_how = with_advice(report, _command(model, config, data, test))
+    return PruneResult(result.proto, told_how, result.folder, kept, delivery)
 
 
 @gives_back
@@ -128,7 +171,7 @@ def prune_file(
     data: Any = None,
     test: Any = None,
     overwrite: bool = False,
-    report: Path | None = None,
+    report: Sequence[Path] = (),
     progress: Progress | None = None,
     warn: Callable[[str], object] | None = None,
 ) -> Report:
@@ -137,7 +180,7 @@ def prune_file(
     Parameters
     ----------
     report
-        Where the caller will write the record; refused where that would replace something.
+        Files to which the caller will write the record; refused where one would replace something.
     warn
         Told at once of what is known before the work begins; the report repeats it.
 
@@ -156,33 +199,41 @@ def prune_file(
         check_output(best_effort(output), inputs=model_files(path), overwrite=overwrite)
     with scratch_in(config.scratch) as scratch:
         embed = PROTOBUF_LIMIT if has_target(config) else 0
+        progress.start("opening the model and the data", 1)
         setup, networks = open_run(path, data, test, config, log, scratch, embed=embed)
+        progress.advance()
+        progress = CountedStages(progress, stages_of(setup, networks, writes=True))
         run, record = _prune(setup, networks, str(path), scratch, progress, log)
         if record.target is not None and not record.target.is_met:
             output = best_effort(output)
             check_output(output, inputs=model_files(path), overwrite=overwrite)
         progress.start("writing", 1)
-        sizes = write_model(run.setup, run.networks, path, output, overwrite=overwrite)
+        sizes, notes = write_model(
+            run.setup, run.networks, run.scales, path, output, overwrite=overwrite
+        )
         progress.advance()
-    return with_file(record, output, sizes)
+    given = None if output == path.with_name(f"{path.stem}_pruned.onnx") else output
+    written = with_file(record, output, sizes, notes)
+    return with_advice(written, _command(path, config, data, test, given))
 
 
 def _prune(
     setup: Setup, networks: Networks, name: str, scratch: Scratch, progress: Progress, log: Log
 ) -> tuple[Run, Report]:
     """Run once, or search for a target; return the run that is delivered, and the report of all."""
-    started = time.perf_counter()
     config = setup.config
+    clock = Clock(config.time)
     where = told_where(networks.dense, setup.layers, setup.batches, networks.provider)
     with where, compiled.without(not is_compiled(setup)):
         check_modes(config)
+        check_form(setup, networks)
         if has_target(config):
             check_target(setup, networks)
         before = score_dense(setup, networks, progress, log)
         warn_of_left(setup, log)
         warn_of_data(setup, networks, before, log)
         observations = warn_of_few(setup, networks, log)
-        planner = make_planner(setup, networks, scratch, progress, log, observations)
+        planner = make_planner(setup, networks, scratch, progress, log, observations, clock)
 
         def run(part: Setup, copies: Networks, kind: str | None = None) -> Run:
             choose = partial(planner.choose, part.sparsity, kind)
@@ -190,14 +241,37 @@ def _prune(
 
         target = None
         if has_target(config):
-            done, target = search(setup, networks, run, *planner.limits()[::-1])
+            done, target = search(setup, networks, run, *planner.limits()[::-1], clock)
         else:
             done = run(setup, networks)
         done.log.warn(*explain_zeros(done))
         if config.bound:
             done = with_bounds(done, progress)
-        seconds = time.perf_counter() - started
+        seconds = clock.elapsed
+        _warn_of_time(config, seconds, log)
         return done, make_report(name, done, target, log, seconds)
+
+
+def _command(
+    model: ModelSource, config: PruneConfig, data: Any, test: Any, output: Path | None = None
+) -> tuple[str, ...]:
+    """Return the command that repeats a run; words in capitals stand for what has no file."""
+    path = str(model) if isinstance(model, (str, Path)) else "MODEL"
+    sources = {
+        flag: source if source is None or isinstance(source, (str, Path)) else "DATA"
+        for flag, source in (("--data", data), ("--test", test), ("--output", output))
+    }
+    files = {flag: None if source is None else str(source) for flag, source in sources.items()}
+    return command_of(path, config, files)
+
+
+def _warn_of_time(config: PruneConfig, seconds: float, log: Log) -> None:
+    if config.time is not None and seconds > config.time:
+        log.warn(
+            f"the run took {write_duration(round(seconds))}, longer than --time "
+            f"{write_duration(config.time)}: solving the layers is never cut; --effort fast and "
+            "fewer --samples take less"
+        )
 
 
 def _name(model: ModelSource) -> str:

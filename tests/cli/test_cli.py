@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from onnx_lobs.errors import ConfigError, DataError, LobsError, ModelError, Solv
 from onnx_lobs.options.config import OPTIONS, PruneConfig
 from onnx_lobs.options.how import METHOD_NAMES
 from onnx_lobs.options.prose import flags_of
+from onnx_lobs.report.lines import Lines
 from onnx_lobs.report.record import FileWeights, LayerRecord, OutputRecord, Report, Totals
 from onnx_lobs.solvers import METHODS
 from onnx_lobs.verbs.inspect import Inspection, LayerRow
@@ -44,6 +46,8 @@ INSPECTION = Inspection(
     "m.onnx", 17, 8, "", 10, (LayerRow("fc1", "Gemm", (8, 8), "float32", 1, 8, 8, 64, 0, 1),), (),
     FileWeights(64, 64, {}),
 )  # fmt: skip
+
+PROGRESS = re.compile(r"opening|\d of \d")  # lines of stages
 
 
 @dataclass
@@ -66,7 +70,9 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
         with pytest.raises(SystemExit) as exit_:
             main([str(arg) for arg in args])
         assert isinstance(exit_.value.code, int)
-        return Ran(exit_.value.code, *capfd.readouterr())
+        out, err = capfd.readouterr()
+        told = [line for line in err.splitlines(keepends=True) if not PROGRESS.match(line)]
+        return Ran(exit_.value.code, out, "".join(told))
 
     return run
 
@@ -189,7 +195,7 @@ def test_an_option_sets_its_field_and_no_other(
 
 
 def test_every_field_of_the_config_has_an_option(run: Run) -> None:
-    shown = run("prune", "--help").out
+    shown = run("prune", "--help-all").out
     for option in OPTIONS.values():
         assert f"{flags_of(option)[-1].split('/')[0]} " in shown
 
@@ -222,7 +228,10 @@ def test_files_are_passed_on(run: Run, pipeline: Pipeline) -> None:
         ("m.onnx --op-types ,", "no op types were given; choose from Conv,"),
         ("m.onnx --op-types Add", "op type 'Add' is unknown; choose one of Conv"),
         ("m.onnx --format zip", "format 'zip' is unknown; choose one of dense, sparse"),
-        ("m.onnx --report r.html", "report 'r.html' has an unknown form; name it .json"),
+        (
+            "m.onnx --report r.pdf",
+            "report 'r.pdf' has an unknown form; name it .html, .md or .json",
+        ),
         ("m.onnx --samples few", "Invalid value for '--samples'"),
         ("m.onnx --nonsense", "No such option: --nonsense"),
         ("m.onnx --device cuda", "No such option: --device; did you mean --provider?; see"),
@@ -274,19 +283,20 @@ def test_a_run_that_pruned_nothing_is_a_valid_no(run: Run, pipeline: Pipeline) -
     assert run("m.onnx").code == 1
 
 
-def test_the_report_goes_to_stdout_and_a_pipe_gets_neither_bars_nor_color(
+def test_the_report_goes_to_stdout_and_a_pipe_gets_lines_without_color(
     run: Run, pipeline: Pipeline
 ) -> None:
     ran = run("m.onnx")
     assert "fc1" in ran.out
     assert "were used" in ran.out
     assert (ran.err, "\x1b" in ran.out) == ("", False)
-    assert pipeline.calls[0]["progress"] is None
+    assert isinstance(pipeline.calls[0]["progress"], Lines)
 
 
 def test_json_is_all_there_is_on_stdout(run: Run, pipeline: Pipeline) -> None:
     ran = run("m.onnx", "--json")
-    assert ran.out == f"{REPORT.to_json()}\n"
+    command = ("onnx-lobs", "prune", "m.onnx", "--seed", "0", "--json")
+    assert ran.out == f"{replace(REPORT, command=command).to_json()}\n"
     assert ran.err == "warning: random inputs were used\n"
 
 
@@ -316,7 +326,8 @@ def test_what_is_known_before_is_told_also_where_the_run_fails(
 def test_the_record_is_written_besides(run: Run, pipeline: Pipeline, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     assert run("m.onnx", "--report", path).code == 0
-    assert json.loads(path.read_text()) == json.loads(REPORT.to_json())
+    command = ("onnx-lobs", "prune", "m.onnx", "--seed", "0", "--report", str(path))
+    assert path.read_text() == f"{replace(REPORT, command=command).to_json()}\n"
     ran = run("m.onnx", "--report", path)
     assert (ran.code, len(pipeline.calls)) == (2, 1)
     assert "exists; name another, or give --overwrite" in ran.err
@@ -336,21 +347,35 @@ def test_color_comes_with_a_terminal_and_goes_with_the_option(
     assert yellow not in run("m.onnx").out
 
 
-def test_a_dry_run_lists_the_layers_and_prunes_nothing(run: Run, pipeline: Pipeline) -> None:
-    ran = run("m.onnx", "--dry-run", "--op-types", "Gemm", "--min-weights", "3")
+def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(run: Run, model: Path) -> None:
+    before = sorted(model.parent.iterdir())
+    ran = run(model, "--dry-run", "--op-types", "Gemm", "-s", "75%")
     assert ran.code == 0
-    assert "1 layers, 64 prunable weights" in ran.out
-    (call,) = pipeline.calls
-    assert call["config"] == PruneConfig(op_types=("Gemm",), min_weights=3)
+    assert "1 layers, 128 prunable weights" in ran.out
+    for words in ("128 weights in 1 layers, 75.0 % to zero", "of the dense model", "nothing was"):
+        assert words in " ".join(ran.out.split())
+    assert sorted(model.parent.iterdir()) == before
+    record = json.loads(run(model, "--dry-run", "--json").out)
+    assert (record["weights"], record["zeros"], record["most_runs"]) == (128, 64, 1)
 
 
 def test_inspect_lists_even_nothing_but_a_dry_run_of_nothing_is_a_no(
-    run: Run, pipeline: Pipeline
+    run: Run, pipeline: Pipeline, model: Path
 ) -> None:
     assert json.loads(run("inspect", "m.onnx", "--json").out)["layers"][0]["shape"] == [8, 8]
     pipeline.inspection = replace(INSPECTION, layers=())
     assert run("inspect", "m.onnx").code == 0
-    assert run("m.onnx", "--dry-run").code == 1
+    ran = run(model, "--dry-run", "--min-weights", "1000")
+    assert ran.code == 1
+    assert "nothing to prune" in ran.err
+
+
+def test_inspect_says_no_where_an_asked_pattern_is_not_met(run: Run, model: Path) -> None:
+    assert run("inspect", model).code == 0
+    ran = run("inspect", model, "--pattern", "2:4")
+    assert ran.code == 1
+    assert "1 of 1 layers do NOT keep to 2:4" in ran.out
+    assert json.loads(run("inspect", model, "--pattern", "2:4", "--json").out)["is_met"] is False
 
 
 def test_no_arguments_show_the_help_and_are_an_error(run: Run) -> None:
@@ -361,7 +386,7 @@ def test_no_arguments_show_the_help_and_are_an_error(run: Run) -> None:
 
 
 def test_the_help_names_every_method(run: Run) -> None:
-    text = " ".join(run("prune", "-h").out.replace("│", " ").split())
+    text = " ".join(run("prune", "--help-all").out.replace("│", " ").split())
     assert ", ".join(METHOD_NAMES) in text
     assert sorted(METHOD_NAMES) == sorted(METHODS)
 

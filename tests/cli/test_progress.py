@@ -1,69 +1,66 @@
-"""Progress bars: on a terminal only."""
+"""The log goes where it is asked for, and into no file that is something else."""
 
 from __future__ import annotations
 
 import io
+import logging
+from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from onnx_lobs.cli.progress import show_bars
-
-
-class Terminal(io.StringIO):
-    """Text that says it is shown on a terminal."""
-
-    def isatty(self) -> bool:
-        return True
+from onnx_lobs.cli.progress import FIRST_LINE, LOGGER, showing
+from onnx_lobs.cli.screen import Screen
+from onnx_lobs.errors import ConfigError
 
 
-@pytest.fixture(autouse=True)
-def _term(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
+def test_a_log_file_holds_every_level_with_times_and_grows(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    for _ in range(2):
+        with showing(Screen(log_file=path, quiet=True)):
+            logging.getLogger(LOGGER).debug("fc1 was solved")
+    first, *lines = path.read_text().splitlines()
+    assert first == FIRST_LINE
+    assert [line.split(maxsplit=2)[2] for line in lines] == ["DEBUG fc1 was solved"] * 2
 
 
-def test_a_terminal_shows_a_bar_for_every_phase_and_then_removes_them() -> None:
-    file = Terminal()
-    with show_bars(Console(file=file, force_terminal=True, width=80)) as bars:
-        assert bars is not None
-        bars.start("calibrating", 3)
-        bars.advance(2)
-        bars.start("solving", 7)
-        bars.advance()
-    text = file.getvalue()
-    for shown in ("calibrating", "2/3", "solving", "1/7"):
-        assert shown in text
-    assert text.endswith("\x1b[1A\x1b[2K")  # up and erased, for each line
+def test_verbose_prints_what_is_done_but_no_details(capsys: pytest.CaptureFixture[str]) -> None:
+    with showing(Screen(verbose=True, quiet=True)):
+        logging.getLogger(LOGGER).info("fc1\nwas solved")
+        logging.getLogger(LOGGER).debug("detail")
+    assert capsys.readouterr().err == "fc1 was solved\n"
 
 
-def test_a_phase_that_starts_again_starts_from_zero() -> None:
-    file = Terminal()
-    with show_bars(Console(file=file, force_terminal=True, width=80)) as bars:
-        assert bars is not None
-        bars.advance()  # before any phase: nothing to count
-        bars.start("solving", 7)
-        bars.advance(7)
-        bars.start("solving", 9)
-        bars.advance(2)
-    final = file.getvalue().rsplit("solving", 1)[1]
-    assert "2/9" in final
+def test_nothing_is_left_behind() -> None:
+    logger = logging.getLogger(LOGGER)
+    before = logger.level, list(logger.handlers)
+    with showing(Screen(verbose=True, quiet=True)):
+        assert len(logger.handlers) == len(before[1]) + 1
+    assert (logger.level, list(logger.handlers)) == before
 
 
-@pytest.mark.parametrize("force_terminal", [True, None])
-def test_a_pipe_gets_no_bars(force_terminal: bool | None) -> None:
-    file = io.StringIO()
-    with show_bars(Console(file=file, force_terminal=force_terminal)) as bars:
-        assert bars is None
-    assert file.getvalue() == ""
+def test_another_file_is_not_written_into(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"model")
+    with (
+        pytest.raises(ConfigError, match="exists and is no log of onnx-lobs; name another"),
+        showing(Screen(log_file=path)),
+    ):
+        pass
+    assert path.read_bytes() == b"model"
 
 
-def test_no_bars_where_they_are_not_wanted_or_the_cursor_cannot_move(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    file = Terminal()
-    with show_bars(Console(file=file, force_terminal=True), wanted=False) as bars:
-        assert bars is None
-    monkeypatch.setenv("TERM", "dumb")
-    with show_bars(Console(file=file, force_terminal=True)) as bars:
-        assert bars is None
-    assert file.getvalue() == ""
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConfigError, match="cannot be written: No such file"),
+        showing(Screen(log_file=tmp_path / "gone" / "run.log")),
+    ):
+        pass
+
+
+def test_without_being_asked_there_is_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    import onnx_lobs.run.log
+
+    onnx_lobs.run.log.Log().warn("nobody reads this")
+    assert stream.getvalue() == ""

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnx_lobs.data.files import files_of, read_arrays, read_test_set
+from onnx_lobs.data.files import read_arrays, read_test_set
+from onnx_lobs.data.kinds.table import files_read
 from onnx_lobs.errors import DataError
 
 F32 = "{'descr': '<f4', 'fortran_order': False, 'shape': %s}"
@@ -127,8 +128,8 @@ def test_files_of_a_source_are_those_that_are_read(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     np.save(tmp_path / "a" / "b.npy", np.ones(3))
     (tmp_path / "a" / "c.txt").touch()
-    assert files_of(tmp_path / "a") == [tmp_path / "a" / "b.npy"]
-    assert files_of(tmp_path / "a" / "b.npy") == [tmp_path / "a" / "b.npy"]
+    assert files_read(tmp_path / "a") == [tmp_path / "a" / "b.npy"]
+    assert files_read(tmp_path / "a" / "b.npy") == [tmp_path / "a" / "b.npy"]
     (tmp_path / "test_data_set_0").mkdir()
     (tmp_path / "test_data_set_0" / "input_0.pb").touch()
-    assert files_of(tmp_path) == [tmp_path / "test_data_set_0" / "input_0.pb"]
+    assert files_read(tmp_path) == [tmp_path / "test_data_set_0" / "input_0.pb"]

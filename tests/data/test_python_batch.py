@@ -204,7 +204,7 @@ def test_a_tensor_that_cannot_be_read_is_named() -> None:
         opened({"x": Sparse(X)})
 
 
-# --- files by pattern, and files that are not read
+# --- files by pattern
 
 
 def test_paths_and_patterns_are_files_of_batches(tmp_path: Path) -> None:
@@ -215,61 +215,3 @@ def test_paths_and_patterns_are_files_of_batches(tmp_path: Path) -> None:
         batches = opened(source)
         np.testing.assert_array_equal(np.concatenate([b["x"] for b in batches]), X)
         np.testing.assert_array_equal(batches.labels, Y)
-
-
-IMAGE = spec("image", ("N", 3, 32, 48))
-
-
-@pytest.mark.parametrize(
-    ("name", "inputs", "words"),
-    [
-        ("a.jpg", IMAGE, r"pictures .*image=np.*RGB'\).resize\(\(48, 32\)\).*transpose\(2, 0, 1\)"),
-        (
-            "a.PNG",
-            spec("image:0", ("N", "h", "w", 1)),
-            r"'image:0': .*'L'\).resize\(\(224, 224\)\)",
-        ),
-        ("a.bmp", spec(), r"x=np.*resize\(\(224, 224\)\)"),
-        ("a.wav", spec("wave", ("N", 16000)), "sound is not read yet; .*soundfile"),
-        ("a.csv", spec(), "texts are not read; .*np.loadtxt"),
-    ],
-)
-def test_pictures_sound_and_tables_are_told_how_they_become_an_npz(
-    tmp_path: Path, name: str, inputs: InputSpec, words: str
-) -> None:
-    (tmp_path / name).write_bytes(b"...")
-    sources: list[object] = [tmp_path / name, [str(tmp_path / name)], f"{tmp_path}/*"]
-    for source in [*sources, tmp_path]:
-        with pytest.raises(DataError, match=words) as found:
-            opened(source, inputs)
-        assert "\n" not in str(found.value)
-
-
-@pytest.mark.parametrize(
-    ("shape", "given"),
-    [((1, 3, 6, 4), "RGB"), ((1, 6, 4, 3), "RGB"), ((1, 1, 6, 4), "L"), ((1, 6, 4, 1), "L")],
-)
-def test_the_array_that_the_recipe_makes_fits_the_model(
-    tmp_path: Path, shape: tuple[int, ...], given: str
-) -> None:
-    (tmp_path / "a.png").write_bytes(b"...")
-    with pytest.raises(DataError) as found:
-        opened(tmp_path, spec("image", shape))
-    array = str(found.value).partition("image=np.stack(")[2].partition(" / 255 for f")[0][1:]
-
-    class Image:  # what Pillow does, but for reading
-        @staticmethod
-        def open(_file: str) -> type[Image]:
-            return Image
-
-        @staticmethod
-        def convert(mode: str) -> type[Image]:
-            assert mode == given
-            return Image
-
-        @staticmethod
-        def resize(size: tuple[int, int]) -> Any:
-            return np.zeros((size[1], size[0]) + ((3,) if given == "RGB" else ()))
-
-    made = eval(array, {"np": np, "Image": Image, "f": "a.png"})
-    assert opened(made[None].astype(np.float32), spec("image", shape)).n_samples == 1

@@ -364,14 +364,14 @@ def test_test_data_sets_are_read_one_or_all(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no npz or npy files and no test_data_set"):
+    with pytest.raises(DataError, match=r"holds nothing that is read \(.npz.*test_data_set"):
         opened(tmp_path)
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "data.csv").write_text("1,2,3")
-    with pytest.raises(DataError, match=r"data.csv is no .npz or .npy file and no folder"):
-        opened(tmp_path / "data.csv")
+    (tmp_path / "data.xyz").write_text("1,2,3")
+    with pytest.raises(DataError, match=r"data.xyz is of no kind that is read; give .npz, .npy"):
+        opened(tmp_path / "data.xyz")
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

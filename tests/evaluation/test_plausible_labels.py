@@ -62,6 +62,16 @@ def test_a_network_that_guesses_is_doubted(n_classes: int, name: str) -> None:
     assert f"no better than guessing among {n_classes} classes" in text
 
 
+@pytest.mark.parametrize(("n_classes", "n", "hits"), [(1000, 60, 1), (10, 100, 15), (2, 40, 23)])
+def test_a_few_hits_are_no_skill(n_classes: int, n: int, hits: int) -> None:
+    """As many or more are right by guessing once in 20 times, or more often."""
+    index = np.arange(n)
+    labels = index * 7 % n_classes
+    wrong = (labels + 1 + index % (n_classes - 1)) % n_classes
+    (text,), _ = look(labels, n_classes, np.where(index < hits, labels, wrong))
+    assert f"no better than guessing among {n_classes} classes" in text
+
+
 @pytest.mark.parametrize(
     ("n_classes", "right"), [(10, 0.3), (10, 0.5), (2, 0.8), (100, 0.1), (3, 0.4)]
 )

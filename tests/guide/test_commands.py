@@ -6,6 +6,7 @@ which the pages use; models of the repository are there under their own names.
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 from build_onnx import model, normal, run, value
+from kinds_of_samples import write_samples
 from onnx import helper
 from pages import PAGES, ROOT, Block, Command, blocks, commands
 
@@ -28,6 +30,7 @@ CUDA_RUN = "onnx-lobs models/mnist/lenet-5.onnx -s 0.93 --provider cuda --indepe
 NOT_RUN = {
     "pip install .": NEEDS_NETWORK,
     "pip install '.[test]'": NEEDS_NETWORK,
+    "pip install '.[images]'": NEEDS_NETWORK,
     CUDA_INSTALLED: NEEDS_NETWORK,
     "pip uninstall -y onnxruntime": "removes what the other tests need",
     "pytest -m 'not slow'": "would run this test again",
@@ -35,6 +38,7 @@ NOT_RUN = {
     CUDA_RUN: NEEDS_GPU,
 }
 WIDTH = "100"  # of the terminal of which the README shows a report
+MADE = ("model_pruned.onnx", "two-of-four.onnx", "run.toml")  # by commands that stand before
 LIMITS = ("--max-drop", "--max-output-error", "--max-bytes", "--min-sparsity")  # may be missed
 SIDE, CLASSES = 8, 10
 ALL = [command for page in PAGES for command in commands(page)]
@@ -46,7 +50,7 @@ def is_slow(command: Command) -> bool:
     """Whether a command prunes, or reads a trained network."""
     verb = command.words[1] if command.words[0] == "onnx-lobs" else "prune"
     trained = any(word.startswith("models/") for word in command.words)
-    return trained or verb not in ("inspect", "evaluate", "guide")
+    return trained or verb not in ("inspect", "evaluate", "config", "guide")
 
 
 def cases(found: list[Command]) -> list[object]:
@@ -69,8 +73,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seen = normal(2, 200, 1, SIDE, SIDE)
     labels = run(dense, image=seen)["logits"].argmax(axis=1)
     np.savez(folder / "labelled.npz", image=seen, label=labels)
-    pruned = onnx_lobs.prune(dense, {"image": images}, method="magnitude").model
-    onnx.save(pruned, folder / "model_pruned.onnx")
+    for name, pattern in (("model_pruned", "unstructured"), ("two-of-four", "2:4")):
+        result = onnx_lobs.prune(dense, {"image": images}, method="magnitude", pattern=pattern)
+        onnx.save(result.model, folder / f"{name}.onnx")
+    with pytest.raises(SystemExit):
+        main(["config", "model.onnx", "-d", "samples.npz", "-o", str(folder / "run.toml")])
+    write_samples(folder)
     script = next(b for page in PAGES for b in blocks(page) if "def score(" in b.text)
     (folder / "my_score.py").write_text(script.text)
     return folder
@@ -102,9 +110,9 @@ def small_network() -> onnx.ModelProto:
 
 @pytest.fixture
 def desk(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the prepared folder in which the test stands; the pruned model is not there yet."""
+    """A copy of the prepared folder in which the test stands, without what commands make."""
     folder = tmp_path / "desk"
-    shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("model_pruned.onnx"))
+    shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns(*MADE))
     (folder / "models").symlink_to(copied_models(tmp_path), target_is_directory=True)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", WIDTH)
@@ -134,8 +142,9 @@ def test_a_command_runs(
     command: Command, desk: Path, prepared: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert command.words[0] == "onnx-lobs"
-    if "model_pruned.onnx" in command.words:
-        shutil.copyfile(prepared / "model_pruned.onnx", desk / "model_pruned.onnx")
+    for before, word in itertools.pairwise(command.words):
+        if word in MADE and before != "-o":
+            shutil.copyfile(prepared / word, desk / word)
     code = exit_code(command.words)
     assert "error:" not in capfd.readouterr().err
     may_miss = set(LIMITS) & set(command.words)

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 from pages import GUIDE, PAGES, ROOT, blocks, prose
 
+from onnx_lobs.cli.help import is_long, program_help
 from onnx_lobs.cli.main import main
+from onnx_lobs.cli.verbs import VERBS
 
 PACKAGE = ROOT / "onnx_lobs"
 MOST_LINES = 150  # of the README: what a newcomer reads
 TOPICS = (
-    "architecture", "calibration", "changes", "command-line", "memory", "methods", "results",
-    "targets",
+    "architecture", "calibration", "changes", "command-line", "exploring", "memory", "methods",
+    "reports", "results", "storage", "targets", "tour",
 )  # fmt: skip
 LANGUAGES = {"", "sh", "python", "text"}  # of blocks; those of no other are looked into
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -79,9 +81,11 @@ def options() -> set[str]:
     shown = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "200")
-        for verb in ("prune", "inspect", "evaluate"):
-            with contextlib.redirect_stdout(shown), pytest.raises(SystemExit):
-                main([verb, "--help"])
+        for verb in VERBS:
+            for wanted in ("--help", *(["--help-all"] if is_long(verb) else [])):
+                with contextlib.redirect_stdout(shown), pytest.raises(SystemExit):
+                    main([verb.name, wanted])
+        shown.write(program_help(VERBS))
     return set(re.findall(r"--[a-z][a-z-]*", shown.getvalue()))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -36,6 +38,9 @@ def read(**given: Any) -> PruneConfig:
         ("positions", "all", None),
         ("memory", "2GiB", 2**31),
         ("max_bytes", np.int64(500), 500),
+        ("time", "10m", 600.0),
+        ("time", timedelta(minutes=10), 600.0),
+        ("time", 90, 90),
         ("method", "SparseGPT", "sparsegpt"),
         ("method", "exact_obs", "exact-obs"),
         ("allocation", "ERK", "erk"),
@@ -47,6 +52,17 @@ def read(**given: Any) -> PruneConfig:
         ("include", "*fc*", ("*fc*",)),
         ("exclude", ["a", "b"], ("a", "b")),
         ("layer_sparsity", {"a": "70%"}, {"a": 0.7}),
+        ("preset", "ImageNet", "imagenet"),
+        ("layout", "NHWC", "nhwc"),
+        ("mean", "0.485, 0.456,0.406", (0.485, 0.456, 0.406)),
+        ("mean", 127, (127.0,)),
+        ("std", np.array([1.0, 2.0, 3.0]), (1.0, 2.0, 3.0)),
+        ("std", ["0.5"], (0.5,)),
+        ("scale", "1e-2", 0.01),
+        ("resize", 256, (256,)),
+        ("resize", "256x320", (256, 320)),
+        ("crop", [4, 5], (4, 5)),
+        ("classes", Path("c.txt"), "c.txt"),
         ("layer_sparsity", "a=0,7", {"a": 0.7}),
         ("layer_max", ["a=0.7", "b=80%"], {"a": 0.7, "b": 0.8}),
         ("input_shapes", "x:1x3", {"x": (1, 3)}),
@@ -80,6 +96,16 @@ def test_a_value_is_what_was_meant(name: str, given: Any, meant: Any) -> None:
         ("include", (3,), "include holds 3; give names or patterns as texts"),
         ("layer_sparsity", 0.5, "layer_sparsity is 0.5, of type float; give a mapping"),
         ("layer_min", {"a": "x"}, "layer min 'x' is not understood"),
+        ("preset", "0-2", "preset '0-2' is unknown; .*choose one of imagenet, 0-1, -1-1, 0-255"),
+        ("mean", "a,b,c", "mean 'a' is not understood; write a number"),
+        ("mean", (1, 2), r"mean is \(1.0, 2.0\); give one finite number, or three"),
+        ("std", (1, 0, 1), r"std is \(1.0, 0.0, 1.0\); it must be above 0"),
+        ("std", float("inf"), r"std is \(inf,\); give one finite number"),
+        ("scale", 0, "scale is 0; it must be finite and above 0"),
+        ("resize", "0x3", "resize '0x3' is not understood; write one size, or height x width"),
+        ("crop", (1, 2, 3), r"crop is \(1, 2, 3\); give one size, or height and width"),
+        ("crop", 2.5, "crop is 2.5, of type float; give a size such as 224"),
+        ("tokenizer", 3, "tokenizer is 3, of type int; give the path of a file"),
         ("input_shapes", {"x": (1, 0)}, r"input_shapes of 'x' is \(1, 0\); give positive sizes"),
         ("input_shapes", {"x": "1x3"}, "input_shapes of 'x' is '1x3'; give positive sizes"),
         ("memory", 1.5, "memory is 1.5, of type float; give a number of bytes, or a text"),

@@ -25,6 +25,7 @@ from onnx_lobs.options.option import (
     take,
     to_plain,
 )
+from onnx_lobs.options.samples import SAMPLE_OPTIONS
 
 # values beside the defaults; an option that is added has to be added here, too
 OTHERS: dict[str, Any] = {
@@ -32,11 +33,16 @@ OTHERS: dict[str, Any] = {
     "max_bytes": 500_000, "layer_sparsity": {"*a=b*": 0.7, "re:x": 0.1 + 0.2},
     "layer_min": {"a": 0.0}, "layer_max": {"*": 0.9}, "allocation": "erk", "budget": "macs",
     "include": ("a", "re:b,c"), "exclude": ("*",), "op_types": ("Gemm", "Conv"),
-    "min_weights": 0, "tied": "prune", "method": "lobs", "effort": "best", "refit": False,
-    "sequential": True, "correct": False, "damp": 1e-3, "seed": 7, "score": "s.py:f", "samples": 9,
+    "min_weights": 0, "tied": "prune", "method": "lobs", "effort": "best", "time": 600.0,
+    "refit": False, "sequential": True, "correct": False, "damp": 1e-3, "seed": 7,
+    "score": "s.py:f", "samples": 9,
     "positions": None, "batch_size": 3, "input_shapes": {"a:0": (1, 3), "b": (7,)},
-    "provider": "cuda", "gram": "graph", "memory": 2**31, "scratch": "/tmp", "cache": "c",
-    "storage": "sparse", "bound": True,
+    "preset": "-1-1", "mean": (0.1, 0.2, 1 / 3), "std": (127.5,), "scale": 1 / 255,
+    "layout": "nhwc", "resize": (256,), "crop": (224, 320), "channel_order": "bgr",
+    "classes": "c.txt", "sample_rate": 16000, "tokenizer": "t.json", "max_length": 64,
+    "label_column": "y", "provider": "cuda", "gram": "graph", "memory": 2**31,
+    "scratch": "/tmp", "cache": "c", "storage": "sparse", "values": "int8", "activations": "int8",
+    "bound": True,
 }  # fmt: skip
 
 
@@ -97,7 +103,7 @@ def test_what_moments_of_a_cache_depend_on_and_what_nothing_in_it_does() -> None
         "batch_size", "gram", "input_shapes", "positions", "provider", "samples", "seed",
     }  # fmt: skip
     assert set(names_that_affect(OPTIONS, Affects.RUN)) >= {
-        "bound", "cache", "correct", "memory", "score", "scratch", "storage",
+        "bound", "cache", "correct", "memory", "score", "scratch", "storage", "time",
     }  # fmt: skip
 
 
@@ -130,10 +136,11 @@ def test_objects_share_no_default() -> None:
 
 
 def test_the_most_used_are_ten_and_other_verbs_take_some() -> None:
-    of_inspect = {"include", "exclude", "op_types", "min_weights", "tied"}
+    of_inspect = {"pattern", "include", "exclude", "op_types", "min_weights", "tied"}
     assert set(for_verb(OPTIONS, "inspect")) == of_inspect
     assert set(for_verb(OPTIONS, "evaluate")) == {
         "score", "samples", "batch_size", "input_shapes", "seed", "provider", "memory",
+        *SAMPLE_OPTIONS,
     }  # fmt: skip
 
 

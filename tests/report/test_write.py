@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from example_report import example_report
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.report.write import check_report, write_report
+from onnx_lobs.report.write import check_report, check_reports, write_report, write_reports
 
 
 def test_the_text_replaces_the_file_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_a_folder_that_is_gone_is_a_config_error(tmp_path: Path) -> None:
         ("pipe.json", "is no regular file; choose another name"),
         ("out.json", "is a link to /dev/stdout, no regular file; choose another name"),
         ("dangling.json", "exists; name another, or give --overwrite"),
-        ("r.html", "has an unknown form; name it .json"),
+        ("r.pdf", "has an unknown form; name it .html, .md or .json"),
         ("folder.json", "is a folder; name a file"),
         ("gone/r.json", "does not exist; create it"),
         ("there.json", "exists; name another, or give --overwrite"),
@@ -80,3 +81,28 @@ def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path) -> None:
     path = tmp_path / f"{'r' * 250}.json"
     write_report(path, "{}")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"r\.json' is named twice; name each file once"):
+        check_reports((tmp_path / "r.json", tmp_path / "." / "r.json"), overwrite=True)
+
+
+def test_a_page_needs_jinja_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    check_report(tmp_path / "r.md", overwrite=False)
+    with pytest.raises(ConfigError, match=r"needs jinja2.*'onnx-lobs\[report\]'.*\.md or \.json"):
+        check_report(tmp_path / "r.html", overwrite=False)
+
+
+def test_the_name_says_the_form(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2", reason="pages need jinja2")
+    record = example_report()
+    paths = [tmp_path / name for name in ("r.json", "r.MD", "r.html", "r.htm")]
+    check_reports(paths, overwrite=False)
+    write_reports(paths, record)
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+    page = record.to_html()
+    assert texts == [f"{one}\n" for one in (record.to_json(), record.to_markdown(), page, page)]

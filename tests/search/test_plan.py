@@ -29,8 +29,15 @@ from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.zeros import Choice, Zeros
 from onnx_lobs.search import plan
-from onnx_lobs.search.candidates import MIXTURES, SPARED, between, candidate
-from onnx_lobs.search.contest import PROVEN, REACH, needs_finals
+from onnx_lobs.search.candidates import MIXTURES, SPARED, between, candidate, worth_trying
+from onnx_lobs.search.contest import (
+    PROVEN,
+    REACH,
+    Tried,
+    is_promising,
+    needs_finals,
+    settle_half_way,
+)
 from onnx_lobs.search.costs import observe_costs, with_price
 from onnx_lobs.search.plan import (
     CHEAP_STEPS,
@@ -91,13 +98,14 @@ def record_of(choice: Choice) -> AllocationRecord:
 
 
 @pytest.mark.slow
-def test_auto_is_the_best_of_all_that_it_tried() -> None:
-    work = opened()
+def test_the_best_effort_goes_on_with_the_best_of_all_that_there_is() -> None:
+    work = opened(effort="best")
     choice = work.choice()
     record = record_of(choice)
     assert record.losses[record.chosen] == min(record.losses.values())
     assert {"uniform", "erk"} < set(record.losses)
-    assert record.trials == 2 + len(MIXTURES) + STEPS["default"]
+    assert record.trials == 2 + len(MIXTURES) + STEPS["best"]
+    assert record.stopped == 0
     one = dict.fromkeys(work.keys, 1.0)
     needed = samples_needed(work.setup, one)
     scored = samples_scored(work.setup, one, needed)
@@ -115,13 +123,16 @@ def test_cheap_trials_that_many_samples_score_are_more(
 ) -> None:
     monkeypatch.setattr("onnx_lobs.search.plan.CHEAP_TRIAL", cheap)
     monkeypatch.setattr("onnx_lobs.search.plan.ENOUGH_SCORED", scored)
-    assert record_of(opened().choice()).trials == 2 + len(MIXTURES) + steps["default"]
+    work = opened()
+    likely = worth_trying(work.measured().layers, work.setup.sparsity)
+    assert record_of(work.choice()).trials == len(likely) + steps["default"]
 
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hold finals however far uniform zeros are behind."""
+    """Hold finals however far uniform zeros are behind, and of the winner however near they are."""
     monkeypatch.setattr("onnx_lobs.search.contest.REACH", math.inf)
+    monkeypatch.setattr(plan, "is_promising", lambda losses, winner, plain: True)
 
 
 @pytest.fixture
@@ -239,6 +250,46 @@ def test_uniform_zeros_that_are_far_behind_need_no_final(factor: float, near: bo
     tried = {"best": best, "uniform": OutputLoss((factor * REACH) ** 2 * 0.04, 3, 99)}
     assert needs_finals(tried, "best", "uniform") == near
     assert needs_finals({}, "best", "uniform")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize(
+    ("half", "far_below", "goes_on"),
+    [
+        (0.99, 0.0, "half-way from uniform"),
+        (1.0, 0.0, "uniform"),
+        (1.0, 1.0, "error"),  # the winner, which is below the plain one and so below half-way
+    ],
+)
+def test_a_winner_that_is_hardly_better_lets_half_way_be_tried_in_place_of_finals(
+    half: float, far_below: float, goes_on: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnx_lobs.search.contest.FAR_BELOW", far_below)
+    monkeypatch.setattr(plan, "is_promising", lambda losses, winner, plain: False)
+    found: list[str] = []
+
+    def settled(*given: Any) -> Tried:
+        tried = given[2]
+        found.append(tried.best.name)
+        like = tried.losses["uniform"]
+        trials = Final(lambda zeros: dataclasses.replace(like, error=half**2 * like.error))
+        return settle_half_way(given[0], given[1], tried, trials)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(plan, "settle_half_way", settled)
+    record = record_of(opened().choice())
+    assert record.finals == {}
+    assert record.chosen.startswith(goes_on)
+    assert f"half-way from uniform to {found[0]}" in record.losses
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(0.99, True), (1.01, False)])
+def test_promising_is_who_is_as_far_below_plain_as_finals_want(
+    factor: float, expected: bool
+) -> None:
+    losses = {"best": OutputLoss(factor * PROVEN * 0.04), "uniform": OutputLoss(0.04)}
+    assert is_promising(losses, "best", "uniform") == expected
+    assert is_promising({}, "best", "uniform")
 
 
 @pytest.mark.slow
@@ -369,7 +420,7 @@ def test_uniform_zeros_that_spare_depthwise_convolutions_take_part() -> None:
 def test_where_the_others_cannot_have_all_zeros_none_are_spared() -> None:
     record = record_of(opened_on(separable(), IMAGES, sparsity=0.8).choice())
     assert SPARED not in record.losses
-    assert "uniform" in record.finals or record.chosen == "uniform"
+    assert "uniform" in record.losses
 
 
 def test_a_kind_that_another_sparsity_does_not_have_gives_way_to_uniform_zeros() -> None:

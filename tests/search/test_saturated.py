@@ -69,7 +69,8 @@ def test_auto_shares_zeros_by_the_scores_that_saturated_outputs_hide(
     expected = gaps(dense, fresh)
 
     def prune() -> tuple[onnx_lobs.PruneResult, float, float]:
-        result = onnx_lobs.prune(dense, data, sparsity=SPARSITY)
+        # the effort `best` stays with uniform zeros where all losses are the same
+        result = onnx_lobs.prune(dense, data, sparsity=SPARSITY, effort="best")
         found = gaps(result.model, fresh)
         unlike = 1 - np.corrcoef(expected, found)[0, 1]
         return result, unlike, float(((expected > 0) != (found > 0)).mean())

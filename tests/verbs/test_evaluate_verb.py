@@ -18,6 +18,7 @@ from onnx_lobs import ConfigError, DataError, Evaluation, ModelError
 from onnx_lobs.data.inputs import InputSpec
 from onnx_lobs.graph.run.staged import StagedSession
 from onnx_lobs.memory.shares import MemoryShares
+from onnx_lobs.report.record import SCHEMA
 from onnx_lobs.verbs import evaluate as comparison
 
 NODE = helper.make_node
@@ -73,7 +74,7 @@ def test_models_with_other_names_of_weights_are_compared_and_scored() -> None:
 def test_the_record_is_json_with_derived_figures() -> None:
     found = onnx_lobs.evaluate(linear(), sparse_copy(), DATA, max_output_error=1e-6)
     record = json.loads(found.to_json())
-    assert record["schema"] == 4
+    assert record["schema"] == SCHEMA
     assert record["pruned"]["sparsity"] == 60 / 128
     assert record["outputs"][0]["name"] == "y"
     assert record["scores"][0]["drop"] == found.scores[0].drop

@@ -64,7 +64,10 @@ def test_names_for_two_things_are_refused(
     output = paths.get("output", folder / "o.onnx")
     data = str(paths.get("data", folder / "d.npz"))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    arguments: dict[str, Any] = {"data": data, "report": paths.get("report")}
+    arguments: dict[str, Any] = {
+        "data": data,
+        "report": [paths["report"]] if "report" in paths else [],
+    }
     with pytest.raises(ConfigError, match=message):
         check_places(folder / "m.onnx", output, config, **arguments)
     with pytest.raises(ConfigError, match=message):
@@ -75,13 +78,38 @@ def test_names_for_two_things_are_refused(
 def test_usual_names_are_let_be(folder: Path) -> None:
     config = PruneConfig(cache=str(folder / "cache"), scratch=str(folder), score="agreement")
     report, data = folder / "r.json", str(folder / "set")
-    check_places(folder / "m.onnx", folder / "o.onnx", config, data=data, report=report)
+    check_places(folder / "m.onnx", folder / "o.onnx", config, data=data, report=[report])
     check_places(folder / "m.onnx", folder / "o.onnx", config, data={"x": normal(2, 20, 16)})
+
+
+def test_files_of_other_kinds_are_not_replaced(folder: Path) -> None:
+    (folder / "photos" / "inner").mkdir(parents=True)
+    for name in ("photos/inner/a.jpg", "c.txt", "t.json", "feeds.py"):
+        (folder / name).touch()
+    named = {"classes": str(folder / "c.txt"), "tokenizer": str(folder / "t.json")}
+    for report, data, message in (
+        ("photos/inner/a.jpg", "photos", "is the data "),
+        ("feeds.py", "feeds.py:batches", "is the data "),
+        ("c.txt", "photos", "is the list of classes "),
+        ("t.json", "photos", "is the tokenizer "),
+    ):
+        arguments: dict[str, Any] = {"data": f"{folder}/{data}", "report": [folder / report]}
+        with pytest.raises(ConfigError, match=f"the report .* {message}"):
+            check_places(folder / "m.onnx", folder / "o.onnx", PruneConfig(**named), **arguments)
 
 
 def test_report_of_a_comparison_is_neither_model_nor_data(folder: Path) -> None:
     models = {"the dense model": folder / "m.onnx", "the pruned model": folder / "m.onnx"}
     for name in ("link_m.onnx", "w.bin", "link_d.npz"):
         with pytest.raises(ConfigError, match=r"the report .* is the (pruned|data)"):
-            check_report_apart(models, str(folder / "d.npz"), PruneConfig(), folder / name)
-    check_report_apart(models, None, PruneConfig(), folder / "r.json")
+            check_report_apart(models, str(folder / "d.npz"), PruneConfig(), [folder / name])
+    check_report_apart(models, None, PruneConfig(), [folder / "r.json"])
+
+
+def test_several_reports_have_numbers(folder: Path) -> None:
+    reports = [folder / "r.json", folder / "m.onnx"]
+    with pytest.raises(ConfigError, match=r"report 2 .* is the model "):
+        check_places(folder / "m.onnx", folder / "o.onnx", PruneConfig(), report=reports)
+    reports = [folder / "r.json", folder / "o.onnx"]
+    with pytest.raises(ConfigError, match=r"report 2 .* is the output "):
+        check_places(folder / "m.onnx", folder / "o.onnx", PruneConfig(), report=reports)

@@ -117,15 +117,16 @@ def test_same_seed_same_bytes(options: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_report_counts_what_the_model_holds() -> None:
-    result = onnx_lobs.prune(classifier(), data(), **SMALL)
+    many = {**SMALL, "samples": 96, "batch_size": 32}
+    result = onnx_lobs.prune(classifier(), data(96), **many)
     report = json.loads(result.report.to_json())
     for record, name in zip(report["layers"], ("w1", "w2", "w3"), strict=True):
         values = initializer(result.model, name)
         assert record["zeros"] == int((values == 0).sum())
         assert record["weights"] == values.size
-    dense, pruned = run(classifier(), **data())["y"], run(result.model, **data())["y"]
+    dense, pruned = run(classifier(), **data(96))["y"], run(result.model, **data(96))["y"]
     n, held = len(dense), report["output"]["n_held"]
-    assert held == SMALL["batch_size"]  # of three batches the last
+    assert held == many["batch_size"]  # of three batches the last
     for name, part in (("error", slice(n - held, n)), ("fitted_error", slice(0, n - held))):
         measured = ((pruned - dense)[part] ** 2).sum() / (dense[part] ** 2).sum()
         assert report["output"][name] == pytest.approx(measured, rel=1e-4)  # float32 outputs
@@ -520,8 +521,13 @@ def test_progress_is_told_of_every_layer() -> None:
             steps[-1] += n
 
     onnx_lobs.prune(classifier(), data(), progress=Log(), sequential=False, correct=False, **SMALL)
-    assert phases == [("calibrating", 3), ("solving", 3), ("evaluating", 3)]
-    assert steps == [3, 3, 3]
+    assert phases == [
+        ("1 of 2: calibrating and solving (inputs)", 3),
+        ("1 of 2: calibrating and solving (layers)", 3),
+        ("2 of 2: evaluating (outputs)", 3),
+        ("2 of 2: evaluating (other fits)", 2),
+    ]
+    assert steps == [3, 3, 3, 2]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -92,6 +92,9 @@ class Session:
     exact
         For graphs with sums (:mod:`onnx_lobs.calibration.gram_nodes`): nodes run in the order in
         which they stand.
+    as_float
+        Whether int8 weights become floating when the model is loaded, once. Else onnxruntime does
+        that at every run, and may round what they are multiplied with to 8 bits too.
     shown
         Values of the main graph of a ModelProto to give beside its outputs.
 
@@ -112,6 +115,7 @@ class Session:
         lent: Mapping[str, Array] | None = None,
         light: bool = False,
         exact: bool = False,
+        as_float: bool = False,
         shown: Sequence[str] = (),
     ) -> None:
         self._place = NativePath()  # read by the session as long as it lives
@@ -122,6 +126,8 @@ class Session:
         if light:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.disable_prepacking", "1")
+        if as_float:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         if exact:
             options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         if folder is not None:

@@ -1,6 +1,16 @@
 """Holds the record of a run, from which every form of report is made; a file for each kind."""
 
+from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
+from onnx_lobs.report.record.details import (
+    ChangedSample,
+    ClassScore,
+    Details,
+    Histogram,
+    KeptMap,
+    LayerPicture,
+)
+from onnx_lobs.report.record.inputs import InputRange, range_words
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import BoundRecord, JudgedValue, OutputRecord
 from onnx_lobs.report.record.report import SCHEMA, Report
@@ -9,11 +19,19 @@ from onnx_lobs.report.record.totals import FileWeights, SkipRecord, Totals
 
 __all__ = [
     "SCHEMA",
+    "AdviceRecord",
     "AllocationRecord",
     "BoundRecord",
+    "ChangedSample",
+    "ClassScore",
     "CorrectionRecord",
+    "Details",
     "FileWeights",
+    "Histogram",
+    "InputRange",
     "JudgedValue",
+    "KeptMap",
+    "LayerPicture",
     "LayerRecord",
     "OutputRecord",
     "Report",
@@ -21,4 +39,5 @@ __all__ = [
     "SkipRecord",
     "TargetRecord",
     "Totals",
+    "range_words",
 ]

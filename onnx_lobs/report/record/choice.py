@@ -55,6 +55,10 @@ class AllocationRecord:
         Quick runs made.
     seconds
         Time for all of it.
+    stopped
+        Quick runs that were stopped because they could not win.
+    left_out
+        What ``--time`` left no time for, in words; empty: nothing.
     """
 
     chosen: str
@@ -64,6 +68,8 @@ class AllocationRecord:
     sensitivity: dict[str, float]
     trials: int
     seconds: float
+    stopped: int = 0
+    left_out: str = ""
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,10 @@ class OutputRecord:
     ----------
     error
         Mean squared change of the network's floating outputs over their mean square, on
-        `n_held` calibration samples that nothing was fitted to; None when it has no floating
-        output, or one that cannot be compared, as a warning says.
+        calibration samples that nothing was fitted to; None when there were none, or it has no
+        floating output, or one that cannot be compared, as a warning says.
     fitted_error, n_held
-        The same on the fitted samples; how many were not: with none `error` is `fitted_error`.
+        The same on the samples that were fitted; how many `error` was measured on.
     score
         Scores on the test data, or None without such.
     first_order
@@ -66,6 +66,8 @@ class OutputRecord:
         Bounds of the error by output, if asked for; what the figures of outputs leave out.
     judged
         Outputs whose part in `error` is measured in front of their final activation.
+    n_fits
+        Fits that left these samples out: the delivered one, and of few samples others.
     """
 
     error: float | None
@@ -76,3 +78,4 @@ class OutputRecord:
     bounds: tuple[BoundRecord, ...] = ()
     notes: tuple[str, ...] = ()
     judged: tuple[JudgedValue, ...] = ()
+    n_fits: int = 0

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from onnx_lobs.report.record.advice import AdviceRecord
+from onnx_lobs.report.record.as_json import to_json
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
+from onnx_lobs.report.record.details import Details
+from onnx_lobs.report.record.inputs import InputRange
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import OutputRecord
 from onnx_lobs.report.record.totals import SkipRecord, Totals
 
-# 3 had `linear` in `output`; 2 `errors` in `allocation`; 1 the score's figures in `output` itself
-SCHEMA = 4
+# 4 had no `details` and no `command`; 3 had `linear` in `output`; 2 `errors` in `allocation`;
+# 1 the score's figures in `output` itself
+SCHEMA = 5
 
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """The record of a run; `loops` is what compiles loops that can be, None: NumPy does all."""
+    """The record of a run; `loops` is what compiles loops that can be, None: NumPy does all.
+
+    ``samples`` calibrated it, which ``is_made_up`` says were random; ``inputs`` are their ranges in
+    the first batch. ``command`` has the words that repeat the run, ``advice`` is what to try next,
+    ``details`` is what a page shows beside this.
+    """
 
     model: str
     options: dict[str, object]
@@ -33,6 +41,12 @@ class Report:
     correction: CorrectionRecord | None = None
     output_path: str | None = None
     loops: str | None = None
+    samples: int | None = None
+    is_made_up: bool = False
+    command: tuple[str, ...] = ()
+    advice: tuple[AdviceRecord, ...] = ()
+    details: Details = field(default_factory=Details)
+    inputs: tuple[InputRange, ...] = ()
 
     def __repr__(self) -> str:
         """Return one short line."""
@@ -45,7 +59,7 @@ class Report:
 
     def to_dict(self) -> dict[str, object]:
         """Return the record as plain values, with derived figures and the schema version."""
-        record = dataclasses.asdict(self)
+        record = {**dataclasses.asdict(self), "details": self.details.to_dict()}
         for entry, layer in zip(record["layers"], self.layers, strict=True):
             entry["sparsity"] = layer.sparsity
         record["totals"]["sparsity"] = self.totals.sparsity
@@ -56,12 +70,28 @@ class Report:
 
         What is infinite, such as the error of a layer whose outputs were all zero, is null.
         """
-        return json.dumps(_without_infinity(self.to_dict()), indent=2, allow_nan=False)
+        return to_json(self.to_dict())
 
+    def to_html(self) -> str:
+        """Return the record as a page of HTML that needs nothing else.
 
-def _without_infinity(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _without_infinity(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_infinity(one) for one in value]
-    return None if isinstance(value, float) and math.isinf(value) else value
+        Raises
+        ------
+        ConfigError
+            When jinja2, which the extra ``report`` brings, is not installed.
+        """
+        from onnx_lobs.report.html.page import report_page
+
+        return report_page(self)
+
+    def to_markdown(self) -> str:
+        """Return the record as Markdown."""
+        from onnx_lobs.report.markdown import report_markdown
+
+        return report_markdown(self)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from onnx_lobs.report.html.notebook import report_fragment
+
+        return report_fragment(self)

@@ -11,6 +11,7 @@ the measured moments themselves, so that a network in which nothing changed stay
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from onnx_lobs.arrays import Feeds
 from onnx_lobs.calibration.held_out import is_held_out
@@ -38,6 +39,7 @@ def correct(
     store: Callable[[], Store],
     start: Callable[[str, int], None] = lambda phase, total: None,
     tick: Callable[[int], None] = lambda n: None,
+    keep_weights: bool = False,
 ) -> tuple[CorrectionRecord, list[str]]:
     """Correct the statistics behind pruned layers in the pruned network and in the result.
 
@@ -53,6 +55,9 @@ def correct(
         unless the output error falls both on the held-out batches and on all, since a tenth
         can be too few to tell. First means and variances are tried, then means alone.
 
+    keep_weights
+        Whether the layers' weights stay as they are, which were rounded.
+
     Returns
     -------
     CorrectionRecord, notes
@@ -65,6 +70,10 @@ def correct(
     cut, as far as `store` lets them.
     """
     sites, notes = find_sites(networks.pruned, layers)
+    if keep_weights:
+        sites = tuple(
+            replace(site, has_gain=False) if isinstance(site, LayerSite) else site for site in sites
+        )
     if not sites or held_every == 0:
         return CorrectionRecord(len(sites)), notes
     before = _errors(networks, batches, held_every)

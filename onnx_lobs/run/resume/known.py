@@ -152,6 +152,8 @@ def _from_solved(solved: Solved) -> Entry:
     }
     if solved.weight is not None:
         arrays["weight"] = solved.weight
+    if solved.scales is not None:
+        arrays["scales"] = solved.scales
     record = dataclasses.asdict(solved.record)
     return Entry(arrays, {"layer": record, "uses": len(solved.changes)})
 
@@ -171,7 +173,10 @@ def _to_solved(entry: Entry, layer: Layer) -> Solved:
     for change in changes:
         if change is not None:
             _check(change.reshape(-1), (layer.layout.groups * layer.layout.rows,), change.dtype)
-    return Solved(record, weight, changes)
+    scales = entry.arrays.get("scales")
+    if scales is not None:
+        _check(scales, (scales.size,), np.float32)
+    return Solved(record, weight, changes, scales)
 
 
 def _check(array: Array, shape: tuple[int, ...], dtype: object) -> None:

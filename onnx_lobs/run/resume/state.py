@@ -62,6 +62,8 @@ class Resume:
         # the form in which zeros are stored decides what a budget of bytes is
         storage = config.storage if config.budget == "bytes" else None
         self._choice_key = digest("plan", self._keys.layers, storage)
+        # zeros chosen in haste are taken up again by a run with the same limit alone
+        self._cut_key = digest("cut", self._choice_key, config.time)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -70,7 +72,10 @@ class Resume:
 
     def choice(self) -> Choice | None:
         """Return the zeros that an earlier run chose by measurement, and how, if it did."""
-        return None if self.cache is None else self.cache.find(self._choice_key, self._to_choice)
+        if self.cache is None:
+            return None
+        found = self.cache.find(self._choice_key, self._to_choice)
+        return found or self.cache.find(self._cut_key, self._to_choice)
 
     def _to_choice(self, entry: Entry) -> Choice:
         sizes = {layer_key(layer): layer.size for layer in self._layers}
@@ -89,7 +94,8 @@ class Resume:
             "allocation": dataclasses.asdict(choice.record),
             "kind": choice.kind,
         }
-        self.cache.save(self._choice_key, Entry({}, record))
+        key = self._cut_key if choice.record.left_out else self._choice_key
+        self.cache.save(key, Entry({}, record))
 
     def known(self, zeros: Zeros) -> Known:
         """Return what is known of the layers and Grams of a run with these zeros."""

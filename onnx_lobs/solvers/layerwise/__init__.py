@@ -1,6 +1,7 @@
 """Takes one layer from its moments to its new weights: arrays in, arrays out."""
 
-from onnx_lobs.solvers.layerwise.solve import loss_curve, solve_layer, solve_quickly
+from onnx_lobs.solvers.layerwise.rounded import rounded_only
+from onnx_lobs.solvers.layerwise.solve import loss_curve, solve_again, solve_layer, solve_quickly
 from onnx_lobs.solvers.layerwise.stored_range import within_range
 from onnx_lobs.solvers.layerwise.task import ErrorMeter, LayerTask, Outcome, magnitude_weight
 
@@ -10,6 +11,8 @@ __all__ = [
     "Outcome",
     "loss_curve",
     "magnitude_weight",
+    "rounded_only",
+    "solve_again",
     "solve_layer",
     "solve_quickly",
     "within_range",

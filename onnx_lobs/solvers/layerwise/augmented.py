@@ -12,7 +12,7 @@ from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask, Outcome, add_
 
 def solve_with_bias(task: LayerTask) -> Outcome:
     """Run a method that treats the bias as one more weight whose input is always 1."""
-    total = task.total_moments()
+    total = task.calibration.fit  # what was held out tells the output error
     plain = add_up(total, [False] * len(total), task.weight)
     joined = task.bias is not None and len(total) == 1
     weight, scatter, cross = task.weight, plain.scatter, plain.cross

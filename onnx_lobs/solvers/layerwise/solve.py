@@ -16,13 +16,22 @@ import numpy as np
 
 from onnx_lobs.arrays import Array, BoolArray
 from onnx_lobs.linalg.moments import Moments
-from onnx_lobs.solvers import METHODS, Problem, Selection, Solution, refit_mask, select, solve
+from onnx_lobs.solvers import (
+    METHODS,
+    Problem,
+    Selection,
+    Solution,
+    refit_mask,
+    select,
+    solve,
+)
 from onnx_lobs.solvers.curves import error_curve
 from onnx_lobs.solvers.layerwise.augmented import solve_with_bias
 from onnx_lobs.solvers.layerwise.damping import choose_damp
 from onnx_lobs.solvers.layerwise.pose import pose, usual_damp
 from onnx_lobs.solvers.layerwise.present import with_present_zeros
 from onnx_lobs.solvers.layerwise.prior import drawn_sums
+from onnx_lobs.solvers.layerwise.rounded import rounded
 from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask, Outcome, bias_changes, excess
 from onnx_lobs.solvers.memory import least_memory
 from onnx_lobs.solvers.refit import refit_nearly
@@ -41,7 +50,8 @@ def solve_layer(task: LayerTask) -> Outcome:
     -------
     Outcome
         Weights with exactly ``n_prune`` zeros (methods that prune the bias may place some
-        of them there), and the bias change of each use.
+        of them there), and the bias change of each use. Rounding to scales, if the task asks for
+        it, may make further zeros.
 
     Raises
     ------
@@ -57,6 +67,12 @@ def solve_layer(task: LayerTask) -> Outcome:
     the choice one by :func:`onnx_lobs.solvers.refit.refit_nearly` (of both targets, if there are
     two), or three where they are cheap and the damping is free.
     """
+    outcome = _solved(task)
+    return outcome if task.scale_of is None else rounded(task, outcome)
+
+
+def _solved(task: LayerTask) -> Outcome:
+    """Return the pruned layer before its weights are rounded."""
     method = METHODS[task.method]
     if method.prunes_bias:
         return solve_with_bias(task)
@@ -85,6 +101,35 @@ def solve_layer(task: LayerTask) -> Outcome:
         choice.held_error,
         _info(solution),
     )
+
+
+def solve_again(task: LayerTask, damp: float, mix: float) -> Outcome:
+    """Prune one layer on other batches, with settings that are known already.
+
+    Parameters
+    ----------
+    task
+        The layer, with other batches held out. Not modified.
+    damp, mix
+        As :func:`solve_layer` chose them: fraction of the mean diagonal, share of the dense target.
+
+    Returns
+    -------
+    Outcome
+        Zeros and weights that ``task.calibration.fit`` alone decides.
+
+    Notes
+    -----
+    Cost: the method, and one refit, in float32 where that does.
+    """
+    fitted = task.calibration.fit
+    problem = pose(task, drawn_sums(task, fitted), damp, mix, _mean(fitted))
+    solution = select(problem, task.method, task.effort)
+    mask = with_present_zeros(task, solution.mask, np.einsum("gii->gi", problem.hessian))
+    problem.forget()
+    weight = refit_nearly(Scaled(problem), mask)
+    changes = bias_changes(task, fitted, weight)
+    return Outcome(weight, changes, solution.status, damp, mix, None, _info(solution))
 
 
 def _info(found: Selection | Solution) -> dict[str, float | str | int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from onnx_lobs.arrays import FloatArray, IntArray
+from onnx_lobs.arrays import FloatArray, IntArray, RealArray
 from onnx_lobs.linalg.moments import Calibration, Moments
 from onnx_lobs.linalg.triangles import bands
 from onnx_lobs.patterns import Pattern, Unstructured
@@ -173,6 +173,9 @@ class LayerTask:
     n_samples
         Samples behind all observations, which are independent where those of one sample are not;
         None: as many as observations.
+    scale_of
+        (groups, rows): which scale the weights of a row are to be multiples of, from 0, several
+        rows may share one; None: they may have any value.
     """
 
     weight: FloatArray
@@ -191,6 +194,7 @@ class LayerTask:
     read_alone: float = 0.0
     largest: float = np.inf
     n_samples: int | None = None
+    scale_of: IntArray | None = None
 
     def independent(self, moments: Moments) -> float:
         """Return the samples behind the moments of a use, in proportion to its observations."""
@@ -237,7 +241,8 @@ class Outcome:
 
     ``held_error`` is the relative error on the held-out batches of the weights fitted
     without them, at the settings that these batches chose; None when nothing was held out or
-    the method does not refit. ``damp`` is None where no Hessian was read.
+    the method does not refit. ``damp`` is None where no Hessian was read. ``scales`` (n,) float32
+    are those of which the weights are multiples, if the task asks for that.
     """
 
     weight: FloatArray
@@ -247,6 +252,7 @@ class Outcome:
     target: float | None
     held_error: float | None
     info: dict[str, float | str | int]
+    scales: RealArray | None = None
 
 
 def excess(weight: FloatArray, sums: LayerSums) -> float:

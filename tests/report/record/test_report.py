@@ -78,6 +78,7 @@ def test_the_json_has_the_promised_keys() -> None:
         "error": 0.02,
         "fitted_error": 0.01,
         "n_held": 6,
+        "n_fits": 0,
         "score": {
             "name": "top1",
             "before": 0.98,

@@ -1,0 +1,77 @@
+"""Runs the verb ``compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onnx_lobs.cli.files import Files
+from onnx_lobs.cli.plot import PlotTarget, check_plot, shared_options
+from onnx_lobs.cli.screen import Screen, show_warnings
+from onnx_lobs.cli.verb import Verb
+from onnx_lobs.options.checks import check_sparsity, each
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.options.how import METHOD_NAMES
+from onnx_lobs.options.kinds import choices, number_list, text_list
+from onnx_lobs.options.option import from_plain, option, options_of
+
+_PANEL = "What is compared"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedWays:
+    """The ways in which the model is pruned: all combinations."""
+
+    sparsities: tuple[float, ...] = option(
+        (0.5, 0.7, 0.9), "Sparsities.", number_list(each(check_sparsity)),
+        flags=("-s", "--sparsity"), panel=_PANEL, rank=1,
+    )  # fmt: skip
+    methods: tuple[str, ...] = option(
+        ("joint", "magnitude"), f"Methods: {', '.join(METHOD_NAMES)}.",
+        choices(METHOD_NAMES, "method", "NAME,NAME"), flags=("--method",), panel=_PANEL, rank=2,
+        brief="Methods, as prune has them.",
+    )  # fmt: skip
+    patterns: tuple[str, ...] = option(
+        ("unstructured",), "Patterns; one of the form N:M has a sparsity of its own.",
+        text_list("PATTERN,..."), flags=("--pattern",), panel=_PANEL, rank=3,
+    )  # fmt: skip
+
+
+def run(values: Mapping[str, Any]) -> None:
+    """Prune MODEL in several ways, and show what came out side by side; write no model."""
+    from onnx_lobs.cli.progress import showing
+    from onnx_lobs.report.comparison import plot_comparison, render_comparison
+    from onnx_lobs.report.write import check_reports, write_report
+    from onnx_lobs.verbs.compare import compare_runs
+    from onnx_lobs.verbs.places import check_report_apart
+
+    config, files = from_plain(PruneConfig, values), from_plain(Files, values)
+    screen, plot = from_plain(Screen, values), from_plain(PlotTarget, values).plot
+    ways = from_plain(ComparedWays, values)
+    check_plot(plot, overwrite=files.overwrite)
+    if screen.report:
+        check_reports(screen.report, overwrite=files.overwrite, forms=(".json",))
+        check_report_apart({"the model": files.model}, files.data, config, screen.report)
+    with showing(screen) as progress:
+        record = compare_runs(
+            files.model, files.data, config, methods=ways.methods, patterns=ways.patterns,
+            sparsities=ways.sparsities, test=files.test, progress=progress,
+        )  # fmt: skip
+    screen.show(render_comparison(record), record.to_json())
+    show_warnings(screen, record.warnings)
+    for path in screen.report:
+        write_report(path, record.to_json())
+    if plot is not None:
+        write_report(plot, plot_comparison(record))
+
+
+COMPARE = Verb(
+    "compare",
+    run,
+    (
+        *shared_options("effort", "allocation", "budget", "refit", "sequential", "correct", "gram"),
+        *options_of(ComparedWays).values(),
+    ),
+    summary="several methods, patterns or sparsities side by side",
+)

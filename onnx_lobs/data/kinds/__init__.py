@@ -1,0 +1,1 @@
+"""Opens files of every kind as samples; a table says which kind reads which files."""

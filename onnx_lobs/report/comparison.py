@@ -1,0 +1,142 @@
+"""Records several runs of one model side by side, and shows them as text, JSON and a plot."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from onnx_lobs.report.numbers import (
+    format_bytes,
+    format_error,
+    format_percent,
+    format_score,
+)
+from onnx_lobs.report.record import SCHEMA, Report
+from onnx_lobs.report.sensitivity import percent
+from onnx_lobs.report.svg import Labels, Series, line_chart
+from onnx_lobs.report.table import plain_table
+from onnx_lobs.report.text import warning_panel
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One run: what it was asked, and what came out; scores are None without test data."""
+
+    method: str
+    pattern: str
+    weights: int
+    zeros: int
+    output_error: float | None
+    score: float | None
+    score_error: float | None
+    gzip_bytes: int | None
+    seconds: float
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros."""
+        return self.zeros / self.weights if self.weights else 0.0
+
+    @property
+    def name(self) -> str:
+        """What its line in a plot is called."""
+        return self.method if self.pattern == "unstructured" else f"{self.method} {self.pattern}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several runs of one model on the same data.
+
+    ``score`` is the score's name, ``dense_score`` the dense model's, None without test data.
+    """
+
+    model: str
+    data: str
+    runs: tuple[ComparedRun, ...]
+    score: str | None
+    dense_score: float | None
+    is_fraction: bool
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the record as JSON; ``schema`` is the version of its form."""
+        record = {"schema": SCHEMA, **dataclasses.asdict(self)}
+        for entry, run in zip(record["runs"], self.runs, strict=True):
+            entry["sparsity"] = run.sparsity
+        return json.dumps(record, indent=2)
+
+
+def compared_run(report: Report, gzip_bytes: int | None = None) -> ComparedRun:
+    """Return what a comparison keeps of the report of a run."""
+    score = report.output.score
+    return ComparedRun(
+        method=str(report.options["method"]),
+        pattern=str(report.options["pattern"]),
+        weights=report.totals.weights,
+        zeros=report.totals.zeros,
+        output_error=report.output.error,
+        score=None if score is None else score.after,
+        score_error=None if score is None else score.after_error,
+        gzip_bytes=gzip_bytes,
+        seconds=report.totals.seconds,
+    )
+
+
+def render_comparison(record: Comparison) -> RenderableType:
+    """Return the record as a renderable: one row per run."""
+    table = plain_table(f"{record.model} pruned in {len(record.runs)} ways")
+    has_patterns = len({run.pattern for run in record.runs}) > 1
+    table.add_column("method", no_wrap=True)
+    if has_patterns:
+        table.add_column("pattern", no_wrap=True)
+    headings = ("zeros", "output\nerror", *([record.score] if record.score else []), "gzipped", "s")
+    for heading in headings:
+        table.add_column(str(heading), justify="right", no_wrap=True)
+    for run in record.runs:
+        table.add_row(
+            run.method,
+            *([run.pattern] if has_patterns else []),
+            format_percent(run.zeros, run.weights),
+            "-" if run.output_error is None else format_error(run.output_error),
+            *([_score(run.score, run.score_error, record)] if record.score else []),
+            "" if run.gzip_bytes is None else format_bytes(run.gzip_bytes),
+            f"{run.seconds:.1f}",
+        )
+    if record.score:
+        empty = [""] * has_patterns
+        table.add_row("dense", *empty, "", "", _score(record.dense_score, None, record), "", "")
+    return Group(table, "", Text(f"calibrated on {record.data}"), *warning_panel(record.warnings))
+
+
+def _score(value: float | None, error: float | None, record: Comparison) -> str:
+    return "" if value is None else format_score(value, error, is_fraction=record.is_fraction)
+
+
+def plot_comparison(record: Comparison) -> str:
+    """Return an SVG: the score against sparsity, or the output error where there is no score."""
+    has_score = record.score is not None
+    what = str(record.score) if has_score else "output error"
+    names = dict.fromkeys(run.name for run in record.runs)
+    lines = [Series(name, _points(record.runs, name, has_score=has_score)) for name in names]
+    labels = Labels(
+        f"{what} against sparsity",
+        f"{what} of {record.model}, pruned by {', '.join(names)}.",
+        "sparsity",
+        what,
+    )
+    text = percent if has_score and record.is_fraction else "{:g}".format
+    return line_chart(lines, labels, is_log=not has_score, x_text=percent, y_text=text)
+
+
+def _points(
+    runs: Sequence[ComparedRun], name: str, *, has_score: bool
+) -> tuple[tuple[float, float], ...]:
+    """Return sparsity and value of each run of a line that has a value."""
+    found = ((r.sparsity, r.score if has_score else r.output_error) for r in runs if r.name == name)
+    return tuple((sparsity, value) for sparsity, value in found if value is not None)

@@ -1,0 +1,75 @@
+"""Shows the record of an evaluation as one page of HTML that needs nothing else."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import onnx_lobs
+from onnx_lobs.report.evaluation import Evaluation
+from onnx_lobs.report.evaluation_text import evaluation_rows, figure_words, share_words
+from onnx_lobs.report.html.engine import fill
+from onnx_lobs.report.html.page_table import Cell, PageTable, headings, name, number, text
+from onnx_lobs.report.html.parts import Tile, classes_view, samples_view, score_tile, size_tiles
+from onnx_lobs.report.numbers import format_error, format_percent
+from onnx_lobs.report.sentences import evaluation_sentences
+
+if TYPE_CHECKING:
+    from onnx_lobs.evaluation.output import OutputChange
+
+
+def evaluation_page(evaluation: Evaluation) -> str:
+    """Return the page of a comparison.
+
+    Raises
+    ------
+    ConfigError
+        When jinja2 is not installed.
+    """
+    pruned = evaluation.pruned.model
+    return fill(
+        "evaluation.html",
+        version=onnx_lobs.__version__,
+        title=f"Comparison report: {PurePath(pruned).name or pruned}",
+        sentences=tuple(evaluation_sentences(evaluation)),
+        missed=evaluation.missed,
+        tiles=tuple(_tiles(evaluation)),
+        warnings=evaluation.warnings,
+        outputs=_outputs(evaluation.outputs),
+        samples=samples_view(evaluation.details),
+        classes=classes_view(evaluation.details),
+        facts=tuple((label, str(value)) for label, value in evaluation_rows(evaluation)),
+        command=shlex.join(evaluation.command),
+    )
+
+
+def _tiles(evaluation: Evaluation) -> Iterator[Tile]:
+    pruned = evaluation.pruned
+    zeros = f"{pruned.zeros:,} of {pruned.weights:,} weights"
+    yield Tile("zeros", format_percent(pruned.zeros, pruned.weights), zeros)
+    yield from map(score_tile, evaluation.scores)
+    if evaluation.error is not None:
+        yield Tile("output error", format_error(evaluation.error), "0 is unchanged")
+    yield from size_tiles(evaluation.file_bytes, evaluation.gzip_bytes)
+
+
+def _outputs(outputs: tuple[OutputChange, ...]) -> PageTable:
+    words = "output|shape|error|cosine|same choice|greatest change|greatest value"
+    rows = tuple(map(_output_row, outputs))
+    return PageTable("outputs", headings(words, ("output", "shape")), rows)
+
+
+def _output_row(output: OutputChange) -> tuple[Cell, ...]:
+    cosine = "" if output.cosine is None else f"{output.cosine:.6f}"
+    agreement = "" if output.agreement is None else share_words(output.agreement)
+    return (
+        name(output.name),
+        text(" × ".join(map(str, output.shape))),
+        number(figure_words(output.error), output.error),
+        number(cosine, output.cosine),
+        number(agreement, output.agreement),
+        number(figure_words(output.max_change), output.max_change),
+        number(figure_words(output.largest), output.largest),
+    )

@@ -1,0 +1,24 @@
+"""Finds the words that all forms of report have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from onnx_lobs.report.numbers import format_bytes, format_error
+from onnx_lobs.report.record import ChangedSample
+
+MOST_CLASSES = 20  # that are shown
+MEASURES: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "drop": ("Drop of the score", "{:.3g}".format),
+    "output_error": ("Output error", format_error),
+    "bytes": ("Size of the file", lambda value: format_bytes(round(value))),
+}
+"""what a target limits: its name, and how its values are written"""
+
+
+def choice_words(sample: ChangedSample) -> str:
+    """Return what a sample chose before and after in words; empty where it chooses nothing."""
+    if sample.before is None:
+        return ""
+    same = sample.before == sample.after
+    return f"still class {sample.before}" if same else f"class {sample.before} → {sample.after}"

@@ -1,0 +1,85 @@
+"""Judges a pruned network by its outputs on samples that it was not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from onnx_lobs.calibration.held_out import split_held
+from onnx_lobs.data.batches import Batches
+from onnx_lobs.evaluation.final_activation import judged_values
+from onnx_lobs.evaluation.judged_network import JudgedNetwork
+from onnx_lobs.evaluation.output import ChangeTally, Watch
+from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.report.progress import Progress
+from onnx_lobs.report.record import LayerRecord, OutputRecord
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.other_fits import count_other_fits, other_fits
+from onnx_lobs.run.setup import Setup
+
+
+def judge_outputs(
+    setup: Setup,
+    networks: Networks,
+    judged: tuple[JudgedNetwork, JudgedNetwork],
+    records: Mapping[str, LayerRecord],
+    scratch: Scratch,
+    progress: Progress,
+    watch: Watch,
+) -> OutputRecord:
+    """Return the output error on samples that were held out, without a score.
+
+    Parameters
+    ----------
+    judged
+        The dense and the pruned network of `networks`, opened.
+    records, scratch
+        As for :func:`onnx_lobs.run.other_fits.other_fits`.
+    watch
+        Shown what the delivered network does to every batch, those that were held out last.
+
+    Returns
+    -------
+    OutputRecord
+        With no `error` where nothing was held out.
+    """
+    dense, pruned = judged
+    fitted, held = split_held(setup.batches)
+    seen, unseen = ChangeTally(), ChangeTally()
+    progress.start("evaluating", len(setup.batches))
+    _compare(dense, pruned, fitted, seen, watch, progress.advance)
+    n_held = n_fits = 0
+    if held is not None:
+        _compare(dense, pruned, held, unseen, watch, progress.advance)
+        n_held, n_fits = held.n_samples, 1
+        n_others = count_other_fits(setup, networks)
+        if n_others:
+            progress.start("fitting to other samples", n_others)
+        for other, left_out in other_fits(setup, networks, records, scratch):
+            _compare(dense, other.open_judged(other.pruned), left_out, unseen)
+            n_held, n_fits = n_held + left_out.n_samples, n_fits + 1
+            progress.advance()
+    change = unseen.result() if n_fits else None
+    return OutputRecord(
+        None if change is None else change.error,
+        seen.result().error,
+        n_held,
+        notes=(seen.result() if change is None else change).notes,
+        judged=judged_values(networks.finals),
+        n_fits=n_fits,
+    )
+
+
+def _compare(
+    dense: JudgedNetwork,
+    pruned: JudgedNetwork,
+    batches: Batches,
+    tally: ChangeTally,
+    watch: Watch = lambda before, after, feeds, size: None,
+    tick: Callable[[int], None] = lambda n: None,
+) -> None:
+    """Count what pruning did to the outputs on some batches, as they are judged."""
+    for feeds, size in zip(batches, batches.sizes, strict=True):
+        before, after = dense.in_front.run(feeds), pruned.in_front.run(feeds)
+        tally.add(before, after, size)
+        watch(before, after, feeds, size)
+        tick(1)

@@ -1,0 +1,45 @@
+"""Lists the stages of a pruning run in their order, for those who are told of its advance."""
+
+from __future__ import annotations
+
+from onnx_lobs.report.stages import RunStage
+from onnx_lobs.run.log import Log
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.setup import Setup
+from onnx_lobs.search.plan import Basis, choose_basis
+
+SCORING = RunStage("scoring the dense model", {"scoring": ""})
+CHOOSING = RunStage(
+    "choosing the allocation",
+    {
+        "measuring layers": "layers",
+        "trying allocations": "trials",
+        "comparing allocations": "finals",
+    },
+)
+SOLVING = RunStage(
+    "calibrating and solving",
+    {"calibrating and": "", "calibrating": "inputs", "solving": "layers", "correcting": "biases"},
+)
+JUDGING = RunStage(
+    "evaluating",
+    {
+        "evaluating": "outputs",
+        "fitting to other samples": "other fits",
+        "scoring": "score",
+        "bounding": "bounds",
+    },
+)
+WRITING = RunStage("writing", {"writing": ""})
+
+
+def stages_of(setup: Setup, networks: Networks, *, writes: bool) -> tuple[RunStage, ...]:
+    """Return the stages that a run will have; `writes` says whether it writes a file."""
+    is_measured = choose_basis(setup, networks, Log()) is Basis.LOSSES
+    return (
+        *([SCORING] if setup.scoring is not None else []),
+        *([CHOOSING] if is_measured else []),
+        SOLVING,
+        JUDGING,
+        *([WRITING] if writes else []),
+    )

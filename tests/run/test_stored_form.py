@@ -1,0 +1,150 @@
+"""A run brings weights into the form that is asked for, from solving to the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from build_onnx import constant, model, normal, value
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+import onnx_lobs
+from onnx_lobs import PruneConfig
+from onnx_lobs.arrays import Array
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.report.record import Report
+from onnx_lobs.verbs.inspect import inspect
+from onnx_lobs.verbs.prune import prune_file
+
+DATA = {"x": normal(5, 96, 4, 6, 6)}
+
+
+def network(opset: int = 13) -> ModelProto:
+    """A convolution, a depthwise one, and a matrix in a Constant node."""
+    nodes = [
+        helper.make_node("Conv", ["x", "c"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["a", "d"], ["b"], group=8),
+        helper.make_node("Relu", ["b"], ["r"]),
+        helper.make_node("Flatten", ["r"], ["f"]),
+        constant("w", normal(3, 128, 40)),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    weights = {"c": normal(1, 8, 4, 3, 3), "d": normal(2, 8, 1, 3, 3)}
+    return model(nodes, [value("x", [None, 4, 6, 6])], ["y"], weights, opset=opset)
+
+
+def pruned(folder: Path, proto: ModelProto, **options: Any) -> tuple[Report, ModelProto]:
+    onnx.save(proto, folder / "m.onnx")
+    config = PruneConfig(**{"sparsity": 0.7, "min_weights": 0, "allocation": "uniform", **options})
+    record = prune_file(folder / "m.onnx", folder / "o.onnx", config, data=DATA, overwrite=True)
+    return record, onnx.load(folder / "o.onnx")
+
+
+def int8_tensors(proto: ModelProto) -> dict[tuple[int, ...], Array]:
+    """The int8 tensors by shape."""
+    found = (t for t in proto.graph.initializer if t.data_type == TensorProto.INT8)
+    return {tuple(t.dims): numpy_helper.to_array(t) for t in found}
+
+
+def test_int8_keeps_the_zeros_and_rounds_layers_without_any(tmp_path: Path) -> None:
+    record, proto = pruned(tmp_path, network(), values="int8", min_weights=100)
+    stored = int8_tensors(proto)
+    assert set(stored) == {(8, 4, 3, 3), (8, 1, 3, 3), (128, 40)}
+    assert (stored[8, 4, 3, 3] == 0).mean() >= 0.7
+    assert (stored[128, 40] == 0).mean() >= 0.7
+    assert (stored[8, 1, 3, 3] == 0).mean() < 0.2
+    assert [row.status for row in record.layers][1] == "rounded"
+    assert not record.warnings or not any("int8" in text for text in record.warnings)
+    axes = {
+        tuple(int8.dims): next((a.i for a in node.attribute if a.name == "axis"), 1)
+        for node in proto.graph.node
+        if node.op_type == "DequantizeLinear"
+        for int8 in proto.graph.initializer
+        if int8.name == node.input[0]
+    }
+    assert axes == {(8, 4, 3, 3): 0, (8, 1, 3, 3): 0, (128, 40): 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sequential", [True, False])
+def test_int8_costs_little_beside_the_zeros(tmp_path: Path, sequential: bool) -> None:
+    zeros, _ = pruned(tmp_path, network(), sequential=sequential)
+    both, _ = pruned(tmp_path, network(), sequential=sequential, values="int8")
+    assert zeros.output.error is not None
+    assert both.output.error is not None
+    assert both.output.error < 1.02 * zeros.output.error + 1e-3
+
+
+@pytest.mark.parametrize("method", ["magnitude", "sparsegpt", "lobs", "net-trim"])
+def test_every_kind_of_method_is_rounded(tmp_path: Path, method: str) -> None:
+    _, proto = pruned(tmp_path, network(), values="int8", method=method)
+    assert {(8, 4, 3, 3), (128, 40)} <= set(int8_tensors(proto))
+
+
+def test_half_precision_is_a_cast_and_nothing_else(tmp_path: Path) -> None:
+    _, proto = pruned(tmp_path, network(), values="fp16")
+    kinds = {tuple(t.dims): t.data_type for t in proto.graph.initializer}
+    assert kinds[128, 40] == kinds[8, 4, 3, 3] == TensorProto.FLOAT16
+    assert [n.op_type for n in proto.graph.node][:3] == ["Cast"] * 3
+
+
+def test_before_operator_set_13_a_tensor_has_one_scale(tmp_path: Path) -> None:
+    _, proto = pruned(tmp_path, network(11), values="int8", storage="packed")
+    scales = [
+        t for node in proto.graph.node if node.op_type == "DequantizeLinear"
+        for t in proto.graph.initializer if t.name == node.input[1]
+    ]  # fmt: skip
+    assert len(scales) == 3
+    assert all(not t.dims for t in scales)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"values": "int8"}, r"values int8 need operator set 10 or later, the model imports 9"),
+        ({"storage": "packed"}, r"format packed is not possible: .* operator set 9"),
+    ],
+)
+def test_what_an_old_model_cannot_hold_is_refused(
+    tmp_path: Path, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        pruned(tmp_path, network(9), **options)
+    assert not (tmp_path / "o.onnx").exists()
+
+
+@pytest.mark.slow
+def test_the_cache_gives_the_same_bytes(tmp_path: Path) -> None:
+    options = {"values": "int8", "storage": "packed", "cache": str(tmp_path / "cache")}
+    first = pruned(tmp_path, network(), **options)[1].SerializeToString()
+    again = pruned(tmp_path, network(), **options)[1].SerializeToString()
+    assert first == again
+
+
+def test_packed_files_are_inspected_and_pruned_again(tmp_path: Path) -> None:
+    pruned(tmp_path, network(), values="int8", storage="packed")
+    seen = inspect(tmp_path / "o.onnx")
+    convolution, depthwise, matrix = seen.layers
+    assert depthwise.zeros < 0.2 * depthwise.weights
+    assert all(row.zeros >= 0.7 * row.weights - 1 for row in (convolution, matrix))
+    record, _ = pruned(tmp_path, onnx.load(tmp_path / "o.onnx"), sparsity=0.8)
+    assert record.totals.zeros >= 0.8 * record.totals.weights - 1
+
+
+@pytest.mark.slow
+def test_a_limit_on_bytes_is_met_by_packed_int8(tmp_path: Path) -> None:
+    options = {"values": "int8", "storage": "packed", "max_bytes": 6000, "sparsity": None}
+    record, proto = pruned(tmp_path, network(), **options)
+    assert record.target is not None
+    assert record.target.is_met
+    assert proto.ByteSize() <= 6000
+
+
+def test_a_result_that_is_saved_later_has_the_form_of_its_run(tmp_path: Path) -> None:
+    options = {"values": "int8", "storage": "packed", "min_weights": 0, "allocation": "uniform"}
+    result = onnx_lobs.prune(network(), DATA, sparsity=0.7, **options)
+    result.save(tmp_path / "later.onnx")
+    _, proto = pruned(tmp_path, network(), values="int8", storage="packed")
+    assert (tmp_path / "later.onnx").stat().st_size == proto.ByteSize()
