@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -10,25 +10,27 @@ import onnx
 from onnx_lobs.arrays import IntArray
 from onnx_lobs.channels.coupling import Coupling
 from onnx_lobs.graph.model import Model, first_output
-from onnx_lobs.layers.layer import Layer, Skip
+from onnx_lobs.layers.layer import Layer
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 NOT_TAKEN = "its weight is not among those that are pruned"
 IN_BRANCH = "its weight is used inside a branch too"
 
 
-def refit_reasons(model: Model, layers: Sequence[Layer], skips: Iterable[Skip]) -> dict[str, str]:
+def refit_reasons(
+    model: Model, layers: Sequence[Layer], skipped: Mapping[str, str]
+) -> dict[str, str]:
     """Return, by the first output of a product with a weight, why it cannot be refitted.
 
-    Empty where it can be. Products of two computed values are not named.
+    Empty where it can be. Products of two computed values are not named. `skipped` holds the
+    reasons of nodes that are no layers, by their label.
     """
     found: dict[str, str] = {}
-    by_node = {skip.node: skip.reason for skip in skips}
     for node in model.main.graph.node:
         if node.op_type in PRODUCTS:
             weights = [n for n in node.input[:2] if (0, n) in model.computed]
             if weights:
-                found[node.output[0]] = by_node.get(_label(node), NOT_TAKEN)
+                found[node.output[0]] = skipped.get(_label(node), NOT_TAKEN)
     for layer in layers:
         is_inside = any(use.scope or use.home is not None for use in layer.uses)
         for use in layer.uses:

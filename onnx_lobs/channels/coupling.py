@@ -78,7 +78,11 @@ class Coupling:
         return self.classes.labels[ids]
 
 
-def find_coupling(observed: Observed, refitted: Mapping[str, str] | None = None) -> Coupling:
+def find_coupling(
+    observed: Observed,
+    refitted: Mapping[str, str] | None = None,
+    known: Mapping[str, int] | None = None,
+) -> Coupling:
     """Return what goes together in a model, and what of it can go.
 
     Parameters
@@ -88,16 +92,19 @@ def find_coupling(observed: Observed, refitted: Mapping[str, str] | None = None)
     refitted
         By the first output of a product: why its weight cannot be refitted, empty where it can be.
         A product that is not named has no weight. None: all can, whatever they are.
+    known
+        The carriers of a model with the same nodes; None: they are looked for.
 
     Notes
     -----
     Cost: a walk over the graph, and one more for each Reshape that pins what it merges, up to
     MOST_TRIES.
     """
-    carriers: dict[str, int] = {}
+    carriers = dict(known or {})
     labels = _labels(observed, carriers)
     classes = labels.classes(_pins(labels, refitted))
-    for output, count in _merging(observed, classes)[:MOST_TRIES]:
+    merging = [] if known is not None else _merging(observed, classes)
+    for output, count in merging[:MOST_TRIES]:
         for carrier in range(1, count):
             other = _labels(observed, {**carriers, output: carrier})
             found = other.classes(_pins(other, refitted))

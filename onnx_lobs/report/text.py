@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from onnx_lobs.report.channels import channel_rows, channel_tables
 from onnx_lobs.report.command import typed
 from onnx_lobs.report.numbers import (
     format_bytes,
@@ -59,6 +60,8 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
         Layers, skipped nodes, totals, warnings, and what to make of it, for rich to print.
     """
     parts: list[RenderableType] = [layer_table(report.layers), *_remedies(report.layers)]
+    for table in channel_tables(report.channels):
+        parts += ["", table]
     if report.skipped:
         parts += ["", skip_table(report.skipped, verbose=verbose)]
     parts += ["", _summary(report), *warning_panel(report.warnings)]
@@ -145,6 +148,7 @@ def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
     """Yield what is said of the whole run: labels, and values in words."""
     yield "calibrated on", range_words(report.data, report.inputs)
     yield from _target(report.target)
+    yield from channel_rows(report.channels)
     yield from _totals(report.totals)
     yield from _allocation(report.allocation)
     yield from _correction(report.correction)

@@ -172,7 +172,15 @@ def join_shape(view: NodeView) -> None:
 
 
 def _places_read(reader: NodeView, count: int) -> set[int]:
-    """Return which of so many sizes a reader takes: those of a constant Gather or Slice, or all."""
+    """Return which of so many sizes a reader takes: those of a constant Gather or Slice, or all.
+
+    Behind a Cast, those that its readers take.
+    """
+    observed = reader.observed
+    if reader.node.op_type == "Cast" and reader.output not in observed.model.main.outputs:
+        nodes = [node for _, node in observed.model.main.readers.get(reader.output, [])]
+        views = [NodeView(node, observed, reader.labels) for node in nodes]
+        return set().union(*(_places_read(view, count) for view in views))
     if reader.node.op_type == "Gather":
         chosen = reader.known(reader.input(1))
         return set(range(count)) if chosen is None else {int(i) % count for i in np.ravel(chosen)}

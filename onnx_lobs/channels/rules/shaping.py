@@ -101,21 +101,26 @@ def new_sizes(view: NodeView, edit: NodeEdit | None = None) -> list[int] | None:
     """Return sizes that a Reshape may be given as a constant, before or after an edit.
 
     A size that varies is 0, which copies the input's, or -1; None where that takes more than one.
-    A constant shape keeps its own 0 and -1.
+    A constant shape keeps its own 0 and -1. Of a shape that nothing infers, a size is taken to be
+    the same for all data where the first axis of the input, that of samples, has no part in it.
     """
     x, y = view.input(0), view.output
     before, after = view.shape(x), view.shape(y)
     given, inferred = view.known(view.input(1)), view.observed.inferred.get(y)
+    if inferred is not None and len(inferred) != len(after):
+        inferred = None
+
+    def is_fixed(axis: int) -> bool:
+        return inferred is not None and inferred[axis] is not None
+
+    of_samples = {axis for one, other in aligned(before, after) if 0 in one for axis in other}
     sizes = []
-    for axis, size in enumerate(after):
-        is_copied = axis < len(before) and math.prod(before[: axis + 1]) == math.prod(
-            after[: axis + 1]
-        ) and before[axis] == size  # fmt: skip
-        if edit is not None and edit.kept_of(y, axis) is not None:
-            sizes.append(edit.size(y, axis))
-        elif given is not None:
-            sizes.append(int(given[axis]))
-        elif inferred is not None and len(inferred) == len(after) and inferred[axis] is not None:
+    for axis in range(len(after)):
+        size = after[axis] if edit is None else edit.size(y, axis)
+        is_copied = axis < len(before) and before[: axis + 1] == after[: axis + 1]
+        if given is not None:
+            sizes.append(size if given[axis] > 0 else int(given[axis]))
+        elif is_fixed(axis) or (inferred is None and axis not in of_samples and not is_copied):
             sizes.append(size)
         else:
             sizes.append(0 if is_copied and not view.attributes.get("allowzero", 0) else -1)

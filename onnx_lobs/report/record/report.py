@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.as_json import to_json
+from onnx_lobs.report.record.channels import ChannelsRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.details import Details
 from onnx_lobs.report.record.inputs import InputRange
@@ -25,7 +26,7 @@ class Report:
 
     ``samples`` calibrated it, which ``is_made_up`` says were random; ``inputs`` are their ranges in
     the first batch. ``command`` has the words that repeat the run, ``advice`` is what to try next,
-    ``details`` is what a page shows beside this.
+    ``details`` is what a page shows beside this. ``channels`` are those that were removed, if any.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Report:
     advice: tuple[AdviceRecord, ...] = ()
     details: Details = field(default_factory=Details)
     inputs: tuple[InputRange, ...] = ()
+    channels: ChannelsRecord | None = None
 
     def __repr__(self) -> str:
         """Return one short line."""

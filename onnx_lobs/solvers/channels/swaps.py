@@ -1,7 +1,7 @@
 """Exchanges channels that went for others that cost less, as long as that lowers the error.
 
-With P the columns that are gone, M = ((H⁻¹)_PP)⁻¹ and U = W_P M, the error is tr(U W_Pᵀ). To let the
-columns p of P stay after all lowers it by ``tr(U_p M_pp⁻¹ U_pᵀ)``; to let further columns go
+With P the columns that are gone, M = ((H⁻¹)_PP)⁻¹ and U = W_P M, the error is tr(U W_Pᵀ). To let
+the columns p of P stay after all lowers it by ``tr(U_p M_pp⁻¹ U_pᵀ)``; to let further columns go
 raises it as in :mod:`onnx_lobs.solvers.channels.greedy`.
 """
 

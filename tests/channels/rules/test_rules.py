@@ -37,7 +37,9 @@ def coupling_of(proto: ModelProto, rank: int = 4) -> Coupling:
     index = Model(proto, None)
     layers, skips = find_layers(index)
     observed = observe(index, samples(rank))
-    return find_coupling(observed, refit_reasons(index, layers, skips))
+    return find_coupling(
+        observed, refit_reasons(index, layers, {skip.node: skip.reason for skip in skips})
+    )
 
 
 def some_channels(coupling: Coupling, rng: np.random.Generator) -> list[int]:
