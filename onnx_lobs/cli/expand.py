@@ -68,4 +68,5 @@ EXPAND = Verb(
         *options_of(Expanding).values(),
         *for_verb(options_of(Screen, OUTPUT_PANEL), "expand").values(),
     ),
+    summary="write a sparse or packed model with dense weights again",
 )

@@ -33,7 +33,7 @@ class Screen:
         "Print the record as JSON, and nothing else, on stdout.",
         SWITCH,
         flags=("--json",),
-        also=("inspect", "evaluate", "expand"),
+        also=("inspect", "evaluate", "expand", "export-c"),
     )
     verbose: bool = option(
         False,
@@ -47,7 +47,7 @@ class Screen:
         "Only warnings and errors; no bars, no report.",
         SWITCH,
         flags=("-q", "--quiet"),
-        also=("evaluate", "expand"),
+        also=("evaluate", "expand", "export-c"),
     )
     log_file: Path | None = option(
         None,
@@ -60,7 +60,7 @@ class Screen:
         False,
         "No colour, as with the variable NO_COLOR.",
         SWITCH,
-        also=("inspect", "evaluate", "guide"),
+        also=("inspect", "evaluate", "export-c", "guide"),
     )
 
     def console(self, *, stderr: bool = False) -> Console:

@@ -6,9 +6,10 @@ from onnx_lobs.cli.compare import COMPARE
 from onnx_lobs.cli.config import CONFIG
 from onnx_lobs.cli.evaluate import EVALUATE
 from onnx_lobs.cli.expand import EXPAND
+from onnx_lobs.cli.export_c import EXPORT_C
 from onnx_lobs.cli.guide import GUIDE
 from onnx_lobs.cli.inspect import INSPECT
 from onnx_lobs.cli.prune import PRUNE
 from onnx_lobs.cli.sensitivity import SENSITIVITY
 
-VERBS = (PRUNE, INSPECT, EVALUATE, SENSITIVITY, COMPARE, EXPAND, CONFIG, GUIDE)
+VERBS = (PRUNE, INSPECT, EVALUATE, SENSITIVITY, COMPARE, EXPAND, EXPORT_C, CONFIG, GUIDE)

@@ -10,6 +10,7 @@ import itertools
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -38,7 +39,12 @@ NOT_RUN = {
     CUDA_RUN: NEEDS_GPU,
 }
 WIDTH = "100"  # of the terminal of which the README shows a report
-MADE = ("model_pruned.onnx", "two-of-four.onnx", "run.toml")  # by commands that stand before
+MADE = (
+    "model_pruned.onnx",
+    "two-of-four.onnx",
+    "small.onnx",
+    "run.toml",
+)  # by commands that stand before
 LIMITS = ("--max-drop", "--max-output-error", "--max-bytes", "--min-sparsity")  # may be missed
 SIDE, CLASSES = 8, 10
 ALL = [command for page in PAGES for command in commands(page)]
@@ -76,6 +82,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, pattern in (("model_pruned", "unstructured"), ("two-of-four", "2:4")):
         result = onnx_lobs.prune(dense, {"image": images}, method="magnitude", pattern=pattern)
         onnx.save(result.model, folder / f"{name}.onnx")
+    small: dict[str, Any] = {"storage": "packed", "values": "int8", "method": "magnitude"}
+    onnx_lobs.prune(dense, {"image": images}, **small).save(folder / "small.onnx")
     with pytest.raises(SystemExit):
         main(["config", "model.onnx", "-d", "samples.npz", "-o", str(folder / "run.toml")])
     write_samples(folder)

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "onnx_lobs"
 MOST_LINES = 150  # of the README: what a newcomer reads
 TOPICS = (
     "architecture", "calibration", "changes", "command-line", "exploring", "memory", "methods",
-    "reports", "results", "storage", "targets", "tour",
+    "microcontrollers", "reports", "results", "storage", "targets", "tour",
 )  # fmt: skip
 LANGUAGES = {"", "sh", "python", "text"}  # of blocks; those of no other are looked into
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

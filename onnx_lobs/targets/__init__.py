@@ -1,0 +1,1 @@
+"""Brings a network to a device: what it is written as, what that costs there, whether it fits."""

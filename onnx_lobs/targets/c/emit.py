@@ -1,0 +1,327 @@
+"""Writes a program as C99: a header, a source, samples with their outputs, and a check of them."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from onnx_lobs.arrays import Array
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.targets.c.plan import plan_buffers
+from onnx_lobs.targets.c.program import CCode, Names, Program, Value
+from onnx_lobs.targets.c.steps.finish import float_text
+
+_WIDTH = 99  # letters of a line of a table
+_PER_LETTER, _PER_CALL, _PER_LOOP = 0.25, 60, 130  # bytes, of :func:`code_estimate`
+_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "uint16": "uint16_t", "int32": "int32_t"}
+_TYPES |= {"uint32": "uint32_t", "float32": "float"}
+_HEADER = Template(
+    """/* $title. Written by onnx-lobs $version; $licence. */
+#ifndef $GUARD
+#define $GUARD
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+$sizes
+/* Computes one sample. Nothing is allocated; not reentrant. */
+void ${name}_run($parameters);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
+"""
+)
+_SOURCE = Template(
+    """/* $title. Written by onnx-lobs $version; $licence. */
+#include "$name.h"
+$includes
+$functions
+$tables
+$buffers
+void ${name}_run($parameters)
+{
+    $calls
+}
+"""
+)
+_MAIN = Template(
+    """/* Runs the samples of ${name}_samples.h and compares every output; 0 if all agree. */
+#include <stdio.h>
+$includes
+#include "$name.h"
+#include "${name}_samples.h"
+
+int main(void)
+{
+    int wrong = 0;
+    for (int sample = 0; sample < N_SAMPLES; sample++) {
+        $locals
+        ${name}_run($arguments);
+        $checks
+    }
+    printf("%d of %d samples differ\\n", wrong, N_SAMPLES);
+    return wrong != 0;
+}
+"""
+)
+_LICENCE = "the code is yours to use as the model is"
+
+
+@dataclass(frozen=True, eq=False)
+class CFiles:
+    """The files of a network by name, and what they take on a device.
+
+    Parameters
+    ----------
+    texts
+        By file name.
+    table_bytes, code_bytes
+        For flash: constants, and an upper estimate of compiled code.
+    ram_bytes
+        Static buffers: values and sums.
+    io_bytes
+        Inputs and outputs, which the caller holds.
+    """
+
+    texts: Mapping[str, str]
+    table_bytes: int
+    code_bytes: int
+    ram_bytes: int
+    io_bytes: int
+
+
+def emit(
+    program: Program, name: str, title: str, version: str, samples: Sequence[Mapping[str, Array]]
+) -> CFiles:
+    """Return the C files of a program.
+
+    Parameters
+    ----------
+    program
+        What is computed.
+    name
+        A C identifier: of the files, and in front of all that the header declares.
+    title
+        What the network is, for people.
+    version
+        Of this tool.
+    samples
+        Inputs by name, in the program's types, which `main.c` checks.
+    """
+    codes, plan = [], plan_buffers(program)
+    pointers = _pointers(program, plan.offsets)
+    for number, step in enumerate(program.steps):
+        names = Names(
+            tuple(pointers[program.root(value.name)] for value in step.inputs),
+            pointers[program.root(step.output.name)],
+            lambda suffix, number=number: f"{suffix}_{number}",  # type: ignore[misc]
+        )
+        codes.append(step.code(names))
+    tables, table_bytes = _tables(codes)
+    scratch = max((code.scratch for code in codes), default=0)
+    is_float = program.inputs[0].grid is None
+    buffers, ram = _buffers(plan.size, scratch, is_float)
+    about = {"title": _one_line(title), "version": version, "licence": _LICENCE, "name": name}
+    functions = dict.fromkeys(text for code in codes for text in code.functions)
+    source = _SOURCE.substitute(
+        about,
+        includes="#include <math.h>\n" if _needs_math(codes) else "",
+        functions="\n".join(functions),
+        tables=tables,
+        buffers=buffers,
+        parameters=_parameters(program),
+        calls="\n    ".join(code.call for code in codes) or ";",
+    )
+    header = _HEADER.substitute(
+        about,
+        GUARD=f"{name.upper()}_H",
+        sizes=_sizes(program, name),
+        parameters=_parameters(program),
+    )
+    texts = {f"{name}.c": source, f"{name}.h": header}
+    texts |= _check_files(program, name, samples)
+    io_bytes = sum(value.n_bytes for value in (*program.inputs, *program.outputs))
+    return CFiles(texts, table_bytes, code_estimate(codes), ram, io_bytes)
+
+
+def code_estimate(codes: Sequence[CCode]) -> int:
+    """Return how many bytes compiled code takes at most, on a Cortex-M4 at -O2.
+
+    Bytes per letter of functions, per call and per loop that hold for all networks of
+    ``tools/results/export_c.md``, with room to spare.
+    """
+    letters = sum(map(len, {text for code in codes for text in code.functions}))
+    loops = sum(code.call.count("for (") for code in codes)
+    return round(_PER_LETTER * letters + _PER_CALL * len(codes) + _PER_LOOP * loops)
+
+
+def write_files(files: CFiles, folder: Path) -> list[Path]:
+    """Write all files into a folder, each whole or not at all, and return their paths.
+
+    Raises
+    ------
+    ConfigError
+        A file cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".onnx-lobs-", dir=folder) as scratch:
+            for name, text in files.texts.items():
+                (Path(scratch) / name).write_text(text, encoding="ascii")
+            for name in files.texts:
+                (Path(scratch) / name).replace(folder / name)
+    except OSError as error:
+        where = str(folder)
+        raise ConfigError(f"{where!r} cannot be written: {error.strerror}; name another") from error
+    return [folder / name for name in files.texts]
+
+
+def identifier(text: str) -> str:
+    """Return a C identifier that is like a text.
+
+    >>> identifier("lenet-5.onnx v2"), identifier("5th")
+    ('lenet_5_onnx_v2', 'network_5th')
+    """
+    name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower()
+    return name if name and not name[0].isdigit() else f"network_{name}".rstrip("_")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("*/", "* /").encode("ascii", "replace").decode()
+
+
+def _pointers(program: Program, offsets: Mapping[str, int]) -> dict[str, str]:
+    """Return the C expression of every value that is no view."""
+    found = {name: f"values + {at}" if at else "values" for name, at in offsets.items()}
+    for number, value in enumerate(program.outputs):
+        found[program.root(value.name)] = f"output_{number}"
+    for number, value in enumerate(program.inputs):
+        found[value.name] = f"input_{number}"
+    by_step = {step.output.name: step.output for step in program.steps}
+    for name in offsets:
+        grid = by_step[name].grid
+        if grid is not None:  # one buffer of bytes holds both types
+            found[name] = f"({by_step[name].c_type} *)({found[name]})"
+    return {name: f"({text})" if " " in text else text for name, text in found.items()}
+
+
+def _parameters(program: Program) -> str:
+    parts = [f"const {v.c_type} *input_{i}" for i, v in enumerate(program.inputs)]
+    parts += [f"{v.c_type} *output_{i}" for i, v in enumerate(program.outputs)]
+    return ", ".join(parts)
+
+
+def _sizes(program: Program, name: str) -> str:
+    """Return the definitions of sizes and scales."""
+    lines = []
+    for kind, values in (("INPUT", program.inputs), ("OUTPUT", program.outputs)):
+        for number, value in enumerate(values):
+            prefix = f"{name.upper()}_{kind}_{number}"
+            shape = "x".join(map(str, value.shape)) or "1"
+            lines.append(f"/* {_one_line(value.name)}: {shape} {value.c_type} */")
+            lines.append(f"#define {prefix}_SIZE {value.size}")
+            if value.grid is not None:
+                lines.append(f"/* real value = {prefix}_SCALE * integer */")
+                lines.append(f"#define {prefix}_SCALE {float_text(value.grid.scale)}")
+    return "\n".join([*lines, ""])
+
+
+def _buffers(size: int, scratch: int, is_float: bool) -> tuple[str, int]:
+    lines = []
+    if size:
+        lines.append(f"static {'float' if is_float else 'uint8_t'} values[{size}];")
+    if scratch:
+        lines.append(f"static {'float' if is_float else 'int32_t'} sums[{scratch}];")
+    return "\n".join([*lines, ""]), size * (4 if is_float else 1) + 4 * scratch
+
+
+def _tables(codes: Sequence[CCode]) -> tuple[str, int]:
+    """Return the constants of all steps as C text, and their bytes."""
+    lines, n_bytes = [], 0
+    for number, code in enumerate(codes):
+        for suffix, window in code.windows.items():
+            lines.append(f"static const window {suffix}_{number} = {window};")
+            n_bytes += 4 * (window.count(",") + 1)
+        for suffix, table in code.tables.items():
+            lines.append(
+                array_text(f"static const {_TYPES[table.dtype.name]} {suffix}_{number}", table)
+            )
+            n_bytes += table.nbytes
+    return "\n".join([*lines, ""]), n_bytes
+
+
+def array_text(declaration: str, values: Array) -> str:
+    """Return an array as C text; one without elements gets one, as C asks for."""
+    flat = values.reshape(-1) if values.size else np.zeros(1, values.dtype)
+    is_float = flat.dtype.kind == "f"
+    words = [float_text(v) for v in flat] if is_float else [str(int(v)) for v in flat]
+    lines, line = [], "   "
+    for word in words:
+        if len(line) + len(word) + 2 > _WIDTH:
+            lines.append(line)
+            line = "   "
+        line += f" {word},"
+    return "\n".join([f"{declaration}[{flat.size}] = {{", *lines, line, "};"])
+
+
+def _needs_math(codes: Sequence[CCode]) -> bool:
+    words = ("expf", "tanhf", "sqrtf", "fabsf", "INFINITY")
+    texts = [text for code in codes for text in (code.call, *code.functions)]
+    return any(word in text for text in texts for word in words)
+
+
+def _check_files(
+    program: Program, name: str, samples: Sequence[Mapping[str, Array]]
+) -> dict[str, str]:
+    """Return samples with the outputs that the reference gives, and the program that compares."""
+    outputs = [program.compute(sample) for sample in samples]
+    lines = [f"#define N_SAMPLES {len(samples)}"]
+    for i, value in enumerate(program.inputs):
+        stacked = np.stack([sample[value.name].reshape(-1) for sample in samples])
+        lines.append(_samples_text(f"samples_input_{i}", value, stacked))
+    for i, value in enumerate(program.outputs):
+        stacked = np.stack([output[value.name].reshape(-1) for output in outputs])
+        lines.append(_samples_text(f"expected_output_{i}", value, stacked))
+    text = _MAIN.substitute(
+        name=name,
+        includes="#include <math.h>" if program.inputs[0].grid is None else "#include <string.h>",
+        locals="\n        ".join(
+            f"{v.c_type} output_{i}[{v.size}];" for i, v in enumerate(program.outputs)
+        ),
+        arguments=", ".join(
+            [
+                *(f"samples_input_{i} + sample * {v.size}" for i, v in enumerate(program.inputs)),
+                *(f"output_{i}" for i in range(len(program.outputs))),
+            ]
+        ),
+        checks="\n        ".join(_check(i, v) for i, v in enumerate(program.outputs)),
+    )
+    return {f"{name}_samples.h": "\n\n".join([*lines, ""]), f"{name}_check.c": text}
+
+
+def _samples_text(label: str, value: Value, stacked: Array) -> str:
+    return array_text(f"static const {value.c_type} {label}", stacked)
+
+
+def _check(number: int, value: Value) -> str:
+    wanted, got = f"expected_output_{number} + sample * {value.size}", f"output_{number}"
+    if value.grid is not None:
+        return f"wrong += memcmp({got}, {wanted}, {value.size}) != 0;"
+    near = f"fabsf({got}[i] - ({wanted})[i]) <= 1e-4f + 1e-4f * fabsf(({wanted})[i])"
+    return (
+        f"for (int i = 0; i < {value.size}; i++)\n"
+        f"            if (!({near})) {{\n"
+        "                wrong++;\n                break;\n            }"
+    )

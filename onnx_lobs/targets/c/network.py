@@ -1,0 +1,188 @@
+"""Reads an ONNX model as a short list of nodes with fixed shapes, for one sample at a time.
+
+onnxruntime's own basic optimisations fold constants and normalisations and take out what does
+nothing, in a scratch folder; what they write holds standard operators only.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import onnx
+import onnxruntime as ort
+from onnx import numpy_helper
+
+from onnx_lobs.arrays import Array
+from onnx_lobs.data.inputs import input_specs
+from onnx_lobs.errors import ConfigError, ModelError
+from onnx_lobs.graph.files.load import LoadedModel
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, attributes
+from onnx_lobs.graph.run.session import CRASHING, ORT_ERRORS, one_line
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model for one sample, all shapes known.
+
+    Parameters
+    ----------
+    proto
+        The simplified model; it runs in onnxruntime.
+    constants
+        By name.
+    shapes
+        Of every other value.
+    readers
+        The nodes that read each value, a node as often as it does.
+    """
+
+    proto: onnx.ModelProto
+    constants: Mapping[str, Array]
+    shapes: Mapping[str, Shape]
+    readers: Mapping[str, Sequence[onnx.NodeProto]]
+
+    @property
+    def nodes(self) -> list[onnx.NodeProto]:
+        """The nodes in the order in which they run."""
+        return list(self.proto.graph.node)
+
+    @property
+    def opset(self) -> int:
+        """Version of the standard operators."""
+        return max(int(o.version) for o in self.proto.opset_import if o.domain in DEFAULT_DOMAINS)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs."""
+        return tuple(spec.name for spec in input_specs(self.proto))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs."""
+        return tuple(value.name for value in self.proto.graph.output)
+
+
+def read_network(loaded: LoadedModel, input_shapes: Mapping[str, Shape]) -> Network:
+    """Return the network of a model for one sample.
+
+    Parameters
+    ----------
+    loaded
+        The model. Not modified.
+    input_shapes
+        Whole shapes of inputs whose axes are open beyond the batch; 0 or 1 for the batch.
+
+    Raises
+    ------
+    ConfigError
+        An axis is open and no shape was given.
+    ModelError
+        onnxruntime cannot simplify the model, a shape stays unknown, or a node is in a branch or
+        belongs to another domain.
+    """
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(loaded.proto)
+    _fix_inputs(fixed, input_shapes)
+    _tell_apart(fixed)
+    simple = _simplified(fixed, loaded.folder)
+    inferred = onnx.shape_inference.infer_shapes(simple, strict_mode=True, data_prop=True)
+    graph = inferred.graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            constants[node.output[0]] = numpy_helper.to_array(
+                cast(onnx.TensorProto, attributes(node)["value"])
+            )
+    kept = [node for node in graph.node if node.op_type != "Constant"]
+    del graph.node[:]
+    graph.node.extend(kept)
+    shapes = {v.name: _shape(v) for v in (*graph.input, *graph.output, *graph.value_info)}
+    known = {name: shape for name, shape in shapes.items() if shape is not None}
+    for node in graph.node:
+        for name in filter(None, node.output):
+            if name not in known:
+                raise ModelError(
+                    f"the shape of {name!r}, an output of {node.op_type} {node.name!r}, is not "
+                    "known before it runs; C code needs fixed shapes: give --input-shape, or "
+                    "export the model with fixed sizes"
+                )
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return Network(inferred, constants, known, readers)
+
+
+def _fix_inputs(model: onnx.ModelProto, given: Mapping[str, Shape]) -> None:
+    """Give every input a fixed shape, in place: one sample, and what was given."""
+    backed = {tensor.name for tensor in model.graph.initializer}
+    true_inputs = [value for value in model.graph.input if value.name not in backed]
+    for name in given:
+        if name not in {value.name for value in true_inputs}:
+            names = ", ".join(repr(value.name) for value in true_inputs)
+            raise ConfigError(f"--input-shape names {name!r}; the model's inputs are {names}")
+    for value in true_inputs:
+        dims = value.type.tensor_type.shape.dim
+        if value.name in given:
+            sizes = [max(size, 1) for size in given[value.name]]
+            if not value.type.tensor_type.HasField("shape"):
+                dims.extend(onnx.TensorShapeProto.Dimension() for _ in sizes)
+        else:
+            sizes = [dim.dim_value for dim in dims]
+            sizes[:1] = [sizes[0] if sizes and sizes[0] > 0 else 1][: len(sizes)]
+        if len(sizes) != len(dims) or any(size < 1 for size in sizes):
+            shown = "x".join(str(d.dim_value) if d.dim_value > 0 else "?" for d in dims)
+            raise ConfigError(
+                f"input {value.name!r} has the shape {shown or 'unknown'}; C code needs fixed "
+                f"sizes: --input-shape {value.name}:1x3x224x224, say"
+            )
+        for dim, size in zip(dims, sizes, strict=True):
+            dim.Clear()
+            dim.dim_value = size
+    del model.graph.value_info[:]
+    for value in model.graph.output:  # an open batch here would stay open
+        value.type.tensor_type.ClearField("shape")
+
+
+def _tell_apart(model: onnx.ModelProto) -> None:
+    """Give nodes of one name names of their own, in place: onnxruntime writes no others."""
+    seen: set[str] = set()
+    for number, node in enumerate(model.graph.node):
+        if node.name in seen:
+            node.name = f"{node.name} ({number})"
+        seen.add(node.name)
+
+
+def _simplified(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
+    """Return the model as onnxruntime writes it after its basic optimisations."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    if folder is not None:
+        key = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(key, str(folder))
+    with tempfile.TemporaryDirectory() as scratch:
+        options.optimized_model_filepath = str(Path(scratch) / "simple.onnx")
+        try:
+            ort.InferenceSession(
+                model.SerializeToString(),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=CRASHING,
+            )
+        except ORT_ERRORS as error:
+            raise ModelError(f"onnxruntime cannot load the model: {one_line(error)}") from error
+        return onnx.load(options.optimized_model_filepath)
+
+
+def _shape(value: onnx.ValueInfoProto) -> Shape | None:
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape") or any(dim.dim_value < 1 for dim in tensor.shape.dim):
+        return None
+    return tuple(dim.dim_value for dim in tensor.shape.dim)

@@ -1,0 +1,1 @@
+"""Holds the steps of a C program, one file for each family."""

@@ -1,0 +1,234 @@
+"""Every operator in C: float32 as onnxruntime, integers near it and as NumPy, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from build_onnx import normal
+from onnx import helper
+from targets_c import COMPILER, exported, network, node, run_check, samples, sparse
+
+from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.run.session import Session
+from onnx_lobs.targets.c.agreement import compare
+from onnx_lobs.targets.c.network import Network
+
+FLOAT_ERROR = 1e-10  # squared: float32 keeps 6e-8 of a value, sums of some hundred terms 1e-6
+BYTE_ERROR = 4e-3  # squared: steps of 1/127 of the largest value, several in a row
+W = normal(3, 6, 4, 3, 3)
+
+
+def conv(x: tuple[int, ...], w: tuple[int, ...], op: str = "Conv", **about: Any) -> Network:
+    weight = sparse(normal(3, *w))
+    n_rows = w[1] * about.get("group", 1) if op == "ConvTranspose" else w[0]
+    weights = {"w": weight, "b": normal(4, n_rows)}
+    return network([node(op, ["x", "w", "b"], **about)], x, weights)
+
+
+def one(op: str, shape: tuple[int, ...] = (1, 4, 5, 6), opset: int = 17, **about: Any) -> Network:
+    return network([node(op, ["x"], **about)], shape, opset=opset)
+
+
+def with_constant(op: str, constant: Any, *, is_first: bool = False) -> Network:
+    names = ["c", "x"] if is_first else ["x", "c"]
+    return network([node(op, names)], (1, 4, 5, 6), {"c": np.asarray(constant, np.float32)})
+
+
+def shaped(
+    op: str, shape: tuple[int, ...], *constants: Any, opset: int = 17, **about: Any
+) -> Network:
+    names = [f"c{i}" if c is not None else "" for i, c in enumerate(constants)]
+    weights = {n: np.asarray(c) for n, c in zip(names, constants, strict=True) if n}
+    return network([node(op, ["x", *names], **about)], shape, weights, opset=opset)
+
+
+def branches(op: str, shape: tuple[int, ...] = (1, 4, 5, 6), **about: Any) -> Network:
+    nodes = [node("MaxPool", ["x"], "a", kernel_shape=[3, 3], pads=[1, 1, 1, 1])]
+    nodes += [node(op, ["x", "a"], **about)]
+    return network(nodes, shape)
+
+
+CASES = {
+    "conv": conv((1, 4, 7, 9), (6, 4, 3, 3)),
+    "conv padded": conv((1, 4, 7, 9), (6, 4, 3, 3), pads=[1, 2, 0, 1]),
+    "conv strided": conv((1, 4, 8, 9), (6, 4, 3, 2), strides=[2, 3], pads=[1, 1, 1, 1]),
+    "conv dilated": conv((1, 4, 9, 9), (6, 4, 3, 3), dilations=[2, 3], pads=[2, 3, 2, 3]),
+    "conv same upper": conv((1, 4, 8, 9), (6, 4, 3, 2), strides=[2, 2], auto_pad="SAME_UPPER"),
+    "conv same lower": conv((1, 4, 8, 9), (6, 4, 2, 4), strides=[2, 1], auto_pad="SAME_LOWER"),
+    "conv grouped": conv((1, 4, 7, 9), (6, 2, 3, 3), group=2),
+    "conv depthwise": conv((1, 4, 7, 9), (8, 1, 3, 3), group=4, pads=[1, 1, 1, 1]),
+    "conv pointwise": conv((1, 4, 7, 9), (6, 4, 1, 1)),
+    "conv 1-d": conv((1, 4, 19), (6, 4, 5), strides=[2], pads=[3, 2]),
+    "transposed": conv((1, 4, 5, 6), (4, 3, 3, 3), "ConvTranspose"),
+    "transposed strided": conv(
+        (1, 4, 5, 6),
+        (4, 3, 3, 2),
+        "ConvTranspose",
+        strides=[2, 3],
+        pads=[1, 0, 1, 1],
+        output_padding=[1, 2],
+    ),
+    "transposed grouped": conv(
+        (1, 4, 5, 6), (4, 3, 3, 3), "ConvTranspose", group=2, dilations=[2, 1], strides=[2, 2]
+    ),
+    "transposed same": conv(
+        (1, 4, 5, 6), (4, 3, 3, 3), "ConvTranspose", strides=[2, 2], auto_pad="SAME_UPPER"
+    ),
+    "transposed 1-d": conv((1, 4, 11), (4, 3, 4), "ConvTranspose", strides=[2], pads=[1, 1]),
+    "gemm": shaped("Gemm", (1, 40), sparse(normal(1, 40, 7)), normal(2, 7)),
+    "gemm transposed": shaped(
+        "Gemm", (1, 40), sparse(normal(1, 7, 40)), normal(2, 7), transB=1, alpha=0.5, beta=2.0
+    ),
+    "gemm of several": shaped("Gemm", (3, 40), sparse(normal(1, 40, 7))),
+    "gemm trans a": shaped("Gemm", (40, 3), sparse(normal(1, 40, 7)), transA=1),
+    "matmul": shaped("MatMul", (1, 5, 40), sparse(normal(1, 40, 7))),
+    "matmul of a vector": shaped("MatMul", (1, 5, 40), sparse(normal(1, 40))),
+    "matmul, few zeros": shaped("MatMul", (1, 5, 40), sparse(normal(1, 40, 7), 0.1)),
+    "matmul, gaps over 255": shaped("MatMul", (1, 900), sparse(normal(1, 900, 7), 0.998)),
+    "matmul left": network(
+        [node("MatMul", ["w", "x"])], (1, 40, 5), {"w": sparse(normal(1, 7, 40))}
+    ),
+    "normalisation": shaped(
+        "BatchNormalization",
+        (1, 4, 5, 6),
+        normal(1, 4),
+        normal(2, 4),
+        normal(3, 4),
+        np.abs(normal(4, 4)) + 0.1,
+    ),
+    "relu behind conv": network(
+        [node("Conv", ["x", "w"], "a"), node("Relu", ["a"])], (1, 4, 7, 9), {"w": sparse(W)}
+    ),
+    "clip behind conv": network(
+        [node("Conv", ["x", "w"], "a"), node("Clip", ["a", "lo", "hi"])],
+        (1, 4, 7, 9),
+        {"w": sparse(W), "lo": np.float32(0), "hi": np.float32(2)},
+    ),
+    **{op: one(op) for op in ("Relu", "Sigmoid", "Tanh", "HardSwish", "Exp", "Neg", "Abs")},
+    "leaky": one("LeakyRelu", alpha=0.2),
+    "elu": one("Elu", alpha=0.7),
+    "hard sigmoid": one("HardSigmoid", alpha=0.3, beta=0.4),
+    "clip": shaped("Clip", (1, 4, 5), np.float32(-0.5), np.float32(1.0)),
+    "square": network([node("Mul", ["x", "x"])], (1, 4, 5)),
+    "add constant": with_constant("Add", normal(1, 4, 1, 1)),
+    "subtract from constant": with_constant("Sub", normal(1, 6), is_first=True),
+    "multiply by constant": with_constant("Mul", normal(1, 1, 4, 5, 6)),
+    "divide by constant": with_constant("Div", [0.5, 2, 3, -1, 1, 1]),
+    "add": branches("Add"),
+    "subtract": branches("Sub"),
+    "multiply": branches("Mul"),
+    "gate": network([node("GlobalAveragePool", ["x"], "a"), node("Mul", ["x", "a"])], (1, 4, 5, 6)),
+    "max pool": one("MaxPool", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1]),
+    "max pool ceil": one("MaxPool", kernel_shape=[2, 2], strides=[2, 4], ceil_mode=1),
+    "max pool 1-d": one("MaxPool", (1, 4, 11), kernel_shape=[3], strides=[2], dilations=[2]),
+    "average pool": one("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+    "average pool, pads count": one(
+        "AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1
+    ),
+    "global average": one("GlobalAveragePool"),
+    "global max": one("GlobalMaxPool"),
+    "reduce mean": one("ReduceMean", axes=[1, 3], keepdims=0),
+    "reduce mean 18": shaped("ReduceMean", (1, 4, 5, 6), np.array([2, 3]), opset=18),
+    "softmax": one("Softmax", (1, 3, 9), axis=-1),
+    "softmax 11": one("Softmax", (1, 3, 9), opset=11, axis=1),
+    "transpose": one("Transpose", perm=[0, 2, 3, 1]),
+    "flatten": one("Flatten"),
+    "reshape": shaped("Reshape", (1, 4, 5, 6), np.array([1, 20, 6])),
+    "slice": shaped(
+        "Slice",
+        (1, 4, 5, 6),
+        np.array([3, 1]),
+        np.array([-9, 5]),
+        np.array([1, 3]),
+        np.array([-2, 2]),
+    ),
+    "pad": shaped("Pad", (1, 4, 5, 6), np.array([0, 0, 1, 2, 0, 0, 0, 1]), np.float32(0.5)),
+    "cut": shaped("Pad", (1, 4, 5, 6), np.array([0, 0, -1, 2, 0, 0, 1, -2])),
+    "concat": branches("Concat", axis=1),
+    "split": network(
+        [
+            helper.make_node("Split", ["x", "c"], ["a", "b"], axis=1, name="the Split"),
+            node("Concat", ["b", "a"], axis=1),
+        ],
+        (1, 4, 5, 6),
+        {"c": np.array([1, 3])},
+    ),
+    "gather": shaped("Gather", (1, 4, 5, 6), np.array([0, 2]), axis=1),
+    "gather one": shaped("Gather", (1, 4, 5, 6), np.array(-1), axis=3),
+    "expand": shaped("Expand", (1, 4, 1, 6), np.array([1, 4, 3, 6])),
+    "depth to space": one("DepthToSpace", blocksize=2),
+    "depth to space CRD": one("DepthToSpace", blocksize=2, mode="CRD"),
+    "space to depth": one("SpaceToDepth", (1, 2, 4, 6), blocksize=2),
+    "resize": shaped(
+        "Resize",
+        (1, 2, 3, 4),
+        None,
+        np.array([1, 1, 2, 3], np.float32),
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float_code_computes_what_onnxruntime_does(name: str) -> None:
+    made = exported(CASES[name], "fp32")
+    fresh = samples(CASES[name], seed=50)
+    assert compare(CASES[name], made.program, fresh).error < FLOAT_ERROR
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_integer_code_is_as_near_as_bytes_allow(name: str) -> None:
+    made = exported(CASES[name], "int8")
+    assert compare(CASES[name], made.program, samples(CASES[name])).error < BYTE_ERROR
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(COMPILER is None, reason="no C compiler is installed")
+@pytest.mark.parametrize(
+    ("name", "values", "optimise"),
+    [
+        *((name, values, "size") for name in CASES for values in ("int8", "fp32")),
+        *((name, "int8", "speed") for name in CASES if name.startswith(("conv", "gemm", "matmul"))),
+    ],
+)
+def test_compiled_code_gives_what_numpy_does(
+    name: str, values: str, optimise: str, tmp_path: Path
+) -> None:
+    found = run_check(exported(CASES[name], values, optimise).files, tmp_path)
+    assert found.stdout == "0 of 8 samples differ\n", found.stderr
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (one("Erf"), "Erf 'the Erf' has no C code: there is no float32 code"),
+        (one("LRN", size=3), "LRN 'the LRN' has no C code: the operator is not"),
+        (one("Softmax", (1, 3, 9), axis=1), "it goes along axis 1"),
+        (branches("Div"), "it divides by a computed value"),
+        (conv((2, 4, 5, 5), (6, 4, 3, 3)), "only one sample at a time"),
+        (
+            shaped("Pad", (1, 4, 5), np.array([0, 0, 1, 0, 0, 1]), mode="reflect"),
+            "the mode reflect",
+        ),
+    ],
+)
+def test_what_has_no_code_is_named(made: Network, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        exported(made, "fp32")
+
+
+def test_every_output_of_a_network_is_written() -> None:
+    nodes = [node("Relu", ["x"], "a"), node("Flatten", ["a"], "y"), node("Identity", ["x"], "z")]
+    made = network(nodes, (1, 4, 5), outputs=["y", "a", "z"])
+    program = exported(made, "fp32").program
+    feeds = samples(made)[0]
+    wanted = Session(made.proto).run(feeds)
+    got = list(program.compute(feeds).values())
+    assert [np.array_equal(g, wanted[n]) for g, n in zip(got, made.outputs, strict=True)] == [
+        True
+    ] * 3

@@ -1,0 +1,81 @@
+"""Small networks for tests of the C code, and a C compiler where there is one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from build_onnx import model, normal, value
+from onnx import helper
+
+from onnx_lobs.arrays import Array
+from onnx_lobs.graph.files.load import load_model
+from onnx_lobs.targets.c.emit import CFiles, write_files
+from onnx_lobs.targets.c.export import CExport, export_c
+from onnx_lobs.targets.c.network import Network, read_network
+
+COMPILER = shutil.which("gcc") or shutil.which("clang") or shutil.which("cc")
+FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1"]
+FLAGS += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+
+def node(op: str, inputs: Sequence[str], output: str = "y", **about: Any) -> onnx.NodeProto:
+    return helper.make_node(op, list(inputs), [output], name=f"the {op}", **about)
+
+
+def network(
+    nodes: Sequence[onnx.NodeProto],
+    shape: Sequence[int],
+    weights: dict[str, Array] | None = None,
+    *,
+    opset: int = 17,
+    outputs: Sequence[str] = ("y",),
+) -> Network:
+    """A network with the input x of one shape."""
+    proto = model(list(nodes), [value("x", shape)], list(outputs), weights, opset=opset)
+    return read_network(load_model(proto), {})
+
+
+def samples(made: Network, n: int = 12, seed: int = 5) -> list[dict[str, Array]]:
+    """Normal numbers, the same for the same seed."""
+    return [{name: normal(seed + i, *made.shapes[name]) for name in made.inputs} for i in range(n)]
+
+
+def exported(made: Network, values: str, optimise: str = "size", **about: Any) -> CExport:
+    return export_c(
+        made,
+        about.pop("data", samples(made)),
+        name="net",
+        title="a test",
+        version="0",
+        values=values,
+        optimise=optimise,
+        **about,
+    )
+
+
+def run_check(files: CFiles, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Compile the files with all warnings as errors, and run the check."""
+    write_files(files, folder)
+    assert COMPILER is not None
+    sources = [name for name in files.texts if name.endswith(".c")]
+    built = subprocess.run(
+        [COMPILER, *FLAGS, *sources, "-o", "check", "-lm"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    return subprocess.run(["./check"], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def sparse(array: Array, share: float = 0.7, seed: int = 1) -> Array:
+    """The array with a share of zeros."""
+    keep = np.random.default_rng(seed).random(array.shape) >= share
+    return np.asarray(array * keep, array.dtype)
