@@ -51,11 +51,11 @@ class WhatOptions:
         "Where zeros may stand: anywhere; N kept of M consecutive input channels (2:4); blocks of "
         "R outputs times C inputs (4x1); or whole channels, which are then removed.",
         text("|".join(_PATTERN_TEXTS), check_pattern, _PATTERN_WORDS),
-        more="The M channels of N:M are those of one kernel position. `onnx-lobs guide channels` "
-        "tells what goes together with a channel.",
+        more="The M channels of N:M are those of one kernel position. The guide's page "
+        "on channels tells what goes together with one.",
         also=("inspect",),
         affects=Affects.SOLVING,
-        brief="Where zeros may stand: anywhere, 2:4, blocks as 4x1.",
+        brief="Where zeros may stand: anywhere, 2:4, blocks as 4x1, channels.",
         rank=6,
     )
     max_drop: float | None = option(

@@ -23,6 +23,7 @@ def check_channels(config: PruneConfig) -> None:
         "--cache": config.cache is not None,
         "--max-bytes": config.max_bytes is not None,
         "--values int8": config.values != "fp32",
+        "--activations int8": config.activations == "int8",
         "--correct": bool(config.correct),
         "--allocation erk": config.allocation == "erk",
     }

@@ -40,6 +40,7 @@ from onnx_lobs.run.save import Delivery, deliver, plan_delivery
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.run.stored_form import check_form
 from onnx_lobs.run.unmet import explain_zeros
+from onnx_lobs.search.channels.latency import with_latency
 from onnx_lobs.search.channels.planner import ChannelPlanner, make_channel_planner
 from onnx_lobs.search.clock import Clock
 from onnx_lobs.search.plan import Planner, make_planner
@@ -249,7 +250,10 @@ def _prune(
             done, target = search(setup, networks, run, *planner.limits()[::-1], clock)
         else:
             done = run(setup, networks)
-        done.log.warn(*([] if is_channels(config) else explain_zeros(done)))
+        if is_channels(config):
+            done = with_latency(done)
+        else:
+            done.log.warn(*explain_zeros(done))
         if config.bound:
             done = with_bounds(done, progress)
         seconds = clock.elapsed

@@ -175,7 +175,7 @@ def nothing_free() -> ModelProto:
 
 
 def test_a_model_without_free_channels_names_the_largest_group_that_stays() -> None:
-    with pytest.raises(NothingToPruneError, match="no channels of this model can go.*8 of w.*'x'"):
+    with pytest.raises(NothingToPruneError, match=r"no channels of this model can go.*8 of w.*'x'"):
         onnx_lobs.prune(nothing_free(), batches_of(2), **WHOLE)
 
 

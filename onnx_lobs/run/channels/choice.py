@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onnx_lobs.arrays import Array, Feeds
-from onnx_lobs.channels.columns import refit_reasons
-from onnx_lobs.channels.coupling import Coupling, find_coupling
-from onnx_lobs.channels.observed import Observed, observe
+from onnx_lobs.arrays import Array
 from onnx_lobs.graph.model import Model
+from onnx_lobs.layers.channels.columns import refit_reasons
+from onnx_lobs.layers.channels.coupling import Coupling, find_coupling
+from onnx_lobs.layers.channels.observed import Observed, observe
 from onnx_lobs.patterns.whole_columns import WholeColumns
 from onnx_lobs.report.record import ChannelsRecord
 from onnx_lobs.run.log import Log
@@ -51,11 +51,12 @@ def open_coupling(setup: Setup, networks: Networks, log: Log) -> Coupling:
 
 def observed_in(setup: Setup, model: Model) -> Observed:
     """Return the shapes of a model's values on the first samples of a run's data."""
-    return observe(model, _few(model, next(iter(setup.batches)), setup.batches.sizes[0]))
+    return observe(model, few_samples(setup, model))
 
 
-def _few(model: Model, feeds: Feeds, size: int) -> dict[str, Array]:
-    """Return the first samples of a batch, where its inputs leave the number of samples open."""
+def few_samples(setup: Setup, model: Model) -> dict[str, Array]:
+    """Return the first samples of a batch, where a model leaves the number of samples open."""
+    feeds, size = next(iter(setup.batches)), setup.batches.sizes[0]
     first = {
         info.name: info.type.tensor_type.shape.dim[0]
         for info in model.proto.graph.input

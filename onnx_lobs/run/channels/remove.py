@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from onnx_lobs.channels.coupling import find_coupling
-from onnx_lobs.channels.removal import remove_channels
 from onnx_lobs.graph.model import Model
+from onnx_lobs.layers.channels.coupling import find_coupling
+from onnx_lobs.layers.channels.removal import remove_channels
 from onnx_lobs.run.channels.choice import ChannelChoice, observed_in
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup

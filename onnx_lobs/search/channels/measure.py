@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnx_lobs.channels.columns import column_channels
-from onnx_lobs.channels.coupling import Coupling
+from onnx_lobs.layers.channels.columns import column_channels
+from onnx_lobs.layers.channels.coupling import Coupling
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.run.layer_step import make_task

@@ -12,9 +12,9 @@ import numpy as np
 from onnx_lobs.allocation.channel_costs import ChannelCosts
 from onnx_lobs.allocation.channels import GroupSlot, share_channels
 from onnx_lobs.arrays import IntArray
-from onnx_lobs.channels.costs import channel_costs
-from onnx_lobs.channels.coupling import CoupledGroup, Coupling
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.layers.channels.costs import channel_costs
+from onnx_lobs.layers.channels.coupling import CoupledGroup, Coupling
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.patterns.whole_columns import WholeColumns
 from onnx_lobs.report.progress import Progress

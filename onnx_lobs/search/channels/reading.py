@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnx_lobs.arrays import BoolArray, FloatArray, IntArray
-from onnx_lobs.channels.coupling import CoupledGroup
+from onnx_lobs.layers.channels.coupling import CoupledGroup
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.solvers.channels.reader import ChannelReader
 

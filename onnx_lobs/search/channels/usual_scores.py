@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from onnx_lobs.arrays import FloatArray, IntArray
-from onnx_lobs.channels.coupling import CoupledGroup, Coupling
+from onnx_lobs.layers.channels.coupling import CoupledGroup, Coupling
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.search.channels.reading import ReadingLayer

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import ModelProto
 
-from onnx_lobs.channels.columns import column_channels, refit_reasons
-from onnx_lobs.channels.coupling import Coupling, find_coupling
-from onnx_lobs.channels.observed import observe
-from onnx_lobs.channels.removal import remove_channels
-from onnx_lobs.channels.rules.table import RULES
 from onnx_lobs.graph.model import Model
+from onnx_lobs.layers.channels.columns import column_channels, refit_reasons
+from onnx_lobs.layers.channels.coupling import Coupling, find_coupling
+from onnx_lobs.layers.channels.observed import observe
+from onnx_lobs.layers.channels.removal import remove_channels
+from onnx_lobs.layers.channels.rules.table import RULES
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.write import round_weight, write_weight
 

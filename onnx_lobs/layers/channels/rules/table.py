@@ -1,7 +1,7 @@
 """Holds the table of rules: what each operator couples, and what changes in it afterwards.
 
 To add an operator, write what it joins in the file of its family, add a line here, and a case to
-``tests/channels/rules/test_rules.py``, which removes channels through every line of the table.
+``tests/layers/channels/rules/test_rules.py``, which removes channels through every line of it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from onnx_lobs.channels.node_view import NodeEdit, NodeView
-from onnx_lobs.channels.rules import convolution, norms, products, selecting, shaping
-from onnx_lobs.channels.rules.elementwise import ELEMENTWISE, join_elementwise
+from onnx_lobs.layers.channels.node_view import NodeEdit, NodeView
+from onnx_lobs.layers.channels.rules import convolution, norms, products, selecting, shaping
+from onnx_lobs.layers.channels.rules.elementwise import ELEMENTWISE, join_elementwise
 
 
 def leave(edit: NodeEdit) -> None:

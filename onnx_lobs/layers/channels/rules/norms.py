@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from onnx_lobs.channels.node_view import NodeEdit, NodeView
-from onnx_lobs.channels.rules.elementwise import join_broadcast
+from onnx_lobs.layers.channels.node_view import NodeEdit, NodeView
+from onnx_lobs.layers.channels.rules.elementwise import join_broadcast
 
 OVER = "computes statistics over it"
 

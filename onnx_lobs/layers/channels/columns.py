@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 
 from onnx_lobs.arrays import IntArray
-from onnx_lobs.channels.coupling import Coupling
 from onnx_lobs.graph.model import Model, first_output
+from onnx_lobs.layers.channels.coupling import Coupling
 from onnx_lobs.layers.layer import Layer
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from onnx_lobs.arrays import IntArray
-from onnx_lobs.channels.node_view import NodeView
-from onnx_lobs.channels.rules.elementwise import join_broadcast
+from onnx_lobs.layers.channels.node_view import NodeView
+from onnx_lobs.layers.channels.rules.elementwise import join_broadcast
 
 
 def join_matmul(view: NodeView) -> None:

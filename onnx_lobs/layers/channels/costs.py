@@ -8,8 +8,8 @@ import numpy as np
 
 from onnx_lobs.allocation.channel_costs import ChannelCosts
 from onnx_lobs.arrays import IntArray
-from onnx_lobs.channels.coupling import Coupling
 from onnx_lobs.graph.files.external import stored_bytes
+from onnx_lobs.layers.channels.coupling import Coupling
 
 CHANNEL_BUDGETS = ("macs", "bytes", "channels")
 

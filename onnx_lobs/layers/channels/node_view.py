@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 
 from onnx_lobs.arrays import Array, IntArray
-from onnx_lobs.channels.axes import AxisLabels, AxisPlace, CountedNode, ReadAxis
-from onnx_lobs.channels.observed import Observed
 from onnx_lobs.graph.model import attributes
+from onnx_lobs.layers.channels.axes import AxisLabels, AxisPlace, CountedNode, ReadAxis
+from onnx_lobs.layers.channels.observed import Observed
 
 
 @dataclass(frozen=True, eq=False)

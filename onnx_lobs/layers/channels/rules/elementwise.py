@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx_lobs.channels.node_view import NodeView
+from onnx_lobs.layers.channels.node_view import NodeView
 
 ELEMENTWISE = (
     "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "Cast", "Ceil", "Celu",

@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 
 from onnx_lobs.arrays import Array, IntArray
-from onnx_lobs.channels.axes import AxisLabels, AxisPlace
-from onnx_lobs.channels.coupling import Coupling
-from onnx_lobs.channels.node_view import NodeEdit, NodeView
-from onnx_lobs.channels.observed import Observed
-from onnx_lobs.channels.rules.table import RULES
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, outer_names
+from onnx_lobs.layers.channels.axes import AxisLabels, AxisPlace
+from onnx_lobs.layers.channels.coupling import Coupling
+from onnx_lobs.layers.channels.node_view import NodeEdit, NodeView
+from onnx_lobs.layers.channels.observed import Observed
+from onnx_lobs.layers.channels.rules.table import RULES
 
 Kept = Mapping[AxisPlace, IntArray]
 """the indices that stay, of the axes that lose some"""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from onnx_lobs.channels.node_view import NodeEdit, NodeView
+from onnx_lobs.layers.channels.node_view import NodeEdit, NodeView
 
 WHOLE = "makes one axis of it and others, and these go as wholes"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from onnx_lobs.arrays import IntArray
-from onnx_lobs.channels.node_view import NodeEdit, NodeView
+from onnx_lobs.layers.channels.node_view import NodeEdit, NodeView
 
 
 def join_concat(view: NodeView) -> None:

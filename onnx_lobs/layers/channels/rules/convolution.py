@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from onnx_lobs.channels.node_view import NodeEdit, NodeView
+from onnx_lobs.layers.channels.node_view import NodeEdit, NodeView
 
 SPACE = "moves along it"
 

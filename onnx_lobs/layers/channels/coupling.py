@@ -11,12 +11,12 @@ from functools import partial
 import numpy as np
 
 from onnx_lobs.arrays import IntArray
-from onnx_lobs.channels.axes import AxisClasses, AxisLabels, AxisPlace, CountedNode, ReadAxis
-from onnx_lobs.channels.node_view import NodeView
-from onnx_lobs.channels.observed import Observed
-from onnx_lobs.channels.rules.shaping import aligned
-from onnx_lobs.channels.rules.table import RULES
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Scope, outer_names, subgraphs
+from onnx_lobs.layers.channels.axes import AxisClasses, AxisLabels, AxisPlace, CountedNode, ReadAxis
+from onnx_lobs.layers.channels.node_view import NodeView
+from onnx_lobs.layers.channels.observed import Observed
+from onnx_lobs.layers.channels.rules.shaping import aligned
+from onnx_lobs.layers.channels.rules.table import RULES
 
 MOST_TRIES = 24  # Reshapes whose carrier is looked for: each takes a walk over the graph
 
@@ -62,7 +62,7 @@ class Coupling:
     counted
         Multiplications of all products.
     carriers
-        As in :class:`~onnx_lobs.channels.node_view.NodeView`.
+        As in :class:`~onnx_lobs.layers.channels.node_view.NodeView`.
     """
 
     observed: Observed
