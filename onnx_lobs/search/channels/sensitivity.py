@@ -18,7 +18,7 @@ from onnx_lobs.search.trial_judge import Judge
 from onnx_lobs.solvers.channels.swaps import channel_error
 
 SHARE = 0.3  # of a group's channels that are gone when its sensitivity is measured
-SAMPLES = 64  # that it is measured on
+SAMPLES = 32  # that it is measured on, at least
 FLOOR = 1e-3  # of the largest sensitivity: none is less
 
 
