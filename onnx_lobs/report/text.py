@@ -68,6 +68,8 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
         hint = FORMATS[str(report.options.get("storage") or "dense")].hint
+        if report.channels is not None:  # what is gone takes no space in any form
+            hint = ""
         values = VALUES[str(report.options.get("values", "fp32"))].hint
         parts += ["", place, *(Text(f"note: {text}", "dim") for text in (values, hint) if text)]
     for advice in report.advice:
@@ -149,7 +151,7 @@ def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
     yield "calibrated on", range_words(report.data, report.inputs)
     yield from _target(report.target)
     yield from channel_rows(report.channels)
-    yield from _totals(report.totals)
+    yield from _totals(report.totals, has_zeros=report.channels is None)
     yield from _allocation(report.allocation)
     yield from _correction(report.correction)
     yield from _output(report)
@@ -159,12 +161,13 @@ def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
     yield "time", f"{report.totals.seconds:.1f} s{loops}"
 
 
-def _totals(totals: Totals) -> Iterator[tuple[str, str]]:
+def _totals(totals: Totals, *, has_zeros: bool = True) -> Iterator[tuple[str, str]]:
     share = format_percent(totals.zeros, totals.weights)
     file = totals.file
     is_all = file is not None and file.weights == totals.weights
     all_ = "all " if is_all else ""
-    yield "zeros", f"{totals.zeros:,} of {all_}{totals.weights:,} weights ({share})"
+    if has_zeros:
+        yield "zeros", f"{totals.zeros:,} of {all_}{totals.weights:,} weights ({share})"
     yield from file_rows(file, is_all=is_all)
     yield from size_rows(totals.file_bytes, totals.gzip_bytes)
 
