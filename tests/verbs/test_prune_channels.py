@@ -54,7 +54,6 @@ def check_predicted(proto: ModelProto, rank: int = 4, sparsity: float = 0.3) -> 
     assert abs(predicted - measured(proto, result.model, batches)) <= PREDICTED * max(1, predicted)
 
 
-# in the others the last layer is not the only one in front of the output, or all samples are alike
 @pytest.mark.slow
 @pytest.mark.parametrize("middle", MIDDLES, ids=lambda middle: middle.__name__)
 def test_the_error_of_the_last_reader_is_that_of_the_smaller_network(middle: Middle) -> None:
@@ -99,6 +98,7 @@ def test_inputs_outputs_metadata_and_any_batch_size_stay() -> None:
     assert run(result, x=samples(n=5)["x"])["y"].shape[0] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["macs", "bytes", "channels"])
 def test_at_least_the_share_of_the_budget_goes(budget: str) -> None:
     record = pruned(between(nets.gate), sparsity=0.4, budget=budget).report.channels
@@ -106,6 +106,7 @@ def test_at_least_the_share_of_the_budget_goes(budget: str) -> None:
     assert 0.4 <= record.removed < 0.6  # groups are small: one channel is much
 
 
+@pytest.mark.slow
 def test_multiplications_are_those_of_the_smaller_network() -> None:
     result = pruned(between(nets.depthwise), sparsity=0.4)
     record = result.report.channels
@@ -123,12 +124,14 @@ def multiplications(proto: ModelProto) -> int:
     return sum(pixels * int(np.prod(shape)) for shape in weights)
 
 
+@pytest.mark.slow
 def test_kept_channels_are_a_multiple_of_align() -> None:
     record = pruned(between(nets.residual), sparsity=0.5, align=4).report.channels
     assert record is not None
     assert all(group.kept % 4 == 0 or group.kept == group.channels for group in record.groups)
 
 
+@pytest.mark.slow
 def test_uniform_allocation_takes_about_the_same_share_of_each_group() -> None:
     record = pruned(between(nets.gate), sparsity=0.5, allocation="uniform").report.channels
     assert record is not None
@@ -136,6 +139,7 @@ def test_uniform_allocation_takes_about_the_same_share_of_each_group() -> None:
     assert max(shares) - min(shares) <= 1 / 6  # the smaller group has six
 
 
+@pytest.mark.slow
 def test_obs_loses_least_of_all_choices_and_the_refit_repairs_the_most() -> None:
     proto, batches = between(nets.relu), batches_of()
     options: dict[str, Any] = {**WHOLE, "sparsity": 0.5}
@@ -150,6 +154,7 @@ def test_obs_loses_least_of_all_choices_and_the_refit_repairs_the_most() -> None
     assert measured(proto, bare, batches) > 1.5 * errors["l2"]
 
 
+@pytest.mark.slow
 def test_what_has_to_stay_is_told_with_its_reason() -> None:
     result = onnx_lobs.prune(nets.attention(), batches_of(3), sparsity=0.3, **WHOLE)
     record = result.report.channels
@@ -158,6 +163,7 @@ def test_what_has_to_stay_is_told_with_its_reason() -> None:
     assert "channels" in result.report.to_dict()
 
 
+@pytest.mark.slow
 def test_the_written_file_is_smaller_and_runs(tmp_path: Path) -> None:
     source, output = tmp_path / "net.onnx", tmp_path / "small.onnx"
     onnx.save(between(nets.residual), source)
@@ -198,3 +204,24 @@ def test_options_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         pruned(between(nets.relu), **options)
+
+
+@pytest.mark.slow
+def test_as_many_channels_go_as_the_score_allows() -> None:
+    chain = nets.Chain(3)
+    x = chain.add("Relu", chain.conv("x", 24, 3, 3))
+    x = chain.add("Flatten", chain.add("GlobalAveragePool", chain.conv(x, 24, 24, 3)))
+    proto = chain.proto(chain.add("Gemm", x, chain.normal(5, 24), chain.normal(5), transB=1))
+    images = samples(n=600)["x"]
+    labels = run(proto, x=images)["y"].argmax(axis=1)
+    test = {"x": images[200:], "label": labels[200:]}
+    result = onnx_lobs.prune(
+        proto, {"x": images[:200]}, test=test, pattern="channels", align=1, max_drop=0.05
+    )
+    target, score = result.report.target, result.report.output.score
+    assert target is not None
+    assert score is not None
+    assert target.is_met
+    assert score.drop <= 0.05
+    assert result.report.channels is not None
+    assert result.report.channels.removed > 0.2
