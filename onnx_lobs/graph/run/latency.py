@@ -10,8 +10,8 @@ import onnxruntime as ort
 from onnx_lobs.arrays import Feeds
 from onnx_lobs.graph.run.session import MAX_PROTO_BYTES
 
-ROUNDS = 8  # at the least: the smallest of them counts, what other programs do aside
-SECONDS = 0.5  # that they take at least; ten times as much ends them early
+ROUNDS = 8  # the smallest of them counts: it has least of what other programs do
+SECONDS, MOST = 0.5, 10  # that all rounds take at least; so many times that end them early
 
 
 def latencies(
@@ -25,15 +25,13 @@ def latencies(
         return None
     sessions = [_open(proto) for proto in (before, after)]
     best = [float("inf")] * len(sessions)
-    started, rounds = time.perf_counter(), 0
-    while rounds < ROUNDS or time.perf_counter() - started < SECONDS:
+    started, rounds, elapsed = time.perf_counter(), 0, 0.0
+    while (rounds < ROUNDS and elapsed < MOST * SECONDS) or elapsed < SECONDS:
         for place, session in enumerate(sessions):
             begun = time.perf_counter()
             session.run(None, dict(feeds))
             best[place] = min(best[place], time.perf_counter() - begun)
-        rounds += 1
-        if time.perf_counter() - started > 10 * SECONDS and rounds > 1:
-            break
+        rounds, elapsed = rounds + 1, time.perf_counter() - started
     return best[0], best[1]
 
 
