@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from onnx_lobs.arrays import FloatArray
 from onnx_lobs.layers.channels.columns import column_channels
-from onnx_lobs.layers.channels.coupling import Coupling
+from onnx_lobs.layers.channels.coupling import CoupledGroup, Coupling
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.run.layer_step import make_task
@@ -23,6 +24,10 @@ from onnx_lobs.solvers.channels.greedy import ChannelCurve, eliminate_channels, 
 from onnx_lobs.solvers.channels.reader import ChannelReader
 from onnx_lobs.solvers.layerwise.pose import pose, usual_damp
 from onnx_lobs.solvers.layerwise.prior import drawn_sums
+from onnx_lobs.solvers.layerwise.task import LayerTask
+
+LEAST_HELD = 8  # observations: fewer say nothing of a loss
+SHARES = (0.0, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)  # of a group's channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +57,10 @@ def measure_channels(
         readers = [reader for each in layers.values() for reader in each.readers(group)]
         order = usual_order(setup, networks, coupling, group, layers)
         if order is None:
-            curves.append(eliminate_channels(readers, len(group.channels)))
+            curve = eliminate_channels(readers, len(group.channels))
         else:
-            curves.append(order_curve(readers, order))
+            curve = order_curve(readers, order)
+        curves.append(_on_held(curve, group, list(layers.values())))
         all_readers.append(tuple(readers))
         progress.advance()
     return MeasuredChannels(coupling, tuple(curves), tuple(all_readers), layers)
@@ -80,12 +86,52 @@ def _reading(
         channels = columns[layer_key(layer)]
         assert channels is not None
         task = make_task(part, networks, layer, calibration, 0)
-        sums = drawn_sums(task, task.total_moments())
+        fit = task.calibration.fit
+        sums = drawn_sums(task, fit)
         damp = usual_damp(task, sums)
         problem = pose(task, sums, damp, 0.0)
-        mean = np.mean([moments.inputs.mean for moments in task.total_moments()], axis=0)
+        mean = np.mean([moments.inputs.mean for moments in fit], axis=0)
         result[layer_key(layer)] = ReadingLayer(
-            layer, channels, problem.weight, problem.inverse, problem.energy, mean
+            layer,
+            channels,
+            problem.weight,
+            problem.inverse,
+            problem.energy,
+            mean,
+            _held_sums(task, mean),
         )
         problem.forget()
     return result
+
+
+def _held_sums(task: LayerTask, mean: FloatArray) -> FloatArray | None:
+    """Return sum (x - mean)(x - mean)^T over what was held out; None: too little was."""
+    held = [moments.inputs for moments in task.calibration.held if moments.inputs.count]
+    if sum(gram.count for gram in held) < LEAST_HELD:
+        return None
+    sums = np.zeros_like(held[0].matrix)
+    for gram in held:
+        off = gram.mean - mean
+        sums += gram.scatter(centred=True) + gram.count * off[:, :, None] * off[:, None, :]
+    return sums
+
+
+def _on_held(
+    curve: ChannelCurve, group: CoupledGroup, layers: Sequence[ReadingLayer]
+) -> ChannelCurve:
+    """Return a curve whose losses are those on what was held out, at SHARES and in between.
+
+    On few observations a refit makes nearly nothing of a loss that others show in full.
+    """
+    ordered, n = np.asarray(group.channels, np.int64)[curve.order], curve.order.size
+    readers = [each for each in layers if each.gone(ordered).any()]
+    if not readers or any(each.held is None for each in readers):
+        return curve
+    counts = np.unique([round(share * n) for share in SHARES])
+    losses = [0.0]
+    for count in counts[1:]:
+        gone = ordered[:count]
+        losses.append(sum(each.held_loss(each.gone(gone)) for each in readers))
+    # no lower than what was fitted, and no step down
+    found = np.maximum.accumulate(np.interp(np.arange(n + 1), counts, losses))
+    return ChannelCurve(curve.order, np.maximum(found, curve.loss))

@@ -9,7 +9,7 @@ import numpy as np
 from onnx_lobs.arrays import BoolArray, FloatArray, IntArray
 from onnx_lobs.layers.channels.coupling import CoupledGroup
 from onnx_lobs.layers.layer import Layer
-from onnx_lobs.solvers.channels.reader import ChannelReader
+from onnx_lobs.solvers.channels.reader import ChannelReader, without_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,8 @@ class ReadingLayer:
         Half the mean square of its outputs, about their mean where a bias absorbs that.
     mean
         Mean input (groups, columns).
+    held
+        Sum of x xᵀ (groups, columns, columns) over what was held out, about `mean`; None: nothing.
     """
 
     layer: Layer
@@ -36,6 +38,7 @@ class ReadingLayer:
     inverse: FloatArray
     energy: float
     mean: FloatArray
+    held: FloatArray | None = None
 
     def readers(self, group: CoupledGroup) -> list[ChannelReader]:
         """Return what the choice of a group's channels sees of it: nothing if it reads none."""
@@ -50,6 +53,18 @@ class ReadingLayer:
                 self.weight, self.inverse, is_own, place, strict=True
             )
         ]
+
+    def without(self, gone: BoolArray) -> FloatArray:
+        """Return its matrices without some columns (groups, columns), all others refitted."""
+        parts = zip(self.weight, self.inverse, gone, strict=True)
+        return np.stack([without_columns(w, g, np.flatnonzero(at)) for w, g, at in parts])
+
+    def held_loss(self, gone: BoolArray) -> float:
+        """Return the relative error of that on what was held out; 0 where that says nothing."""
+        assert self.held is not None
+        energy = float(np.vdot(self.weight @ self.held, self.weight))
+        change = self.without(gone) - self.weight
+        return float(np.vdot(change @ self.held, change)) / energy if energy > 0 else 0.0
 
     def gone(self, classes: IntArray) -> BoolArray:
         """Return which columns (groups, columns) belong to some classes."""

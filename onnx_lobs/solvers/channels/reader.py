@@ -120,3 +120,14 @@ class ReaderState:
         self.inverse = self.inverse[np.ix_(left, left)]
         self._gone = 0
         self._order()
+
+
+def without_columns(weight: FloatArray, inverse: FloatArray, gone: IntArray) -> FloatArray:
+    """Return W (rows, d) with zeros in the columns `gone`, and all others refitted.
+
+    `inverse` is H⁻¹ (d, d). Neither is modified. Cost: p³ and rows d p flops for p columns.
+    """
+    factor = np.linalg.solve(inverse[np.ix_(gone, gone)], inverse[gone])
+    new = np.asarray(weight - weight[:, gone] @ factor)
+    new[:, gone] = 0.0
+    return new
