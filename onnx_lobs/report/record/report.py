@@ -22,11 +22,13 @@ SCHEMA = 5
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """The record of a run; `loops` is what compiles loops that can be, None: NumPy does all.
+    """The record of a run.
 
     ``samples`` calibrated it, which ``is_made_up`` says were random; ``inputs`` are their ranges in
     the first batch. ``command`` has the words that repeat the run, ``advice`` is what to try next,
     ``details`` is what a page shows beside this. ``channels`` are those that were removed, if any.
+    channels
+        Those that were removed; None where single weights went.
     """
 
     model: str
