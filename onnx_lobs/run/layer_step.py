@@ -18,6 +18,7 @@ from onnx_lobs.memory.shares import LEAST_SOLVER
 from onnx_lobs.report.record import LayerRecord
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
+from onnx_lobs.run.slots import layer_key
 from onnx_lobs.solvers import Status
 from onnx_lobs.solvers.layerwise import (
     ErrorMeter,
@@ -111,6 +112,7 @@ def make_task(
 ) -> LayerTask:
     """Return what is asked of a layer: `n_prune` zeros, with the options of the run."""
     config, stored = setup.config, networks.result
+    kept = setup.kept.get(layer_key(layer))
     scale_of = None
     if config.values == "int8":
         tensor = stored.constant(stored.scopes[layer.scope], layer.weight)
@@ -123,9 +125,9 @@ def make_task(
         centred=tuple(use.bias is not None for use in layer.uses),
         n_prune=n_prune,
         bias=_present_bias(networks.dense, layer),
-        pattern=setup.pattern,
+        pattern=setup.pattern if kept is None else kept,
         kernel_size=layer.kernel_size,
-        method=config.method,
+        method=config.method if kept is None else "magnitude",  # there is nothing left to choose
         effort=config.effort,
         memory=solver_memory(config.memory, layer),
         refit=config.refit,

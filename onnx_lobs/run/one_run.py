@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from onnx_lobs.arrays import RealArray
 from onnx_lobs.calibration.held_out import held_every
@@ -16,6 +16,8 @@ from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import CorrectionRecord, Details, LayerRecord, OutputRecord
+from onnx_lobs.run.channels.choice import ChannelChoice
+from onnx_lobs.run.channels.remove import without_channels
 from onnx_lobs.run.correction.correct import correct
 from onnx_lobs.run.deliver import stamp
 from onnx_lobs.run.log import Log
@@ -25,6 +27,7 @@ from onnx_lobs.run.outcome import evaluate_run
 from onnx_lobs.run.resume.state import Resume
 from onnx_lobs.run.row_tables import round_tables
 from onnx_lobs.run.setup import Setup
+from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.solve_all import solve_all
 from onnx_lobs.run.stored_form import form_bytes
 from onnx_lobs.run.zeros import Choice
@@ -99,7 +102,8 @@ def run_once(
             choice = choose()
             resume.keep_choice(choice)
         known = resume.known(choice.zeros)
-        solved = solve_all(setup, networks, known, scratch, progress, log)
+        part = setup if choice.channels is None else _readers(setup, choice.channels)
+        solved = solve_all(part, networks, known, scratch, progress, log)
         release_memory()  # of the solver
         correction = _correct(setup, networks, solved.changed, scratch, progress, log)
     scales = {**solved.scales, **round_tables(setup, networks, log)}
@@ -107,6 +111,8 @@ def run_once(
     output, details = evaluate_run(
         setup, networks, solved.by_key, before, dense, scratch, progress, log
     )
+    if choice.channels is not None:
+        networks = without_channels(setup, networks, choice.channels)
     result = networks.result
     stamp(result.proto, setup)
     size = None
@@ -117,6 +123,18 @@ def run_once(
         setup, networks, choice, solved.records, correction, output, size, log, details,
         scales,
     )  # fmt: skip
+
+
+def _readers(setup: Setup, channels: ChannelChoice) -> Setup:
+    """Return the part of a run that is solved: the layers that read channels which go."""
+    pairs = zip(setup.layers, setup.slots, strict=True)
+    chosen = [(layer, slot) for layer, slot in pairs if layer_key(layer) in channels.kept]
+    return replace(
+        setup,
+        kept=channels.kept,
+        layers=tuple(layer for layer, _ in chosen),
+        slots=tuple(slot for _, slot in chosen),
+    )
 
 
 def _correct(

@@ -38,6 +38,7 @@ def make_report(
         seconds=seconds,
         file=run.setup.file,
     )
+    channels = None if run.choice.channels is None else run.choice.channels.record
     return Report(
         model=name,
         options=values_of(run.setup.config),
@@ -52,11 +53,12 @@ def make_report(
         correction=run.correction,
         loops=compiled.version(),
         details=dataclasses.replace(
-            run.details, layers=draw_layers(run.setup.layers, run.networks)
+            run.details, layers=() if channels else draw_layers(run.setup.layers, run.networks)
         ),
         samples=run.setup.batches.n_samples,
         is_made_up=run.setup.batches.synthetic,
         inputs=input_ranges(run.setup.batches),
+        channels=channels,
     )
 
 

@@ -199,7 +199,7 @@ class Planner:
             self.log.warn(cut_words(config, " and ".join(left_out)))
         record = AllocationRecord(
             chosen=finals.best.name,
-            budget=config.budget,
+            budget=str(config.budget),
             losses={each: loss.value for each, loss in tried.losses.items()},
             finals={each: dataclasses.asdict(loss) for each, loss in finals.losses.items()},
             sensitivity=by_layer(layers.layers, layers.sensitivity),

@@ -1,6 +1,7 @@
 """Holds the record of a run, from which every form of report is made; a file for each kind."""
 
 from onnx_lobs.report.record.advice import AdviceRecord
+from onnx_lobs.report.record.channels import ChannelsRecord, GroupRecord, PinnedRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.details import (
     ChangedSample,
@@ -23,10 +24,12 @@ __all__ = [
     "AllocationRecord",
     "BoundRecord",
     "ChangedSample",
+    "ChannelsRecord",
     "ClassScore",
     "CorrectionRecord",
     "Details",
     "FileWeights",
+    "GroupRecord",
     "Histogram",
     "InputRange",
     "JudgedValue",
@@ -34,6 +37,7 @@ __all__ = [
     "LayerPicture",
     "LayerRecord",
     "OutputRecord",
+    "PinnedRecord",
     "Report",
     "ScoreRecord",
     "SkipRecord",
