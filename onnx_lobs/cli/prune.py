@@ -17,6 +17,7 @@ from onnx_lobs.cli.verb import Verb
 from onnx_lobs.errors import ModelError
 from onnx_lobs.options.config import OPTIONS, PruneConfig
 from onnx_lobs.options.option import from_plain, options_of
+from onnx_lobs.targets.runtimes import fill_options
 
 if TYPE_CHECKING:
     from onnx_lobs.report.record import Report
@@ -94,4 +95,5 @@ PRUNE = Verb(
     ),
     summary="prune a model (what is done without a verb)",
     reads_file=True,
+    fill=fill_options,
 )

@@ -162,7 +162,16 @@ def _totals(totals: Totals) -> Iterator[tuple[str, str]]:
     all_ = "all " if is_all else ""
     yield "zeros", f"{totals.zeros:,} of {all_}{totals.weights:,} weights ({share})"
     yield from file_rows(file, is_all=is_all)
+    if totals.multiplications is not None:
+        yield "multiplications", work_words(totals.multiplications)
     yield from size_rows(totals.file_bytes, totals.gzip_bytes)
+
+
+def work_words(work: tuple[int, int]) -> str:
+    """Return multiplications (before, after) in words."""
+    before, after = work
+    fewer = "" if before == after or not after else f", {before / after:.3g}x fewer"
+    return f"{before:,} -> {after:,} a sample, by weights that are not zero{fewer}"
 
 
 def size_rows(

@@ -249,7 +249,7 @@ def _prune(
             done = with_bounds(done, progress)
         seconds = clock.elapsed
         _warn_of_time(config, seconds, log)
-        return done, make_report(name, done, target, log, seconds)
+        return done, make_report(name, done, target, log, seconds, observations)
 
 
 def _command(
