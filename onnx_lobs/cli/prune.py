@@ -32,7 +32,8 @@ def run(values: Mapping[str, Any]) -> None:
         return
     record = _prune(files, config, screen, repeat_command(PRUNE, values))
     is_missed = record.target is not None and not record.target.is_met
-    raise typer.Exit(0 if record.layers and not is_missed else 1)
+    is_too_big = record.deploy is not None and record.deploy.fit == "TOO BIG"
+    raise typer.Exit(0 if record.layers and not (is_missed or is_too_big) else 1)
 
 
 def _show_plan(files: Files, config: PruneConfig, screen: Screen) -> None:

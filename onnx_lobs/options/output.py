@@ -19,8 +19,9 @@ class OutputOptions:
 
     target: str | None = option(
         None,
-        "What will run the model: sets `pattern`, `storage`, `values` and `budget` as it needs them, "
-        "unless they are given, writes what it needs beside the model, and says what to expect.",
+        "What will run the model: sets `pattern`, `storage`, `values` and `budget` as it needs "
+        "them, unless they are given, writes what it needs beside the model, and says what to "
+        "expect.",
         choice(TARGETS),
         unset="nothing is set",
         affects=Affects.RUN,

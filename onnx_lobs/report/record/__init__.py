@@ -2,6 +2,7 @@
 
 from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
+from onnx_lobs.report.record.deploy import DeployRecord
 from onnx_lobs.report.record.details import (
     ChangedSample,
     ClassScore,
@@ -25,6 +26,7 @@ __all__ = [
     "ChangedSample",
     "ClassScore",
     "CorrectionRecord",
+    "DeployRecord",
     "Details",
     "FileWeights",
     "Histogram",

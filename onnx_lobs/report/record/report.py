@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.as_json import to_json
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
+from onnx_lobs.report.record.deploy import DeployRecord
 from onnx_lobs.report.record.details import Details
 from onnx_lobs.report.record.inputs import InputRange
 from onnx_lobs.report.record.layer import LayerRecord
@@ -25,7 +26,7 @@ class Report:
 
     ``samples`` calibrated it, which ``is_made_up`` says were random; ``inputs`` are their ranges in
     the first batch. ``command`` has the words that repeat the run, ``advice`` is what to try next,
-    ``details`` is what a page shows beside this.
+    ``details`` is what a page shows beside this, ``deploy`` what was made for ``--target``.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Report:
     advice: tuple[AdviceRecord, ...] = ()
     details: Details = field(default_factory=Details)
     inputs: tuple[InputRange, ...] = ()
+    deploy: DeployRecord | None = None
 
     def __repr__(self) -> str:
         """Return one short line."""
