@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,15 +79,16 @@ def _faster(facts: PrunedFacts) -> list[str]:
 
 
 def _mnn(facts: PrunedFacts) -> list[str]:
-    points, gains = _MNN_SPARSITY, _MNN_SINGLE
+    points: Sequence[float] = _MNN_SPARSITY
+    gains: Sequence[float] = _MNN_SINGLE
     if (block_channels(facts.pattern) or 0) >= 4:
         points, gains = _MNN_BLOCK_SPARSITY, _MNN_BLOCKS
     gain = float(np.interp(facts.sparsity, points, gains))
     if gain < 1.05:
         return [f"no faster on MNN: {100 * facts.sparsity:.0f} % are too few zeros"]
     return [
-        f"about {gain:.1f} times as fast on MNN as its own dense model, in float32: a ResNet-50 with "
-        "as many zeros was, on x86",
+        f"about {gain:.1f} times as fast on MNN as its own dense model, in float32: a ResNet-50 "
+        "with as many zeros was, on x86",
         "the dense model is slower on MNN than on onnxruntime (96 against 55 ms there): compare",
     ]
 
@@ -108,8 +109,8 @@ def _xnnpack(facts: PrunedFacts) -> list[str]:
 
 def _tensorrt(facts: PrunedFacts) -> list[str]:
     return [
-        "TensorRT may take sparse kernels for 2:4 on GPUs from Ampere on, in float16 and int8, where "
-        "it finds them faster; not measured here"
+        "TensorRT may take sparse kernels for 2:4 on GPUs from Ampere on, in float16 and int8, "
+        "where it finds them faster; not measured here"
     ]
 
 

@@ -88,7 +88,7 @@ RUNTIMES: Mapping[str, Runtime] = {
             values=("fp32", "fp16"),
             activations=("fp32",),
             why={
-                "pattern": "XNNPACK skips single zeros, and blocks of 2x1 and 4x1; take one of these",
+                "pattern": "XNNPACK skips single zeros and blocks of 2x1 and 4x1; take one of them",
                 "storage": "converters to TFLite want dense weights; take dense",
                 "values": "XNNPACK skips zeros in floating numbers only; take fp32 or fp16",
                 "activations": "XNNPACK skips zeros in floating numbers only; take fp32",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 from onnx import ModelProto, numpy_helper
@@ -42,8 +43,8 @@ def check_code(setup: Setup, networks: Networks, chip: Chip | None) -> None:
     ram = made.files.ram_bytes
     if chip is not None and chip.ram is not None and ram > chip.ram:
         raise ConfigError(
-            f"nothing fits {chip.name}: the values between layers take {ram:,} of {chip.ram:,} B of "
-            "RAM, whatever the zeros; take a larger part or a smaller network"
+            f"nothing fits {chip.name}: the values between layers take {ram:,} of {chip.ram:,} B "
+            "of RAM, whatever the zeros; take a larger part or a smaller network"
         )
 
 
@@ -78,9 +79,7 @@ def _foreseen(setup: Setup, networks: Networks) -> Callable[[float], float]:
         proto = _with_zeros(loaded, {layer.weight for layer in setup.layers}, sparsity)
         network = network_for(dataclasses.replace(loaded, proto=proto), batches, config)
         if ranges is None and config.values == "int8":
-            few = [
-                feeds for feeds, _ in zip(one_by_one(batches, network), range(FEW), strict=False)
-            ]
+            few = list(islice(one_by_one(batches, network), FEW))
             ranges = find_ranges(network, few, "minmax")
         sizes.append(flash_estimate(lower(network, ranges, CWanted().optimise)))
     return lambda sparsity: float(np.interp(sparsity, FORESEEN, sizes))
@@ -99,7 +98,7 @@ def _with_zeros(loaded: LoadedModel, names: set[str], sparsity: float) -> ModelP
 
 
 def _without_smallest(values: Array, sparsity: float) -> Array:
-    flat = values.reshape(-1).copy()
+    flat: Array = values.reshape(-1).copy()
     flat[np.argsort(np.abs(flat), kind="stable")[: round(sparsity * flat.size)]] = 0
     return flat.reshape(values.shape)
 
