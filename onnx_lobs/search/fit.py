@@ -74,11 +74,16 @@ def search_fit(
         made.append((sparsity, room.measure(found), found))
         return made[-1][1]
 
+    def expected(sparsity: float) -> float:
+        """Return what is foreseen, times what the last run took of what was foreseen for it."""
+        off = made[-1][1] / room.expected(made[-1][0]) if made else 1.0
+        return off * room.expected(sparsity)
+
     def goes_on() -> bool:
         has_one = any(size <= room.flash for _, size, _ in made)
         return (len(made) < FIT_RUNS or not has_one) and turns.go_on()
 
-    find_smallest(room.flash, size_at, room.expected, most, least, goes_on)
+    find_smallest(room.flash, size_at, expected, most, least, goes_on)
     fitting = [entry for entry in made if entry[1] <= room.flash]
     if not fitting:
         sparsity, size, _ = min(made, key=lambda entry: entry[1])
