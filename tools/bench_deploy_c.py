@@ -63,9 +63,9 @@ def measure(options: argparse.Namespace, model: Path) -> str:
     code = make_code(network, batches, config, wanted, "net", model.name)
     folder = options.out / f"{model.stem}_{options.values}"
     write_files(code.files, folder)
-    sizes = {level: flash(folder, level) for level in ("-O2", "-O3")}
+    sizes = {level: flash(folder, level) for level in ("-Os", "-O2", "-O3")}
     counted = count(code, folder)
-    score = f"{test_score(options, code, folder, network, specs):.4f}" if options.test else "-"
+    score = f"{test_score(options, code, folder, network, specs):.4f}" if options.test.exists() else "-"
     size = ", ".join(f"{n:,} B {level}" for level, n in sizes.items())
     return (
         f"{model.stem} {options.values}: flash {size}, RAM {code.files.ram_bytes:,} B, "
