@@ -54,7 +54,9 @@ def measure(options: argparse.Namespace, model: Path) -> str:
     """Return the line of one model."""
     loaded = load_model(model)
     expand_weights(loaded, to_float=True)
-    shapes = {n: tuple(map(int, s.split("x"))) for n, _, s in (t.partition("=") for t in options.shape)}
+    shapes = {
+        n: tuple(map(int, s.split("x"))) for n, _, s in (t.partition("=") for t in options.shape)
+    }
     config = PruneConfig(samples=options.samples, input_shapes=shapes)
     specs = input_specs(loaded.proto)
     batches, _ = open_calibration(loaded.path, specs, options.data, config)
@@ -65,7 +67,9 @@ def measure(options: argparse.Namespace, model: Path) -> str:
     write_files(code.files, folder)
     sizes = {level: flash(folder, level) for level in ("-Os", "-O2", "-O3")}
     counted = count(code, folder)
-    score = f"{test_score(options, code, folder, network, specs):.4f}" if options.test.exists() else "-"
+    score = (
+        f"{test_score(options, code, folder, network, specs):.4f}" if options.test.exists() else "-"
+    )
     size = ", ".join(f"{n:,} B {level}" for level, n in sizes.items())
     return (
         f"{model.stem} {options.values}: flash {size}, RAM {code.files.ram_bytes:,} B, "
@@ -84,7 +88,7 @@ def flash(folder: Path, level: str) -> int:
 def count(code: CMade, folder: Path) -> int:
     """Return instructions for one sample, -O3; every output has to be the expected one."""
     (source,), (target,) = code.made.program.inputs, code.made.program.outputs
-    names = ["-DHEADER=\"net.h\"", "-DSAMPLES=\"net_samples.h\"", "-DRUN=net_run"]
+    names = ['-DHEADER="net.h"', '-DSAMPLES="net_samples.h"', "-DRUN=net_run"]
     names += [f"-DOUT={target.c_type}", f"-DSIZE={target.size}", f"-DINPUT_SIZE={source.size}"]
     start = [str(BOARD / name) for name in ("start.c", "count.c")]
     linked = ["-nostartfiles", "-T", str(BOARD / "link.ld"), *start, "net.c", "-lm"]
@@ -111,14 +115,18 @@ def test_score(options, code, folder, network, specs) -> float:
     for label, feeds in zip(labels, one_by_one(test, network), strict=False):
         (values,) = quantised(code.made.program, feeds).values()
         values = np.ascontiguousarray(values)
-        library.net_run(values.ctypes.data_as(ctypes.c_void_p), output.ctypes.data_as(ctypes.c_void_p))
+        library.net_run(
+            values.ctypes.data_as(ctypes.c_void_p), output.ctypes.data_as(ctypes.c_void_p)
+        )
         hits += int(output.argmax()) == int(label)
     return hits / len(labels)
 
 
 def run(command: list[str], folder: Path) -> str:
     """Return what a command prints; end where it fails."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=600, check=False
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: {done.stderr}")
     return done.stdout + done.stderr  # qemu prints what the board says on the latter
