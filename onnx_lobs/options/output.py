@@ -32,6 +32,7 @@ class OutputOptions:
         "A microcontroller, by name or as flash=1MB,ram=256KB: whether it is large enough. With "
         "`target` c and no `sparsity`: as few zeros as fit it.",
         text("PART"),
+        unset="no part is looked at",
         affects=Affects.SOLVING,
     )
     storage: str | None = option(

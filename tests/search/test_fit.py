@@ -45,7 +45,7 @@ def test_the_network_fits_and_fills_the_flash_in_few_runs(off: float) -> None:
 
 
 def test_a_part_that_nothing_fits_is_one_sentence_before_any_run() -> None:
-    with pytest.raises(ConfigError, match="nothing fits a part: .* takes about .* larger part"):
+    with pytest.raises(ConfigError, match=r"nothing fits a part: .* takes about .* larger part"):
         found(900)
 
 
