@@ -68,7 +68,7 @@ def measure(options: argparse.Namespace, model: Path) -> str:
     sizes = {level: flash(folder, level) for level in ("-Os", "-O2", "-O3")}
     counted = count(code, folder)
     score = (
-        f"{test_score(options, code, folder, network, specs):.4f}" if options.test.exists() else "-"
+        f"{score_of(options, code, folder, network, specs):.4f}" if options.test.exists() else "-"
     )
     size = ", ".join(f"{n:,} B {level}" for level, n in sizes.items())
     return (
@@ -101,7 +101,7 @@ def count(code: CMade, folder: Path) -> int:
     return INSTRUCTIONS * ticks // samples
 
 
-def test_score(options, code, folder, network, specs) -> float:
+def score_of(options, code, folder, network, specs) -> float:
     """Return the share of test samples whose largest output is the label."""
     build = ["gcc", "-O2", *STRICT, "-shared", "-fPIC", "net.c", "-o", "net.so", "-lm"]
     run(build, folder)
