@@ -60,6 +60,8 @@ class PruneOptions(TypedDict, total=False):
     memory: int | None
     scratch: str | None
     cache: str | None
+    target: str | None
+    chip: str | None
     storage: str | None
     values: str
     activations: str

@@ -3,6 +3,7 @@
 from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.channels import ChannelsRecord, GroupRecord, PinnedRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
+from onnx_lobs.report.record.deploy import DeployRecord
 from onnx_lobs.report.record.details import (
     ChangedSample,
     ClassScore,
@@ -27,6 +28,7 @@ __all__ = [
     "ChannelsRecord",
     "ClassScore",
     "CorrectionRecord",
+    "DeployRecord",
     "Details",
     "FileWeights",
     "GroupRecord",

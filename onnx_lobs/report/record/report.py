@@ -9,6 +9,7 @@ from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.as_json import to_json
 from onnx_lobs.report.record.channels import ChannelsRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
+from onnx_lobs.report.record.deploy import DeployRecord
 from onnx_lobs.report.record.details import Details
 from onnx_lobs.report.record.inputs import InputRange
 from onnx_lobs.report.record.layer import LayerRecord
@@ -24,11 +25,40 @@ SCHEMA = 5
 class Report:
     """The record of a run.
 
-    ``samples`` calibrated it, which ``is_made_up`` says were random; ``inputs`` are their ranges in
-    the first batch. ``command`` has the words that repeat the run, ``advice`` is what to try next,
-    ``details`` is what a page shows beside this. ``channels`` are those that were removed, if any.
+    Parameters
+    ----------
+    model, options, data
+        What was pruned, how, and on which samples.
+    layers, skipped
+        A record for each pruned layer, and for each node with weights that was left.
+    totals
+        Weights, zeros, seconds, sizes of files.
+    output
+        How the outputs and the score changed.
+    allocation, target
+        How zeros were shared and searched for; None where they were given.
+    warnings
+        Sentences, each with its remedy.
+    correction
+        What was corrected after pruning; None where nothing was.
+    output_path
+        The file written, if there is one.
+    loops
+        What compiles loops that can be; None: NumPy does all.
+    samples, is_made_up
+        Number of samples that calibrated the model, and whether they were random.
+    command
+        The words that repeat the run.
+    advice
+        What to try next.
+    details
+        What a page shows beside this.
+    inputs
+        Ranges of the inputs in the first batch.
     channels
         Those that were removed; None where single weights went.
+    deploy
+        What was made for ``--target`` or ``--chip``; None without.
     """
 
     model: str
@@ -51,6 +81,7 @@ class Report:
     details: Details = field(default_factory=Details)
     inputs: tuple[InputRange, ...] = ()
     channels: ChannelsRecord | None = None
+    deploy: DeployRecord | None = None
 
     def __repr__(self) -> str:
         """Return one short line."""
