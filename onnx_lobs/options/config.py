@@ -15,7 +15,7 @@ from onnx_lobs.options.option import Option, check_options, options_of
 from onnx_lobs.options.output import OutputOptions
 from onnx_lobs.options.prose import documents_options
 from onnx_lobs.options.samples import SampleOptions
-from onnx_lobs.options.what import WhatOptions
+from onnx_lobs.options.what import CHANNELS, WhatOptions
 
 PANELS = {
     "What is pruned": WhatOptions,
@@ -50,6 +50,11 @@ OPTIONS: dict[str, Option] = {
     for panel, record in PANELS.items()
     for name, declared in options_of(record, panel).items()
 }
+
+
+def is_channels(config: PruneConfig) -> bool:
+    """Whether whole channels are removed."""
+    return config.pattern.strip().lower() == CHANNELS
 
 
 def has_target(config: PruneConfig) -> bool:

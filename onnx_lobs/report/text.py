@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from onnx_lobs.report.channels import channel_rows, channel_tables
 from onnx_lobs.report.command import typed
 from onnx_lobs.report.numbers import (
     format_bytes,
@@ -61,12 +62,16 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
         Layers, skipped nodes, totals, warnings, and what to make of it, for rich to print.
     """
     parts: list[RenderableType] = [layer_table(report.layers), *_remedies(report.layers)]
+    for table in channel_tables(report.channels):
+        parts += ["", table]
     if report.skipped:
         parts += ["", skip_table(report.skipped, verbose=verbose)]
     parts += ["", _summary(report), *warning_panel(report.warnings)]
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
         hint = FORMATS[str(report.options.get("storage") or "dense")].hint
+        if report.channels is not None:  # what is gone takes no space in any form
+            hint = ""
         values = VALUES[str(report.options.get("values", "fp32"))].hint
         parts += ["", place, *(Text(f"note: {text}", "dim") for text in (values, hint) if text)]
     for advice in report.advice:
@@ -147,7 +152,8 @@ def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
     """Yield what is said of the whole run: labels, and values in words."""
     yield "calibrated on", range_words(report.data, report.inputs)
     yield from _target(report.target)
-    yield from _totals(report.totals)
+    yield from channel_rows(report.channels)
+    yield from _totals(report.totals, has_zeros=report.channels is None)
     yield from _allocation(report.allocation)
     yield from _correction(report.correction)
     yield from _output(report)
@@ -158,12 +164,13 @@ def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
     yield "time", f"{report.totals.seconds:.1f} s{loops}"
 
 
-def _totals(totals: Totals) -> Iterator[tuple[str, str]]:
+def _totals(totals: Totals, *, has_zeros: bool = True) -> Iterator[tuple[str, str]]:
     share = format_percent(totals.zeros, totals.weights)
     file = totals.file
     is_all = file is not None and file.weights == totals.weights
     all_ = "all " if is_all else ""
-    yield "zeros", f"{totals.zeros:,} of {all_}{totals.weights:,} weights ({share})"
+    if has_zeros:
+        yield "zeros", f"{totals.zeros:,} of {all_}{totals.weights:,} weights ({share})"
     yield from file_rows(file, is_all=is_all)
     if totals.multiplications is not None:
         yield "multiplications", work_words(totals.multiplications)

@@ -19,7 +19,7 @@ from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
 from onnx_lobs.options.call import read_options, takes_options
-from onnx_lobs.options.config import OPTIONS, PruneConfig, fits_chip, has_target
+from onnx_lobs.options.config import OPTIONS, PruneConfig, fits_chip, has_target, is_channels
 from onnx_lobs.options.texts import write_duration
 from onnx_lobs.report.advice import with_advice
 from onnx_lobs.report.command import command_of
@@ -40,10 +40,13 @@ from onnx_lobs.run.save import Delivery, deliver, plan_delivery
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.run.stored_form import check_form
 from onnx_lobs.run.unmet import explain_zeros
+from onnx_lobs.search.channels.latency import with_latency
+from onnx_lobs.search.channels.planner import ChannelPlanner, make_channel_planner
 from onnx_lobs.search.clock import Clock
 from onnx_lobs.search.fit import Room, search_fit
-from onnx_lobs.search.plan import make_planner
+from onnx_lobs.search.plan import Planner, make_planner
 from onnx_lobs.search.targets import check_target, search
+from onnx_lobs.search.trials import remember_dense
 from onnx_lobs.targets.chips import read_chip
 from onnx_lobs.targets.runtimes import fill_options
 from onnx_lobs.verbs.c_room import check_code, room_on
@@ -253,11 +256,18 @@ def _prune(
         warn_of_left(setup, log)
         warn_of_data(setup, networks, before, log)
         observations = warn_of_few(setup, networks, log)
-        planner = make_planner(setup, networks, scratch, progress, log, observations, clock)
+        dense = remember_dense(setup, networks)
+        planner: Planner | ChannelPlanner
+        if is_channels(config):
+            planner = make_channel_planner(setup, networks, scratch, progress, log)
+        else:
+            planner = make_planner(
+                setup, networks, scratch, progress, log, observations, clock, dense
+            )
 
         def run(part: Setup, copies: Networks, kind: str | None = None) -> Run:
             choose = partial(planner.choose, part.sparsity, kind)
-            return run_once(part, copies, choose, before, scratch, progress)
+            return run_once(part, copies, choose, before, dense, scratch, progress)
 
         target = None
         if room is not None:
@@ -266,7 +276,10 @@ def _prune(
             done, target = search(setup, networks, run, *planner.limits()[::-1], clock)
         else:
             done = run(setup, networks)
-        done.log.warn(*explain_zeros(done))
+        if is_channels(config):
+            done = with_latency(done)
+        else:
+            done.log.warn(*explain_zeros(done))
         if config.bound:
             done = with_bounds(done, progress)
         seconds = clock.elapsed

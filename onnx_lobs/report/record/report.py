@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.as_json import to_json
+from onnx_lobs.report.record.channels import ChannelsRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.deploy import DeployRecord
 from onnx_lobs.report.record.details import Details
@@ -56,6 +57,8 @@ class Report:
         Ranges of the inputs in the first batch.
     deploy
         What was made for ``--target`` or ``--chip``; None without.
+    channels
+        Those that were removed; None where single weights went.
     """
 
     model: str
@@ -78,6 +81,7 @@ class Report:
     details: Details = field(default_factory=Details)
     inputs: tuple[InputRange, ...] = ()
     deploy: DeployRecord | None = None
+    channels: ChannelsRecord | None = None
 
     def __repr__(self) -> str:
         """Return one short line."""
