@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.options.config import PruneConfig, fits_chip
+from onnx_lobs.options.config import PruneConfig, fits_chip, is_channels
 from onnx_lobs.report.record import DeployRecord, Report
 from onnx_lobs.run.one_run import Run
 from onnx_lobs.targets.c.emit import identifier, write_files
@@ -113,7 +113,7 @@ def deploy(report: Report, run: Run, parcel: Parcel, chip: Chip | None, output: 
         files.append(path)
     record = DeployRecord(
         config.target,
-        expect=() if config.target is None else expectations(config.target, _facts(report, run)),
+        expect=_expect(report, run),
         files=tuple(map(str, files)),
         command=_command(config, output),
         chip=None if chip is None else chip.name,
@@ -138,6 +138,15 @@ def _with_fit(record: DeployRecord, chip: Chip | None, report: Report) -> Deploy
         sizes = report.totals.file_bytes
         flash, ram = sizes[1] if sizes is not None else 0, 0
     return dataclasses.replace(record, fit=judge_fit(chip, flash, ram or 0).value)
+
+
+def _expect(report: Report, run: Run) -> tuple[str, ...]:
+    config = run.setup.config
+    if config.target is None:
+        return ()
+    if is_channels(config):
+        return ("channels that are removed make every runtime faster",)
+    return expectations(config.target, _facts(report, run))
 
 
 def _facts(report: Report, run: Run) -> PrunedFacts:
