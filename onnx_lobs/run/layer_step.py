@@ -25,7 +25,7 @@ from onnx_lobs.solvers.layerwise import (
     LayerTask,
     Outcome,
     magnitude_weight,
-    rounded_only,
+    round_layer,
     solve_layer,
     within_range,
 )
@@ -83,7 +83,7 @@ def solve_one(
 def _only_rounded(task: LayerTask) -> Outcome:
     """Return a layer whose zeros stay as they are, and whose values are to be rounded."""
     if task.scale_of is not None:
-        return rounded_only(task)
+        return round_layer(task)
     none = (None,) * len(task.centred)
     return Outcome(task.weight, none, Status.SOLVED, None, None, None, {})
 

@@ -45,6 +45,7 @@ from onnx_lobs.search.channels.planner import ChannelPlanner, make_channel_plann
 from onnx_lobs.search.clock import Clock
 from onnx_lobs.search.plan import Planner, make_planner
 from onnx_lobs.search.targets import check_target, search
+from onnx_lobs.search.trials import remember_dense
 from onnx_lobs.verbs.places import check_places
 from onnx_lobs.verbs.stages import stages_of
 
@@ -244,15 +245,18 @@ def _prune(
         warn_of_left(setup, log)
         warn_of_data(setup, networks, before, log)
         observations = warn_of_few(setup, networks, log)
+        dense = remember_dense(setup, networks)
         planner: Planner | ChannelPlanner
         if is_channels(config):
             planner = make_channel_planner(setup, networks, scratch, progress, log)
         else:
-            planner = make_planner(setup, networks, scratch, progress, log, observations, clock)
+            planner = make_planner(
+                setup, networks, scratch, progress, log, observations, clock, dense
+            )
 
         def run(part: Setup, copies: Networks, kind: str | None = None) -> Run:
             choose = partial(planner.choose, part.sparsity, kind)
-            return run_once(part, copies, choose, before, scratch, progress)
+            return run_once(part, copies, choose, before, dense, scratch, progress)
 
         target = None
         if has_target(config):

@@ -14,6 +14,7 @@ from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.search.channels.measure import MeasuredChannels
 from onnx_lobs.search.trial_judge import Judge
+from onnx_lobs.search.trials import remember_dense
 
 SHARE = 0.3  # of a group's channels that are gone when its sensitivity is measured
 SAMPLES = 64  # that it is measured on, at least
@@ -33,7 +34,7 @@ def sensitivities(
     -----
     Cost: per group, one refit of the layers that read it and a forward pass on SAMPLES samples.
     """
-    judge = Judge(networks, _scored(setup.batches), setup.memory.activations)
+    judge = Judge(networks, _scored(setup.batches), remember_dense(setup, networks))
     progress.start("measuring sensitivities", len(measured.curves))
     found = []
     for group, curve in zip(measured.coupling.groups, measured.curves, strict=True):
