@@ -55,17 +55,10 @@ class Report:
         What a page shows beside this.
     inputs
         Ranges of the inputs in the first batch.
-<<<<<<< HEAD
-    channels
-        Those that were removed; None where single weights went.
-    deploy
-        What was made for ``--target`` or ``--chip``; None without.
-=======
     deploy
         What was made for ``--target`` or ``--chip``; None without.
     channels
         Those that were removed; None where single weights went.
->>>>>>> deploy
     """
 
     model: str
@@ -87,13 +80,8 @@ class Report:
     advice: tuple[AdviceRecord, ...] = ()
     details: Details = field(default_factory=Details)
     inputs: tuple[InputRange, ...] = ()
-<<<<<<< HEAD
-    channels: ChannelsRecord | None = None
-    deploy: DeployRecord | None = None
-=======
     deploy: DeployRecord | None = None
     channels: ChannelsRecord | None = None
->>>>>>> deploy
 
     def __repr__(self) -> str:
         """Return one short line."""
