@@ -14,7 +14,7 @@ from onnx_lobs.options.prose import documents_options
 RETRAINING_PANEL = "Retraining"
 OPTIMISER_NAMES = ("adam", "sgd")
 MOVE_NAMES = ("auto", "biases", "observed", "all")
-TOWARDS_NAMES = ("auto", "labels", "outputs")
+TOWARDS_NAMES = ("auto", "labels", "classes", "outputs")
 
 
 def check_rate(name: str, value: float) -> None:
@@ -40,8 +40,9 @@ class RetrainOptions:
     steps: int = option(200, "Most steps taken, a batch each.", count(1))
     towards: str = option(
         "auto",
-        "What is learnt: labels (cross entropy), or the dense model's outputs (squared distance, "
-        "in front of a final Softmax or Sigmoid); auto: labels where the data have them.",
+        "What is learnt: labels (cross entropy); the dense model's classes (cross entropy with the "
+        "softmax of its scores); or its outputs (squared distance, in front of a final Softmax or "
+        "Sigmoid). auto: labels where the data have them, else outputs.",
         choice(TOWARDS_NAMES, "aim"),
     )
     move: str = option(

@@ -39,7 +39,7 @@ class Retraining:
     samples, held_samples
         Samples that were learnt from, and held out.
     towards
-        ``labels`` or ``outputs``.
+        ``labels``, ``classes`` or ``outputs``.
     move
         ``biases``, ``observed`` or ``all``.
     layers, weights, biases
@@ -108,7 +108,7 @@ def render_retraining(record: Retraining) -> RenderableType:
 
 
 def _lines(record: Retraining) -> Iterator[str]:
-    aim = "labels" if record.towards == "labels" else "the dense model's outputs"
+    aim = record.towards if record.towards == "labels" else f"the dense model's {record.towards}"
     yield f"retrained {record.model} towards {aim}"
     yield (
         f"samples     {record.samples:,} learnt from, {record.held_samples:,} held out, of "

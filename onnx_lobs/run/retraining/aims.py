@@ -16,8 +16,7 @@ from onnx_lobs.graph.derivatives.observed import ObservedValues
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.session import Session
 
-LABELS, OUTPUTS, AUTO = "labels", "outputs", "auto"
-TOWARDS = (AUTO, LABELS, OUTPUTS)
+LABELS, CLASSES, OUTPUTS, AUTO = "labels", "classes", "outputs", "auto"
 MOST_HELD = 1 << 28  # bytes of the dense network's outputs that are kept for the next time
 
 
@@ -46,27 +45,42 @@ class Aim:
     weight: float = 1.0
 
 
-def label_aim(
-    model: Model, finals: Sequence[FinalActivation], values: ObservedValues, batch: int
+def class_aim(
+    model: Model,
+    finals: tuple[Sequence[FinalActivation], Sequence[FinalActivation]],
+    values: ObservedValues,
+    *,
+    by_labels: bool,
 ) -> Aim:
-    """Return the aim at labels: the scores of the first output of shape (samples, classes).
+    """Return the aim at classes: the scores of the first output of shape (samples, classes).
+
+    Parameters
+    ----------
+    model
+        The pruned network.
+    finals
+        Final activations of the dense network and of the pruned one, of the same outputs.
+    values
+        What a batch told of the pruned network.
+    by_labels
+        Whether labels say the classes, or the dense network's scores.
 
     Raises
     ------
     DataError
         When no output has such a shape.
     """
-    in_front = {final.output: final for final in finals}
+    before, after = ({final.output: final.value for final in some} for some in finals)
     for output in model.main.graph.output:
-        final = in_front.get(output.name)
-        value = final.value if final is not None else output.name
+        value = after.get(output.name, output.name)
         shape = values.shapes[value]
-        is_scores = len(shape) >= 2 and shape[0] == batch and shape[1] > 1
-        if is_scores and max(shape[2:], default=1) == 1 and values.types[value].kind == "f":
-            return Aim(value, "cross-entropy", 1)
+        is_scores = len(shape) >= 2 and shape[1] > 1 and max(shape[2:], default=1) == 1
+        if is_scores and values.types[value].kind == "f":
+            dense = "" if by_labels else before.get(output.name, output.name)
+            return Aim(value, "cross-entropy", 1, dense)
     shapes = ", ".join(f"{o.name} {values.shapes[o.name]}" for o in model.main.graph.output)
     raise DataError(
-        f"no output has the shape (samples, classes), so labels cannot be learnt; the model gives "
+        f"no output has the shape (samples, classes), so classes cannot be learnt; the model gives "
         f"{shapes}; train towards the dense network's outputs (--towards outputs)"
     )
 
@@ -124,6 +138,15 @@ def _centred(values: Array, axis: int | None) -> Array:
     return values if axis is None else values - values.mean(axis, keepdims=True)
 
 
+def _target(aim: Aim, dense: Array) -> Array:
+    """Return what a loss compares with: the dense values, or the shares of classes they mean."""
+    if aim.loss != "cross-entropy":
+        return dense
+    powers = np.exp(dense - dense.max(1, keepdims=True))
+    shares: Array = powers / powers.sum(1, keepdims=True)
+    return shares
+
+
 class Targets:
     """Gives the targets of every batch, and keeps the dense network's while memory lasts.
 
@@ -153,7 +176,7 @@ class Targets:
             found = tuple(self._shares(index, shapes[aim.value]) for aim in self.aims)
         else:
             seen = self.dense.run(feeds, [aim.dense for aim in self.aims])
-            found = tuple(seen[aim.dense] for aim in self.aims)
+            found = tuple(_target(aim, seen[aim.dense]) for aim in self.aims)
         size = sum(array.nbytes for array in found)
         if self._bytes + size <= MOST_HELD:
             self._held[index], self._bytes = found, self._bytes + size

@@ -27,9 +27,17 @@ from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.run.session import Session, find_provider
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.run.calibration_data import open_calibration
-from onnx_lobs.run.retraining.aims import AUTO, LABELS, OUTPUTS, Aim, label_aim, output_aims
+from onnx_lobs.run.retraining.aims import (
+    AUTO,
+    CLASSES,
+    LABELS,
+    OUTPUTS,
+    Aim,
+    class_aim,
+    output_aims,
+)
 
-SMALLEST_BATCH, LARGEST_BATCH, BATCHES = 8, 256, 64
+SMALLEST_BATCH, LARGEST_BATCH, BATCHES = 8, 512, 64
 Finals = tuple[FinalActivation, ...]
 
 
@@ -86,7 +94,7 @@ def open_samples(
 ) -> tuple[Batches, Batches, tuple[str, ...]]:
     """Return the batches to learn from, those held out (a tenth), and notes.
 
-    Batches have a 64th of the samples, 8 at least and 256 at most, unless the options or the
+    Batches have a 64th of the samples, 8 at least and 512 at most, unless the options or the
     model say otherwise.
 
     Raises
@@ -130,17 +138,21 @@ def find_aims(
     """
     feeds = batches.load(0)
     values = observe(networks.pruned, feeds, provider=networks.provider)
-    if chosen_aim(networks, batches, towards) == LABELS:
-        aim = label_aim(networks.pruned, networks.finals[1], values, batches.sizes[0])
+    chosen = chosen_aim(networks, batches, towards)
+    if chosen == LABELS:
+        aim = class_aim(networks.pruned, networks.finals, values, by_labels=True)
         return (aim,), None, values
     assert networks.dense is not None
     session = _showing(networks.dense, networks.finals[0], networks.provider)
+    if chosen == CLASSES:
+        aim = class_aim(networks.pruned, networks.finals, values, by_labels=False)
+        return (aim,), session, values
     seen: Mapping[str, Array] = session.run(feeds)
     return output_aims(networks.pruned, networks.finals, values, seen), session, values
 
 
 def chosen_aim(networks: OpenedNetworks, batches: Batches, towards: str) -> str:
-    """Return ``labels`` or ``outputs``: of ``auto``, labels where there are any."""
+    """Return what is learnt: of ``auto``, labels where there are any, else the dense outputs."""
     has_labels = batches.labels is not None
     if towards == AUTO:
         towards = LABELS if has_labels else OUTPUTS
@@ -149,7 +161,7 @@ def chosen_aim(networks: OpenedNetworks, batches: Batches, towards: str) -> str:
             f"towards labels: {batches.origin} has none; add an array `label`, or give the dense "
             "model and train towards its outputs"
         )
-    if towards == OUTPUTS and networks.dense is None:
+    if towards != LABELS and networks.dense is None:
         raise ConfigError(
             "without labels a network is trained towards the dense model's outputs, and no dense "
             "model was given; give it with --dense, or data with labels"

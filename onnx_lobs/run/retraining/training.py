@@ -16,7 +16,9 @@ from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.optimiser import OPTIMISERS, rate_at, size_of
 
 LOOKS = 20  # at the held-out data, over all steps
-PATIENCE = 6  # looks without a gain, after which training ends
+PATIENCE = 3  # looks without a gain, after which training goes back to the best state
+SLOWER = 0.25  # of the rate, from there on
+MOST_RETURNS = 3  # after which it ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,43 +79,69 @@ def train(
 ) -> Trained:
     """Train, and return the state with the least loss on the held-out data.
 
-    The state before is one of those compared, so the result is never worse there. Training ends
-    before its last step where PATIENCE looks bring no gain, or a loss is not finite.
+    The state before is one of those compared, so the result is never worse there. Where PATIENCE
+    looks bring no gain, or a loss is not finite, training goes back to the best state and on with
+    steps a quarter as large; after MOST_RETURNS such returns the next one ends it.
 
     Notes
     -----
     Deterministic for a seed, as far as onnxruntime is. Cost per step: a forward and a backward pass
     of one batch; 20 forward passes over the held-out data.
     """
-    optimiser, rng = OPTIMISERS[course.optimiser](), np.random.default_rng(course.seed)
-    values = {tensor.name: tensor.start.copy() for tensor in network.tensors}
-    sizes = {name: size_of(value) for name, value in values.items()}
-    best, kept = 0, dict(values)
-    losses = [(0, _held_loss(network, held, values))]
-    every, since, order = max(1, course.steps // LOOKS), 0, np.zeros(0, np.int64)
+    walk = _Walk(network, fitted, course)
+    losses = [(0, _held_loss(network, held, walk.values))]
+    best, kept, since, returns = 0, dict(walk.values), 0, 0
+    every = max(1, course.steps // LOOKS)
     progress.start("retraining", course.steps)
-    for step in range(course.steps):
-        if not order.size:
-            order = rng.permutation(len(fitted.batches))
-        index, order = int(order[0]), order[1:]
-        gradients = _gradients(network, fitted, index, values)
-        if gradients is None:
-            break
-        rate = course.rate * rate_at(step, course.steps)
-        moves = optimiser.moves(gradients)
-        for tensor in network.tensors:
-            name = tensor.name
-            values[name] = values[name] + tensor.kept * (rate * sizes[name] * moves[name])
+    for step in range(1, course.steps + 1):
+        is_finite = walk.step(rate_at(step - 1, course.steps))
         progress.advance()
-        if (step + 1) % every and step + 1 < course.steps:
+        if is_finite and step % every and step < course.steps:
             continue
-        losses.append((step + 1, _held_loss(network, held, values)))
+        # look at the held-out data; from too large a step go back, and on with smaller ones
+        losses.append((step, _held_loss(network, held, walk.values) if is_finite else math.inf))
         since += 1
         if losses[-1][1] < min(loss for _, loss in losses[:-1]):
-            best, kept, since = step + 1, dict(values), 0
+            best, kept, since = step, dict(walk.values), 0
         if since >= PATIENCE or not math.isfinite(losses[-1][1]):
+            returns, since = returns + 1, 0
+            walk.go_back(kept)
+        if returns > MOST_RETURNS:
             break
     return Trained(kept, tuple(losses), best)
+
+
+class _Walk:
+    """The present values, the optimiser, and the order in which batches come."""
+
+    def __init__(self, network: TrainedNetwork, fitted: TrainingSet, course: Course) -> None:
+        self.network, self.fitted, self.course = network, fitted, course
+        self.values = {tensor.name: tensor.start.copy() for tensor in network.tensors}
+        self._sizes = {name: size_of(value) for name, value in self.values.items()}
+        self._optimiser = OPTIMISERS[course.optimiser]()
+        self._rng = np.random.default_rng(course.seed)
+        self._order: list[int] = []
+        self._part = 1.0
+
+    def step(self, part: float) -> bool:
+        """Take a step with a part of the full rate; False, and no step, if a value is infinite."""
+        if not self._order:
+            self._order = self._rng.permutation(len(self.fitted.batches)).tolist()
+        gradients = _gradients(self.network, self.fitted, self._order.pop(), self.values)
+        if gradients is None:
+            return False
+        rate = self.course.rate * part * self._part
+        moves = self._optimiser.moves(gradients)
+        for tensor in self.network.tensors:
+            name = tensor.name
+            move = tensor.kept * (rate * self._sizes[name] * moves[name])
+            self.values[name] = (self.values[name] + move).astype(np.float32)
+        return True
+
+    def go_back(self, values: Mapping[str, Array]) -> None:
+        """Begin again at a state, with smaller steps and no memory of gradients."""
+        self.values, self._part = dict(values), self._part * SLOWER
+        self._optimiser = OPTIMISERS[self.course.optimiser]()
 
 
 def _gradients(
