@@ -9,8 +9,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 NEAR = 0.6  # how alike two names are, of 1, so that one may be meant for the other
+NEARER = 0.8  # the same of files, whose names share their ends
 
 
 class LobsError(Exception):
@@ -46,7 +48,7 @@ class NotFiniteError(DataError):
 
 
 class InferenceError(LobsError, RuntimeError):
-    """onnxruntime failed while it ran the model on the data."""
+    """Running the model on the data failed in onnxruntime."""
 
     exit_code = 4
 
@@ -92,6 +94,17 @@ def near_names(text: str, names: Iterable[str], cutoff: float = NEAR) -> list[st
     by_lower = {name.lower(): name for name in names}
     found = difflib.get_close_matches(text.lower(), by_lower, n=3, cutoff=cutoff)
     return [by_lower[word] for word in found]
+
+
+def near_file(path: Path) -> str:
+    """Return the question whether a file of a like name in the same folder was meant, or nothing.
+
+    The question has a semicolon in front.
+    """
+    if not path.parent.is_dir():
+        return ""
+    near = near_names(path.name, (file.name for file in path.parent.iterdir()), NEARER)
+    return f"; did you mean {str(path.with_name(near[0]))!r}?" if near else ""
 
 
 def did_you_mean(text: object, names: Iterable[str]) -> str:

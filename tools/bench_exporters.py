@@ -7,7 +7,7 @@ samples is never seen by the run: the error is measured on them by onnxruntime, 
 outputs together, sum of squared changes over the sum of squares. Magnitude is
 ``--method magnitude --no-refit --allocation uniform``. Seconds are those of CPU, of the whole
 command. Beside each share of zeros among the weights that took part stands that of all weights
-of the file.
+of the file. A command that uses more seconds of CPU than ``--limit`` is ended, and the row says so.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
@@ -52,18 +53,19 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("-s", "--sparsity", default="0.5")
     parser.add_argument("--only", nargs="*", help="names of models")
+    parser.add_argument("--limit", type=int, default=480, help="seconds of CPU of one command")
     parser.add_argument("options", nargs="*", help="further options of onnx-lobs, behind --")
     args = parser.parse_args()
     rows: list[Row] = []
     for model in sorted(args.folder.glob("*.onnx")):
         if model.with_suffix(".npz").exists() and (not args.only or model.stem in args.only):
-            rows.append(measure(model, args.sparsity, args.options))
+            rows.append(measure(model, args.sparsity, args.options, args.limit))
             print(line(rows[-1]), flush=True)
     if args.output:
         args.output.write_text(table(rows))
 
 
-def measure(model: Path, sparsity: str, options: Sequence[str]) -> Row:
+def measure(model: Path, sparsity: str, options: Sequence[str], limit: int) -> Row:
     """Prune one model by default and by magnitude, and compare on samples that neither saw."""
     with np.load(model.with_suffix(".npz")) as stored:
         data = dict(stored)
@@ -74,12 +76,13 @@ def measure(model: Path, sparsity: str, options: Sequence[str]) -> Row:
         np.savez(seen, **{name: values[:n_seen] for name, values in data.items()})
         unseen = {name: values[n_seen:] for name, values in data.items()}
         found = [
-            prune(model, seen, Path(folder, f"{index}.onnx"), sparsity, some)
+            prune(model, seen, Path(folder, f"{index}.onnx"), sparsity, some, limit)
             for index, some in enumerate((options, (*options, *MAGNITUDE)))
         ]
-        if isinstance(found[0], str):
-            return Row(model.stem, trouble=found[0])
-        report, seconds = found[0]
+        for outcome in found:
+            if isinstance(outcome, str):
+                return Row(model.stem, trouble=outcome)
+        report, seconds = cast(tuple[dict[str, Any], float], found[0])
         totals = report["totals"]
         weights = totals["file"]["weights"]
         error, magnitude = (
@@ -89,14 +92,19 @@ def measure(model: Path, sparsity: str, options: Sequence[str]) -> Row:
 
 
 def prune(
-    model: Path, data: Path, output: Path, sparsity: str, options: Sequence[str]
+    model: Path, data: Path, output: Path, sparsity: str, options: Sequence[str], limit: int
 ) -> tuple[dict[str, Any], float] | str:
-    """Run the command; return the report and its seconds of CPU, or the last line of its error."""
+    """Run the command; return the report and its seconds of CPU, or why there is none."""
     before = cpu_seconds()
     command = [sys.executable, "-m", "onnx_lobs", str(model), "-d", str(data), "-o", str(output)]
     done = subprocess.run(
-        [*command, "-s", sparsity, "--json", *options], capture_output=True, text=True, check=False
+        ["prlimit", f"--cpu={limit}", *command, "-s", sparsity, "--json", *options],
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    if done.returncode == -signal.SIGXCPU or done.returncode == -signal.SIGKILL:
+        return f"over the limit of {limit} seconds of CPU"
     if done.returncode not in (0, 1) or not output.exists():
         return (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
     return json.loads(done.stdout), cpu_seconds() - before
@@ -109,12 +117,13 @@ def cpu_seconds() -> float:
 
 
 def change(dense: Path, pruned: Path, unseen: Arrays) -> float:
-    """Return the relative squared change of all floating outputs."""
+    """Return the relative squared change of all floating outputs; NaN if the dense ones are 0."""
     squares = [
         (np.sum((one - other) ** 2), np.sum(one**2))
         for one, other in zip(outputs(dense, unseen), outputs(pruned, unseen), strict=True)
     ]
-    return float(sum(changed for changed, _ in squares) / sum(whole for _, whole in squares))
+    energy = sum(whole for _, whole in squares)
+    return float(sum(changed for changed, _ in squares) / energy) if energy else float("nan")
 
 
 def outputs(model: Path, samples: Arrays) -> Iterator[Any]:

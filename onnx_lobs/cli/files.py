@@ -24,6 +24,7 @@ class Files:
         "Polygraphy; or FILE.py:FN, which yields batches and whose code is run.",
         text("PATH"),
         flags=("-d", "--data"),
+        also=("inspect",),
         unset="{stem}.npz, {stem}_calibration.npz, calibration.npz or test_data_set_* beside "
         "MODEL, else made up",
         panel=DATA_PANEL,

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand
 
+from onnx_lobs.cli.words import check_words
 from onnx_lobs.options.option import Option
 from onnx_lobs.options.prose import flags_of, help_text, with_flags
 
@@ -107,11 +108,22 @@ def show_all(ctx: typer.Context, _parameter: Any, wanted: bool) -> None:
         raise typer.Exit
 
 
-def command_class(verb: Verb, named: Mapping[str, Option]) -> type[TyperCommand]:
+def command_class(
+    verb: Verb, named: Mapping[str, Option], verbs: Collection[str]
+) -> type[TyperCommand]:
     """Return the class of a verb's command, whose help is short where there are many options."""
+    written = (flag for option in verb.options for flag in flags_of(option))
+    flags = {flag for both in written for flag in both.split("/")}
 
     class VerbCommand(TyperCommand):
-        """A command whose help fits a screen."""
+        """A command whose help fits a screen, and that says what words too many were for."""
+
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            ctx.allow_extra_args = True
+            rest = super().parse_args(ctx, args)
+            if not ctx.resilient_parsing:
+                check_words(verb.name, ctx.params, ctx.args, verbs, flags)
+            return rest
 
         def format_help(self, ctx: Any, formatter: Any) -> None:
             if is_long(verb) and not ctx.meta.get(__name__):

@@ -20,17 +20,22 @@ if TYPE_CHECKING:
 
 def run(values: Mapping[str, Any]) -> None:
     """List what MODEL holds: layers, zeros, work, what is left and why; check --pattern."""
+    from onnx_lobs.data.kinds.table import check_read
+
     config, files = from_plain(PruneConfig, values), from_plain(Files, values)
-    found = show_inspection(files.model, config, from_plain(Screen, values))
+    check_read(config, (files.data,))
+    found = show_inspection(files.model, config, from_plain(Screen, values), files.data)
     raise typer.Exit(0 if found.is_met else 1)
 
 
-def show_inspection(model: Path, config: PruneConfig, screen: Screen) -> Inspection:
+def show_inspection(
+    model: Path, config: PruneConfig, screen: Screen, data: str | None = None
+) -> Inspection:
     """Show what the model holds, and return it."""
     from onnx_lobs.report.inspection import inspection_to_json, render_inspection
     from onnx_lobs.verbs.inspect import inspect
 
-    found = inspect(model, config)
+    found = inspect(model, config, data)
     screen.show(render_inspection(found, verbose=screen.verbose), inspection_to_json(found))
     return found
 

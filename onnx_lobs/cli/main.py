@@ -115,8 +115,9 @@ def _program(
         raise typer.Exit(2)
 
 
+_NAMES = [verb.name for verb in VERBS]
 for verb in VERBS:
-    app.command(verb.name, cls=command_class(verb, NAMED))(as_command(verb))
+    app.command(verb.name, cls=command_class(verb, NAMED, _NAMES))(as_command(verb))
 
 
 def _failed(message: str, code: int) -> typer.Exit:

@@ -11,6 +11,7 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.config import OPTIONS
 from onnx_lobs.options.kinds import PATH
 from onnx_lobs.options.option import Option, option, options_of
+from onnx_lobs.options.samples import SAMPLE_OPTIONS
 
 SHARED = (  # options of prune that choose layers and data
     "include", "exclude", "op_types", "min_weights", "damp", "seed", "score", "samples",
@@ -38,7 +39,7 @@ def shared_options(*more: str) -> tuple[Option, ...]:
     )
     return (
         *(files[name] for name in ("model", "data", "test", "overwrite")),
-        *(OPTIONS[name] for name in (*SHARED, *more)),
+        *(OPTIONS[name] for name in (*SHARED, *SAMPLE_OPTIONS, *more)),
         *options_of(PlotTarget).values(),
         *(screen[name] for name in SEEN),
     )

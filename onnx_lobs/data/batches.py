@@ -41,6 +41,8 @@ class Batches:
         What was done to the data that the user had better know.
     numbers
         The place of each sample in the data as they were given; None: the same as here.
+    files
+        The file of each sample of the data as they were given; empty where a sample is no file.
     """
 
     load: Callable[[int], dict[str, Array]]
@@ -51,6 +53,7 @@ class Batches:
     recut: Callable[[int], Batches] | None = None
     notes: tuple[str, ...] = ()
     numbers: Array | None = None
+    files: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         return map(self.load, range(len(self.sizes)))

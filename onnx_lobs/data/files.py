@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_lobs.arrays import Array
 from onnx_lobs.data.archive import BROKEN_ARRAYS, read_archive
 from onnx_lobs.data.fit import LABEL_NAMES
-from onnx_lobs.errors import DataError, ModelError
+from onnx_lobs.errors import DataError, ModelError, near_file
 from onnx_lobs.graph.files.regular import regular_size, shown
 from onnx_lobs.graph.files.tensors import read_tensor
 
@@ -152,7 +152,7 @@ def _reading(path: Path) -> Iterator[None]:
         regular_size(path)
         yield
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist; check the path") from error
+        raise DataError(f"{path} does not exist; check the path{near_file(path)}") from error
     except BROKEN as error:
         lines = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DataError(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 
-from onnx_lobs.errors import DataError
+from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.graph.files.tensors import array_type
 
 DType = np.dtype[Any]
@@ -42,6 +42,17 @@ class InputSpec:
         """The size of the first axis when the model fixes it, else None."""
         first = self.shape[0] if self.shape else None
         return first if isinstance(first, int) else None
+
+
+def check_named(names: Iterable[str], inputs: Sequence[InputSpec]) -> None:
+    """Raise ConfigError when ``--input-shape`` names what is no input."""
+    known = [spec.name for spec in inputs]
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"--input-shape names {name!r}, which is no input; choose one of "
+                f"{', '.join(map(repr, known))}"
+            )
 
 
 def input_specs(proto: onnx.ModelProto) -> tuple[InputSpec, ...]:
@@ -93,6 +104,7 @@ def _rows(graph: onnx.GraphProto) -> dict[str, int]:
 def kind(dtype: DType) -> str:
     """Return ``float``, ``int``, ``bool``, ``complex``, ``string`` or ``other``.
 
+    >>> import ml_dtypes
     >>> kind(np.dtype("float16")), kind(np.dtype("uint8")), kind(np.dtype(ml_dtypes.bfloat16))
     ('float', 'int', 'float')
     """

@@ -13,7 +13,7 @@ from typing import Any
 from onnx_lobs.data.batches import Batches, Item, given_batches, stacked_batches
 from onnx_lobs.data.files import ARRAY_SUFFIXES, read_arrays
 from onnx_lobs.data.foreign import is_array_like, is_numbers
-from onnx_lobs.data.inputs import InputSpec, input_specs
+from onnx_lobs.data.inputs import InputSpec, check_named, input_specs
 from onnx_lobs.data.kinds.place import find_place
 from onnx_lobs.data.kinds.request import LabelNeed, Request
 from onnx_lobs.data.kinds.table import open_path
@@ -87,6 +87,7 @@ def open_data(
             raise ConfigError(f"{option} is {value}; it must be at least 1")
     if isinstance(source, Batches):
         return source
+    check_named(input_shapes or (), inputs)
     if find_place(source) is not None:
         request = Request(
             inputs=inputs,

@@ -13,7 +13,7 @@ from onnx_lobs.arrays import Array
 from onnx_lobs.data.batch_axis import batch_axes
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.columns import integer_limits
-from onnx_lobs.data.inputs import InputSpec, kind
+from onnx_lobs.data.inputs import InputSpec, check_named, kind
 from onnx_lobs.data.made_up_pictures import channel_axis, natural_pictures
 from onnx_lobs.errors import ConfigError, DataError, InferenceError
 
@@ -133,14 +133,10 @@ def _known_sizes(
     inputs: Sequence[InputSpec], input_shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, int]:
     """Return ``{symbolic name: size}`` as `input_shapes` settles it, after checking that."""
+    check_named(input_shapes, inputs)
     specs = {spec.name: spec for spec in inputs}
     known: dict[str, int] = {}
     for name, shape in input_shapes.items():
-        if name not in specs:
-            raise ConfigError(
-                f"--input-shape names {name!r}, which is no input; choose one of "
-                f"{', '.join(map(repr, specs))}"
-            )
         wanted = specs[name].shape
         if wanted is None:
             continue

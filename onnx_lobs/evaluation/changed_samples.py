@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +27,8 @@ class SampleTally:
         The place of each sample in the data, in the order in which they come; None: counted.
     labels
         Their labels in that order, or None.
+    files
+        The file of each sample of the data, by its place there; empty: samples are no files.
 
     Attributes
     ----------
@@ -34,8 +36,13 @@ class SampleTally:
         How many samples came so far.
     """
 
-    def __init__(self, numbers: Array | None = None, labels: Array | None = None) -> None:
-        self._numbers, self._labels = numbers, labels
+    def __init__(
+        self,
+        numbers: Array | None = None,
+        labels: Array | None = None,
+        files: Sequence[str] = (),
+    ) -> None:
+        self._numbers, self._labels, self._files = numbers, labels, files
         self.n_seen = 0
         self._energy = 0.0
         self._worst: list[ChangedSample] = []  # with changes that are not relative yet
@@ -53,10 +60,10 @@ class SampleTally:
         chosen = _first_choices(before, after, size)
         rows = np.argsort(-change, kind="stable")[:MOST_SAMPLES]
         for row in rows[change[rows] > least]:
+            number = self._number(first + int(row))
             found = ChangedSample(
-                index=first + int(row)
-                if self._numbers is None
-                else int(self._numbers[first + row]),
+                index=number,
+                file=self._files[number] if self._files else None,
                 change=float(change[row]),
                 label=None if self._labels is None else _label(self._labels[first + row]),
                 thumbnail=thumbnail(feeds, int(row), size),

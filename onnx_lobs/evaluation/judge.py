@@ -70,7 +70,7 @@ def judge(
     for score in sampled:
         check_labels(score, batches)
     parts: dict[str, list[tuple[FloatArray, FloatArray]]] = {score.name: [] for score in sampled}
-    tally, samples = ChangeTally(), SampleTally(batches.numbers, batches.labels)
+    tally, samples = ChangeTally(), SampleTally(batches.numbers, batches.labels, batches.files)
     for (feeds, labels), size in zip(batches.labelled(), batches.sizes, strict=True):
         (before, judged_before), (after, judged_after) = (
             dense.run_both(feeds),

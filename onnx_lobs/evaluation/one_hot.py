@@ -34,6 +34,7 @@ def with_class_labels(batches: Batches, score: Score | None) -> Batches:
 def is_one_hot(labels: Array) -> bool:
     """Whether every row of (n, classes) labels holds a single one and zeros.
 
+    >>> import numpy as np
     >>> is_one_hot(np.eye(3)), is_one_hot(np.ones((3, 2))), is_one_hot(np.array([0, 1]))
     (True, False, False)
     """

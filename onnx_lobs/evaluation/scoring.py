@@ -34,6 +34,15 @@ from onnx_lobs.report.numbers import format_score
 from onnx_lobs.report.record import ScoreRecord
 
 
+def check_drop(max_drop: float, score: Score) -> None:
+    """Raise ConfigError where no network can miss a limit on the drop of a score from 0 to 1."""
+    if score.is_fraction and max_drop >= 1:
+        raise ConfigError(
+            f"max drop is {max_drop:g}, and {score.name} goes from 0 to 1, so it allows all; for "
+            f"{max_drop:g} % write {max_drop / 100:g}"
+        )
+
+
 @dataclass(frozen=True)
 class Scoring:
     """A score and the data that it is measured on.

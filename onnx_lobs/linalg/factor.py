@@ -189,25 +189,6 @@ def inverse(lower: FloatArray, *, overwrite: bool = False) -> FloatArray:
     return result
 
 
-def eigenbasis(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return eigenvalues (groups, d), ascending and >= 0, and eigenvectors as columns.
-
-    About 9 d³ flops per group.
-
-    Raises
-    ------
-    NotPositiveDefiniteError
-        When the iteration does not converge.
-    """
-    try:
-        values, vectors = np.linalg.eigh(matrix)
-    except np.linalg.LinAlgError as error:
-        raise NotPositiveDefiniteError(
-            "the eigenvalues did not converge; check the calibration data"
-        ) from error
-    return np.maximum(values, 0.0), vectors
-
-
 def _factor_large(matrix: FloatArray) -> FloatArray:
     """Return the Cholesky factors, each made in place of one copy."""
     lower: FloatArray = matrix.copy()

@@ -13,6 +13,7 @@ if sys.platform != "win32":
 GRAM_BYTES = 2 << 30
 WEIGHT_BYTES = 1 << 30
 NOTED_BYTES = 4 << 30
+LEAST_SOLVER = 1 << 28  # bytes that a layer's solver gets in any case
 UNKNOWN = 4 << 30  # bytes taken as available where the system does not say
 
 

@@ -44,10 +44,16 @@ def takes_options(options: Mapping[str, Option]) -> Callable[[F], F]:
         function.__annotations__ = hints | {o.name: o.type for o in listed}
         if function.__doc__:  # Python leaves docstrings out on demand
             section = python_section("Other Parameters", listed)
-            function.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\n{section}"
+            function.__doc__ = _with_section(inspect.cleandoc(function.__doc__), section)
         return function
 
     return decorate
+
+
+def _with_section(text: str, section: str) -> str:
+    """Return a docstring with a section in front of what is raised, as numpydoc orders them."""
+    before, raises, rest = text.partition("\n\nRaises\n")
+    return f"{before}\n\n{section}{raises}{rest}\n"
 
 
 def read_options(given: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:

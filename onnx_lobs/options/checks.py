@@ -21,8 +21,8 @@ def accept(_name: str, _value: object) -> None:
 def check_sparsity(what: str, value: float) -> None:
     """Raise ConfigError unless ``0 <= value < 1``."""
     if not (math.isfinite(value) and 0 <= value < 1):
-        hint = f"; for {value:g} % write {value / 100:g}" if 1 < value < 100 else ""
-        raise ConfigError(f"{what} is {value}; it must be at least 0 and below 1{hint}")
+        near = f"for {value:g} % write {value / 100:g}" if 1 < value < 100 else "for 80 % write 0.8"
+        raise ConfigError(f"{what} is {value}; it must be at least 0 and below 1; {near}")
 
 
 def check_sparsities(name: str, values: Mapping[str, float]) -> None:

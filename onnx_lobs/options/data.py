@@ -38,13 +38,14 @@ class DataOptions:
         unset="top1 where `test` has labels",
         affects=Affects.RUN,
         also=("evaluate",),
+        aliases=("eval", "metric", "accuracy"),
     )
     samples: int | None = option(
         None,
         "Most samples of `data` used.",
         count(1),
         unset="all",
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
     positions: int | None = option(
         DEFAULT_POSITIONS,
@@ -68,5 +69,5 @@ class DataOptions:
         "Shape of an input that is made up, batch axis included.",
         SHAPES,
         flags=("--input-shape",),
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )

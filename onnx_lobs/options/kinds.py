@@ -314,10 +314,14 @@ def text_list(metavar: str) -> ValueKind:
 def size(least: int) -> ValueKind:
     """Return the kind of a number of bytes that is `least` or more, written like ``2GiB``."""
 
+    def check(name: str, value: int) -> None:
+        if value < least:
+            raise ConfigError(f"{name} is {value}; it must be at least {least} bytes, e.g. 2GiB")
+
     return ValueKind(
         "SIZE",
         str,
-        at_least(least),
+        check,
         to_plain=str,
         from_plain=read_bytes,
         read=read_bytes,

@@ -90,5 +90,5 @@ def documents_options(record: C) -> C:
     if record.__doc__:  # Python leaves docstrings out on demand
         first, *rest = inspect.cleandoc(record.__doc__).split("\n\n")
         section = python_section("Parameters", options_of(record).values())
-        record.__doc__ = "\n\n".join((first, section, *rest))
+        record.__doc__ = "\n\n".join((first, section, *rest)) + "\n"
     return record

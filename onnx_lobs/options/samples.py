@@ -43,7 +43,7 @@ class SampleOptions:
         choice(PRESETS),
         unset="the one with which the dense model scores best, or else looks most at home",
         more="In place of `mean`, `std` and `scale`. A warning says which one was found.",
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
     mean: tuple[float, ...] | None = option(
         None,
@@ -52,28 +52,28 @@ class SampleOptions:
         unset="0",
         more="A pixel becomes (pixel * scale - mean) / std. In the order of a picture's colours, "
         "whatever `channel_order` is.",
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
     std: tuple[float, ...] | None = option(
         None,
         "What pixels are divided by, after `mean`: one number, or red,green,blue.",
         numbers_of(_check_std),
         unset="1",
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
     scale: float | None = option(
         None,
         "What pixels of 0 to 255 are multiplied by first.",
         number(_check_scale, "X"),
         unset="1 where `mean` or `std` exceeds 1 and speaks of pixels of 0 to 255, else 1/255",
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
     layout: str | None = option(
         None,
         "Where the channels of pictures stand: second, or last.",
         choice(LAYOUTS),
         unset="where the model has 1 or 3 of them",
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
     resize: tuple[int, ...] | None = option(
         None,
@@ -81,21 +81,21 @@ class SampleOptions:
         "HxW, which stretches.",
         SIDES,
         unset="as small as covers the crop",
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
     crop: tuple[int, ...] | None = option(
         None,
         "Size of the middle that is taken of a picture, N or HxW.",
         SIDES,
         unset="the size that the model takes; where that is open, `resize`",
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
     channel_order: str | None = option(
         None,
         "Order of the colours, or gray.",
         choice(CHANNEL_ORDERS),
         unset="rgb, and gray where the model takes one channel",
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
     classes: str | None = option(
         None,
@@ -105,35 +105,35 @@ class SampleOptions:
         unset="folders named by numbers, or as many folders as the model has classes, in "
         "alphabetical order",
         affects=Affects.RUN,
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
     sample_rate: int | None = option(
         None,
         "Samples of sound a second that the model takes; files of another rate are refused.",
         count(1),
         unset="not looked at, with a warning that names the files' rate",
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
     tokenizer: str | None = option(
         None,
         "Turns texts into tokens: a tokenizer.json.",
         file(),
         unset="tokenizer.json beside the texts",
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
     max_length: int | None = option(
         None,
         "Most tokens of a text, or values of a sound; what is longer is cut.",
         count(1),
         unset="what the model fixes; else 128 tokens, and all of a sound",
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
     label_column: str | None = option(
         None,
         "Column of a table that holds the class: its name, or its number from 0.",
         text("NAME"),
         unset="one named label, labels or y",
-        also=("evaluate",),
+        also=("evaluate", "inspect"),
     )
 
     def values_given(self) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ none.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 
 from onnx_lobs.report.command import changed
@@ -170,16 +169,10 @@ def _same_size(report: Report) -> AdviceRecord | None:
 
 def _int8(report: Report) -> AdviceRecord | None:
     """The pruned model is good; int8 makes it smaller still, and keeps zeros."""
-    path = report.output_path
-    if path is None or report.options.get("storage", "dense") != "dense":
-        return None  # other tools read dense files alone
-    target = f"{path.removesuffix('.onnx')}_int8.onnx"
-    code = (
-        "from onnxruntime.quantization import QuantType, quantize_dynamic; "
-        f"quantize_dynamic({json.dumps(path)}, {json.dumps(target)}, weight_type=QuantType.QInt8)"
-    )
-    text = "int8 weights come next, in which zeros stay zero"
-    return AdviceRecord("int8", text, ("python", "-c", code))
+    if report.output_path is None or report.options.get("values", "fp32") != "fp32":
+        return None
+    text = "int8 weights come next: rounded with the zeros, a quarter of the bytes"
+    return AdviceRecord("int8", text, changed(report.command, "--values", "int8"))
 
 
 def _with_data(report: Report) -> tuple[str, ...]:

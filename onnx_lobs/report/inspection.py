@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onnx_lobs.report.numbers import format_bytes, format_count, format_percent
-from onnx_lobs.report.record import SCHEMA
+from onnx_lobs.report.record import SCHEMA, range_words
 from onnx_lobs.report.skips import file_rows, skip_table
 from onnx_lobs.report.table import Name, plain_table
 
@@ -77,6 +77,8 @@ def _head(inspection: Inspection) -> Text:
     for word, values in (("inputs", inspection.inputs), ("outputs", inspection.outputs)):
         if values:
             lines.append(f"{word}: {', '.join(map(_value, values))}")
+    if inspection.data is not None:
+        lines.append(f"data: {range_words(inspection.data, inspection.ranges)}")
     if inspection.operators:
         counted = (f"{name} {n}" for name, n in inspection.operators.items())
         lines.append(f"operators: {', '.join(counted)}")

@@ -88,7 +88,7 @@ def format_seconds(seconds: float) -> str:
     """Return a time as people say it.
 
     >>> format_seconds(0.4), format_seconds(59.6), format_seconds(90), format_seconds(7300)
-    ('0 s', '1 min 0 s', '1 min 30 s', '2 h 2 min')
+    ('0 s', '1 min 0 s', '1 min 30 s', '2 h 1 min')
     """
     whole = round(seconds)
     if whole < 60:

@@ -16,7 +16,7 @@ from onnx_lobs.report.record import ChangedSample, ClassScore, Details, LayerRec
 from onnx_lobs.report.repeat import repetition
 from onnx_lobs.report.sentences import evaluation_sentences, report_sentences
 from onnx_lobs.report.text import report_warnings, summary_rows
-from onnx_lobs.report.words import MOST_CLASSES, choice_words
+from onnx_lobs.report.words import MOST_CLASSES, choice_words, sample_words
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~&$])")  # what Markdown, HTML in it, or formulas read
 _SKIP_HEADS = ("node", "op", "reason")
@@ -105,7 +105,7 @@ def _details(details: Details) -> Iterator[str]:
 
 def _sample_row(sample: ChangedSample) -> tuple[str, ...]:
     change = format_error(sample.change)
-    return f"{sample.index:,}", sample.label or "", choice_words(sample), change
+    return sample_words(sample), sample.label or "", choice_words(sample), change
 
 
 def _class_row(one: ClassScore) -> tuple[str, ...]:

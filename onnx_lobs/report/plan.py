@@ -13,7 +13,7 @@ from rich.text import Text
 
 from onnx_lobs.report.lines import format_seconds
 from onnx_lobs.report.numbers import format_bytes, format_percent
-from onnx_lobs.report.record import SCHEMA
+from onnx_lobs.report.record import SCHEMA, InputRange, range_words
 from onnx_lobs.report.text import warning_panel
 
 
@@ -50,6 +50,8 @@ class RunPlan:
         The file that a run would write.
     warnings
         What was found while opening.
+    inputs
+        Ranges of the inputs in the first batch.
     """
 
     model: str
@@ -68,6 +70,7 @@ class RunPlan:
     memory: int | None
     output: str
     warnings: tuple[str, ...] = ()
+    inputs: tuple[InputRange, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -92,7 +95,7 @@ def render_plan(plan: RunPlan) -> RenderableType:
 
 
 def _rows(plan: RunPlan) -> Iterator[tuple[str, str]]:
-    yield "calibrate on", f"{plan.data}, in {plan.batches} batches"
+    yield "calibrate on", range_words(f"{plan.data}, in {plan.batches} batches", plan.inputs)
     share = "" if plan.zeros is None else f", {format_percent(plan.zeros, plan.weights)} to zero"
     yield "prune", f"{plan.weights:,} weights in {plan.layers} layers{share}"
     yield "by", f"{plan.method}, {plan.pattern}, zeros shared by {plan.allocation}"

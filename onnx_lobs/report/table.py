@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from onnx_lobs.report.names import fit_names
@@ -48,6 +48,8 @@ class Spaced(Table):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         self.padding = (0, 2 if options.max_width >= WIDE else 1, 0, 0)
         if not console.is_terminal:
+            for column in self.columns:
+                _keep_whole(column)
             options = options.update_width(max(options.max_width, self._whole(console, options)))
         yield from super().__rich_console__(console, options)
 
@@ -55,6 +57,13 @@ class Spaced(Table):
         """Return the width in which nothing needs to be cut."""
         endless = options.update_width(ENDLESS)
         return Measurement.get(console, endless, self).minimum
+
+
+def _keep_whole(column: Column) -> None:
+    """Give a column of names the width of the longest, which others then do not take from it."""
+    lengths = [len(cell.text) for cell in column.cells if isinstance(cell, Name)]
+    if lengths:
+        column.min_width, column.no_wrap = max(lengths), True
 
 
 def plain_table(title: str) -> Table:

@@ -16,6 +16,11 @@ MEASURES: Mapping[str, tuple[str, Callable[[float], str]]] = {
 """what a target limits: its name, and how its values are written"""
 
 
+def sample_words(sample: ChangedSample) -> str:
+    """Return what a sample is called: its file, or its place in the data."""
+    return sample.file or f"{sample.index:,}"
+
+
 def choice_words(sample: ChangedSample) -> str:
     """Return what a sample chose before and after in words; empty where it chooses nothing."""
     if sample.before is None:

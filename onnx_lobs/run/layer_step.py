@@ -14,6 +14,7 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.layers.output_axis import output_axis
 from onnx_lobs.layers.write import round_weight, write_bias, write_weight
 from onnx_lobs.linalg.moments import Calibration
+from onnx_lobs.memory.shares import LEAST_SOLVER
 from onnx_lobs.report.record import LayerRecord
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
@@ -28,8 +29,6 @@ from onnx_lobs.solvers.layerwise import (
     within_range,
 )
 from onnx_lobs.solvers.memory import least_memory
-
-LEAST_SOLVER = 1 << 28  # bytes that a layer's solver gets in any case
 
 # of a weight that other nodes read too. On two language models whose table is their head the error
 # on others is 4 and 12 % below that at 0, about as much at .1 and 1, and nothing at 3

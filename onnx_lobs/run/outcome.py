@@ -117,4 +117,5 @@ def _sample_tally(batches: Batches) -> SampleTally:
     order = sorted(range(len(batches)), key=lambda i: is_held_out(i, every))
     places = np.concatenate([np.arange(ends[i] - batches.sizes[i], ends[i]) for i in order])
     numbers = places if batches.numbers is None else batches.numbers[places]
-    return SampleTally(numbers, None if batches.labels is None else batches.labels[places])
+    labels = None if batches.labels is None else batches.labels[places]
+    return SampleTally(numbers, labels, batches.files)

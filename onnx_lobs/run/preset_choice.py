@@ -159,7 +159,7 @@ def _best(ratings: Sequence[Rating], n_classes: int | None, n: int) -> tuple[Rat
     chance = 1 / n_classes if n_classes else 1.0
     if hits and max(hits) > chance + CLEARLY * math.sqrt(chance * (1 - chance) / n):
         return max(ratings, key=lambda r: (r.hits or 0, _rank(r))), "hits"
-    if all(one.plausible is None for one in ratings):
+    if len({one.plausible for one in ratings}) == 1:  # one picture tells nothing
         return next(one for one in ratings if one.preset == UNKNOWN), ""
     return max(ratings, key=_rank), "plausible"
 

@@ -14,9 +14,10 @@ from onnx_lobs.calibration.target_cache import TargetCache
 from onnx_lobs.graph.run.arena import release_memory
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.memory.shares import LEAST_SOLVER
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.run.layer_step import LEAST_SOLVER, solver_memory
+from onnx_lobs.run.layer_step import solver_memory
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.modes import is_sequential, uses_graph
 from onnx_lobs.run.networks import Networks

@@ -8,13 +8,16 @@ from dataclasses import replace
 
 from onnx_lobs.allocation.choice import protects_by_measurement
 from onnx_lobs.errors import LobsError
-from onnx_lobs.layers.find import LayerFilter
+from onnx_lobs.layers.find import SQUARES_HELD, LayerFilter
 from onnx_lobs.layers.layer import Skip
 from onnx_lobs.layers.refusal import RefusalKind
-from onnx_lobs.memory.shares import available_memory
+from onnx_lobs.memory.shares import LEAST_SOLVER, available_memory
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.patterns import parse_pattern
 from onnx_lobs.report.record import SkipRecord
+from onnx_lobs.solvers import METHODS
+
+BARE_SQUARES = 5  # without a refit or a Hessian's inverse, measured 5.1
 
 
 class NothingToPruneError(LobsError):
@@ -32,8 +35,8 @@ def selection(config: PruneConfig, can_measure: bool = True) -> LayerFilter:
     measured = can_measure and protects_by_measurement(config, parse_pattern(config.pattern))
     return LayerFilter(
         config.include, config.exclude, config.op_types, config.min_weights, depthwise=measured,
-        own=tuple(config.layer_sparsity), free_bytes=available_memory(),
-        prunes_tied=config.tied == "prune",
+        own=tuple(config.layer_sparsity), free_bytes=free_bytes(config.memory),
+        squares_held=squares_held(config), prunes_tied=config.tied == "prune",
     )  # fmt: skip
 
 
@@ -46,6 +49,22 @@ def rounded_too(config: PruneConfig, chosen: LayerFilter) -> LayerFilter:
     if config.values == "fp32" or parse_pattern(config.pattern).own_sparsity is not None:
         return chosen
     return replace(chosen, depthwise=True, min_weights=0)
+
+
+def free_bytes(memory: int | None) -> int:
+    """Return the bytes that one layer may take: those that are free, and `memory` if it is less.
+
+    A layer gets LEAST_SOLVER bytes in any case.
+    """
+    free = available_memory()
+    return free if memory is None else min(free, max(memory, LEAST_SOLVER))
+
+
+def squares_held(config: PruneConfig) -> int:
+    """Return how many matrices of inputs x inputs a layer holds at the peak of its solve."""
+    method = METHODS[config.method]
+    refits = method.refits if config.refit is None else config.refit
+    return SQUARES_HELD if refits or method.needs_hessian else BARE_SQUARES
 
 
 def skip_record(skip: Skip) -> SkipRecord:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from onnx_lobs.calibration.held_out import held_every
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.evaluation.confidence import CONFIDENT, upper_difference
+from onnx_lobs.evaluation.scoring import check_drop
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.texts import write_duration
 from onnx_lobs.report.record import ScoreRecord, TargetRecord
@@ -332,6 +333,8 @@ def check_target(setup: Setup, networks: Networks) -> None:
             "max drop needs a score of labelled data: give them with --test, or a --score that "
             "needs none"
         )
+    if config.max_drop is not None and setup.scoring is not None:
+        check_drop(config.max_drop, setup.scoring.score)
     if config.max_bytes is not None and not find_format(config.storage).shrinks:
         raise ConfigError(
             f"max bytes cannot be met by zeros in a {find_format(config.storage).name} file, which "

@@ -15,6 +15,7 @@ from onnx_lobs.linalg.workers import count_workers
 
 SQUARES = 6  # d x d float64 arrays per group that are held at once
 PLANES = 16  # arrays like W in float64, all methods
+LARGE_SQUARE = 128 << 20  # bytes of one of them, 4,096 inputs: from here on none is held for later
 ROW_BYTES = 16  # times d²: gathering, factoring and cutting one row in float64
 BATCH_SHARE = 2  # a batch's matrices are copied once while they are cut or factored
 LEAST_BATCHES = 8 << 20  # smaller ones cost far more time than they save memory

@@ -10,14 +10,14 @@ negative (the set Omega). That needs the sign of every sample, and a pruning run
 activations: so it is the linear part that is solved here.
 
 Paper: Aghasi, Abdi, Nguyen, Romberg, NIPS 2017 (arXiv 1611.05162); Aghasi, Abdi, Romberg 2020.
-Cost: 9 d³ once, 4 m d² flops a step, 14 values of mu of 25 steps.
+Cost: 3 d³ once, 4 m d² flops a step, 14 values of mu of 25 steps.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from onnx_lobs.solvers.admm import EigenResolvent, project
+from onnx_lobs.solvers.admm import TridiagonalResolvent, project
 from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.scaled import Scaled
 from onnx_lobs.solvers.solution import Selection
@@ -34,7 +34,7 @@ def select_net_trim(problem: Problem) -> Selection:
     shape = problem.shape
     target = scaled.target.reshape(shape)
     width = (1 / scaled.scale).astype(scaled.dtype)[:, None, :]  # |v| = width |v s|
-    resolvent = EigenResolvent(scaled)
+    resolvent = TridiagonalResolvent(scaled)
     fixed = scaled.weight.reshape(shape).copy()
     multiplier = np.zeros_like(fixed)
     high = float(np.max(np.abs(target) / width, initial=0.0)) or 1.0  # all weights are zero there

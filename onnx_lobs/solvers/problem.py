@@ -24,7 +24,7 @@ from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg.factor import Damped, damp_gram
 from onnx_lobs.patterns import Pattern, Quota, Unstructured
 from onnx_lobs.solvers.checks import check_shapes, check_values
-from onnx_lobs.solvers.memory import Batching, make_batching
+from onnx_lobs.solvers.memory import LARGE_SQUARE, Batching, make_batching
 
 MODERATE = 2.0**-24, 2.0**24  # outputs whose squares, and errors, float32 holds
 
@@ -170,8 +170,12 @@ class Problem:
 
     @property
     def is_tight(self) -> bool:
-        """Whether `memory` is bounded: then no d x d array is held longer than it is read."""
-        return self.memory is not None
+        """Whether no d x d array is held longer than it is read: `memory` is bounded, or H large.
+
+        What is read again is computed again, which costs a large layer a tenth of its time.
+        """
+        groups, _, d = self.shape
+        return self.memory is not None or 8 * groups * d**2 >= LARGE_SQUARE
 
     def normalised(self) -> tuple[Problem, float]:
         """Return the problem with outputs near 1, and the power of two that does it.

@@ -99,7 +99,8 @@ FORMATS: Mapping[str, StorageFormat] = {
             "them: the file is smaller, memory and speed are as before. OpenVINO, TensorRT, MNN, "
             "onnx2tf, onnxoptimizer, onnx's version converter and reference evaluator cannot read "
             "them; onnx_ir, and shape inference that is not told, lose weights or shapes without a "
-            "word. `onnx-lobs expand` makes it dense again.",
+            "word. onnxruntime's quantisers fail on them: quantise first, or after `onnx-lobs "
+            "expand`, which makes it dense again.",
         ),
         StorageFormat(
             "packed",

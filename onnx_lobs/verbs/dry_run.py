@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx_lobs.arrays import FloatArray
+from onnx_lobs.evaluation.input_ranges import input_ranges
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.memory.scratch import scratch_in
 from onnx_lobs.options.config import PruneConfig, has_target
@@ -74,6 +75,7 @@ def dry_run(
             memory=peak_bytes(setup, networks, list(observations)),
             output=str(output),
             warnings=log.warnings,
+            inputs=() if setup.batches.synthetic else input_ranges(setup.batches),
         )
 
 

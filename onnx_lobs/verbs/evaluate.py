@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnx_lobs.data.batches import Batches
@@ -23,7 +23,13 @@ from onnx_lobs.evaluation.one_hot import with_class_labels
 from onnx_lobs.evaluation.plausible_data import doubtful_outputs
 from onnx_lobs.evaluation.plausible_labels import doubtful_labels
 from onnx_lobs.evaluation.score import Score
-from onnx_lobs.evaluation.scoring import collapse_notes, needs_labels, open_test, score_record
+from onnx_lobs.evaluation.scoring import (
+    check_drop,
+    collapse_notes,
+    needs_labels,
+    open_test,
+    score_record,
+)
 from onnx_lobs.graph.files.external import external_bytes
 from onnx_lobs.graph.files.load import LoadedModel, load_model
 from onnx_lobs.graph.files.sizes import Sizes, file_sizes
@@ -51,6 +57,9 @@ if TYPE_CHECKING:
     from onnx_lobs.options.keywords import EvaluateOptions
 
 
+SWAPPED = 0.01  # of the weights: more zeros than the pruned model has
+
+
 @takes_options(COMPARE_OPTIONS)
 def evaluate(
     dense: ModelSource,
@@ -62,6 +71,8 @@ def evaluate(
     **options: Unpack[EvaluateOptions],
 ) -> Evaluation:
     """Compare a pruned model with the dense one on data.
+
+    The options are listed below. A limit that is missed is in the record, and no error.
 
     Parameters
     ----------
@@ -76,8 +87,11 @@ def evaluate(
         it. None: top1, and top5 of more than five classes, where the data have labels.
     progress
         Told of every batch, as :func:`onnx_lobs.prune`.
-    options
-        Those listed below. A limit that is missed is in the record, and no error.
+
+    Returns
+    -------
+    Evaluation
+        The figures of both models, and which limits are missed.
 
     Raises
     ------
@@ -123,15 +137,18 @@ def compare(
     with guesses(batches):
         batches = with_class_labels(cut_as_fixed_inside(batches, before.run), wanted)
         scores, score_notes = _choose(wanted, limits, before, batches)
+        if scores and limits.max_drop is not None:
+            check_drop(limits.max_drop, scores[0])
         progress.start("comparing", len(batches))
         found = judge(before, after, batches, scores, progress.advance)
         doubts = _doubts(before, batches, scores, found)
     records = tuple(score_record(s, *m) for s, m in zip(scores, found.scores, strict=True))
     seen = inspect(sources[0]), inspect(sources[1])
+    sides = _side(seen[0]), _side(seen[1])
     sizes = _sizes(models, seen)
     return Evaluation(
-        dense=_side(seen[0]),
-        pruned=_side(seen[1]),
+        dense=sides[0],
+        pruned=sides[1],
         data=batches.origin,
         samples=batches.n_samples,
         error=found.change.error,
@@ -143,6 +160,7 @@ def compare(
         seconds=time.perf_counter() - started,
         warnings=(
             *(*notes, *data_notes, *batches.notes, *run_notes, *score_notes, *doubts),
+            *_swapped(*sides),
             *found.change.notes,
         ),
         judged=judged_values(before.finals),
@@ -285,6 +303,16 @@ def _sizes(models: tuple[LoadedModel, LoadedModel], seen: tuple[Inspection, Insp
     if before is None or after is None:
         return Sizes((seen[0].file_bytes, seen[1].file_bytes), None)
     return file_sizes(before, after)
+
+
+def _swapped(dense: SideRecord, pruned: SideRecord) -> Iterator[str]:
+    """Yield a warning where the first model has more zeros than the second."""
+    if dense.sparsity > pruned.sparsity + SWAPPED:
+        yield (
+            f"the model named first has more zeros ({dense.zeros:,} of {dense.weights:,}) than "
+            f"the second ({pruned.zeros:,} of {pruned.weights:,}); the dense one is named first: "
+            "were they swapped?"
+        )
 
 
 def _side(seen: Inspection) -> SideRecord:

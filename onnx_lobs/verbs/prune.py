@@ -56,9 +56,18 @@ if TYPE_CHECKING:
 class PruneResult:
     """A pruned model and the record of how it came about.
 
-    ``folder`` is where the model's external data lie, or None for a model given by value. If
-    the pruned weights would not fit a protobuf message it is a temporary folder, which is
-    removed with this object: copy the data, or use :func:`prune_file`.
+    Parameters
+    ----------
+    model
+        The pruned model.
+    report
+        What was done and what it cost.
+    folder
+        Where the model's external data lie, or None for a model given by value. If the pruned
+        weights would not fit a protobuf message it is a temporary folder, which is removed with
+        this object: copy the data, or use :meth:`save`.
+    _kept, _delivery
+        What keeps that folder, and what :meth:`save` compares the written file with.
     """
 
     model: onnx.ModelProto
@@ -112,6 +121,8 @@ def prune(
 ) -> PruneResult:
     """Prune an ONNX model in one shot.
 
+    The options are the fields of :class:`onnx_lobs.PruneConfig`; ``help`` lists them below.
+
     Parameters
     ----------
     model
@@ -127,8 +138,6 @@ def prune(
         Told of every step: an object with ``start(phase, total)`` and ``advance(n)``, or a
         function such as print, called with the phase, the steps done and all of them. True shows
         bars or lines on stderr, False nothing; None shows bars in a notebook.
-    options
-        Those listed below, which :class:`onnx_lobs.PruneConfig` holds.
 
     Returns
     -------

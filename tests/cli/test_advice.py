@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +48,6 @@ def test_a_command_runs_as_it_stands(
     capsys: pytest.CaptureFixture[str], args: tuple[str, ...], kind: str
 ) -> None:
     words = advice_of(capsys, *args)[kind]
-    if words[0] == "python":
-        subprocess.run([sys.executable, *words[1:]], check=True, capture_output=True)
-        assert Path("my model_pruned_int8.onnx").exists()
-        return
     with pytest.raises(SystemExit) as exit_:
         main([word.replace("DATA", "d.npz") for word in words[1:]])
     assert exit_.value.code in (0, 1)  # a target may be missed

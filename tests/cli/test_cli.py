@@ -95,7 +95,7 @@ class Pipeline:
             raise self.error
         return self.report
 
-    def inspect(self, path: Path, config: PruneConfig) -> Inspection:
+    def inspect(self, path: Path, config: PruneConfig, data: str | None = None) -> Inspection:
         self.calls.append({"path": path, "config": config})
         return self.inspection
 
@@ -239,7 +239,7 @@ def test_files_are_passed_on(run: Run, pipeline: Pipeline) -> None:
         ("m.onnx --ratio 0.5", "No such option: --ratio; did you mean --sparsity?; see"),
         ("m.onnx -s much", "sparsity 'much' is not understood; write a number such as 0.8 or 80%"),
         ("m.onnx --method sparsgpt", "method 'sparsgpt' is unknown; did you mean 'sparsegpt'?"),
-        ("m.onnx n.onnx", "Got unexpected extra argument"),
+        ("m.onnx n.onnx", "prune takes one model, and 'm.onnx' and 'n.onnx' were given"),
         ("inspect", "Missing argument 'MODEL'; see onnx-lobs inspect --help"),
     ],
 )

@@ -79,3 +79,12 @@ def test_a_long_label_is_cut() -> None:
     label = found.result()[0].label
     assert label is not None
     assert len(label) == 40
+
+
+def test_samples_that_are_files_have_their_names_wherever_they_stand() -> None:
+    numbers = RNG.permutation(N)
+    files = tuple(f"{i}.jpg" for i in range(N))
+    found = SampleTally(numbers, files=files)
+    found.add({"y": BEFORE}, {"y": AFTER}, {"x": BEFORE}, N)
+    assert [one.file for one in found.result()] == [f"{one.index}.jpg" for one in found.result()]
+    assert tally().result()[0].file is None

@@ -6,10 +6,12 @@ which the pages use; models of the repository are there under their own names.
 
 from __future__ import annotations
 
+import doctest
 import itertools
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -38,11 +40,13 @@ NOT_RUN = {
     CUDA_RUN: NEEDS_GPU,
 }
 WIDTH = "100"  # of the terminal of which the README shows a report
-MADE = ("model_pruned.onnx", "two-of-four.onnx", "run.toml")  # by commands that stand before
+# by commands that stand before
+MADE = ("model_pruned.onnx", "two-of-four.onnx", "for-tensorrt.onnx", "small.onnx", "run.toml")
 LIMITS = ("--max-drop", "--max-output-error", "--max-bytes", "--min-sparsity")  # may be missed
 SIDE, CLASSES = 8, 10
 ALL = [command for page in PAGES for command in commands(page)]
 FIRST = next(c for c in commands(PAGES[0]) if c.words[0] == "onnx-lobs")  # has a test of its own
+WITH_EXAMPLES = [page for page in PAGES if any(b.language == "pycon" for b in blocks(page))]
 RUN = [c for c in ALL if c.text not in NOT_RUN and c.text != FIRST.text]
 
 
@@ -73,9 +77,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seen = normal(2, 200, 1, SIDE, SIDE)
     labels = run(dense, image=seen)["logits"].argmax(axis=1)
     np.savez(folder / "labelled.npz", image=seen, label=labels)
-    for name, pattern in (("model_pruned", "unstructured"), ("two-of-four", "2:4")):
+    patterns = (("model_pruned", "unstructured"), ("two-of-four", "2:4"), ("for-tensorrt", "2:4"))
+    for name, pattern in patterns:
         result = onnx_lobs.prune(dense, {"image": images}, method="magnitude", pattern=pattern)
         onnx.save(result.model, folder / f"{name}.onnx")
+    small: dict[str, Any] = {"storage": "packed", "values": "int8", "sparsity": 0.9}
+    onnx_lobs.prune(dense, {"image": images}, method="magnitude", **small).save(
+        folder / "small.onnx"
+    )
     with pytest.raises(SystemExit):
         main(["config", "model.onnx", "-d", "samples.npz", "-o", str(folder / "run.toml")])
     write_samples(folder)
@@ -160,6 +169,16 @@ def test_a_python_block_runs(block: Block, desk: Path, prepared: Path) -> None:
     if '"model_pruned.onnx", "labelled' in block.text:
         shutil.copyfile(prepared / "model_pruned.onnx", desk / "model_pruned.onnx")
     exec(compile(block.text, block.label, "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.name)
+def test_the_examples_of_a_page_are_true(page: Path, desk: Path) -> None:
+    text = "\n\n".join(b.text for b in blocks(page) if b.language == "pycon")
+    examples = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
+    done = doctest.DocTestRunner().run(examples)
+    assert done.attempted > 0
+    assert done.failed == 0
 
 
 def test_a_wrong_option_would_be_found(desk: Path, capfd: pytest.CaptureFixture[str]) -> None:

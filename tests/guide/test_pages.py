@@ -18,10 +18,11 @@ from onnx_lobs.cli.verbs import VERBS
 PACKAGE = ROOT / "onnx_lobs"
 MOST_LINES = 150  # of the README: what a newcomer reads
 TOPICS = (
-    "architecture", "calibration", "changes", "command-line", "exploring", "memory", "methods",
-    "microcontrollers", "reports", "results", "storage", "targets", "tour",
+    "architecture", "calibration", "changes", "citation", "command-line", "comparison",
+    "contributing", "devices", "exploring", "exporting", "faq", "memory", "methods",
+    "microcontrollers", "python", "quantising", "reports", "results", "storage", "targets", "tour",
 )  # fmt: skip
-LANGUAGES = {"", "sh", "python", "text"}  # of blocks; those of no other are looked into
+LANGUAGES = {"", "sh", "python", "pycon", "text"}  # of blocks; those of no other are looked into
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

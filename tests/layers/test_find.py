@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from onnx_lobs.errors import ConfigError, UnsupportedOpError
 from onnx_lobs.graph.model import Model
-from onnx_lobs.layers.find import LayerFilter, find_layers, matcher
+from onnx_lobs.layers.find import SQUARES_HELD, LayerFilter, find_layers, matcher
 from onnx_lobs.layers.layer import Layer, Skip
 from onnx_lobs.layers.refusal import RefusalKind
 
@@ -320,12 +320,12 @@ def test_layer_whose_second_moments_do_not_fit_is_left_with_that_reason() -> Non
     nodes = [NODE("MatMul", ["x", "w"], ["a"]), NODE("MatMul", ["a", "v"], ["b"])]
     nodes += [NODE("MatMul", ["b", "u"], ["y"], name="wide")]
     proto = square(nodes, v=wide, u=normal(3, 300, 2))
-    most = 4 * 8 * 299**2
+    most = SQUARES_HELD * 8 * 299**2
     layers, (skip,) = find(proto, LayerFilter(free_bytes=most))
     assert [layer.weight for layer in layers] == ["w", "v"]
     assert (skip.node, skip.refusal.kind) == ("wide", RefusalKind.TOO_WIDE)
     assert "its 300 inputs need 0.0 GiB of second moments" in skip.reason
-    assert len(find(proto, LayerFilter(free_bytes=4 * 8 * 300**2))[0]) == 3
+    assert len(find(proto, LayerFilter(free_bytes=SQUARES_HELD * 8 * 300**2))[0]) == 3
     assert len(find(proto)[0]) == 3
 
 

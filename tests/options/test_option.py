@@ -137,7 +137,8 @@ def test_objects_share_no_default() -> None:
 
 def test_the_most_used_are_ten_and_other_verbs_take_some() -> None:
     of_inspect = {"pattern", "include", "exclude", "op_types", "min_weights", "tied"}
-    assert set(for_verb(OPTIONS, "inspect")) == of_inspect
+    of_data = {*SAMPLE_OPTIONS, "samples", "input_shapes"}
+    assert set(for_verb(OPTIONS, "inspect")) == of_inspect | of_data
     assert set(for_verb(OPTIONS, "evaluate")) == {
         "score", "samples", "batch_size", "input_shapes", "seed", "provider", "memory",
         *SAMPLE_OPTIONS,

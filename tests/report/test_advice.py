@@ -27,7 +27,12 @@ LAYERS = tuple(
 SCORE = ScoreRecord("top1", 0.98, 0.979, 0.001, drop_error=0.001, n=10_000, is_fraction=True)
 GOOD = Report(
     model="m.onnx",
-    options={"storage": "sparse", "pattern": "unstructured", "effort": "default"},
+    options={
+        "storage": "sparse",
+        "pattern": "unstructured",
+        "effort": "default",
+        "values": "int8",
+    },  # fmt: skip
     data="d.npz (5000 samples)",
     layers=LAYERS,
     skipped=(),
@@ -37,7 +42,7 @@ GOOD = Report(
     samples=5000,
     command=COMMAND,
 )
-DENSE = {**GOOD.options, "storage": "dense"}
+DENSE = {**GOOD.options, "storage": "dense", "values": "fp32"}
 FALLEN = dataclasses.replace(SCORE, after=0.9, drop=0.08)
 LOST = dataclasses.replace(SCORE, after=0.1, drop=0.88)
 MOSTLY_LEFT = dataclasses.replace(GOOD.totals, file=FileWeights(10_000, 4000, {}))

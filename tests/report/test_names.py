@@ -69,3 +69,17 @@ def test_a_terminal_of_80_columns_tells_48_layers_apart() -> None:
 
 def test_a_pipe_gets_whole_names() -> None:
     assert printed(is_terminal=False) == list(BLOCKS)
+
+
+@pytest.mark.parametrize("width", [60, 80, 90])
+def test_names_are_whole_in_a_pipe_beside_columns_that_could_give_room(width: int) -> None:
+    table = plain_table("t")
+    table.add_column("name", min_width=Name.least)
+    table.add_column("times better", justify="right")
+    table.add_column("figures", no_wrap=True)
+    for name in BLOCKS:
+        table.add_row(Name(name, BLOCKS), "1.3x", "1" * 40)
+    console = Console(width=width, force_terminal=False, color_system=None)
+    with console.capture() as capture:
+        console.print(table, crop=False)
+    assert all(any(name in line for line in capture.get().splitlines()) for name in BLOCKS)

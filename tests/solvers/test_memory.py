@@ -86,3 +86,16 @@ def test_more_memory_means_more_workers_and_larger_batches():
     assert least.most_bytes >= LEAST_BATCHES // 2
     assert plenty.size(1 << 40) > least.size(1 << 40)
     assert make_batching(shape, None).size(123) == 123
+
+
+@pytest.mark.parametrize("rows", [2, 8])
+def test_a_large_problem_holds_no_matrix_for_later_and_ends_the_same(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loose = solve(layer((1, rows, 300)))
+    held = peak_of(layer((1, rows, 300)), "joint")
+    monkeypatch.setattr("onnx_lobs.solvers.problem.LARGE_SQUARE", 8 * 300**2)
+    tight = solve(layer((1, rows, 300)))
+    assert np.array_equal(loose.weight == 0, tight.weight == 0)
+    assert np.allclose(loose.weight, tight.weight, rtol=SAME)
+    assert peak_of(layer((1, rows, 300)), "joint") < held

@@ -45,6 +45,7 @@ def open_images(place: Place, request: Request) -> Batches:
         found.labels,
         place.is_grouped,
         found.notes,
+        files=place.names,
     )
     return sampled_batches(source, request)
 

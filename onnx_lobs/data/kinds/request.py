@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -42,6 +43,12 @@ class Place:
     root: Path
     files: tuple[Path, ...]
     is_folder: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What its files are called, seen from its root."""
+        root = self.root if self.root not in self.files else self.root.parent
+        return tuple(os.path.relpath(path, root) for path in self.files)
 
     @property
     def is_grouped(self) -> bool:

@@ -51,6 +51,8 @@ class SampleSource:
         What the user had better know.
     join
         Makes a batch of samples.
+    files
+        Of each sample, where it has one of its own.
     """
 
     name: str
@@ -61,6 +63,7 @@ class SampleSource:
     is_grouped: bool = False
     notes: tuple[str, ...] = ()
     join: Callable[[Sequence[Sample]], dict[str, Array]] = stacked
+    files: tuple[str, ...] = ()
 
 
 def sampled_batches(source: SampleSource, request: Request) -> Batches:
@@ -102,6 +105,7 @@ def sampled_batches(source: SampleSource, request: Request) -> Batches:
             recut=None if fixed else cut_up,
             notes=source.notes,
             numbers=rows,
+            files=source.files,
         )
 
     return cut_up(fixed or request.batch_size)

@@ -96,6 +96,7 @@ def open_sound(place: Place, request: Request) -> Batches:
         place.is_grouped,
         (*found.notes, *notes),
         join,
+        place.names,
     )
     return sampled_batches(source, request)
 

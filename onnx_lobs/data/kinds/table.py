@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from onnx_lobs.data.files import ARRAY_SUFFIXES, list_files
 from onnx_lobs.data.kinds import arrays, images, polygraphy, scripts, sound, tables, texts
 from onnx_lobs.data.kinds.place import files_inside, find_place
 from onnx_lobs.data.kinds.request import Place, Request
-from onnx_lobs.errors import ConfigError, DataError
+from onnx_lobs.errors import ConfigError, DataError, near_file
 from onnx_lobs.options.option import options_of
 from onnx_lobs.options.prose import long_flag
 from onnx_lobs.options.samples import SAMPLE_OPTIONS, SampleOptions, check_values
@@ -57,6 +57,10 @@ def by_suffix(suffixes: Sequence[str], *, is_nested: bool = True) -> Callable[[P
 
 
 _JSON = (".json",)
+_OTHERS = {
+    ".onnx": ": it is a model, and data are what it takes",
+    ".py": ": name a function in it, FILE.py:FUNCTION, that yields batches",
+}
 # In this order: the first that finds files reads them. Arrays come before all that has to be
 # decoded; what often lies beside others, as lists of names and tokenizers do, behind these.
 KINDS = (
@@ -134,7 +138,9 @@ def open_path(source: Any, request: Request, kinds: Sequence[DataKind] = KINDS) 
     if found is not None:
         kind, place = found
         _refuse_special(place.files)
-        return kind.open(place, request)
+        batches = kind.open(place, request)
+        notes = _left_out(source, kind, request, kinds)
+        return dataclasses.replace(batches, notes=(*batches.notes, *notes))
     path = Path(source[0] if isinstance(source, list | tuple) else source)
     known = ", ".join(suffix for kind in kinds for suffix in kind.suffixes)
     others = "test_data_set_* folders, FILE.py:FUNCTION"
@@ -144,8 +150,32 @@ def open_path(source: Any, request: Request, kinds: Sequence[DataKind] = KINDS) 
             "a file"
         )
     if not path.exists():
-        raise DataError(f"{path} does not exist; check the path")
-    raise DataError(f"{path} is of no kind that is read; give {known}, or {others}")
+        raise DataError(f"{path} does not exist; check the path{near_file(path)}")
+    hint = _OTHERS.get(path.suffix.lower(), "")
+    raise DataError(f"{path} is of no kind that is read{hint}; give {known}, or {others}")
+
+
+def _left_out(
+    source: object, kind: DataKind, request: Request, kinds: Sequence[DataKind]
+) -> Iterator[str]:
+    """Yield a note where a folder holds data of several kinds, of which one is read."""
+    place = find_place(source)
+    if place is None or not place.is_folder or not kind.suffixes:
+        return
+    named = {request.options.classes, request.options.tokenizer}
+    others = [
+        path
+        for other in kinds
+        if other is not kind and other.suffixes and other.suffixes != _JSON
+        for path in other.find(place)
+        if str(path) not in named
+    ]
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        yield (
+            f"only the {kind.name} in {place.name} are read, not {others[0].name}{more}; if these "
+            "are the samples, give their path"
+        )
 
 
 def _refuse_special(files: Iterable[Path]) -> None:

@@ -20,6 +20,7 @@ from onnx_lobs.errors import ConfigError, DataError, did_you_mean
 
 SUFFIXES = (".csv", ".tsv")
 READS = ("label_column", "classes")
+_SHOWN = 20  # names of columns in a message
 _DELIMITERS = ",;\t|"
 
 
@@ -123,7 +124,7 @@ def _label_place(table: TextTable, request: Request) -> int | None:
         return int(wanted)
     raise ConfigError(
         f"label_column is {wanted!r}, which {table.path} does not have; "
-        f"{did_you_mean(wanted, names)}its columns are {', '.join(names[:20])}"
+        f"{did_you_mean(wanted, names)}its columns are {', '.join(names[:_SHOWN])}"
     )
 
 
@@ -150,11 +151,28 @@ def _arrays(
     if all(spec.name in places for spec in inputs):
         return {spec.name: _column(cells[:, places[spec.name]], spec) for spec in inputs}
     if len(inputs) == 1:
+        _check_width(names, inputs[0], where)
         return {inputs[0].name: _typed(cells, inputs[0])}
     missing = next(spec.name for spec in inputs if spec.name not in places)
     raise DataError(
         f"{where} has no column {missing!r}; the model takes "
         f"{', '.join(repr(spec.name) for spec in inputs)}, so give it a header with these names"
+    )
+
+
+def _check_width(names: Sequence[str], spec: InputSpec, where: str) -> None:
+    """Refuse a table with more or fewer columns than the model's only input takes."""
+    wanted = spec.shape[1] if spec.shape is not None and len(spec.shape) == 2 else None
+    if not isinstance(wanted, int) or wanted == len(names):
+        return
+    listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    if len(names) == wanted + 1:
+        remedy = "if one of them is the class, name it with --label-column, else take one out"
+    else:
+        remedy = "give the columns that the model was trained on, in their order"
+    raise DataError(
+        f"{where} has {len(names)} columns ({listed}), and input {spec.name!r} takes {wanted}; "
+        f"{remedy}"
     )
 
 

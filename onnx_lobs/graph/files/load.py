@@ -12,7 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 from onnx import ModelProto, TensorProto
 
-from onnx_lobs.errors import ModelError
+from onnx_lobs.errors import ModelError, near_file
 from onnx_lobs.graph.files.native_path import NativePath
 from onnx_lobs.graph.files.recognise import (
     HEAD,
@@ -144,7 +144,14 @@ def read_file(path: Path) -> bytes:
             )
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise ModelError(f"{path} does not exist; check the path of the model") from error
+        if str(path) == "-":
+            raise ModelError(
+                "- stands for stdin, from which no model is read; write it to a file, and give "
+                "its path"
+            ) from error
+        raise ModelError(
+            f"{path} does not exist; check the path of the model{near_file(path)}"
+        ) from error
     except OSError as error:
         raise ModelError(
             f"{shown(path)} cannot be read ({error.strerror}); check the path and its permissions"

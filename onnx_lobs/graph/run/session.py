@@ -57,7 +57,8 @@ def find_provider(name: str) -> str:
         remedy = "install onnxruntime-gpu, or " if name.lower() == "cuda" else ""
         raise ConfigError(
             f"execution provider {name!r} is not in this onnxruntime; "
-            f"{did_you_mean(name, PROVIDER_NAMES)}{remedy}use one of {', '.join(available)}"
+            f"{did_you_mean(name, PROVIDER_NAMES)}{remedy}use one of {', '.join(available)}, or "
+            "install an onnxruntime that has it"
         )
     if full == CUDA:
         _load_cuda()

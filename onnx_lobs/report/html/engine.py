@@ -16,6 +16,7 @@ from onnx_lobs.report.printable import printable
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+_FLAG = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*")
 _JOINTS = re.compile(r"[/._:](?=\w)")
 
 
@@ -46,12 +47,18 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
+    environment.filters["whole_flags"] = _whole_flags
     return environment
 
 
 def _breakable(name: str) -> Drawn:
     """Return a name escaped, with places where its line may be broken."""
     return Drawn(_JOINTS.sub(r"\g<0><wbr>", escape(name)))
+
+
+def _whole_flags(text: str) -> Drawn:
+    """Return a text escaped, in which no line ends inside the name of an option."""
+    return Drawn(_FLAG.sub(r'<span class="flag">\g<0></span>', str(escape(text))))
 
 
 def _source(name: str) -> str:

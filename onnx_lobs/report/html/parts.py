@@ -9,7 +9,7 @@ from onnx_lobs.report.html.figures import png_source
 from onnx_lobs.report.html.page_table import Cell, PageTable, headings, number, text
 from onnx_lobs.report.numbers import format_bytes, format_change, format_error, format_score
 from onnx_lobs.report.record import ChangedSample, ClassScore, Details, ScoreRecord
-from onnx_lobs.report.words import MOST_CLASSES, choice_words
+from onnx_lobs.report.words import MOST_CLASSES, choice_words, sample_words
 
 _SCORE_NAMES = {"top1": "top-1 score", "top5": "top-5 score"}
 
@@ -27,7 +27,7 @@ class Tile:
 class ShownSample:
     """A sample in words, and the address of its picture."""
 
-    index: str
+    name: str
     label: str
     choice: str
     change: str
@@ -57,7 +57,7 @@ def samples_view(details: Details) -> SamplesView:
     shown = tuple(map(_shown, details.samples))
     rows = tuple(
         (
-            number(one.index, sample.index),
+            _sample_cell(sample),
             text(one.label),
             text(one.choice),
             number(one.change, sample.change),
@@ -70,9 +70,15 @@ def samples_view(details: Details) -> SamplesView:
     return SamplesView(shown, n_samples, has_pictures, PageTable("samples", heads, rows))
 
 
+def _sample_cell(sample: ChangedSample) -> Cell:
+    """Return the cell that names a sample, which sorts by its place in the data where it is it."""
+    words = sample_words(sample)
+    return text(words) if sample.file else number(words, sample.index)
+
+
 def _shown(sample: ChangedSample) -> ShownSample:
     return ShownSample(
-        index=f"{sample.index:,}",
+        name=sample_words(sample) if sample.file else f"sample {sample.index:,}",
         label=sample.label or "",
         choice=choice_words(sample),
         change=format_error(sample.change),

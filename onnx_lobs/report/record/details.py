@@ -58,6 +58,8 @@ class ChangedSample:
         Its label in words, where the data have labels.
     before, after
         What the first output that chooses one of several classes chose; None without such.
+    file
+        Its name, where it is a file of its own.
     thumbnail
         A PNG of an input that is a picture; None without such.
     """
@@ -68,6 +70,7 @@ class ChangedSample:
     before: int | None = None
     after: int | None = None
     thumbnail: bytes | None = None
+    file: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,38 @@ SCHEMA = 5
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """The record of a run; `loops` is what compiles loops that can be, None: NumPy does all.
+    """The record of a run.
 
-    ``samples`` calibrated it, which ``is_made_up`` says were random; ``inputs`` are their ranges in
-    the first batch. ``command`` has the words that repeat the run, ``advice`` is what to try next,
-    ``details`` is what a page shows beside this.
+    Parameters
+    ----------
+    model, options, data
+        What was pruned, how, and on which samples.
+    layers, skipped
+        A record for each pruned layer, and for each node with weights that was left.
+    totals
+        Weights, zeros, seconds, sizes of files.
+    output
+        How the outputs and the score changed.
+    allocation, target
+        How zeros were shared and searched for; None where they were given.
+    warnings
+        Sentences, each with its remedy.
+    correction
+        What was corrected after pruning; None where nothing was.
+    output_path
+        The file written, if there is one.
+    loops
+        What compiles loops that can be; None: NumPy does all.
+    samples, is_made_up
+        Number of samples that calibrated the model, and whether they were random.
+    command
+        The words that repeat the run.
+    advice
+        What to try next.
+    details
+        What a page shows beside this.
+    inputs
+        Ranges of the inputs in the first batch.
     """
 
     model: str

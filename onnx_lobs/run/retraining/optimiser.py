@@ -17,6 +17,9 @@ from onnx_lobs.arrays import Array
 
 WARM = 0.05  # of all steps, over which the rate rises
 LEAST_SIZE = 1e-3  # of a tensor, for one that is all but zero
+FLOOR = (
+    0.01  # of a tensor's gradients: what is far below their size makes small steps, not whole ones
+)
 
 
 def rate_at(step: int, steps: int) -> float:
@@ -56,6 +59,7 @@ class Adam:
         self._count += 1
         found = {}
         for name, gradient in gradients.items():
+            gradient = gradient.astype(np.float64)  # squares of 1e-25 are zero in float32
             mean = self._means.get(name, np.zeros_like(gradient))
             square = self._squares.get(name, np.zeros_like(gradient))
             mean = self.first * mean + (1 - self.first) * gradient
@@ -64,7 +68,8 @@ class Adam:
             # means began at zero
             mean = mean / (1 - self.first**self._count)
             root = np.sqrt(square / (1 - self.second**self._count))
-            found[name] = -mean / (root + np.finfo(np.float32).tiny)
+            floor = FLOOR * math.sqrt(np.mean(root**2))
+            found[name] = -mean / (root + max(floor, np.finfo(np.float64).tiny))
         return found
 
 

@@ -10,7 +10,7 @@ follows.
 
 How long it looks is the effort: ``fast`` 48 steps and one round; ``default`` 96 steps (192 where
 a step is cheap, 48 or 72 where one is dear, 144 to 288 where damping is strong, and there the
-better of two runs of ADMM if both cost less than the factorisation) and two rounds or four;
+better of two runs of ADMM if the layer has few rows) and two rounds or four;
 ``best`` starts from ADMM of 288 steps with two relaxations and from exact elimination, gives each
 rounds until they gain less than 0.05 %, and links them (:mod:`onnx_lobs.solvers.joint.linking`), or
 keeps a mask from before if damping is strong, that one's error without it is less and with it no
@@ -31,7 +31,7 @@ import numpy as np
 
 from onnx_lobs.arrays import BoolArray
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.solvers.admm import EIGEN_COST, SLOW, Iterate, Schedule, iterate, make_resolvent
+from onnx_lobs.solvers.admm import SLOW, Iterate, Schedule, iterate, make_resolvent
 from onnx_lobs.solvers.exact_obs import elimination_costs
 from onnx_lobs.solvers.joint.linking import Candidate, damped_gain, link, search
 from onnx_lobs.solvers.problem import Problem, error
@@ -55,6 +55,7 @@ DEAR_STEPS, FEW_DEAR_STEPS = 48, 72  # the second where few are kept and rounds 
 CHEAP_ROUND = 5  # steps: below, two more rounds
 DEAR_ROUND = 5e11  # flops of a round's factorisations from which the band is made narrower
 TINY = 2e8  # flops of an exact elimination below which `default` can afford every start
+MODEST = 27  # times d³ flops: what more steps may take on layers of few rows
 OTHER_RELAX = 1.7  # of the second ADMM: no better than the first, but different
 STRONG_DAMP = 5e-3  # of the mean diagonal: from here on the damped error is not all that counts
 SHARE, NARROW = 0.3, 0.1  # of the smaller side of a row's support, on both sides of the band
@@ -172,24 +173,24 @@ def _default_steps(problem: Problem, step: float, kept: float) -> tuple[int, str
         return steps, "; more steps, damping is strong"
     if step < CHEAP_STEP:
         return 192, "; twice the steps, they are cheap"
-    if _costs_less(96 * step, problem):
-        return 192, "; twice the steps, they cost less than the factorisation"
+    if _is_modest(96 * step, problem):
+        return 192, "; twice the steps, the layer has few rows"
     return 96, ""
 
 
 def is_narrow(problem: Problem) -> bool:
-    """Return whether two runs of ADMM cost less than the factorisation that they share.
+    """Return whether two runs of ADMM take little beside the layer's factorisations.
 
     Never where windows have a quota of zeros: there the first run is well below exact elimination.
     """
     steps = DAMPED_STEPS + OTHER_DAMPED.last
-    return problem.quota is None and _costs_less(steps * step_cost(problem), problem)
+    return problem.quota is None and _is_modest(steps * step_cost(problem), problem)
 
 
-def _costs_less(flops: float, problem: Problem) -> bool:
-    """Return whether products of so many flops take less time than the eigenvectors."""
+def _is_modest(flops: float, problem: Problem) -> bool:
+    """Return whether products of so many flops take little beside the layer's factorisations."""
     groups, _, d = problem.shape
-    return flops < EIGEN_COST * groups * float(d) ** 3
+    return flops < MODEST * groups * float(d) ** 3
 
 
 def _schedule(scaled: Scaled, steps: int, kept: float) -> Schedule:

@@ -127,7 +127,7 @@ def _doubt(task: LayerTask, use: int, inputs: Gram) -> FloatArray:
         samples = min(task.n_samples or inputs.count, inputs.count)
         trace = np.einsum("gii->g", inputs.matrix) / inputs.count - (mean**2).sum(axis=1)
         noise = (squares + trace**2) / (samples + 1)
-    return np.where(beside > noise, noise / np.maximum(beside, TINY), 1.0)
+    return np.divide(noise, beside, out=np.ones_like(noise), where=beside > noise)
 
 
 def _centred(gram: Gram, mean: FloatArray, band: slice) -> FloatArray:

@@ -89,6 +89,7 @@ def read_network(loaded: LoadedModel, input_shapes: Mapping[str, Shape]) -> Netw
     fixed = onnx.ModelProto()
     fixed.CopyFrom(loaded.proto)
     _fix_inputs(fixed, input_shapes)
+    _tell_apart(fixed)
     simple = _simplified(fixed, loaded.folder)
     inferred = onnx.shape_inference.infer_shapes(simple, strict_mode=True, data_prop=True)
     graph = inferred.graph
@@ -147,6 +148,15 @@ def _fix_inputs(model: onnx.ModelProto, given: Mapping[str, Shape]) -> None:
     del model.graph.value_info[:]
     for value in model.graph.output:  # an open batch here would stay open
         value.type.tensor_type.ClearField("shape")
+
+
+def _tell_apart(model: onnx.ModelProto) -> None:
+    """Give nodes of one name names of their own, in place: onnxruntime writes no others."""
+    seen: set[str] = set()
+    for number, node in enumerate(model.graph.node):
+        if node.name in seen:
+            node.name = f"{node.name} ({number})"
+        seen.add(node.name)
 
 
 def _simplified(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:

@@ -183,3 +183,21 @@ def test_without_jinja_a_page_is_refused_and_all_else_works(
     assert example_report().to_markdown()
     assert example_report()._repr_html_()
     assert importlib.util.find_spec("onnx_lobs.report.html.page") is not None
+
+
+def test_no_line_ends_inside_the_name_of_an_option() -> None:
+    text = "give --max-drop 1, -d a-b or <x> --to"
+    flag = '<span class="flag">{}</span>'
+    marked = text.replace("<x>", "&lt;x&gt;")
+    for name in ("--max-drop", "-d", "--to"):
+        marked = marked.replace(f"{name} ", f"{flag.format(name)} ")
+    marked = marked.removesuffix("--to") + flag.format("--to")
+    template = engine._environment().from_string("{{ text|whole_flags }}")
+    assert template.render(text=text) == marked
+
+
+def test_samples_that_are_files_are_shown_by_their_names() -> None:
+    report = example_report()
+    samples = tuple(replace(one, file=f"cats/{one.index}.jpg") for one in report.details.samples)
+    page = replace(report, details=replace(report.details, samples=samples)).to_html()
+    assert all(f"cats/<wbr>{one.index}.<wbr>jpg" in page for one in samples)

@@ -33,5 +33,5 @@ def test_the_details_of_a_report_are_plain_and_without_pictures() -> None:
     details = json.loads(example_report().to_json())["details"]
     assert set(details) == {"layers", "samples", "n_samples", "classes"}
     assert set(details["layers"][0]) == {"name", "shape", "histogram"}
-    assert set(details["samples"][0]) == {"index", "change", "label", "before", "after"}
+    assert set(details["samples"][0]) == {"index", "change", "label", "before", "after", "file"}
     assert set(details["classes"][0]) == {"label", "n", "before", "after", "drop"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnx_lobs.run.retraining.optimiser import LEAST_SIZE, OPTIMISERS, rate_at, size_of
+from onnx_lobs.run.retraining.optimiser import FLOOR, LEAST_SIZE, OPTIMISERS, rate_at, size_of
 
 NAMES = sorted(OPTIMISERS)
 
@@ -34,7 +34,22 @@ def test_steps_do_not_depend_on_the_size_of_the_loss(name: str, factor: float) -
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_step_goes_against_the_gradient_by_about_one(name: str) -> None:
     gradient = np.array([3.0, -3.0])
-    np.testing.assert_allclose(OPTIMISERS[name]().moves({"x": gradient})["x"], [-1, 1])
+    moves = OPTIMISERS[name]().moves({"x": gradient})["x"]
+    np.testing.assert_allclose(moves, [-1, 1], rtol=FLOOR)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("small", [1e-25, 1e-30])
+def test_a_gradient_far_below_the_others_makes_a_small_step(name: str, small: float) -> None:
+    gradient = np.array([1, small, -1], np.float32)
+    assert abs(OPTIMISERS[name]().moves({"x": gradient})["x"][1]) < 1e-20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_too_small_to_be_squared_in_float32_make_steps_of_one(name: str) -> None:
+    gradient = np.array([1e-25, -1e-25], np.float32)
+    moves = OPTIMISERS[name]().moves({"x": gradient})["x"]
+    np.testing.assert_allclose(moves, [-1, 1], rtol=FLOOR)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,13 @@ import pytest
 
 from onnx_lobs.patterns import NM, Block, Unstructured, parse_pattern
 from onnx_lobs.solvers import Problem, Status, refit_mask, solve
-from onnx_lobs.solvers.admm import Schedule, iterate, select_admm
+from onnx_lobs.solvers.admm import (
+    InverseResolvent,
+    Schedule,
+    TridiagonalResolvent,
+    iterate,
+    select_admm,
+)
 from onnx_lobs.solvers.joint import joint
 from onnx_lobs.solvers.joint.joint import (
     OTHER_DAMPED,
@@ -29,6 +35,8 @@ NEAR_BEST = 1.2  # ADMM is a heuristic: on eight tiny layers it is 11 % above ex
 BARE = 4.0  # how much bare magnitude costs more than joint at 70 %, measured 4.2 to 6.6
 ROUNDING = 1e-9  # the same float64 sums twice
 DAMPED = 1e-3  # joint takes the lowest damped error, whose order may differ by the damping
+# iterates in float32 part where two weights cost the same: up to 3 % of the mask, measured
+ROUNDED_PATH, SWAPPED = 1e-2, 0.06
 REFITTED = 1.5  # the same for magnitude with the refit, measured 1.6 to 2.2
 
 
@@ -110,7 +118,7 @@ def test_tiny_layers_are_no_worse_than_exact_obs_and_magnitude(seed):
     ("rows", "damp", "kept", "steps", "why"),
     [
         (20, 1e-3, 0.5, 192, "cheap"),
-        (100, 1e-3, 0.5, 192, "cost less than the factorisation"),
+        (100, 1e-3, 0.5, 192, "the layer has few rows"),
         (1000, 1e-2, 0.5, 144, "damping is strong"),
         (1000, 1e-2, 0.1, 192, "damping is strong"),
         (20, 1e-2, 0.5, 288, "damping is strong"),
@@ -124,6 +132,32 @@ def test_steps_of_default_follow_their_cost_and_the_damping(rows, damp, kept, st
     found, reason = _default_steps(problem, step_cost(problem), kept)
     assert found == steps
     assert why in reason
+
+
+class EigenResolvent:
+    """Applies (Ã + rho)⁻¹ in the basis of eigenvectors: what the tridiagonal form stands for."""
+
+    def __init__(self, scaled: Scaled) -> None:
+        values, vectors = np.linalg.eigh(scaled.matrix.astype(np.float64))
+        self.values, self.basis = values.astype(scaled.dtype), vectors.astype(scaled.dtype)
+
+    def apply(self, right, penalty):
+        coordinates = right @ self.basis / (self.values + self.values.dtype.type(penalty))[:, None]
+        return coordinates @ self.basis.swapaxes(1, 2)
+
+
+@pytest.mark.parametrize("damp", [1e-6, 1e-2])
+@pytest.mark.parametrize("rows", [1, 8])
+def test_admm_ends_where_it_does_with_eigenvectors(rows, damp):
+    problem = Problem(*correlated(rows=rows, d=160, groups=2), n_prune=160 * rows, damp=damp)
+    scaled = Scaled(problem)
+    schedule = make_plan(scaled, "default").schedule
+    resolvents = TridiagonalResolvent(scaled), EigenResolvent(scaled), InverseResolvent(scaled)
+    ends = [iterate(problem, scaled, schedule, resolvent) for resolvent in resolvents]
+    errors = [refitted_error(problem, end.mask) for end in ends]
+    assert errors == pytest.approx([errors[0]] * 3, rel=ROUNDED_PATH)
+    for end in ends[1:]:
+        assert (end.mask != ends[0].mask).mean() <= SWAPPED
 
 
 @pytest.mark.slow
@@ -164,7 +198,7 @@ def test_narrow_layers_get_two_runs_under_strong_damping(monkeypatch, damp, n_pr
         ((1, 300, 784), "unstructured", False),
     ],
 )
-def test_narrow_is_where_two_runs_cost_less_than_the_factorisation(shape, pattern, narrow):
+def test_narrow_is_where_two_runs_take_little_beside_the_factorisations(shape, pattern, narrow):
     problem = Problem(
         np.zeros(shape),
         np.broadcast_to(np.eye(shape[2]), (1, shape[2], shape[2])),
