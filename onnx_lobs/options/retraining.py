@@ -22,7 +22,7 @@ def check_rate(name: str, value: float) -> None:
     if not (math.isfinite(value) and 0 < value <= 1):
         raise ConfigError(
             f"{name} is {value}; it must be above 0 and at most 1: a part of a weight's size, "
-            "such as 0.02"
+            "such as 0.03"
         )
 
 
@@ -53,7 +53,7 @@ class RetrainOptions:
         choice(MOVE_NAMES, "move"),
     )
     rate: float = option(
-        0.02,
+        0.03,
         "Largest step, relative to the size of a tensor's weights.",
         number(check_rate, "R"),
     )

@@ -88,30 +88,30 @@ def train(
     Deterministic for a seed, as far as onnxruntime is. Cost per step: a forward and a backward pass
     of one batch; 20 forward passes over the held-out data.
     """
-    walk = _Walk(network, fitted, course)
-    losses = [(0, _held_loss(network, held, walk.values))]
-    best, kept, since, returns = 0, dict(walk.values), 0, 0
+    descent = _Descent(network, fitted, course)
+    losses = [(0, _held_loss(network, held, descent.values))]
+    best, kept, since, returns = 0, dict(descent.values), 0, 0
     every = max(1, course.steps // LOOKS)
     progress.start("retraining", course.steps)
     for step in range(1, course.steps + 1):
-        is_finite = walk.step(rate_at(step - 1, course.steps))
+        is_finite = descent.step(rate_at(step - 1, course.steps))
         progress.advance()
         if is_finite and step % every and step < course.steps:
             continue
         # look at the held-out data; from too large a step go back, and on with smaller ones
-        losses.append((step, _held_loss(network, held, walk.values) if is_finite else math.inf))
+        losses.append((step, _held_loss(network, held, descent.values) if is_finite else math.inf))
         since += 1
         if losses[-1][1] < min(loss for _, loss in losses[:-1]):
-            best, kept, since = step, dict(walk.values), 0
+            best, kept, since = step, dict(descent.values), 0
         if since >= PATIENCE or not math.isfinite(losses[-1][1]):
             returns, since = returns + 1, 0
-            walk.go_back(kept)
+            descent.go_back(kept)
         if returns > MOST_RETURNS:
             break
     return Trained(kept, tuple(losses), best)
 
 
-class _Walk:
+class _Descent:
     """The present values, the optimiser, and the order in which batches come."""
 
     def __init__(self, network: TrainedNetwork, fitted: TrainingSet, course: Course) -> None:
