@@ -42,7 +42,8 @@ class RetrainOptions:
         "auto",
         "What is learnt: labels (cross entropy); the dense model's classes (cross entropy with the "
         "softmax of its scores); or its outputs (squared distance, in front of a final Softmax or "
-        "Sigmoid). auto: labels where the data have them, else outputs.",
+        "Sigmoid). auto: labels where the data have them, else classes "
+        "where the model ends in one Softmax for each sample, else outputs.",
         choice(TOWARDS_NAMES, "aim"),
     )
     move: str = option(

@@ -61,7 +61,8 @@ def entropy(scores: np.ndarray, shares: np.ndarray) -> float:
 @pytest.mark.parametrize("softmax", [False, True])
 def test_a_final_softmax_is_looked_in_front_of(softmax: bool) -> None:
     dense, before = network(softmax=softmax), pruned(network(softmax=softmax))
-    record = onnx_lobs.retrain(before, DATA, dense=dense, steps=40, move="all").record
+    options: dict[str, Any] = {"steps": 40, "move": "all", "towards": "outputs"}
+    record = onnx_lobs.retrain(before, DATA, dense=dense, **options).record
     assert record.loss_after < LESS * record.loss_before
     # the loss is half the relative error of what the outputs are judged by
     scores = [run(p, **DATA)["y"] for p in (network(), pruned(network()))]
@@ -69,6 +70,12 @@ def test_a_final_softmax_is_looked_in_front_of(softmax: bool) -> None:
         scores = [y - y.mean(1, keepdims=True) for y in scores]
     error = np.square(scores[0] - scores[1]).sum() / np.square(scores[0]).sum()
     assert record.loss_before == pytest.approx(error / 2, rel=SPREAD)
+
+
+@pytest.mark.parametrize(("softmax", "towards"), [(True, "classes"), (False, "outputs")])
+def test_a_network_that_ends_in_a_softmax_is_taught_classes(softmax: bool, towards: str) -> None:
+    dense, before = network(softmax=softmax), pruned(network(softmax=softmax))
+    assert onnx_lobs.retrain(before, DATA, dense=dense, steps=1).record.towards == towards
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])

@@ -15,6 +15,7 @@ from onnx_lobs.data.kinds.request import LabelNeed
 from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.evaluation.builtin import class_count
 from onnx_lobs.evaluation.final_activation import (
+    SOFTMAXES,
     FinalActivation,
     common_finals,
     final_activations,
@@ -152,10 +153,16 @@ def find_aims(
 
 
 def chosen_aim(networks: OpenedNetworks, batches: Batches, towards: str) -> str:
-    """Return what is learnt: of ``auto``, labels where there are any, else the dense outputs."""
+    """Return what is learnt: of ``auto``, labels where there are any, else what the dense gives.
+
+    That is its classes where the only output is one Softmax for each sample, and its outputs
+    anywhere else.
+    """
     has_labels = batches.labels is not None
-    if towards == AUTO:
-        towards = LABELS if has_labels else OUTPUTS
+    if towards == AUTO and has_labels:
+        towards = LABELS
+    elif towards == AUTO:
+        towards = CLASSES if _is_classifier(networks) else OUTPUTS
     if towards == LABELS and not has_labels:
         raise ConfigError(
             f"towards labels: {batches.origin} has none; add an array `label`, or give the dense "
@@ -167,6 +174,14 @@ def chosen_aim(networks: OpenedNetworks, batches: Batches, towards: str) -> str:
             "model was given; give it with --dense, or data with labels"
         )
     return towards
+
+
+def _is_classifier(networks: OpenedNetworks) -> bool:
+    """Whether both networks give nothing but one Softmax for each sample."""
+    finals = networks.finals[1]
+    is_one = len(networks.pruned.main.graph.output) == len(finals) == 1
+    is_softmax = is_one and finals[0].activation.op in SOFTMAXES
+    return is_softmax and class_count(networks.pruned.proto) is not None
 
 
 def _showing(model: Model, finals: Finals, provider: str) -> Session:
