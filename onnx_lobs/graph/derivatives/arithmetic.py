@@ -74,10 +74,7 @@ def extreme(step: BackwardStep) -> Found:
     kind = step.values.types[step.x()]
     if kind.kind != "f":
         raise NoDerivativeError(f"{kind} values have none")
-    one, zero = step.constant(1.0), step.constant(0.0)
-    is_it = [
-        step.op("Where", step.op("Equal", name, step.y()), one, zero) for name in step.node.input
-    ]
+    is_it = [step.as_numbers(step.op("Equal", name, step.y())) for name in step.node.input]
     share = step.op("Div", step.gradient, step.op("Sum", *is_it))
     for position in sorted(step.wanted):
         yield position, step.fitted(step.op("Mul", share, is_it[position]), position)

@@ -43,7 +43,7 @@ def cast(step: BackwardStep) -> Found:
 
 def relu(step: BackwardStep) -> Found:
     """Differentiate Relu, with 0 at 0."""
-    yield 0, _where(step, _above(step, step.y(), 0.0))
+    yield 0, step.op("Mul", step.gradient, step.op("Sign", step.y()))
 
 
 def clip(step: BackwardStep) -> Found:
@@ -170,7 +170,7 @@ def _below(step: BackwardStep, value: str, limit: float) -> str:
 
 def _where(step: BackwardStep, condition: str) -> str:
     """Return the gradient where a condition holds, else 0."""
-    return step.op("Where", condition, step.gradient, step.constant(0.0))
+    return step.op("Mul", step.gradient, step.as_numbers(condition))
 
 
 def _element_type(kind: np.dtype[np.generic]) -> int:

@@ -59,7 +59,7 @@ def max_pool(step: BackwardStep) -> Found:
     best = step.op("ArgMax", windows, axis=1, keepdims=1)
     is_best = step.op("Equal", best, step.writer.constant(np.arange(n).reshape(1, n, 1)))
     g = step.reshaped(step.gradient, (images, 1, places.shape[1]))
-    chosen = step.op("Where", is_best, g, step.constant(0.0))
+    chosen = step.op("Mul", step.as_numbers(is_best), g)
     chosen = step.reshaped(chosen, (images, n, *geometry.outputs))
     onto = step.constant(np.eye(n).reshape(n, 1, *geometry.kernel))
     yield 0, step.reshaped(laid_back(step, chosen, onto, geometry), step.shape())

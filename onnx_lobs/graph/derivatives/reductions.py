@@ -45,7 +45,7 @@ def shared_extreme(step: BackwardStep, gradient: str, extreme: str, axes: Axes) 
     `gradient` and `extreme` have the input's axes, with length 1 along `axes`.
     """
     is_it = step.op("Equal", step.x(), extreme)
-    ones = step.op("Where", is_it, step.constant(1.0), step.constant(0.0))
+    ones = step.as_numbers(is_it)
     count = step.writer.reduce("ReduceSum", ones, *axes)
     return step.op("Mul", ones, step.op("Div", gradient, count))
 

@@ -117,6 +117,11 @@ class BackwardStep:
         """Append a product with a number."""
         return value if factor == 1 else self.op("Mul", value, self.constant(factor))
 
+    def as_numbers(self, condition: str) -> str:
+        """Append a Cast of a condition to 1 and 0: as factors which are faster than a Where."""
+        kind = int(onnx.helper.np_dtype_to_tensor_dtype(self.dtype))
+        return self.op("Cast", condition, to=kind)
+
     def reshaped(self, value: str, shape: tuple[int, ...]) -> str:
         """Append a Reshape to a shape that is known."""
         return self.writer.reshape(value, shape)
