@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onnx_lobs.solvers import prune_layer
     from onnx_lobs.verbs.evaluate import evaluate
     from onnx_lobs.verbs.prune import PruneResult, prune
+    from onnx_lobs.verbs.retrain import RetrainResult, retrain
 
 __version__ = "0.1.0"
 
@@ -34,12 +35,14 @@ __all__ = [
     "PruneConfig",
     "PruneResult",
     "Report",
+    "RetrainResult",
     "ScoreError",
     "SolverError",
     "__version__",
     "evaluate",
     "prune",
     "prune_layer",
+    "retrain",
 ]
 
 _LATE = {
@@ -49,6 +52,8 @@ _LATE = {
     "prune": "onnx_lobs.verbs.prune",
     "Report": "onnx_lobs.report.record",
     "prune_layer": "onnx_lobs.solvers",
+    "RetrainResult": "onnx_lobs.verbs.retrain",
+    "retrain": "onnx_lobs.verbs.retrain",
 }
 
 

@@ -15,11 +15,12 @@ import onnx_lobs
 from onnx_lobs.options.config import OPTIONS
 from onnx_lobs.options.limits import COMPARE_OPTIONS
 from onnx_lobs.options.option import Option
+from onnx_lobs.options.retraining import RETRAIN_OPTIONS
 
 PUBLIC = {
     "ConfigError", "DataError", "Evaluation", "InferenceError", "LobsError", "ModelError",
-    "PruneConfig", "PruneResult", "Report", "ScoreError", "SolverError", "__version__", "evaluate",
-    "prune", "prune_layer",
+    "PruneConfig", "PruneResult", "Report", "RetrainResult", "ScoreError", "SolverError",
+    "__version__", "evaluate", "prune", "prune_layer", "retrain",
 }  # fmt: skip
 
 
@@ -55,6 +56,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     [
         (onnx_lobs.prune, ["model", "data", "test", "progress"], OPTIONS),
         (onnx_lobs.evaluate, ["dense", "pruned", "data", "score", "progress"], COMPARE_OPTIONS),
+        (onnx_lobs.retrain, ["pruned", "data", "dense", "test", "progress"], RETRAIN_OPTIONS),
     ],
 )
 def test_functions_list_their_options_with_types_defaults_and_texts(

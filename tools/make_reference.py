@@ -26,6 +26,7 @@ from onnx_lobs.options.config import OPTIONS
 from onnx_lobs.options.limits import COMPARE_OPTIONS
 from onnx_lobs.options.option import Affects, Option
 from onnx_lobs.options.prose import flags_of, long_flag, with_flags
+from onnx_lobs.options.retraining import RETRAIN_OPTIONS
 
 PACKAGE = Path(errors.__file__).parent
 PAGE = PACKAGE / "guide" / "command-line.md"
@@ -172,7 +173,7 @@ def keywords() -> str:
     shared = {name: o for name, o in COMPARE_OPTIONS.items() if name not in OWN}
     return "\n".join(
         (
-            '"""Types the keyword arguments of prune() and evaluate() for editors and checkers.',
+            '"""Types the keyword arguments of prune(), evaluate() and retrain() for editors.',
             "",
             "Written by ``tools/make_reference.py`` from the declarations of the options.",
             '"""',
@@ -187,6 +188,9 @@ def keywords() -> str:
             "",
             "",
             *typed("EvaluateOptions", "Types the options of evaluate().", shared),
+            "",
+            "",
+            *typed("RetrainKeywords", "Types the options of retrain().", RETRAIN_OPTIONS),
             "",
         )
     )

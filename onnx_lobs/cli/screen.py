@@ -33,7 +33,7 @@ class Screen:
         "Print the record as JSON, and nothing else, on stdout.",
         SWITCH,
         flags=("--json",),
-        also=("inspect", "evaluate", "expand", "export-c"),
+        also=("inspect", "evaluate", "expand", "export-c", "retrain"),
     )
     verbose: bool = option(
         False,
@@ -47,20 +47,20 @@ class Screen:
         "Only warnings and errors; no bars, no report.",
         SWITCH,
         flags=("-q", "--quiet"),
-        also=("evaluate", "expand", "export-c"),
+        also=("evaluate", "expand", "export-c", "retrain"),
     )
     log_file: Path | None = option(
         None,
         "Write a log to this file, or add to it: stages, layers, trials, with the time of each.",
         PATH,
         unset="none",
-        also=("evaluate",),
+        also=("evaluate", "retrain"),
     )
     no_color: bool = option(
         False,
         "No colour, as with the variable NO_COLOR.",
         SWITCH,
-        also=("inspect", "evaluate", "export-c", "guide"),
+        also=("inspect", "evaluate", "export-c", "guide", "retrain"),
     )
 
     def console(self, *, stderr: bool = False) -> Console:

@@ -10,6 +10,7 @@ from onnx_lobs.cli.export_c import EXPORT_C
 from onnx_lobs.cli.guide import GUIDE
 from onnx_lobs.cli.inspect import INSPECT
 from onnx_lobs.cli.prune import PRUNE
+from onnx_lobs.cli.retrain import RETRAIN
 from onnx_lobs.cli.sensitivity import SENSITIVITY
 
-VERBS = (PRUNE, INSPECT, EVALUATE, SENSITIVITY, COMPARE, EXPAND, EXPORT_C, CONFIG, GUIDE)
+VERBS = (PRUNE, RETRAIN, INSPECT, EVALUATE, SENSITIVITY, COMPARE, EXPAND, EXPORT_C, CONFIG, GUIDE)

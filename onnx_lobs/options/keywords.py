@@ -1,4 +1,4 @@
-"""Types the keyword arguments of prune() and evaluate() for editors and checkers.
+"""Types the keyword arguments of prune(), evaluate() and retrain() for editors.
 
 Written by ``tools/make_reference.py`` from the declarations of the options.
 """
@@ -93,3 +93,33 @@ class EvaluateOptions(TypedDict, total=False):
     max_drop: float | None
     max_output_error: float | None
     min_sparsity: float | None
+
+
+class RetrainKeywords(TypedDict, total=False):
+    """Types the options of retrain()."""
+
+    steps: int
+    towards: str
+    move: str
+    rate: float
+    optimiser: str
+    seed: int
+    score: str | Callable[..., Any] | None
+    samples: int | None
+    batch_size: int | None
+    input_shapes: Mapping[str, tuple[int, ...]]
+    preset: str | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    scale: float | None
+    layout: str | None
+    resize: tuple[int, ...] | None
+    crop: tuple[int, ...] | None
+    channel_order: str | None
+    classes: str | None
+    sample_rate: int | None
+    tokenizer: str | None
+    max_length: int | None
+    label_column: str | None
+    provider: str
+    memory: int | None

@@ -1,0 +1,67 @@
+"""Declares the options of light retraining."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.options.kinds import choice, count, number
+from onnx_lobs.options.limits import SHARED_OPTIONS
+from onnx_lobs.options.option import check_options, option, options_of
+from onnx_lobs.options.prose import documents_options
+
+RETRAINING_PANEL = "Retraining"
+OPTIMISER_NAMES = ("adam", "sgd")
+MOVE_NAMES = ("auto", "biases", "observed", "all")
+TOWARDS_NAMES = ("auto", "labels", "classes", "outputs")
+
+
+def check_rate(name: str, value: float) -> None:
+    """Raise ConfigError unless a relative step lies above 0 and at most at 1."""
+    if not (math.isfinite(value) and 0 < value <= 1):
+        raise ConfigError(
+            f"{name} is {value}; it must be above 0 and at most 1: a part of a weight's size, "
+            "such as 0.03"
+        )
+
+
+@documents_options
+@dataclass(frozen=True, kw_only=True)
+class RetrainOptions:
+    """How a pruned network is retrained.
+
+    Raises
+    ------
+    ConfigError
+        When a value is not possible.
+    """
+
+    steps: int = option(200, "Most steps taken, a batch each.", count(1))
+    towards: str = option(
+        "auto",
+        "What is learnt: labels (cross entropy); the dense model's classes (cross entropy with the "
+        "softmax of its scores); or its outputs (squared distance, in front of a final Softmax or "
+        "Sigmoid). auto: labels where the data have them, else classes "
+        "where the model ends in one Softmax for each sample, else outputs.",
+        choice(TOWARDS_NAMES, "aim"),
+    )
+    move: str = option(
+        "auto",
+        "What may move beside zeros, which never do: biases (and scales, parameters of "
+        "normalisations) alone; with them the weights of layers with 10 observations for each "
+        "weight kept (observed); or all. auto: by the number of samples.",
+        choice(MOVE_NAMES, "move"),
+    )
+    rate: float = option(
+        0.03,
+        "Largest step, relative to the size of a tensor's weights.",
+        number(check_rate, "R"),
+    )
+    optimiser: str = option("adam", "What takes the steps.", choice(OPTIMISER_NAMES, "optimiser"))
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+RETRAIN_OPTIONS = {**options_of(RetrainOptions, RETRAINING_PANEL), **SHARED_OPTIONS}

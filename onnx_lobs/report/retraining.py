@@ -1,0 +1,140 @@
+"""Records a retraining, and shows it as text and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from onnx_lobs.report.numbers import format_percent, format_score
+from onnx_lobs.report.record import SCHEMA
+from onnx_lobs.report.record.as_json import to_json
+from onnx_lobs.report.text import warning_panel
+
+
+@dataclass(frozen=True)
+class RetrainedScore:
+    """A score of the dense network (None: it was not given), the pruned and the retrained one."""
+
+    name: str
+    dense: float | None
+    before: float
+    after: float
+    after_error: float | None
+    n: int
+    is_fraction: bool
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What was retrained, and what came of it.
+
+    Parameters
+    ----------
+    model, data
+        Where both come from.
+    samples, held_samples
+        Samples that were learnt from, and held out.
+    towards
+        ``labels``, ``classes`` or ``outputs``.
+    move
+        ``biases``, ``observed`` or ``all``.
+    layers, weights, biases
+        How many layers moved, with how many weights, and how many biases and scales.
+    zeros, of_weights
+        Zeros among the weights of all layers that can move, which stay.
+    steps, best
+        Steps taken, and after which the model is the one returned; 0: it is as it was.
+    losses
+        On the held-out samples: step and loss, from step 0 on.
+    scores
+        On test data, if there are any.
+    seconds
+        Of the whole run.
+    warnings
+        What the reader had better know.
+    output, file_bytes
+        The file written, and its size; None where there is none.
+    """
+
+    model: str
+    data: str
+    samples: int
+    held_samples: int
+    towards: str
+    move: str
+    layers: int
+    weights: int
+    biases: int
+    zeros: int
+    of_weights: int
+    steps: int
+    best: int
+    losses: tuple[tuple[int, float], ...]
+    scores: tuple[RetrainedScore, ...]
+    seconds: float
+    warnings: tuple[str, ...] = ()
+    output: str | None = None
+    file_bytes: int | None = None
+    schema: int = SCHEMA
+
+    @property
+    def loss_before(self) -> float:
+        """Loss on the held-out samples before."""
+        return self.losses[0][1]
+
+    @property
+    def loss_after(self) -> float:
+        """Loss on the held-out samples of the model that is returned."""
+        return dict(self.losses)[self.best]
+
+    def to_json(self) -> str:
+        """Return the record as JSON."""
+        return to_json(dataclasses.asdict(self))
+
+
+def render_retraining(record: Retraining) -> RenderableType:
+    """Return a retraining as lines of text.
+
+    Parameters
+    ----------
+    record
+        Not modified.
+    """
+    return Group(*(Text(line) for line in _lines(record)), *warning_panel(record.warnings))
+
+
+def _lines(record: Retraining) -> Iterator[str]:
+    aim = record.towards if record.towards == "labels" else f"the dense model's {record.towards}"
+    yield f"retrained {record.model} towards {aim}"
+    yield (
+        f"samples     {record.samples:,} learnt from, {record.held_samples:,} held out, of "
+        f"{record.data}"
+    )
+    yield (
+        f"moved       {record.weights:,} weights of {record.layers} layers, {record.biases:,} "
+        f"biases and scales"
+    )
+    share = format_percent(record.zeros, record.of_weights)
+    yield f"zeros       {record.zeros:,} of {record.of_weights:,} weights, {share}: all stay"
+    what = f"best after {record.best}" if record.best else "none was better than before"
+    yield f"steps       {record.steps}; {what}"
+    yield f"held out    loss {record.loss_before:.4g} -> {record.loss_after:.4g}"
+    for score in record.scores:
+        yield f"{score.name:<11} {_score_words(score)}"
+    yield f"seconds     {record.seconds:.1f}"
+    if record.output is not None:
+        yield f"written to  {record.output}, {record.file_bytes:,} bytes"
+
+
+def _score_words(score: RetrainedScore) -> str:
+    """Return the three scores in a line."""
+    before = format_score(score.before, None, is_fraction=score.is_fraction)
+    after = format_score(score.after, score.after_error, is_fraction=score.is_fraction)
+    words = f"{before} -> {after}"
+    if score.dense is not None:
+        words += f", dense {format_score(score.dense, None, is_fraction=score.is_fraction)}"
+    return f"{words}, of {score.n:,} samples" if score.n else words

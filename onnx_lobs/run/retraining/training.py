@@ -1,0 +1,165 @@
+"""Takes the steps: batches in a random order, a look at held-out data, the best state kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnx_lobs.arrays import Array
+from onnx_lobs.data.batches import Batches
+from onnx_lobs.report.progress import Progress
+from onnx_lobs.run.retraining.aims import Targets
+from onnx_lobs.run.retraining.network import TrainedNetwork
+from onnx_lobs.run.retraining.optimiser import OPTIMISERS, rate_at, size_of
+
+LOOKS = 20  # at the held-out data, over all steps
+PATIENCE = 3  # looks without a gain, after which training goes back to the best state
+SLOWER = 0.25  # of the rate, from there on
+MOST_RETURNS = 3  # after which it ends
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Batches and what they are trained towards."""
+
+    batches: Batches
+    targets: Targets
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the steps are taken.
+
+    Parameters
+    ----------
+    steps
+        Most that are taken.
+    rate
+        Largest relative step.
+    optimiser
+        A key of OPTIMISERS.
+    seed
+        Of the batches' order.
+    """
+
+    steps: int
+    rate: float
+    optimiser: str
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What came of it.
+
+    Parameters
+    ----------
+    values
+        Of every tensor that moved, at the best look.
+    losses
+        On the held-out data: the step, and the loss after it; the first is step 0.
+    best
+        The step of `values`; 0: nothing was better than before.
+    """
+
+    values: Mapping[str, Array]
+    losses: tuple[tuple[int, float], ...]
+    best: int
+
+
+def train(
+    network: TrainedNetwork,
+    fitted: TrainingSet,
+    held: TrainingSet,
+    course: Course,
+    progress: Progress,
+) -> Trained:
+    """Train, and return the state with the least loss on the held-out data.
+
+    The state before is one of those compared, so the result is never worse there. Where PATIENCE
+    looks bring no gain, or a loss is not finite, training goes back to the best state and on with
+    steps a quarter as large; after MOST_RETURNS such returns the next one ends it.
+
+    Notes
+    -----
+    Deterministic for a seed, as far as onnxruntime is. Cost per step: a forward and a backward pass
+    of one batch; 20 forward passes over the held-out data.
+    """
+    descent = _Descent(network, fitted, course)
+    losses = [(0, _held_loss(network, held, descent.values))]
+    best, kept, since, returns = 0, dict(descent.values), 0, 0
+    every = max(1, course.steps // LOOKS)
+    progress.start("retraining", course.steps)
+    for step in range(1, course.steps + 1):
+        is_finite = descent.step(rate_at(step - 1, course.steps))
+        progress.advance()
+        if is_finite and step % every and step < course.steps:
+            continue
+        # look at the held-out data; from too large a step go back, and on with smaller ones
+        losses.append((step, _held_loss(network, held, descent.values) if is_finite else math.inf))
+        since += 1
+        if losses[-1][1] < min(loss for _, loss in losses[:-1]):
+            best, kept, since = step, dict(descent.values), 0
+        if since >= PATIENCE or not math.isfinite(losses[-1][1]):
+            returns, since = returns + 1, 0
+            descent.go_back(kept)
+        if returns > MOST_RETURNS:
+            break
+    return Trained(kept, tuple(losses), best)
+
+
+class _Descent:
+    """The present values, the optimiser, and the order in which batches come."""
+
+    def __init__(self, network: TrainedNetwork, fitted: TrainingSet, course: Course) -> None:
+        self.network, self.fitted, self.course = network, fitted, course
+        self.values = {tensor.name: tensor.start.copy() for tensor in network.tensors}
+        self._sizes = {name: size_of(value) for name, value in self.values.items()}
+        self._optimiser = OPTIMISERS[course.optimiser]()
+        self._rng = np.random.default_rng(course.seed)
+        self._order: list[int] = []
+        self._part = 1.0
+
+    def step(self, part: float) -> bool:
+        """Take a step with a part of the full rate; False, and no step, if a value is infinite."""
+        if not self._order:
+            self._order = self._rng.permutation(len(self.fitted.batches)).tolist()
+        gradients = _gradients(self.network, self.fitted, self._order.pop(), self.values)
+        if gradients is None:
+            return False
+        rate = self.course.rate * part * self._part
+        moves = self._optimiser.moves(gradients)
+        for tensor in self.network.tensors:
+            name = tensor.name
+            move = tensor.kept * (rate * self._sizes[name] * moves[name])
+            self.values[name] = (self.values[name] + move).astype(np.float32)
+        return True
+
+    def go_back(self, values: Mapping[str, Array]) -> None:
+        """Begin again at a state, with smaller steps and no memory of gradients."""
+        self.values, self._part = dict(values), self._part * SLOWER
+        self._optimiser = OPTIMISERS[self.course.optimiser]()
+
+
+def _gradients(
+    network: TrainedNetwork, fitted: TrainingSet, index: int, values: Mapping[str, Array]
+) -> dict[str, Array] | None:
+    """Return the gradients on one batch; None where the loss or one of them is not finite."""
+    feeds = fitted.batches.load(index)
+    targets = fitted.targets.of(index, feeds, network.shaped(feeds).shapes)
+    loss, gradients = network.step(feeds, targets, values)
+    is_finite = math.isfinite(loss) and all(np.isfinite(g).all() for g in gradients.values())
+    return gradients if is_finite else None
+
+
+def _held_loss(network: TrainedNetwork, held: TrainingSet, values: Mapping[str, Array]) -> float:
+    """Return the mean loss over all samples of the held-out data."""
+    total = 0.0
+    for index, size in enumerate(held.batches.sizes):
+        feeds = held.batches.load(index)
+        targets = held.targets.of(index, feeds, network.shaped(feeds).shapes)
+        total += size * network.loss(feeds, targets, values)
+    return total / held.batches.n_samples

@@ -1,0 +1,98 @@
+"""Training keeps the best state on held-out data, and goes back from steps that are too large."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onnx_lobs.data.batches import Batches
+from onnx_lobs.report.progress import ProgressCalls, Silent
+from onnx_lobs.run.retraining.parameters import MovingTensor
+from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, train
+
+GOAL = np.array([1.0, 0.0, -2.0], np.float32)
+START = np.array([2.0, 0.0, 1.0], np.float32)
+
+
+class Bowl:
+    """Stands for a network: its loss is the squared distance of one tensor to a goal."""
+
+    def __init__(self, broken: bool = False) -> None:
+        self.tensors = (MovingTensor("w", START, START != 0),)
+        self.broken, self.orders = broken, list[int]()
+
+    def shaped(self, feeds: Any) -> Any:
+        """Return what has shapes."""
+        return type("Shaped", (), {"shapes": {}})
+
+    def loss(self, feeds: Any, targets: Any, values: Any) -> float:
+        """Return the loss of the values."""
+        return float(((values["w"] - GOAL) ** 2).sum())
+
+    def step(self, feeds: Any, targets: Any, values: Any) -> tuple[float, dict[str, Any]]:
+        """Return loss and gradient."""
+        self.orders.append(int(feeds["x"]))
+        loss = np.inf if self.broken else self.loss(feeds, targets, values)
+        return loss, {"w": 2 * (values["w"] - GOAL)}
+
+
+class NoTargets:
+    """Stands for targets."""
+
+    def of(self, *_: Any) -> tuple[()]:
+        """Return none."""
+        return ()
+
+
+def trained(bowl: Bowl, progress: Any = None, **course: Any) -> Trained:
+    """Train a bowl."""
+    batches = Batches(lambda i: {"x": np.array(i)}, (1,) * 5, "numbers")
+    some: Any = TrainingSet(batches, NoTargets())  # type: ignore[arg-type]
+    made = Course(**{"steps": 100, "rate": 0.1, "optimiser": "adam", "seed": 0, **course})
+    return train(bowl, some, some, made, progress or Silent())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_a_minimum_is_reached(optimiser: str) -> None:
+    found = trained(Bowl(), optimiser=optimiser)
+    np.testing.assert_allclose(found.values["w"], GOAL, atol=0.05)
+    assert found.best > 0
+
+
+def test_what_was_zero_stays_zero() -> None:
+    assert trained(Bowl()).values["w"][1] == 0
+
+
+def test_the_state_kept_has_the_least_loss_of_all_that_were_looked_at() -> None:
+    found = trained(Bowl(), rate=1.0)
+    losses = dict(found.losses)
+    assert losses[found.best] == min(losses.values())
+    assert Bowl().loss({}, (), found.values) == pytest.approx(losses[found.best])
+
+
+def test_too_large_a_rate_is_made_smaller() -> None:
+    found = trained(Bowl(), rate=1.0, steps=400)
+    assert dict(found.losses)[found.best] < 0.05 * found.losses[0][1]
+
+
+def test_a_loss_that_is_not_finite_ends_it_with_the_state_before() -> None:
+    found = trained(Bowl(broken=True))
+    np.testing.assert_array_equal(found.values["w"], START)
+    assert found.best == 0
+    assert len(found.losses) == 5  # the state before, and four returns
+
+
+def test_batches_come_in_a_new_order_each_time_and_none_twice() -> None:
+    bowl = Bowl()
+    trained(bowl, steps=10)
+    first, second = bowl.orders[:5], bowl.orders[5:10]
+    assert sorted(first) == sorted(second) == list(range(5))
+    assert first != second
+
+
+def test_every_step_is_told() -> None:
+    told: list[tuple[str, int, int]] = []
+    trained(Bowl(), ProgressCalls(lambda *seen: told.append(seen)), steps=4)
+    assert told[-1] == ("retraining", 4, 4)
