@@ -17,6 +17,7 @@ from onnx_lobs.cli.verb import Verb
 from onnx_lobs.errors import ModelError
 from onnx_lobs.options.config import OPTIONS, PruneConfig
 from onnx_lobs.options.option import from_plain, options_of
+from onnx_lobs.targets.runtimes import fill_options
 
 if TYPE_CHECKING:
     from onnx_lobs.report.record import Report
@@ -31,7 +32,8 @@ def run(values: Mapping[str, Any]) -> None:
         return
     record = _prune(files, config, screen, repeat_command(PRUNE, values))
     is_missed = record.target is not None and not record.target.is_met
-    raise typer.Exit(0 if record.layers and not is_missed else 1)
+    is_too_big = record.deploy is not None and record.deploy.fit == "TOO BIG"
+    raise typer.Exit(0 if record.layers and not (is_missed or is_too_big) else 1)
 
 
 def _show_plan(files: Files, config: PruneConfig, screen: Screen) -> None:
@@ -94,4 +96,5 @@ PRUNE = Verb(
     ),
     summary="prune a model (what is done without a verb)",
     reads_file=True,
+    fill=fill_options,
 )

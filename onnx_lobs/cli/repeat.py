@@ -8,6 +8,7 @@ from typing import Any
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.options.option import Option
 from onnx_lobs.options.prose import long_flag
+from onnx_lobs.targets.runtimes import set_by
 
 _ALWAYS = ("seed",)  # named though it has its default, which may change
 
@@ -21,7 +22,7 @@ def repeat_command(verb: Verb, values: Mapping[str, Any]) -> tuple[str, ...]:
         What was done.
     values
         The plain forms of its options by name, as :attr:`Verb.run` gets them. Those that have
-        their defaults are left out, but for the seed. Not modified.
+        their defaults are left out, but for the seed and what a target sets. Not modified.
     """
     arguments = [str(values[option.name]) for option in verb.options if option.is_argument]
     words = ["onnx-lobs", verb.name, *(_as_argument(word) for word in arguments)]
@@ -34,7 +35,8 @@ def repeat_command(verb: Verb, values: Mapping[str, Any]) -> tuple[str, ...]:
 def _words(option: Option, values: Mapping[str, Any]) -> Iterator[str]:
     """Yield the flag of an option and its value, if it has to be named."""
     plain = values.get(option.name, option.plain_default)
-    is_default = plain == option.plain_default and option.name not in _ALWAYS
+    always = (*_ALWAYS, *set_by(values.get("target")))
+    is_default = plain == option.plain_default and option.name not in always
     if plain is None or is_default:
         return
     if isinstance(plain, bool):

@@ -5,7 +5,7 @@ This module and all that it imports are light, so that ``--help`` is fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -22,6 +22,7 @@ from onnx_lobs.options.prose import flags_of, help_text, with_flags
 
 MOST_USED = "Most used"
 HELP_ALL, CONFIG_FILE = "help_all", "config_file"
+CONTEXT = "context"
 OWN = (HELP_ALL, CONFIG_FILE)  # parameters that are no options of a run
 NAMED = {**OPTIONS, **options_of(Files)}  # options that texts may name
 
@@ -42,6 +43,8 @@ class Verb:
         What it does, in a few words, for the list of verbs; empty: the start of its help.
     reads_file
         Whether ``-c FILE`` gives it values.
+    fill
+        Completes the values, given the names of those that the user wrote; None: they stay.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Verb:
     options: tuple[Option, ...]
     summary: str = ""
     reads_file: bool = False
+    fill: Callable[[Mapping[str, Any], Collection[str]], Mapping[str, Any]] | None = None
 
     def ordered(self) -> list[Option]:
         """Return the options as they are listed: arguments, the most used, then by panel.
@@ -67,7 +71,11 @@ def as_command(verb: Verb) -> Callable[..., None]:
     """Return the function of a verb, with a parameter for each option."""
 
     def run(**values: Any) -> None:
-        verb.run({name: value for name, value in values.items() if name not in OWN})
+        context = values.pop(CONTEXT, None)
+        plain: Mapping[str, Any] = {n: value for n, value in values.items() if n not in OWN}
+        if verb.fill is not None and context is not None:
+            plain = verb.fill(plain, [name for name in plain if _is_given(context, name)])
+        verb.run(plain)
 
     parameters = [
         Parameter(
@@ -78,6 +86,8 @@ def as_command(verb: Verb) -> Callable[..., None]:
         )
         for option in verb.ordered()
     ]
+    if verb.fill is not None:
+        parameters.append(Parameter(CONTEXT, Parameter.KEYWORD_ONLY, annotation=typer.Context))
     if is_long(verb):
         parameters.append(_help_all())
     if verb.reads_file:
@@ -85,6 +95,12 @@ def as_command(verb: Verb) -> Callable[..., None]:
     run.__doc__ = verb.run.__doc__
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether the user wrote an option, on the command line or in a file."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _help_all() -> Parameter:

@@ -43,6 +43,8 @@ class Batches:
         The place of each sample in the data as they were given; None: the same as here.
     files
         The file of each sample of the data as they were given; empty where a sample is no file.
+    places
+        Of batches that were picked: their places among those that were there first; None: as here.
     """
 
     load: Callable[[int], dict[str, Array]]
@@ -54,6 +56,12 @@ class Batches:
     notes: tuple[str, ...] = ()
     numbers: Array | None = None
     files: tuple[str, ...] = ()
+    places: tuple[int, ...] | None = None
+
+    @property
+    def first_places(self) -> tuple[int, ...]:
+        """The place of each batch among those that these were picked from at first."""
+        return tuple(range(len(self.sizes))) if self.places is None else self.places
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         return map(self.load, range(len(self.sizes)))
@@ -88,6 +96,7 @@ class Batches:
             self.synthetic,
             labels,
             notes=self.notes,
+            places=tuple(self.first_places[i] for i in chosen),
         )
 
 

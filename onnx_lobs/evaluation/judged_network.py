@@ -80,7 +80,12 @@ def open_judged(
     finals
         The activations in front of which `model` is judged, of its own nodes.
     """
-    outputs = {output.name for output in model.main.graph.output}
-    added = frozenset(each.value for each in finals) - outputs
+    added = values_in_front(model, finals)
     network = open_session(model, provider=provider, limit=limit, shown=sorted(added))
     return JudgedNetwork(network, finals, added)
+
+
+def values_in_front(model: Model, finals: Sequence[FinalActivation]) -> frozenset[str]:
+    """Return the values in front of final activations that are no outputs themselves."""
+    outputs = {output.name for output in model.main.graph.output}
+    return frozenset(each.value for each in finals) - outputs

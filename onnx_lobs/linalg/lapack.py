@@ -133,14 +133,20 @@ def _stride(array: RealArray, written: bool = True) -> int:
 def _call(module: ModuleType, name: str, *arguments: Any) -> None:
     """Call a Fortran routine: all arguments by address."""
     function = _function(module, name, len(arguments))
-    boxes = [_boxed(argument) for argument in arguments]  # alive until the call is over
-    function(*[b.ctypes.data if isinstance(b, np.ndarray) else ctypes.addressof(b) for b in boxes])
+    function(*map(_address, arguments))
 
 
-def _boxed(argument: Any) -> Any:
-    if isinstance(argument, bytes):
-        return ctypes.c_char(argument)
-    return _int(argument) if isinstance(argument, int) else argument
+def _address(argument: Any) -> int:
+    """Return where an argument is; arrays and boxes are alive as long as `_call` has them."""
+    if isinstance(argument, np.ndarray):
+        return int(argument.ctypes.data)
+    is_constant = isinstance(argument, int | bytes)
+    return ctypes.addressof(_constant(argument) if is_constant else argument)
+
+
+@cache  # sizes and letters, of which there are few; no routine writes to them
+def _constant(value: int | bytes) -> Any:
+    return ctypes.c_char(value) if isinstance(value, bytes) else _int(value)
 
 
 @cache

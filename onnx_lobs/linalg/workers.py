@@ -6,6 +6,7 @@ factorisations gain nothing from a threaded BLAS.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -69,8 +70,8 @@ def multiply(left: Array, right: Array) -> Array:
     no more.
     """
     groups, rows, _ = left.shape
-    workers = count_workers()
-    if 2 * left.size * right.shape[2] < WORTH_SHARING or workers == 1 or rows < workers:
+    workers = count_workers() if 2 * left.size * right.shape[2] >= WORTH_SHARING else 1
+    if workers == 1 or rows < workers:
         return np.asarray(left @ right)
     result = np.empty((groups, rows, right.shape[2]), dtype=left.dtype)
     edges = np.linspace(0, rows, workers + 1).astype(int)
@@ -91,7 +92,7 @@ class ThreadBuffers(threading.local):
 
     def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Return an array of any content; it shares memory with earlier ones of this `name`."""
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         part = self._parts.get(name)
         if part is None or part.dtype != dtype or part.size < size:
             self._parts[name] = part = np.empty(size, dtype)

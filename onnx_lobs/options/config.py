@@ -15,7 +15,7 @@ from onnx_lobs.options.option import Option, check_options, options_of
 from onnx_lobs.options.output import OutputOptions
 from onnx_lobs.options.prose import documents_options
 from onnx_lobs.options.samples import SampleOptions
-from onnx_lobs.options.what import WhatOptions
+from onnx_lobs.options.what import CHANNELS, WhatOptions
 
 PANELS = {
     "What is pruned": WhatOptions,
@@ -52,6 +52,22 @@ OPTIONS: dict[str, Option] = {
 }
 
 
+def is_channels(config: PruneConfig) -> bool:
+    """Whether whole channels are removed."""
+    return config.pattern.strip().lower() == CHANNELS
+
+
 def has_target(config: PruneConfig) -> bool:
-    """Whether the options name a target in place of a sparsity."""
+    """Whether the options name what the sparsity is to be found by, in place of it."""
+    return has_limit(config) or fits_chip(config)
+
+
+def has_limit(config: PruneConfig) -> bool:
+    """Whether the options name a limit in place of a sparsity."""
     return any(x is not None for x in (config.max_drop, config.max_output_error, config.max_bytes))
+
+
+def fits_chip(config: PruneConfig) -> bool:
+    """Whether the sparsity is to be found at which the network's C code fits a part."""
+    is_free = config.sparsity is None and not has_limit(config)
+    return config.target == "c" and config.chip is not None and is_free

@@ -21,7 +21,9 @@ class PruneOptions(TypedDict, total=False):
     layer_min: Mapping[str, float]
     layer_max: Mapping[str, float]
     allocation: str
-    budget: str
+    budget: str | None
+    align: int | None
+    channel_choice: str
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     op_types: tuple[str, ...]
@@ -58,6 +60,8 @@ class PruneOptions(TypedDict, total=False):
     memory: int | None
     scratch: str | None
     cache: str | None
+    target: str | None
+    chip: str | None
     storage: str | None
     values: str
     activations: str

@@ -20,7 +20,7 @@ class MachineOptions:
         "Where onnxruntime runs: cpu, cuda, or an execution provider's full name.",
         text("NAME"),
         also=("evaluate",),
-        aliases=("device", "target", "execution_provider", "ep"),
+        aliases=("device", "execution_provider", "ep"),
     )
     gram: str = option(
         "auto",

@@ -4,18 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnx_lobs.options.kinds import SWITCH, choice
+from onnx_lobs.options.kinds import SWITCH, choice, text
 from onnx_lobs.options.option import Affects, option
 
 FORMATS = ("dense", "sparse", "packed")
 VALUES = ("fp32", "fp16", "int8")
 ACTIVATIONS = ("fp32", "int8")
+TARGETS = ("onnxruntime", "openvino", "mnn", "xnnpack", "tensorrt", "c")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
     """The options of what comes out."""
 
+    target: str | None = option(
+        None,
+        "What will run the model: sets `pattern`, `storage`, `values` and `budget` as it needs "
+        "them, unless they are given, writes what it needs beside the model, and says what to "
+        "expect.",
+        choice(TARGETS),
+        unset="nothing is set",
+        affects=Affects.RUN,
+        brief="What will run it: mnn, tensorrt, c ...: sets what that needs.",
+    )
+    chip: str | None = option(
+        None,
+        "A microcontroller, by name or as flash=1MB,ram=256KB: whether it is large enough. With "
+        "`target` c and no `sparsity`: as few zeros as fit it.",
+        text("PART"),
+        unset="no part is looked at",
+        affects=Affects.SOLVING,
+    )
     storage: str | None = option(
         None,
         "How pruned weights are written. sparse: smaller file; onnxruntime reads it, many other "

@@ -14,8 +14,11 @@ OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", 
 PATTERN_FORMS = ("unstructured", "N:M", "RxC")
 ALLOCATIONS = ("auto", "uniform", "erk", "global")
 TIED = ("keep", "prune")
-BUDGETS = ("weights", "bytes", "macs")
-_PATTERN_WORDS = tuple(form for form in PATTERN_FORMS if form.islower())
+BUDGETS = ("weights", "bytes", "macs", "channels")
+CHANNELS = "channels"  # the one pattern that removes what it prunes
+CHANNEL_CHOICES = ("obs", "l1", "l2", "apoz", "random")
+_PATTERN_TEXTS = (*PATTERN_FORMS, CHANNELS)
+_PATTERN_WORDS = tuple(form for form in _PATTERN_TEXTS if form.islower())
 
 
 def check_pattern(name: str, value: str) -> None:
@@ -23,7 +26,7 @@ def check_pattern(name: str, value: str) -> None:
     near = did_you_mean(value, _PATTERN_WORDS)
     if near and value not in _PATTERN_WORDS:
         raise ConfigError(
-            f"{name} {value!r} is unknown; {near}write {', '.join(PATTERN_FORMS)}, such as 2:4"
+            f"{name} {value!r} is unknown; {near}write {', '.join(_PATTERN_TEXTS)}, such as 2:4"
         )
 
 
@@ -46,12 +49,13 @@ class WhatOptions:
     pattern: str = option(
         "unstructured",
         "Where zeros may stand: anywhere; N kept of M consecutive input channels (2:4); blocks of "
-        "R outputs times C inputs (4x1).",
-        text("|".join(PATTERN_FORMS), check_pattern, _PATTERN_WORDS),
-        more="The M channels of N:M are those of one kernel position.",
+        "R outputs times C inputs (4x1); or whole channels, which are then removed.",
+        text("|".join(_PATTERN_TEXTS), check_pattern, _PATTERN_WORDS),
+        more="The M channels of N:M are those of one kernel position. The guide's page "
+        "on channels tells what goes together with one.",
         also=("inspect",),
         affects=Affects.SOLVING,
-        brief="Where zeros may stand: anywhere, 2:4, blocks as 4x1.",
+        brief="Where zeros may stand: anywhere, 2:4, blocks as 4x1, channels.",
         rank=6,
     )
     max_drop: float | None = option(
@@ -112,11 +116,29 @@ class WhatOptions:
         "between, tried on calibration samples that were held out.",
         affects=Affects.SOLVING,
     )
-    budget: str = option(
-        "weights",
-        "What `sparsity` is a fraction of: weights, bytes as stored, or multiplications.",
+    budget: str | None = option(
+        None,
+        "What `sparsity` is a fraction of: weights, bytes as stored, multiplications, or channels.",
         choice(BUDGETS),
-        more="Multiplications are those of one sample.",
+        unset="weights; macs with pattern channels",
+        more="Multiplications are those of one sample. With pattern channels they, or the bytes, "
+        "are those of the layers that can lose channels.",
+        affects=Affects.SOLVING,
+    )
+    align: int | None = option(
+        None,
+        "With pattern channels: keep a multiple of so many channels of each group.",
+        count(1),
+        unset="8, but 1 in groups of fewer than 32",
+        more="Kernels work on 8 or 16 channels at once: 127 may be slower than 128.",
+        affects=Affects.SOLVING,
+    )
+    channel_choice: str = option(
+        "obs",
+        "With pattern channels, which go: those whose loss the others can make up for (obs), or "
+        "the usual scores to compare it with.",
+        choice(CHANNEL_CHOICES),
+        more="l1 and l2: the least norm of a channel's filters. apoz: the least active on average.",
         affects=Affects.SOLVING,
     )
     include: tuple[str, ...] = option(

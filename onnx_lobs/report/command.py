@@ -9,6 +9,7 @@ from typing import Any
 from onnx_lobs.options.config import OPTIONS, PruneConfig
 from onnx_lobs.options.option import Option
 from onnx_lobs.options.prose import long_flag
+from onnx_lobs.targets.runtimes import set_by
 
 PROGRAM = "onnx-lobs"
 
@@ -21,7 +22,7 @@ def command_of(model: str, config: PruneConfig, files: Mapping[str, str | None])
     model
         The model's file.
     config
-        The options; those at their defaults are left out.
+        The options; those at their defaults are left out, but for what a target sets.
     files
         Further values by flag, such as ``{"--data": "samples.npz"}``; None is left out.
     """
@@ -30,7 +31,7 @@ def command_of(model: str, config: PruneConfig, files: Mapping[str, str | None])
         words += [] if value is None else [flag, value]
     for name, option in OPTIONS.items():
         value = getattr(config, name)
-        if value != option.default:
+        if value != option.default or (value is not None and name in set_by(config.target)):
             words += _words(option, option.to_plain(value))
     return tuple(words)
 

@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from onnx_lobs.report.channels import channel_rows, channel_tables
 from onnx_lobs.report.command import typed
 from onnx_lobs.report.numbers import (
     format_bytes,
@@ -25,6 +26,7 @@ from onnx_lobs.report.record import (
     AllocationRecord,
     BoundRecord,
     CorrectionRecord,
+    DeployRecord,
     JudgedValue,
     LayerRecord,
     OutputRecord,
@@ -40,6 +42,7 @@ from onnx_lobs.storage.formats import FORMATS
 from onnx_lobs.storage.values import VALUES
 
 _STATUS_WIDTH = 8  # characters; longer ones take two lines
+FIT_COLOURS = {"FITS": "green", "TIGHT": "yellow", "TOO BIG": "red"}
 _SCORE_WORDS = {"top1": "top-1 score", "top5": "top-5 score"}
 
 
@@ -59,12 +62,16 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
         Layers, skipped nodes, totals, warnings, and what to make of it, for rich to print.
     """
     parts: list[RenderableType] = [layer_table(report.layers), *_remedies(report.layers)]
+    for table in channel_tables(report.channels):
+        parts += ["", table]
     if report.skipped:
         parts += ["", skip_table(report.skipped, verbose=verbose)]
     parts += ["", _summary(report), *warning_panel(report.warnings)]
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
         hint = FORMATS[str(report.options.get("storage") or "dense")].hint
+        if report.channels is not None:  # what is gone takes no space in any form
+            hint = ""
         values = VALUES[str(report.options.get("values", "fp32"))].hint
         parts += ["", place, *(Text(f"note: {text}", "dim") for text in (values, hint) if text)]
     for advice in report.advice:
@@ -145,24 +152,36 @@ def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
     """Yield what is said of the whole run: labels, and values in words."""
     yield "calibrated on", range_words(report.data, report.inputs)
     yield from _target(report.target)
-    yield from _totals(report.totals)
+    yield from channel_rows(report.channels)
+    yield from _totals(report.totals, has_zeros=report.channels is None)
     yield from _allocation(report.allocation)
     yield from _correction(report.correction)
     yield from _output(report)
     if report.output.score is not None:
         yield score_row(report.output.score)
+    yield from deploy_rows(report.deploy, report.totals.file_bytes)
     loops = "" if report.loops is None else f", loops compiled by {report.loops}"
     yield "time", f"{report.totals.seconds:.1f} s{loops}"
 
 
-def _totals(totals: Totals) -> Iterator[tuple[str, str]]:
+def _totals(totals: Totals, *, has_zeros: bool = True) -> Iterator[tuple[str, str]]:
     share = format_percent(totals.zeros, totals.weights)
     file = totals.file
     is_all = file is not None and file.weights == totals.weights
     all_ = "all " if is_all else ""
-    yield "zeros", f"{totals.zeros:,} of {all_}{totals.weights:,} weights ({share})"
+    if has_zeros:
+        yield "zeros", f"{totals.zeros:,} of {all_}{totals.weights:,} weights ({share})"
     yield from file_rows(file, is_all=is_all)
+    if totals.multiplications is not None:
+        yield "multiplications", work_words(totals.multiplications)
     yield from size_rows(totals.file_bytes, totals.gzip_bytes)
+
+
+def work_words(work: tuple[int, int]) -> str:
+    """Return multiplications (before, after) in words."""
+    before, after = work
+    fewer = "" if before == after or not after else f", {before / after:.3g}x fewer"
+    return f"{before:,} -> {after:,} a sample, by weights that are not zero{fewer}"
 
 
 def size_rows(
@@ -173,6 +192,32 @@ def size_rows(
         if sizes is not None:
             before, after = map(format_bytes, sizes)
             yield label, f"{before} -> {after} ({format_change(*sizes)})"
+
+
+def deploy_rows(
+    record: DeployRecord | None, file_bytes: tuple[int, int] | None
+) -> Iterator[tuple[str, str | Text]]:
+    """Yield what was made for a target or a part, and what to expect there."""
+    if record is None:
+        return
+    if record.chip is not None and record.fit is not None:
+        words = f"{record.fit} on {record.chip}: {_needs(record, file_bytes)}"
+        yield "chip", Text(words, FIT_COLOURS[record.fit])
+    elif record.flash_bytes is not None:
+        yield "C code", _needs(record, file_bytes)
+    yield from (("expect", sentence) for sentence in record.expect)
+    if record.files:
+        yield "beside it", ", ".join(record.files)
+    if record.command:
+        yield "run it by", typed(record.command)
+
+
+def _needs(record: DeployRecord, file_bytes: tuple[int, int] | None) -> str:
+    if record.flash_bytes is None:
+        size = 0 if file_bytes is None else file_bytes[1]
+        return f"the file alone takes {size:,} B of flash; code and RAM are the runtime's"
+    work = "" if record.multiplications is None else f", {record.multiplications:,} multiplications"
+    return f"{record.flash_bytes:,} B of flash, {record.ram_bytes:,} B of RAM{work}"
 
 
 def _target(record: TargetRecord | None) -> Iterator[tuple[str, str]]:

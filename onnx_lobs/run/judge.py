@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from onnx_lobs.calibration.held_out import split_held
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.evaluation.final_activation import judged_values
-from onnx_lobs.evaluation.judged_network import JudgedNetwork
 from onnx_lobs.evaluation.output import ChangeTally, Watch
+from onnx_lobs.evaluation.remembered import RememberedOutputs
+from onnx_lobs.graph.run.staged import Runnable
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import LayerRecord, OutputRecord
@@ -20,7 +21,7 @@ from onnx_lobs.run.setup import Setup
 def judge_outputs(
     setup: Setup,
     networks: Networks,
-    judged: tuple[JudgedNetwork, JudgedNetwork],
+    judged: tuple[RememberedOutputs, Runnable],
     records: Mapping[str, LayerRecord],
     scratch: Scratch,
     progress: Progress,
@@ -31,7 +32,7 @@ def judge_outputs(
     Parameters
     ----------
     judged
-        The dense and the pruned network of `networks`, opened.
+        What the dense network gives, and the pruned one in front of its activations.
     records, scratch
         As for :func:`onnx_lobs.run.other_fits.other_fits`.
     watch
@@ -55,7 +56,7 @@ def judge_outputs(
         if n_others:
             progress.start("fitting to other samples", n_others)
         for other, left_out in other_fits(setup, networks, records, scratch):
-            _compare(dense, other.open_judged(other.pruned), left_out, unseen)
+            _compare(dense, other.open_judged(other.pruned).in_front, left_out, unseen)
             n_held, n_fits = n_held + left_out.n_samples, n_fits + 1
             progress.advance()
     change = unseen.result() if n_fits else None
@@ -70,16 +71,17 @@ def judge_outputs(
 
 
 def _compare(
-    dense: JudgedNetwork,
-    pruned: JudgedNetwork,
+    dense: RememberedOutputs,
+    pruned: Runnable,
     batches: Batches,
     tally: ChangeTally,
     watch: Watch = lambda before, after, feeds, size: None,
     tick: Callable[[int], None] = lambda n: None,
 ) -> None:
     """Count what pruning did to the outputs on some batches, as they are judged."""
+    known = dense.on(batches)
     for feeds, size in zip(batches, batches.sizes, strict=True):
-        before, after = dense.in_front.run(feeds), pruned.in_front.run(feeds)
+        before, after = known.run(feeds), pruned.run(feeds)
         tally.add(before, after, size)
         watch(before, after, feeds, size)
         tick(1)

@@ -18,13 +18,14 @@ from onnx_lobs.memory.shares import LEAST_SOLVER
 from onnx_lobs.report.record import LayerRecord
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
+from onnx_lobs.run.slots import layer_key
 from onnx_lobs.solvers import Status
 from onnx_lobs.solvers.layerwise import (
     ErrorMeter,
     LayerTask,
     Outcome,
     magnitude_weight,
-    rounded_only,
+    round_layer,
     solve_layer,
     within_range,
 )
@@ -82,7 +83,7 @@ def solve_one(
 def _only_rounded(task: LayerTask) -> Outcome:
     """Return a layer whose zeros stay as they are, and whose values are to be rounded."""
     if task.scale_of is not None:
-        return rounded_only(task)
+        return round_layer(task)
     none = (None,) * len(task.centred)
     return Outcome(task.weight, none, Status.SOLVED, None, None, None, {})
 
@@ -111,6 +112,7 @@ def make_task(
 ) -> LayerTask:
     """Return what is asked of a layer: `n_prune` zeros, with the options of the run."""
     config, stored = setup.config, networks.result
+    kept = setup.kept.get(layer_key(layer))
     scale_of = None
     if config.values == "int8":
         tensor = stored.constant(stored.scopes[layer.scope], layer.weight)
@@ -123,9 +125,9 @@ def make_task(
         centred=tuple(use.bias is not None for use in layer.uses),
         n_prune=n_prune,
         bias=_present_bias(networks.dense, layer),
-        pattern=setup.pattern,
+        pattern=setup.pattern if kept is None else kept,
         kernel_size=layer.kernel_size,
-        method=config.method,
+        method=config.method if kept is None else "magnitude",  # there is nothing left to choose
         effort=config.effort,
         memory=solver_memory(config.memory, layer),
         refit=config.refit,

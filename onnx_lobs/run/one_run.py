@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from onnx_lobs.arrays import RealArray
 from onnx_lobs.calibration.held_out import held_every
 from onnx_lobs.data.synthetic import guesses
+from onnx_lobs.evaluation.remembered import RememberedOutputs
 from onnx_lobs.evaluation.score import MeasuredScore
 from onnx_lobs.graph.run.arena import release_memory
 from onnx_lobs.layers.layer import Layer
@@ -15,6 +16,8 @@ from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import CorrectionRecord, Details, LayerRecord, OutputRecord
+from onnx_lobs.run.channels.choice import ChannelChoice
+from onnx_lobs.run.channels.remove import without_channels
 from onnx_lobs.run.correction.correct import correct
 from onnx_lobs.run.deliver import stamp
 from onnx_lobs.run.log import Log
@@ -22,7 +25,9 @@ from onnx_lobs.run.modes import corrects
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.outcome import evaluate_run
 from onnx_lobs.run.resume.state import Resume
+from onnx_lobs.run.row_tables import round_tables
 from onnx_lobs.run.setup import Setup
+from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.solve_all import solve_all
 from onnx_lobs.run.stored_form import form_bytes
 from onnx_lobs.run.zeros import Choice
@@ -47,7 +52,7 @@ class Run:
     details
         Which samples and classes changed most.
     scales
-        By the key of the layer: those of which its weights are multiples.
+        By the key of the layer or table: those of which its weights are multiples.
     """
 
     setup: Setup
@@ -67,6 +72,7 @@ def run_once(
     networks: Networks,
     choose: Callable[[], Choice],
     before: MeasuredScore | None,
+    dense: RememberedOutputs,
     scratch: Scratch,
     progress: Progress,
 ) -> Run:
@@ -80,6 +86,8 @@ def run_once(
         Chooses the zeros. Asked unless an earlier run left them in the cache.
     before
         Score of the dense network, or None.
+    dense
+        What it gives on the batches.
 
     Raises
     ------
@@ -94,21 +102,39 @@ def run_once(
             choice = choose()
             resume.keep_choice(choice)
         known = resume.known(choice.zeros)
-        solved = solve_all(setup, networks, known, scratch, progress, log)
+        part = setup if choice.channels is None else _readers(setup, choice.channels)
+        solved = solve_all(part, networks, known, scratch, progress, log)
         release_memory()  # of the solver
         correction = _correct(setup, networks, solved.changed, scratch, progress, log)
+    scales = {**solved.scales, **round_tables(setup, networks, log)}
     release_memory()  # before two networks are loaded
-    output, details = evaluate_run(setup, networks, solved.by_key, before, scratch, progress, log)
+    output, details = evaluate_run(
+        setup, networks, solved.by_key, before, dense, scratch, progress, log
+    )
+    if choice.channels is not None:
+        networks = without_channels(setup, networks, choice.channels)
     result = networks.result
     stamp(result.proto, setup)
     size = None
     if setup.config.max_bytes is not None:
-        size = form_bytes(setup, result.proto, result.folder, solved.scales)
+        size = form_bytes(setup, result.proto, result.folder, scales)
     log.warn(*resume.warnings)
     return Run(
         setup, networks, choice, solved.records, correction, output, size, log, details,
-        solved.scales,
+        scales,
     )  # fmt: skip
+
+
+def _readers(setup: Setup, channels: ChannelChoice) -> Setup:
+    """Return the part of a run that is solved: the layers that read channels which go."""
+    pairs = zip(setup.layers, setup.slots, strict=True)
+    chosen = [(layer, slot) for layer, slot in pairs if layer_key(layer) in channels.kept]
+    return replace(
+        setup,
+        kept=channels.kept,
+        layers=tuple(layer for layer, _ in chosen),
+        slots=tuple(slot for _, slot in chosen),
+    )
 
 
 def _correct(

@@ -13,6 +13,7 @@ from onnx_lobs.data.synthetic import guesses
 from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.evaluation.changed_samples import SampleTally
 from onnx_lobs.evaluation.class_scores import scores_by_class
+from onnx_lobs.evaluation.remembered import RememberedOutputs
 from onnx_lobs.evaluation.score import MeasuredScore
 from onnx_lobs.evaluation.scoring import collapse_notes, score_record
 from onnx_lobs.memory.scratch import Scratch
@@ -64,6 +65,7 @@ def evaluate_run(
     networks: Networks,
     records: Mapping[str, LayerRecord],
     before: MeasuredScore | None,
+    dense: RememberedOutputs,
     scratch: Scratch,
     progress: Progress,
     log: Log,
@@ -79,6 +81,8 @@ def evaluate_run(
     ----------
     records
         Of the layers, by their keys.
+    dense
+        What the dense network gives on the batches.
     scratch
         Where values of other fits go that do not fit memory.
 
@@ -88,10 +92,9 @@ def evaluate_run(
         When there is a limit on the output error, which cannot be measured on this network.
     """
     scoring, tally = setup.scoring, _sample_tally(setup.batches)
-    dense = networks.open_judged(networks.dense)
     pruned = networks.open_judged(networks.pruned)
     with guesses(setup.batches):
-        judged = dense, pruned
+        judged = dense, pruned.in_front
         output = judge_outputs(setup, networks, judged, records, scratch, progress, tally.add)
     if not output.n_held:
         log.warn(NOTHING_HELD)
@@ -102,7 +105,9 @@ def evaluate_run(
     classes: tuple[ClassScore, ...] = ()
     if scoring is not None and before is not None:
         progress.start("scoring", scoring.n_batches)
-        after = scoring.measure(pruned, dense, progress.advance)
+        with_dense = scoring.score.needs_reference
+        reference = networks.open_judged(networks.dense) if with_dense else None
+        after = scoring.measure(pruned, reference, progress.advance)
         score = score_record(scoring.score, before, after)
         if scoring.test is not None:
             classes = scores_by_class(scoring.test.labels, before, after)

@@ -18,7 +18,7 @@ from onnx_lobs.graph.run.staged import open_session
 from onnx_lobs.run.deliver import check_written
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
-from onnx_lobs.run.stored_form import weight_values
+from onnx_lobs.run.stored_form import table_values, weight_values
 from onnx_lobs.storage.formats import find_format
 from onnx_lobs.storage.values import VALUES, WeightValues, encode_values
 
@@ -35,6 +35,8 @@ class Delivery:
         Name of the kind of values.
     weights
         Those whose values are stored so, and which the format may store in its own way.
+    tables
+        Those whose rows are stored so, which the format leaves alone.
     sparse
         What the model's file held sparse, which the format may store so too.
     feeds
@@ -48,6 +50,7 @@ class Delivery:
     storage: str | None
     values: str
     weights: tuple[WeightValues, ...]
+    tables: tuple[WeightValues, ...]
     sparse: tuple[str, ...]
     feeds: Mapping[str, Array]
     provider: str
@@ -61,6 +64,7 @@ def plan_delivery(setup: Setup, networks: Networks, scales: Mapping[str, RealArr
         setup.config.storage,
         setup.config.values,
         tuple(weight_values(setup, networks.result, scales)),
+        tuple(table_values(setup, networks.result, scales)),
         tuple(setup.loaded.sparse),
         next(iter(setup.batches)),
         networks.provider,
@@ -107,7 +111,8 @@ def deliver(
     expected = open_session(Model(executable, folder), provider=provider, limit=limit).run(feeds)
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    held = encode_values(copy, delivery.weights, VALUES[delivery.values], folder)
+    both = (*delivery.weights, *delivery.tables)
+    held = encode_values(copy, both, VALUES[delivery.values], folder)[: len(delivery.weights)]
     names = list(dict.fromkeys([*held, *delivery.sparse]))
     find_format(delivery.storage).encode(copy, names, folder)
 

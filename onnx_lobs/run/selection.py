@@ -12,12 +12,17 @@ from onnx_lobs.layers.find import SQUARES_HELD, LayerFilter
 from onnx_lobs.layers.layer import Skip
 from onnx_lobs.layers.refusal import RefusalKind
 from onnx_lobs.memory.shares import LEAST_SOLVER, available_memory
-from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.patterns import parse_pattern
+from onnx_lobs.options.config import PruneConfig, is_channels
+from onnx_lobs.patterns import Pattern, parse_pattern
 from onnx_lobs.report.record import SkipRecord
 from onnx_lobs.solvers import METHODS
 
 BARE_SQUARES = 5  # without a refit or a Hessian's inverse, measured 5.1
+
+
+def weight_pattern(config: PruneConfig) -> Pattern:
+    """Return where zeros may stand in a weight; whole channels go by themselves."""
+    return parse_pattern("unstructured" if is_channels(config) else config.pattern)
 
 
 class NothingToPruneError(LobsError):
@@ -32,9 +37,11 @@ def selection(config: PruneConfig, can_measure: bool = True) -> LayerFilter:
     can_measure
         Whether the model fits what measuring its layers takes.
     """
-    measured = can_measure and protects_by_measurement(config, parse_pattern(config.pattern))
+    measured = can_measure and protects_by_measurement(config, weight_pattern(config))
+    least, own = config.min_weights, is_channels(config)  # a small layer reads channels too
     return LayerFilter(
-        config.include, config.exclude, config.op_types, config.min_weights, depthwise=measured,
+        config.include, config.exclude, config.op_types, 0 if own else least,
+        depthwise=measured and not own,
         own=tuple(config.layer_sparsity), free_bytes=free_bytes(config.memory),
         squares_held=squares_held(config), prunes_tied=config.tied == "prune",
     )  # fmt: skip
@@ -46,7 +53,7 @@ def rounded_too(config: PruneConfig, chosen: LayerFilter) -> LayerFilter:
     Where values are rounded those are also the small and the depthwise ones that `chosen` leaves
     dense, but for patterns of one sparsity only, which could not leave them without zeros.
     """
-    if config.values == "fp32" or parse_pattern(config.pattern).own_sparsity is not None:
+    if config.values == "fp32" or weight_pattern(config).own_sparsity is not None:
         return chosen
     return replace(chosen, depthwise=True, min_weights=0)
 

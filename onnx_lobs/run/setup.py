@@ -7,8 +7,8 @@ All that a run goes by is in a frozen :class:`Setup`; what it changes is in its
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,16 +38,24 @@ from onnx_lobs.layers.loops import add_loop_taps
 from onnx_lobs.layers.state_taps import add_state_taps
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.shares import MemoryShares, share_out
-from onnx_lobs.options.config import PruneConfig, has_target
+from onnx_lobs.options.config import PruneConfig, has_target, is_channels
 from onnx_lobs.options.data import BATCH_SIZE
-from onnx_lobs.patterns import Pattern, parse_pattern
+from onnx_lobs.patterns import Pattern
+from onnx_lobs.patterns.whole_columns import WholeColumns
 from onnx_lobs.report.record import FileWeights
 from onnx_lobs.run.calibration_data import open_calibration
+from onnx_lobs.run.channel_options import check_channels
 from onnx_lobs.run.file_weights import count_weights
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks, copy_external, make_networks
 from onnx_lobs.run.preset_choice import choose_preset
-from onnx_lobs.run.selection import nothing_to_prune, rounded_too, selection, skip_records
+from onnx_lobs.run.selection import (
+    nothing_to_prune,
+    rounded_too,
+    selection,
+    skip_records,
+    weight_pattern,
+)
 from onnx_lobs.run.slots import layer_key, make_slots, present_zeros, wanted_sparsity
 from onnx_lobs.storage.expand import expand_weights
 
@@ -78,6 +86,8 @@ class Setup:
         That calibration reads of a layer, if the data have so many.
     file
         The weights of the whole file.
+    kept
+        The columns that layers keep, by their key, where whole channels go.
     """
 
     config: PruneConfig
@@ -90,6 +100,7 @@ class Setup:
     memory: MemoryShares
     least_observations: int = LEAST_OBSERVATIONS
     file: FileWeights | None = None
+    kept: Mapping[str, WholeColumns] = field(default_factory=dict)
 
     @property
     def sparsity(self) -> float:
@@ -134,7 +145,10 @@ def open_run(
     NothingToPruneError
         When no layer is left.
     """
-    pattern, provider = parse_pattern(config.pattern), find_provider(config.provider)
+    pattern, provider = weight_pattern(config), find_provider(config.provider)
+    if config.budget is None:
+        config = dataclasses.replace(config, budget="macs" if is_channels(config) else "weights")
+    check_channels(config)
     loaded, memory = load_model(model), share_out(config.memory)
     if config.storage is None:  # a model keeps its form
         config = dataclasses.replace(config, storage="sparse" if loaded.sparse else "dense")

@@ -14,6 +14,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.output_axis import output_axis
 from onnx_lobs.run.activations import check_activations, quantise_activations
 from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.row_tables import row_tables, table_key
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.slots import layer_key
 from onnx_lobs.storage.formats import find_format
@@ -62,10 +63,11 @@ def encode_result(
     """
     config = setup.config
     kind, storage = VALUES[config.values], find_format(config.storage)
-    weights = weight_values(setup, Model(proto, folder), scales)
+    model = Model(proto, folder)
+    weights, tables = weight_values(setup, model, scales), table_values(setup, model, scales)
     if config.activations == "int8" and quantises:
         return quantise_activations(proto, weights, setup.batches, storage)
-    held = encode_values(proto, weights, kind, folder)
+    held = encode_values(proto, [*weights, *tables], kind, folder)[: len(weights)]
     pairs = zip(setup.layers, held, strict=True)
     same = [layer.name for layer, name in pairs if name == layer.weight]
     storable = list(dict.fromkeys([*held, *setup.loaded.sparse]))  # what was sparse stays so
@@ -83,6 +85,15 @@ def weight_values(
     return [
         WeightValues(layer.scope, layer.weight, _scales(model, layer_key(layer), at, setup, scales))
         for at, layer in enumerate(setup.layers)
+    ]
+
+
+def table_values(setup: Setup, model: Model, scales: Mapping[str, RealArray]) -> list[WeightValues]:
+    """Return the tables whose rows were rounded, with their scales."""
+    return [
+        WeightValues(0, name, Scales(scales[table_key(name)], 0))
+        for name in row_tables(setup, model)
+        if table_key(name) in scales
     ]
 
 

@@ -11,6 +11,7 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.patterns import Pattern
 from onnx_lobs.report.record import AllocationRecord
+from onnx_lobs.run.channels.choice import ChannelChoice
 from onnx_lobs.run.slots import layer_key
 
 Zeros = Mapping[str, int]  # by the key of the layer; nobody may change them
@@ -29,11 +30,14 @@ class Choice:
     kind
         The kind of allocation that choices for other sparsities go on with; None: it is still to
         be found.
+    channels
+        Those that are removed; None where single weights go.
     """
 
     zeros: Zeros
     record: AllocationRecord | None = None
     kind: str | None = None
+    channels: ChannelChoice | None = None
 
 
 def by_key(layers: Sequence[Layer], zeros: Sequence[int]) -> Zeros:

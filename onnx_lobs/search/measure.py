@@ -14,6 +14,7 @@ from onnx_lobs.patterns import Pattern
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.run.layer_step import make_task
 from onnx_lobs.run.slots import layer_key
+from onnx_lobs.search.alone import PrunedLayer
 from onnx_lobs.search.costs import LayerCosts
 from onnx_lobs.search.trials import Trials, layer_moments
 from onnx_lobs.solvers.layerwise import loss_curve
@@ -69,13 +70,16 @@ def measure_layers(
     Notes
     -----
     Cost: one forward pass and the Grams, the elimination of some rows of every layer, one quick
-    solve of it, and a forward pass of the network on the samples that score.
+    solve of it, and the part of a forward pass behind it on the samples that score. Memory: the
+    pruned weights of all layers.
     """
     setup, dense = trials.setup, trials.networks
-    progress.start("measuring layers", len(setup.layers))
+    progress.start("measuring layers", 2 * len(setup.layers))
     independent = setup.with_options(sequential=False)
     lowest = by_layer(setup.layers, np.array([slot.lowest for slot in costs.slots]))
     losses: dict[str, FloatArray] = {}
+    alone: list[PrunedLayer] = []
+    own: dict[str, float] = {}
     sensitivity: dict[str, float] = {}
     for layer, calibration in layer_moments(independent, dense, trials.scratch):
         key, layout = layer_key(layer), layer.layout
@@ -84,8 +88,12 @@ def measure_layers(
         n_prune = setup.pattern.closest(shape, share, layer.kernel_size)
         task = make_task(independent, dense, layer, calibration, n_prune)
         losses[key] = loss_curve(task, SHARES, _curve_rows(layer, setup.config.effort))
-        own, whole = trials.error_of_one(layer, task)
-        sensitivity[key] = whole / own if own > 0 else 0.0
+        pruned, own[key] = trials.prune_alone(layer, task)
+        alone.append(pruned)
+        progress.advance()
+    for pruned, whole in trials.errors_alone(alone):
+        key = layer_key(pruned.layer)
+        sensitivity[key] = whole / own[key] if own[key] > 0 else 0.0
         progress.advance()
     keys = [layer_key(layer) for layer in setup.layers]
     unseen = np.zeros(len(SHARES))

@@ -23,6 +23,7 @@ from onnx_lobs.allocation.choice import is_measured
 from onnx_lobs.allocation.rules import RULES, Slot, check_limits, limits
 from onnx_lobs.arrays import FloatArray
 from onnx_lobs.errors import LobsError
+from onnx_lobs.evaluation.remembered import RememberedOutputs
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.options.config import PruneConfig, has_target
 from onnx_lobs.report.progress import Progress
@@ -56,7 +57,7 @@ from onnx_lobs.search.trial_samples import (
     samples_scored,
     trial_flops,
 )
-from onnx_lobs.search.trials import Trials, make_finals
+from onnx_lobs.search.trials import Trials, make_finals, remember_dense
 from onnx_lobs.search.work import estimate_work
 
 STEPS = {"fast": 0, "default": 4, "best": 24}
@@ -120,6 +121,8 @@ class Planner:
         Told of every step.
     log
         Warned of what there was no time for.
+    dense
+        What the dense network gives on the batches of the run.
     """
 
     setup: Setup
@@ -130,6 +133,7 @@ class Planner:
     scratch: Scratch
     progress: Progress
     log: Log
+    dense: RememberedOutputs
 
     def limits(self) -> tuple[float, float]:
         """Return the least and the largest sparsity that the limits of the layers allow."""
@@ -195,7 +199,7 @@ class Planner:
             self.log.warn(cut_words(config, " and ".join(left_out)))
         record = AllocationRecord(
             chosen=finals.best.name,
-            budget=config.budget,
+            budget=str(config.budget),
             losses={each: loss.value for each, loss in tried.losses.items()},
             finals={each: dataclasses.asdict(loss) for each, loss in finals.losses.items()},
             sensitivity=by_layer(layers.layers, layers.sensitivity),
@@ -223,7 +227,7 @@ class Planner:
             return tried, Finalists(half_way(layers, sparsity, best), {}, is_cut=True)
         if not is_needed or is_short:
             return tried, Finalists(tried.best, {})
-        runs = make_finals(self.setup, self.networks, self.scratch, share)
+        runs = make_finals(self.setup, self.networks, self.scratch, self.dense, share)
         return tried, hold_finals(layers, sparsity, best, runs, self.progress)
 
     def _slots(self) -> tuple[Slot, ...]:
@@ -241,6 +245,7 @@ def make_planner(
     log: Log,
     observations: FloatArray | None = None,
     clock: Clock | None = None,
+    dense: RememberedOutputs | None = None,
 ) -> Planner:
     """Return what chooses the zeros of a run, for one sparsity or several.
 
@@ -254,13 +259,16 @@ def make_planner(
         That a sample gives each layer, where they are known already.
     clock
         The time that the run may take; None: there is always time.
+    dense
+        What the dense network gives on the batches; None: nothing is known of it yet.
     """
     clock = Clock(None) if clock is None else clock
+    known = remember_dense(setup, networks) if dense is None else dense
     costs = cache(lambda: observe_costs(setup, networks, observations))
 
     def measured() -> Measured | None:
         try:
-            found = measure(setup, networks, costs(), scratch, progress, clock)
+            found = measure(setup, networks, costs(), scratch, progress, known, clock)
         except NoTimeError:
             log.warn(cut_words(setup.config, "measuring the layers, and all trials"))
             return None
@@ -270,7 +278,7 @@ def make_planner(
         return found if found.layers.n_free >= 2 else None
 
     basis = choose_basis(setup, networks, log)
-    return Planner(setup, networks, basis, costs, cache(measured), scratch, progress, log)
+    return Planner(setup, networks, basis, costs, cache(measured), scratch, progress, log, known)
 
 
 def choose_basis(setup: Setup, networks: Networks, log: Log) -> Basis:
@@ -317,6 +325,7 @@ def measure(
     costs: LayerCosts,
     scratch: Scratch,
     progress: Progress,
+    dense: RememberedOutputs,
     clock: Clock | None = None,
 ) -> Measured:
     """Measure the layers of a run, on as many samples as trials need.
@@ -335,7 +344,7 @@ def measure(
     clock = Clock(None) if clock is None else clock
     if not clock.has_time(work.measuring, work.run):
         raise NoTimeError("there is no time to measure the layers")
-    trials, started = Trials(setup, networks, needed, scored, scratch), clock.elapsed
+    trials, started = Trials(setup, networks, needed, scored, scratch, dense), clock.elapsed
     layers = measure_layers(trials, costs, setup.sparsity, progress)
     clock.note(work.measuring, clock.elapsed - started)
     share = min(needed / setup.batches.n_samples, MOST_FITTED)

@@ -24,6 +24,7 @@ from onnx_lobs.options.texts import write_duration
 from onnx_lobs.report.record import ScoreRecord, TargetRecord
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run
+from onnx_lobs.run.row_tables import row_tables
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.stored_form import pruned_names
 from onnx_lobs.search.clock import Clock, Turns
@@ -95,8 +96,9 @@ def search(
 
         storage = find_format(config.storage)
         expected = expected_bytes(
-            networks.result.proto, pruned_names(setup), storage, VALUES[config.values]
-        )
+            networks.result.proto, pruned_names(setup), storage, VALUES[config.values],
+            row_tables(setup, networks.result),
+        )  # fmt: skip
         find_smallest(config.max_bytes, size_at, expected, most, least, turns.go_on)
     sparsity, best = min(made, key=lambda pair: _rank(config, *pair))
     record = TargetRecord(

@@ -10,27 +10,30 @@ and few samples those that overfit least.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from onnx_lobs.calibration.target_cache import TargetCache
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.evaluation.loss import OutputLoss
+from onnx_lobs.evaluation.remembered import RememberedOutputs
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer
-from onnx_lobs.layers.write import round_weight, write_bias, write_weight
 from onnx_lobs.linalg.moments import Calibration
 from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Silent
 from onnx_lobs.run.layer_step import make_task
 from onnx_lobs.run.log import Log
+from onnx_lobs.run.modes import is_sequential
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.resume.known import Known
 from onnx_lobs.run.schedule import calibrations
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.zeros import Zeros
+from onnx_lobs.search.alone import PrunedLayer, can_be_cut, each_alone
 from onnx_lobs.search.race import Scored
 from onnx_lobs.search.trial_judge import Judge
 from onnx_lobs.search.trial_samples import MOST_FITTED, split, split_finally
@@ -47,6 +50,7 @@ SCORED_ALONE = 16  # samples that score one layer's pruning, at the least
 # that a trial reads of a convolution; a run reads eight times more
 POSITIONS, LEAST_OBSERVATIONS = 8, 1 << 13
 KEPT_PART = 4  # of the activations' memory, for outputs and for observations that are kept
+LITTLE = 32  # the same for outputs that are kept while layers are solved
 REFIT_FLOPS = 1e9  # of a layer's refit that trials can afford
 FINAL_EFFORT = {"fast": "fast", "default": "fast", "best": "default"}  # by the effort of the run
 
@@ -66,6 +70,8 @@ class Runs:
         Prunes one layer.
     scratch
         Where values go that do not fit memory.
+    dense
+        What the dense network gives on the batches of the run.
 
     Notes
     -----
@@ -81,12 +87,13 @@ class Runs:
         held: Batches,
         solve: Callable[[LayerTask, Layer], Outcome],
         scratch: Scratch,
+        dense: RememberedOutputs,
     ) -> None:
         self.setup, self.networks = setup, networks.only_dense()
         self.solve, self.scratch = solve, scratch
-        self.most_kept = setup.memory.activations // KEPT_PART
-        self._targets = TargetCache(self.most_kept)
-        self._held = Judge(networks, held, self.most_kept)
+        self.dense = dense
+        self._targets = TargetCache(setup.memory.activations // KEPT_PART)
+        self._held = Judge(networks, held, dense)
 
     def loss(self, zeros: Zeros) -> OutputLoss:
         """Return what the outputs lose by these zeros, on the samples that score."""
@@ -101,6 +108,7 @@ class Runs:
             The score of the best run so far: this one stops once it cannot be better. None: it
             goes to its end.
         """
+        self.dense.keep_most(self.setup.memory.activations // KEPT_PART)
         return self._held.score(self.pruned(zeros), best)
 
     def pruned(self, zeros: Zeros) -> Model:
@@ -111,7 +119,8 @@ class Runs:
             if n_prune:
                 task = make_task(self.setup, networks, layer, calibration, n_prune)
                 if not task.is_sparse_already:
-                    _write(networks.pruned, layer, within_range(task, self.solve(task, layer)))
+                    outcome = within_range(task, self.solve(task, layer))
+                    PrunedLayer.of(layer, outcome).write(networks.pruned)
         return networks.pruned
 
     def loss_of(self, model: Model) -> OutputLoss:
@@ -119,9 +128,9 @@ class Runs:
         return self._held.loss(model)
 
     def release(self) -> None:
-        """Free what is kept of the dense network; the next run makes it again."""
+        """Free what is kept of the dense network, but little; the next run makes it again."""
         self._targets.clear()
-        self._held.release()
+        self.dense.keep_most(self.setup.memory.activations // LITTLE)
 
 
 class Trials(Runs):
@@ -135,12 +144,18 @@ class Trials(Runs):
         How many to prune on, at most half of the data.
     scored
         How many others score, at most half too.
-    scratch
+    scratch, dense
         As for :class:`Runs`.
     """
 
     def __init__(
-        self, setup: Setup, networks: Networks, samples: int, scored: int, scratch: Scratch
+        self,
+        setup: Setup,
+        networks: Networks,
+        samples: int,
+        scored: int,
+        scratch: Scratch,
+        dense: RememberedOutputs,
     ) -> None:
         fit, held = split(setup.batches, samples, scored)
         positions = min(setup.config.positions or POSITIONS, POSITIONS)
@@ -150,38 +165,55 @@ class Trials(Runs):
             least_observations=LEAST_OBSERVATIONS,
         )
         self.refits = {layer_key(x): _refits(x, setup.sparsity) for x in setup.layers}
-        super().__init__(part, networks, held, self._solve, scratch)
+        super().__init__(part, networks, held, self._solve, scratch, dense)
         sizes = np.cumsum(held.sizes)
         few = held.pick(range(1 + int(np.searchsorted(sizes[:-1], SCORED_ALONE))))
-        self._few = Judge(networks, few, self.most_kept)
+        self._few = Judge(networks, few, dense)
 
-    def release(self) -> None:
-        """Free what is kept of the dense network; the next run makes it again."""
-        super().release()
-        self._few.release()
-
-    def error_of_one(self, layer: Layer, task: LayerTask) -> tuple[float, float]:
-        """Prune one layer only; return the layer's relative error and the network's."""
+    def prune_alone(self, layer: Layer, task: LayerTask) -> tuple[PrunedLayer, float]:
+        """Prune one layer only; return it and its relative error."""
         outcome = within_range(task, self._solve(task, layer))
-        model = self.networks.dense.copied()
-        _write(model, layer, outcome)
         own = ErrorMeter(task).relative_error(outcome.weight, outcome.bias_change)
-        whole = self._few.loss(model).change
-        assert whole is not None  # or the judge had raised
-        return own, whole
+        return PrunedLayer.of(layer, outcome), own
+
+    def errors_alone(self, pruned: Sequence[PrunedLayer]) -> Iterator[tuple[PrunedLayer, float]]:
+        """Yield every layer with the network's relative error if no other one is pruned.
+
+        Where stages are run anyway, each network runs from its layer on only.
+        """
+        if is_sequential(self.setup.config) and can_be_cut(self.networks):
+            store = Store(self.setup.memory.activations, self.scratch)
+            for each, outputs in each_alone(self.networks, self._few.batches, pruned, store):
+                yield each, _change(self._few.score_outputs(outputs).loss)
+            return
+        for each in pruned:
+            model = self.networks.dense.copied()
+            each.write(model)
+            yield each, _change(self._few.loss(model))
 
     def _solve(self, task: LayerTask, layer: Layer) -> Outcome:
         return solve_quickly(task, refit=self.refits[layer_key(layer)])
 
 
 def make_finals(
-    setup: Setup, networks: Networks, scratch: Scratch, share: float = MOST_FITTED
+    setup: Setup,
+    networks: Networks,
+    scratch: Scratch,
+    dense: RememberedOutputs,
+    share: float = MOST_FITTED,
 ) -> Runs:
     """Return runs with the method of a run on a share of its data, with less effort."""
     fit, held = split_finally(setup.batches, share)
     lesser = setup.with_options(effort=FINAL_EFFORT[setup.config.effort])
     part = dataclasses.replace(lesser, batches=fit)
-    return Runs(part, networks, held, lambda task, layer: solve_layer(task), scratch)
+    return Runs(part, networks, held, lambda task, layer: solve_layer(task), scratch, dense)
+
+
+def remember_dense(setup: Setup, networks: Networks) -> RememberedOutputs:
+    """Return what the dense network gives on the batches of a run, in front of activations."""
+    return RememberedOutputs(
+        lambda: networks.open_judged(networks.dense).in_front, setup.memory.activations // KEPT_PART
+    )
 
 
 def layer_moments(
@@ -205,8 +237,7 @@ def _refits(layer: Layer, sparsity: float) -> bool:
     return layout.groups * layout.rows * fewer**3 / 3 <= REFIT_FLOPS
 
 
-def _write(model: Model, layer: Layer, outcome: Outcome) -> None:
-    write_weight(model, layer, round_weight(layer, outcome.weight))
-    for use, change in zip(layer.uses, outcome.bias_change, strict=True):
-        if change is not None:
-            write_bias(model, use, layer, change)
+def _change(loss: OutputLoss) -> float:
+    """Return the error of the outputs of one layer's pruning."""
+    assert loss.change is not None  # or the judge had raised
+    return loss.change

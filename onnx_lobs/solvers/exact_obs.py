@@ -31,7 +31,7 @@ from onnx_lobs.solvers.solution import Selection
 
 BATCH_BYTES = 256 << 20  # of the inverses of one batch: some 48 rows of 1152 share each step
 APART_BYTES = 16 << 20  # the same where a compiled loop takes each row by itself
-MOST_ROWS = 64
+MOST_ROWS, MOST_SHORT_ROWS, SHORT = 64, 512, 48  # of a batch; the second of rows below SHORT
 TIE = 1e-12  # relative: keeps equal costs of one row in the order of their removal
 
 
@@ -71,7 +71,7 @@ def trace_rows(scaled: Scaled, steps: int, quota: Quota | None = None) -> Trace:
     batching = scaled.problem.batching
     most = APART_BYTES if compiled.is_available() else BATCH_BYTES
     size = batching.size(most) // (scaled.inverse.itemsize * columns * columns)
-    size = int(np.clip(size, 1, MOST_ROWS))
+    size = int(np.clip(size, 1, MOST_ROWS if columns >= SHORT else MOST_SHORT_ROWS))
     starts = range(0, rows, size)
     inverse, free, group = scaled.inverse, scaled.free, scaled.group
     buffers = ThreadBuffers()

@@ -25,6 +25,7 @@ from onnx_lobs.solvers.problem import Problem
 from onnx_lobs.solvers.scaled import Scaled
 
 BATCHED = 48  # below this many unknowns one batched call beats a LAPACK call per support
+NARROWEST = 16  # sizes that differ by less make one batch: a call costs more than padding
 BATCH_BYTES = 64 << 20  # of the gathered matrices of one batch
 SAFE_DAMP = 1e-9  # of the mean diagonal: below, A⁻¹ is too inexact for the pruned side
 
@@ -203,7 +204,7 @@ def _batches(order: IntArray, sizes: IntArray, batch_bytes: int) -> Iterator[Int
     start = 0
     while start < order.size:
         size = int(sizes[order[start]])
-        widest = size + max(4, size // 4)
+        widest = size + max(NARROWEST, size // 4)
         most = max(1, batch_bytes // (8 * widest * widest))
         end = start + int(np.searchsorted(sizes[order[start : start + most]], widest, "right"))
         yield order[start:end]

@@ -105,7 +105,7 @@ class _Grid:
         """Return the scales (n,) at which the largest weight is `most` / `fraction` steps."""
         largest = np.zeros(self.count)
         np.maximum.at(largest, self.scale_of, np.abs(self.weight).max(axis=2, initial=0.0))
-        return _as_float32(np.where(largest > 0, fraction * largest / self.most, 1.0))
+        return as_float32(np.where(largest > 0, fraction * largest / self.most, 1.0))
 
     def nearest(self, wanted: FloatArray, scales: FloatArray) -> FloatArray:
         """Return the multiples nearest to `wanted` where weights are kept, zeros elsewhere."""
@@ -115,7 +115,7 @@ class _Grid:
     def multiples(self, wanted: FloatArray, each: FloatArray) -> FloatArray:
         """Return the multiples of `each` nearest to `wanted`, as float32 holds them."""
         steps = np.clip(np.rint(wanted / each), -self.most, self.most)
-        return np.asarray(_as_float32(steps * each))
+        return np.asarray(as_float32(steps * each))
 
     def errors(self, rounded: FloatArray) -> FloatArray:
         """Return (x - v)ᵀ M (x - v) for each scale, (n,)."""
@@ -135,10 +135,10 @@ class _Grid:
         along = self.per_scale(np.einsum("grd,grd->gr", pulled, self.weight))
         square = self.per_scale(np.einsum("grd,grd->gr", pulled, steps))
         is_sound = (along > 0) & (square > 0)
-        return _as_float32(np.where(is_sound, along / np.where(is_sound, square, 1.0), scales))
+        return as_float32(np.where(is_sound, along / np.where(is_sound, square, 1.0), scales))
 
 
-def _as_float32(values: FloatArray) -> FloatArray:
+def as_float32(values: FloatArray) -> FloatArray:
     """Return what float32 holds of values, above zero no less than its least normal number."""
     single = values.astype(np.float32).astype(np.float64)
     return np.where((values > 0) & (single < TINIEST), TINIEST, single)

@@ -14,6 +14,7 @@ from onnx_lobs.graph.folding.cone import ConstantPart, Value
 from onnx_lobs.graph.folding.replace import describe, replace
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes
 from onnx_lobs.storage.int8 import Scales, dequantised
+from onnx_lobs.storage.int8_rows import decode_rows
 from onnx_lobs.storage.stored_weights import RESTORES
 
 
@@ -52,7 +53,9 @@ def expand_weights(loaded: LoadedModel, *, to_float: bool) -> ExpandedWeights:
     unpacked = _fold(loaded, "Reshape")
     if not to_float:
         return ExpandedWeights(unpacked)
-    widened = _dequantise(Model(proto, loaded.folder))
+    tables = decode_rows(Model(proto, loaded.folder))
+    _drop_unread(proto, {name for pair in tables.values() for name in pair})
+    widened = (*tables, *_dequantise(Model(proto, loaded.folder)))
     return ExpandedWeights(unpacked, (*widened, *_fold(loaded, "Cast", besides=widened)))
 
 

@@ -1,4 +1,4 @@
-"""Stores weights as int8 with a scale for each output, behind a DequantizeLinear.
+"""Stores weights as int8 with a scale for each output, behind a DequantizeLinear; tables by rows.
 
 Only weights that have just such values are stored so: then nothing that the model computes changes.
 A run brings them there, see :mod:`onnx_lobs.solvers.rounding`.
@@ -16,6 +16,8 @@ from onnx import GraphProto, NodeProto, TensorProto, helper
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.graph.files.tensors import array_type, copy_header, read_tensor, write_tensor
+from onnx_lobs.storage.int8_rows import encode_rows
+from onnx_lobs.storage.row_tables import is_read_by_rows
 from onnx_lobs.storage.stored_weights import RESTORES, FreshNames, Restoring, put_in_place
 
 LEAST_OPSET = 10  # the first with DequantizeLinear
@@ -81,15 +83,23 @@ def encode_int8(
     inputs = {value.name for value in graph.input}
     stored: dict[str, str] = {}
     made: dict[str, Restoring] = {}
+    tables: list[tuple[TensorProto, Array, Array]] = []
     for tensor in graph.initializer:
         own = scales.get(tensor.name)
         if own is None or tensor.name in inputs:
             continue
         codes = to_codes(read_tensor(tensor, folder), own)
-        if codes is not None:
+        if codes is None:
+            continue
+        if own.axis == 0 and is_read_by_rows(graph, tensor.name):
+            tables.append((tensor, codes, own.values))
+        else:
             made[tensor.name] = _restoring(tensor, codes, own, names)
             stored[tensor.name] = made[tensor.name].constants[0].name
     put_in_place(graph, made)
+    for tensor, codes, values in tables:
+        name = tensor.name
+        stored[name] = encode_rows(graph, tensor, codes, values, names)
     return stored
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from onnx import ModelProto, TensorProto
 
 from onnx_lobs.graph.files.external import external_bytes
+from onnx_lobs.graph.files.tensors import raw_size
 from onnx_lobs.graph.files.walk import iter_graphs
 from onnx_lobs.storage.dense import dense_bytes
 from onnx_lobs.storage.formats import StorageFormat
 from onnx_lobs.storage.values import VALUES, Precision
+
+SCALE_BYTES = 4  # float32
 
 
 def expected_bytes(
@@ -19,6 +22,7 @@ def expected_bytes(
     names: Collection[str],
     storage: StorageFormat,
     values: Precision = VALUES["fp32"],
+    tables: Collection[str] = (),
 ) -> Callable[[float], float]:
     """Return the bytes of model and external data as a function of the sparsity.
 
@@ -31,13 +35,22 @@ def expected_bytes(
         names are ignored.
     storage, values
         How they will be stored.
+    tables
+        Matrices whose rows will be stored in these values too, with a scale each.
     """
+    saved = sum(_saved(t, values) for t in _weights(proto) if t.name in set(tables))
     anywhere = storage.anywhere or values.element is not None
     tensors = list(_weights(proto) if anywhere else proto.graph.initializer)
     tensors = [tensor for tensor in tensors if tensor.name in set(names)]
-    rest = proto.ByteSize() + external_bytes(proto) - dense_bytes(proto, tensors)(0.0).sum()
+    rest = proto.ByteSize() + external_bytes(proto) - dense_bytes(proto, tensors)(0.0).sum() - saved
     bytes_at = storage.bytes_at(proto, [values.stand_in(tensor) for tensor in tensors])
     return lambda sparsity: float(rest + bytes_at(sparsity).sum())
+
+
+def _saved(table: TensorProto, values: Precision) -> int:
+    """Return the bytes that a table of rows with scales takes less than it does now."""
+    scales = int(table.dims[0]) * SCALE_BYTES
+    return raw_size(table) - raw_size(values.stand_in(table)) - scales
 
 
 def _weights(proto: ModelProto) -> Iterator[TensorProto]:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from onnx_lobs import __version__
-from onnx_lobs.arrays import Feeds
-from onnx_lobs.data.batches import Batches
-from onnx_lobs.data.inputs import InputSpec, input_specs
-from onnx_lobs.errors import ConfigError, DataError
+from onnx_lobs.data.inputs import input_specs
+from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.files.load import load_model
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.c_export import CRecord
 from onnx_lobs.run.calibration_data import open_calibration
-from onnx_lobs.targets.c.agreement import compare
 from onnx_lobs.targets.c.emit import identifier, write_files
-from onnx_lobs.targets.c.export import export_c as make_c
-from onnx_lobs.targets.c.network import Network, Shape, read_network
-from onnx_lobs.targets.chips import Chip, judge_fit
-
-COMPARED_SAMPLES = 64
+from onnx_lobs.targets.chips import Chip
+from onnx_lobs.verbs.c_code import CWanted, c_record, make_code, network_for
 
 
 def export_c(
@@ -76,90 +68,22 @@ def export_c(
         raise ConfigError("the model takes no input; there is nothing to compute on a device")
     batches, warnings = open_calibration(loaded.path, specs, data, config)
     warnings += batches.notes
-    network = read_network(loaded, _shapes(specs, batches, config.input_shapes))
-    name = identifier(model.stem)
-    _check_folder(folder, name, overwrite=overwrite)
-    about = {"name": name, "title": model.name, "version": __version__}
-    made = make_c(
-        network,
-        one_by_one(batches, network),
-        values=values,
-        optimise=optimise,
-        ranges=ranges,
-        most_samples=config.samples or batches.n_samples,
-        **about,
-    )
-    compared = None
-    if values == "int8":
-        samples = islice(one_by_one(batches, network), COMPARED_SAMPLES)
-        compared = compare(network, made.program, samples)
-    paths = write_files(made.files, folder)
-    files = made.files
-    fit = None
-    if chip is not None:
-        fit = judge_fit(chip, files.table_bytes + files.code_bytes, files.ram_bytes)
-    return CRecord(
-        str(model),
-        str(folder),
-        tuple(path.name for path in paths),
-        values,
-        optimise,
-        ranges,
-        files.table_bytes,
-        files.code_bytes,
-        files.ram_bytes,
-        files.io_bytes,
-        made.program.multiplications,
-        batches.origin,
-        batches.n_samples,
-        compared,
-        chip,
-        fit,
-        tuple(warnings),
-    )
+    check_folder(folder, identifier(model.stem), overwrite=overwrite)
+    wanted = CWanted(values, optimise, ranges, chip)
+    network = network_for(loaded, batches, config)
+    code = make_code(network, batches, config, wanted, model.stem, model.name)
+    paths = write_files(code.files, folder)
+    return c_record(code, wanted, batches, model, folder, paths, warnings)
 
 
-def _shapes(
-    specs: tuple[InputSpec, ...], batches: Batches, given: Mapping[str, Shape]
-) -> dict[str, Shape]:
-    """Return the shapes of inputs with open axes: what was given, else that of the samples."""
-    first = next(iter(batches))
-    shapes = {}
-    for spec in specs:
-        shape = given.get(spec.name)
-        if shape is None:
-            is_open = spec.shape is None or any(not isinstance(d, int) for d in spec.shape[1:])
-            shape = (1, *first[spec.name].shape[1:]) if is_open else None
-        if shape is not None:
-            shapes[spec.name] = tuple(shape)
-    return shapes
-
-
-def one_by_one(batches: Batches, network: Network) -> Iterator[Feeds]:
-    """Yield every sample as a batch of one, in the shapes of a network.
+def check_folder(folder: Path, name: str, *, overwrite: bool) -> None:
+    """Refuse a folder in which files of a network stand already, or that is none.
 
     Raises
     ------
-    DataError
-        The samples have other shapes.
+    ConfigError
+        It does, or is none.
     """
-    shapes = {name: network.shapes[name] for name in network.inputs}
-    for batch in batches:
-        whole = all(batch[name].shape == shape for name, shape in shapes.items())
-        size = 1 if whole else min(len(batch[name]) for name in shapes)
-        for i in range(size):
-            feeds = {n: batch[n] if whole else batch[n][i : i + 1] for n in shapes}
-            for name, shape in shapes.items():
-                if feeds[name].shape != shape:
-                    raise DataError(
-                        f"a sample of {name!r} has the shape {feeds[name].shape}, the C code takes "
-                        f"{shape}; give samples of one size, or --input-shape"
-                    )
-            yield feeds
-
-
-def _check_folder(folder: Path, name: str, *, overwrite: bool) -> None:
-    """Refuse a folder in which files of a network stand already, or that is none."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{str(folder)!r} is no folder; name another with -o")
     there = [p.name for p in chain(*(folder.glob(f"{name}{end}") for end in (".c", ".h", "_*")))]

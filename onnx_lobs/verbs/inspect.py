@@ -24,12 +24,11 @@ from onnx_lobs.layers.fold import fold_weights
 from onnx_lobs.layers.inline import inline_functions
 from onnx_lobs.layers.layer import Layer, Skip
 from onnx_lobs.options.config import PruneConfig, has_target
-from onnx_lobs.patterns import parse_pattern
 from onnx_lobs.report.record import FileWeights, InputRange, SkipRecord
 from onnx_lobs.run.calibration_data import open_calibration
 from onnx_lobs.run.file_weights import count_weights
 from onnx_lobs.run.preset_choice import choose_preset
-from onnx_lobs.run.selection import selection, skip_records
+from onnx_lobs.run.selection import selection, skip_records, weight_pattern
 from onnx_lobs.run.slots import make_slots, wanted_sparsity
 from onnx_lobs.storage.expand import expand_weights
 from onnx_lobs.verbs.inspect_rows import LayerRow, ValueRow, count_operators, layer_row, value_rows
@@ -97,7 +96,7 @@ def inspect(model: ModelSource, config: PruneConfig | None = None, data: Any = N
     _check_asked(layers, skips, config)
     proto = loaded.proto
     shapes, samples = infer_shapes(proto)
-    asked = parse_pattern(config.pattern)
+    asked = weight_pattern(config)
     pattern = None if asked.is_free else asked
     stored = [tensor.name for tensor in graph.initializer]
     origin, ranges, notes = _look_at(loaded, data, config)
@@ -135,10 +134,10 @@ def _look_at(
 
 def _check_asked(layers: Sequence[Layer], skips: Sequence[Skip], config: PruneConfig) -> None:
     """Raise ConfigError where a run would refuse what the options ask of the layers."""
-    sparsity = wanted_sparsity(config, parse_pattern(config.pattern))
+    sparsity = wanted_sparsity(config, weight_pattern(config))
     if layers:
         slots = make_slots(layers, config, skips)
-        if not has_target(config) and config.budget == "weights":
+        if not has_target(config) and config.budget in (None, "weights"):
             check_limits(slots, sparsity)
 
 

@@ -13,6 +13,7 @@ from onnx_lobs.arrays import BoolArray
 from onnx_lobs.graph.inferred_shapes import KnownShape
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.layer import Layer
+from onnx_lobs.layers.work import multiplications
 from onnx_lobs.patterns import Pattern, parse_pattern
 
 # that runtimes and instruction sets have kernels for, and the commonest blocks, largest first
@@ -86,7 +87,7 @@ def layer_row(
         weights=layer.size,
         zeros=zeros,
         uses=len(layer.uses),
-        multiplications=_multiplications(layer, shapes, samples),
+        multiplications=multiplications(layer, shapes, samples),
         patterns=tuple(_kept_to(mask, layer.kernel_size)) if has_some else (),
         is_met=None if pattern is None else _is_met(pattern, mask, layer.kernel_size),
     )
@@ -96,18 +97,6 @@ def _is_met(pattern: Pattern, mask: BoolArray, kernel_size: int) -> bool:
     """Whether zeros keep to a pattern; where none are, one without a share of its own is not."""
     has_own = pattern.own_sparsity is not None
     return pattern.allows(mask, kernel_size) and (has_own or not bool(mask.all()))
-
-
-def _multiplications(layer: Layer, shapes: Mapping[str, KnownShape], samples: int) -> int | None:
-    """Return the multiplications of a layer for one sample, or None if sizes are not known."""
-    total = 0
-    for use in layer.uses:
-        sizes = shapes.get(use.input) if use.scope == 0 and use.home is None else None
-        known = tuple(size for size in sizes or () if size is not None)
-        if sizes is None or len(known) != len(sizes):
-            return None
-        total += layer.size * use.n_observations(known)
-    return total // samples
 
 
 def _kept_to(mask: BoolArray, kernel_size: int) -> Iterator[str]:

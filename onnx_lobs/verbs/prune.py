@@ -19,7 +19,7 @@ from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
 from onnx_lobs.options.call import read_options, takes_options
-from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
+from onnx_lobs.options.config import OPTIONS, PruneConfig, fits_chip, has_target, is_channels
 from onnx_lobs.options.texts import write_duration
 from onnx_lobs.report.advice import with_advice
 from onnx_lobs.report.command import command_of
@@ -40,9 +40,17 @@ from onnx_lobs.run.save import Delivery, deliver, plan_delivery
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.run.stored_form import check_form
 from onnx_lobs.run.unmet import explain_zeros
+from onnx_lobs.search.channels.latency import with_latency
+from onnx_lobs.search.channels.planner import ChannelPlanner, make_channel_planner
 from onnx_lobs.search.clock import Clock
-from onnx_lobs.search.plan import make_planner
+from onnx_lobs.search.fit import Room, search_fit
+from onnx_lobs.search.plan import Planner, make_planner
 from onnx_lobs.search.targets import check_target, search
+from onnx_lobs.search.trials import remember_dense
+from onnx_lobs.targets.chips import read_chip
+from onnx_lobs.targets.runtimes import fill_options
+from onnx_lobs.verbs.c_room import check_code, room_on
+from onnx_lobs.verbs.deploy import check_beside, check_deploy, deploy, pack
 from onnx_lobs.verbs.places import check_places
 from onnx_lobs.verbs.stages import stages_of
 
@@ -158,7 +166,9 @@ def prune(
     layer. Memory: :mod:`onnx_lobs.calibration.independent`.
     """
     model = as_source(model)
-    config, log = PruneConfig(**read_options(options, OPTIONS)), Log()
+    given = read_options(options, OPTIONS)
+    config, log = PruneConfig(**fill_options(given, given)), Log()
+    check_deploy(config)
     with telling(progress) as told, scratch_in(config.scratch) as scratch:
         setup, networks = open_run(model, data, test, config, log, scratch)
         stages = stages_of(setup, networks, writes=False)
@@ -204,6 +214,8 @@ def prune_file(
     progress, log = as_progress(progress), Log(warn)
     check_output(output, inputs=model_files(path), overwrite=overwrite)
     check_places(path, output, config, data=data, test=test, report=report)
+    chip = check_deploy(config)
+    check_beside(config, output, overwrite=overwrite)
     if has_target(config):
         check_output(best_effort(output), inputs=model_files(path), overwrite=overwrite)
     with scratch_in(config.scratch) as scratch:
@@ -217,12 +229,13 @@ def prune_file(
             output = best_effort(output)
             check_output(output, inputs=model_files(path), overwrite=overwrite)
         progress.start("writing", 1)
+        parcel = pack(run, output)
         sizes, notes = write_model(
             run.setup, run.networks, run.scales, path, output, overwrite=overwrite
         )
         progress.advance()
     given = None if output == path.with_name(f"{path.stem}_pruned.onnx") else output
-    written = with_file(record, output, sizes, notes)
+    written = deploy(with_file(record, output, sizes, notes), run, parcel, chip, output)
     return with_advice(written, _command(path, config, data, test, given))
 
 
@@ -236,29 +249,52 @@ def _prune(
     with where, compiled.without(not is_compiled(setup)):
         check_modes(config)
         check_form(setup, networks)
+        room = _room(setup, networks)
         if has_target(config):
             check_target(setup, networks)
         before = score_dense(setup, networks, progress, log)
         warn_of_left(setup, log)
         warn_of_data(setup, networks, before, log)
         observations = warn_of_few(setup, networks, log)
-        planner = make_planner(setup, networks, scratch, progress, log, observations, clock)
+        dense = remember_dense(setup, networks)
+        planner: Planner | ChannelPlanner
+        if is_channels(config):
+            planner = make_channel_planner(setup, networks, scratch, progress, log)
+        else:
+            planner = make_planner(
+                setup, networks, scratch, progress, log, observations, clock, dense
+            )
 
         def run(part: Setup, copies: Networks, kind: str | None = None) -> Run:
             choose = partial(planner.choose, part.sparsity, kind)
-            return run_once(part, copies, choose, before, scratch, progress)
+            return run_once(part, copies, choose, before, dense, scratch, progress)
 
         target = None
-        if has_target(config):
+        if room is not None:
+            done, target = search_fit(setup, networks, run, room, *planner.limits()[::-1], clock)
+        elif has_target(config):
             done, target = search(setup, networks, run, *planner.limits()[::-1], clock)
         else:
             done = run(setup, networks)
-        done.log.warn(*explain_zeros(done))
+        if is_channels(config):
+            done = with_latency(done)
+        else:
+            done.log.warn(*explain_zeros(done))
         if config.bound:
             done = with_bounds(done, progress)
         seconds = clock.elapsed
         _warn_of_time(config, seconds, log)
-        return done, make_report(name, done, target, log, seconds)
+        return done, make_report(name, done, target, log, seconds, observations)
+
+
+def _room(setup: Setup, networks: Networks) -> Room | None:
+    """Check that C code can be made, where it is wanted; return what has to fit, if anything."""
+    config = setup.config
+    if config.target != "c":
+        return None
+    chip = None if config.chip is None else read_chip(config.chip)
+    check_code(setup, networks, chip)
+    return room_on(chip, setup, networks) if chip is not None and fits_chip(config) else None
 
 
 def _command(

@@ -29,6 +29,7 @@ from onnx_lobs.search.candidates import GLOBAL, candidate, plain_name
 from onnx_lobs.search.costs import observe_costs
 from onnx_lobs.search.measure import SHARES, MeasuredLayers
 from onnx_lobs.search.plan import Measured, measure
+from onnx_lobs.search.trials import remember_dense
 from onnx_lobs.verbs.stages import CHOOSING, SCORING
 
 SPARSITIES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
@@ -79,7 +80,8 @@ def sensitivity(
         setup = setup.at(LEVEL)
         _check(setup, networks)
         dense = score_dense(setup, networks, told, log)
-        found = measure(setup, networks, observe_costs(setup, networks), scratch, told)
+        costs, known = observe_costs(setup, networks), remember_dense(setup, networks)
+        found = measure(setup, networks, costs, scratch, told, known)
         told.start("trying allocations", 2 * len(levels))
         lines = [
             _network(setup, found, name, levels, told)

@@ -235,7 +235,7 @@ def test_files_are_passed_on(run: Run, pipeline: Pipeline) -> None:
         ("m.onnx --samples few", "Invalid value for '--samples'"),
         ("m.onnx --nonsense", "No such option: --nonsense"),
         ("m.onnx --device cuda", "No such option: --device; did you mean --provider?; see"),
-        ("m.onnx --target cuda", "No such option: --target; did you mean --provider?; see"),
+        ("m.onnx --target cuda", "target 'cuda' is unknown; choose one of onnxruntime, openvino"),
         ("m.onnx --ratio 0.5", "No such option: --ratio; did you mean --sparsity?; see"),
         ("m.onnx -s much", "sparsity 'much' is not understood; write a number such as 0.8 or 80%"),
         ("m.onnx --method sparsgpt", "method 'sparsgpt' is unknown; did you mean 'sparsegpt'?"),

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from onnx_lobs.cli.verb import MOST_USED, OWN, Verb, as_command
+from onnx_lobs.cli.verb import CONTEXT, MOST_USED, OWN, Verb, as_command
 from onnx_lobs.cli.verbs import VERBS
 from onnx_lobs.options.config import PANELS
 
@@ -16,11 +16,12 @@ from onnx_lobs.options.config import PANELS
 def test_every_option_of_a_verb_is_a_parameter_once(verb: Verb) -> None:
     names = [option.name for option in verb.options]
     parameters = inspect.signature(as_command(verb)).parameters
-    assert sorted(set(parameters) - set(OWN)) == sorted(names)
+    assert sorted(set(parameters) - {*OWN, CONTEXT}) == sorted(names)
     assert len(set(names)) == len(names)
     flags = [
         flag
-        for parameter in parameters.values()
+        for name, parameter in parameters.items()
+        if name != CONTEXT
         for flag in getattr(get_args(parameter.annotation)[1], "param_decls", ()) or ()
     ]
     assert len(set(flags)) == len(flags)

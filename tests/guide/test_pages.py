@@ -19,7 +19,7 @@ PACKAGE = ROOT / "onnx_lobs"
 MOST_LINES = 150  # of the README: what a newcomer reads
 TOPICS = (
     "architecture", "calibration", "changes", "citation", "command-line", "comparison",
-    "contributing", "devices", "exploring", "exporting", "faq", "memory", "methods",
+    "contributing", "devices", "zeros", "exploring", "exporting", "faq", "memory", "methods",
     "microcontrollers", "python", "quantising", "reports", "results", "storage", "targets", "tour",
 )  # fmt: skip
 LANGUAGES = {"", "sh", "python", "pycon", "text"}  # of blocks; those of no other are looked into

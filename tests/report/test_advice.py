@@ -32,7 +32,7 @@ GOOD = Report(
         "pattern": "unstructured",
         "effort": "default",
         "values": "int8",
-    },  # fmt: skip
+    },
     data="d.npz (5000 samples)",
     layers=LAYERS,
     skipped=(),

@@ -18,6 +18,7 @@ import onnx_lobs
 from onnx_lobs.allocation.rules import Slot
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.evaluation.loss import OutputLoss
+from onnx_lobs.evaluation.remembered import RememberedOutputs
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.progress import Silent
@@ -49,7 +50,7 @@ from onnx_lobs.search.plan import (
     measure,
 )
 from onnx_lobs.search.trial_samples import samples_needed, samples_scored, split_finally
-from onnx_lobs.search.trials import Runs, Trials, layer_moments
+from onnx_lobs.search.trials import Runs, Trials, layer_moments, remember_dense
 from onnx_lobs.solvers.layerwise import ErrorMeter, solve_layer, solve_quickly
 
 NODE = helper.make_node
@@ -80,7 +81,7 @@ class Opened:
     def measured(self) -> Measured:
         """Measure, whatever the options say."""
         costs = observe_costs(self.setup, self.networks)
-        return measure(self.setup, self.networks, costs, Scratch(None), Silent())
+        return measure(self.setup, self.networks, costs, Scratch(None), Silent(), remembered(self))
 
 
 def opened_on(proto: ModelProto, feeds: Any, **options: Any) -> Opened:
@@ -109,7 +110,9 @@ def test_the_best_effort_goes_on_with_the_best_of_all_that_there_is() -> None:
     one = dict.fromkeys(work.keys, 1.0)
     needed = samples_needed(work.setup, one)
     scored = samples_scored(work.setup, one, needed)
-    again = Trials(work.setup, work.networks, needed, scored, Scratch(None)).loss(choice.zeros)
+    again = Trials(work.setup, work.networks, needed, scored, Scratch(None), remembered(work)).loss(
+        choice.zeros
+    )
     assert again.value == pytest.approx(record.losses[record.chosen], rel=FLOAT32)
 
 
@@ -167,11 +170,16 @@ def test_finals_compare_the_best_of_the_trials_with_uniform_zeros_and_half_way(
     assert choice.zeros == each[record.chosen]
     fit, held = split_finally(alone.setup.batches)
     runs = Runs(dataclasses.replace(alone.setup, batches=fit), alone.networks, held,
-                lambda task, layer: solve_layer(task), Scratch(None))  # fmt: skip
+                lambda task, layer: solve_layer(task), Scratch(None),
+                remembered(alone))  # fmt: skip
     for name, final in record.finals.items():
         loss = runs.loss(each[name])
         assert loss.error == pytest.approx(final["error"], rel=FLOAT32)
         assert loss.positions == final["positions"] == held.n_samples
+
+
+def remembered(work: Opened) -> RememberedOutputs:
+    return remember_dense(work.setup, work.networks)
 
 
 def uniform_zeros() -> Zeros:
@@ -530,12 +538,13 @@ def test_sensitivity_is_the_outputs_error_over_the_layers_own() -> None:
     work = opened(sparsity=0.5)
     measured = work.measured()
     n = measured.trials.setup.batches.n_samples
-    trials = Trials(work.setup, work.networks, n, n, Scratch(None))
+    trials = Trials(work.setup, work.networks, n, n, Scratch(None), remembered(work))
     setup = trials.setup.with_options(sequential=False)
     ratios = {}
     for layer, calibration in layer_moments(setup, trials.networks, Scratch(None)):
         task = make_task(setup, trials.networks, layer, calibration, layer.size // 2)
-        own, whole = trials.error_of_one(layer, task)
+        pruned, own = trials.prune_alone(layer, task)
+        ((_, whole),) = trials.errors_alone([pruned])
         outcome = solve_quickly(task, refit=True)  # cheap here, so trials do
         assert own == pytest.approx(
             ErrorMeter(task).relative_error(outcome.weight, outcome.bias_change), rel=FLOAT32
@@ -564,7 +573,7 @@ def test_outputs_that_are_kept_score_as_those_that_are_computed_anew() -> None:
     memory = dataclasses.replace(work.setup.memory, activations=0)
     errors = []
     for setup in (work.setup, dataclasses.replace(work.setup, memory=memory)):
-        trials = Trials(setup, work.networks, 64, 64, Scratch(None))
+        trials = Trials(setup, work.networks, 64, 64, Scratch(None), remembered(work))
         errors.append([trials.loss(zeros), trials.loss(zeros)])
     assert errors[0] == errors[1]
     assert errors[0][0] == errors[0][1]

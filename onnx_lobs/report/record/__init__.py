@@ -1,7 +1,9 @@
 """Holds the record of a run, from which every form of report is made; a file for each kind."""
 
 from onnx_lobs.report.record.advice import AdviceRecord
+from onnx_lobs.report.record.channels import ChannelsRecord, GroupRecord, PinnedRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
+from onnx_lobs.report.record.deploy import DeployRecord
 from onnx_lobs.report.record.details import (
     ChangedSample,
     ClassScore,
@@ -23,10 +25,13 @@ __all__ = [
     "AllocationRecord",
     "BoundRecord",
     "ChangedSample",
+    "ChannelsRecord",
     "ClassScore",
     "CorrectionRecord",
+    "DeployRecord",
     "Details",
     "FileWeights",
+    "GroupRecord",
     "Histogram",
     "InputRange",
     "JudgedValue",
@@ -34,6 +39,7 @@ __all__ = [
     "LayerPicture",
     "LayerRecord",
     "OutputRecord",
+    "PinnedRecord",
     "Report",
     "ScoreRecord",
     "SkipRecord",

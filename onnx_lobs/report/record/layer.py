@@ -42,6 +42,8 @@ class LayerRecord:
         First-order prediction of what this layer's error alone does to the network's outputs: sum
         of squared changes over the sum of squares. None when it was not asked for, the layer did
         not change or lies in a branch, or no output is floating.
+    multiplications
+        Of one sample (before, after) by weights that are not zero, None where a size is not known.
     """
 
     name: str
@@ -61,6 +63,7 @@ class LayerRecord:
     target: float | None = None
     first_order: float | None = None
     info: dict[str, float | str | int] = field(default_factory=dict)
+    multiplications: tuple[int, int] | None = None
 
     @property
     def sparsity(self) -> float:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.as_json import to_json
+from onnx_lobs.report.record.channels import ChannelsRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
+from onnx_lobs.report.record.deploy import DeployRecord
 from onnx_lobs.report.record.details import Details
 from onnx_lobs.report.record.inputs import InputRange
 from onnx_lobs.report.record.layer import LayerRecord
@@ -53,6 +55,10 @@ class Report:
         What a page shows beside this.
     inputs
         Ranges of the inputs in the first batch.
+    deploy
+        What was made for ``--target`` or ``--chip``; None without.
+    channels
+        Those that were removed; None where single weights went.
     """
 
     model: str
@@ -74,6 +80,8 @@ class Report:
     advice: tuple[AdviceRecord, ...] = ()
     details: Details = field(default_factory=Details)
     inputs: tuple[InputRange, ...] = ()
+    deploy: DeployRecord | None = None
+    channels: ChannelsRecord | None = None
 
     def __repr__(self) -> str:
         """Return one short line."""

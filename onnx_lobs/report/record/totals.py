@@ -56,7 +56,9 @@ class Totals:
 
     ``file_bytes`` and ``gzip_bytes`` are (before, after), of the model and its external
     data; None where there was no file, the latter also where it has more than 1 GiB. ``file`` has
-    the weights of the whole model, None where they were not counted.
+    the weights of the whole model, None where they were not counted. ``multiplications`` are those
+    of one sample (before, after) by weights of these layers that are not zero, None where a size is
+    not known.
     """
 
     weights: int
@@ -65,6 +67,7 @@ class Totals:
     file_bytes: tuple[int, int] | None = None
     gzip_bytes: tuple[int, int] | None = None
     file: FileWeights | None = None
+    multiplications: tuple[int, int] | None = None
 
     @property
     def sparsity(self) -> float:

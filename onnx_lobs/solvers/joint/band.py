@@ -29,8 +29,9 @@ from onnx_lobs.solvers.elimination.tiles import Tiles
 from onnx_lobs.solvers.scaled import Scaled
 
 BATCH_BYTES = 96 << 20  # of the systems of one batch: a quarter faster than 24 MB on wide layers
-MOST_ROWS = 64
-LOOPED = 48  # from this size on a LAPACK call per matrix is faster than NumPy's batched one
+MOST_ROWS, MOST_SHORT_ROWS = 64, 512  # of a batch; the second of systems below LOOPED
+LOOPED = 48  # from this size on a call per matrix is faster than NumPy's batched one
+NARROWEST = 16  # sizes that differ by less make one batch: a batch costs more than their padding
 BORDER = 4.0  # of the row's energy: more than any yᵀy, so the bordered matrix stays positive
 
 
@@ -81,8 +82,9 @@ def make_batches(
     batches, start = [], 0
     while start < order.size:
         first = order[start]
-        widest = size[first] * 5 // 4 + 4
-        most = int(np.clip(batch_bytes // (itemsize * widest**2), 1, MOST_ROWS))
+        widest = size[first] + max(size[first] // 4 + 4, NARROWEST)
+        limit = MOST_ROWS if widest >= LOOPED else MOST_SHORT_ROWS
+        most = int(np.clip(batch_bytes // (itemsize * widest**2), 1, limit))
         some = order[start : start + most]
         fits = (size[some] <= widest) & (on_pruned[some] == on_pruned[first])
         end = start + (int(np.argmin(fits)) if not fits.all() else some.size)
@@ -149,15 +151,24 @@ def gather(
     """
     rows, width = columns.shape
     result = np.empty((rows, width + border, width + border), dtype=matrix.dtype)
-    scratch = ThreadBuffers()
-    part = scratch.array("part", (width, width), matrix.dtype)
-    for out, one, g in zip(result, columns, group, strict=True):
-        out[:width, :width] = scratch.principal(matrix[g], one, part)
+    if width < LOOPED:
+        places = group[:, None, None], columns[:, :, None], columns[:, None, :]
+        result[:, :width, :width] = matrix[places]
+    else:
+        _gather_each(result[:, :width, :width], matrix, group, columns)
     if not real.all():
         result[:, :width, :width] *= real[:, :, None] & real[:, None, :]
         each = np.arange(width)
         result[:, each, each] += ~real
     return result
+
+
+def _gather_each(result: RealArray, matrix: RealArray, group: IntArray, columns: IntArray) -> None:
+    """Write ``matrix[g][columns, columns]`` of each bundle to `result`, one after the other."""
+    scratch = ThreadBuffers()
+    part = scratch.array("part", result.shape[1:], matrix.dtype)
+    for out, one, g in zip(result, columns, group, strict=True):
+        out[:] = scratch.principal(matrix[g], one, part)
 
 
 def bordered_cholesky(systems: RealArray, side: RealArray, corner: RealArray) -> RealArray:
@@ -212,6 +223,8 @@ def _mirrored(systems: RealArray) -> FloatArray:
 
 
 def _invert_lower(lower: RealArray) -> RealArray:
+    if lower.shape[1] < LOOPED:
+        return np.asarray(np.linalg.inv(lower))
     upper = np.ascontiguousarray(lower.swapaxes(1, 2))
     for one in upper:
         lapack.trtri(one)

@@ -1,7 +1,13 @@
 """Takes one layer from its moments to its new weights: arrays in, arrays out."""
 
 from onnx_lobs.solvers.layerwise.rounded import rounded_only
-from onnx_lobs.solvers.layerwise.solve import loss_curve, solve_again, solve_layer, solve_quickly
+from onnx_lobs.solvers.layerwise.solve import (
+    loss_curve,
+    round_layer,
+    solve_again,
+    solve_layer,
+    solve_quickly,
+)
 from onnx_lobs.solvers.layerwise.stored_range import within_range
 from onnx_lobs.solvers.layerwise.task import ErrorMeter, LayerTask, Outcome, magnitude_weight
 
@@ -11,6 +17,7 @@ __all__ = [
     "Outcome",
     "loss_curve",
     "magnitude_weight",
+    "round_layer",
     "rounded_only",
     "solve_again",
     "solve_layer",

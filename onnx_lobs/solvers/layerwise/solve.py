@@ -9,6 +9,7 @@ batches that were held out.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,11 +17,13 @@ import numpy as np
 
 from onnx_lobs.arrays import Array, BoolArray
 from onnx_lobs.linalg.moments import Moments
+from onnx_lobs.patterns import Unstructured
 from onnx_lobs.solvers import (
     METHODS,
     Problem,
     Selection,
     Solution,
+    Status,
     refit_mask,
     select,
     solve,
@@ -31,7 +34,7 @@ from onnx_lobs.solvers.layerwise.damping import choose_damp
 from onnx_lobs.solvers.layerwise.pose import pose, usual_damp
 from onnx_lobs.solvers.layerwise.present import with_present_zeros
 from onnx_lobs.solvers.layerwise.prior import drawn_sums
-from onnx_lobs.solvers.layerwise.rounded import rounded
+from onnx_lobs.solvers.layerwise.rounded import rounded, rounded_only
 from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask, Outcome, bias_changes, excess
 from onnx_lobs.solvers.memory import least_memory
 from onnx_lobs.solvers.refit import refit_nearly
@@ -90,16 +93,65 @@ def _solved(task: LayerTask) -> Outcome:
     mask = with_present_zeros(task, solution.mask, np.einsum("gii->gi", problem.hessian))
     choice = _choose(task, problem, mask, fit)
     del problem, fit  # its matrices, before those of the exact refit
+    return _refitted(task, mask, choice, solution.status, _info(solution))
+
+
+def round_layer(task: LayerTask) -> Outcome:
+    """Round a layer whose zeros stay as they are, its other weights refitted where that helps.
+
+    Parameters
+    ----------
+    task
+        The layer; it says which rows share a scale. Not modified.
+
+    Returns
+    -------
+    Outcome
+        Before it is rounded, the layer is refitted as a pruned one is, and its bias takes up the
+        mean error. Unless the method does not refit, nothing was held out, or the refit does no
+        better on what was: then values are rounded as they are.
+
+    Notes
+    -----
+    Cost: one refit, those for the choice, and the rounding, as of :func:`solve_layer`.
+    """
+    present: BoolArray = task.weight != 0
+    refits = METHODS[task.method].refits if task.refit is None else task.refit
+    held = task.held_sums() if refits else None
+    if held is None or held.energy <= 0:
+        return rounded_only(task)
+    free = dataclasses.replace(
+        task, n_prune=int((~present).sum()), pattern=Unstructured(), kernel_size=1
+    )
+    fit = drawn_sums(free, free.calibration.fit)
+    problem = pose(free, fit, usual_damp(free, fit), FIRST_MIX)
+    choice = _choose(free, problem, present, fit)
+    before = excess(task.weight, held) / held.energy
+    if choice.held_error is None or choice.held_error >= before:
+        return rounded_only(task)
+    del problem, fit  # its matrices, before those of the exact refit
+    return rounded(task, _refitted(free, present, choice, Status.SOLVED, {}))
+
+
+def _refitted(
+    task: LayerTask,
+    mask: BoolArray,
+    choice: _Choice,
+    status: Status,
+    info: dict[str, float | str | int],
+) -> Outcome:
+    """Return a layer with its exact refit on a mask, with the settings that were chosen."""
+    fitted = task.calibration.fit
     exact = pose(task, drawn_sums(task, fitted), choice.damp, choice.mix)
     weight = np.where(mask, refit_mask(exact, mask), 0.0)
     return Outcome(
         weight,
         bias_changes(task, fitted, weight),
-        solution.status,
+        status,
         choice.damp,
         choice.mix if task.has_target else None,
         choice.held_error,
-        _info(solution),
+        info,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.targets.c.plan import plan_buffers
+from onnx_lobs.targets.c.plan import BufferPlan, plan_buffers
 from onnx_lobs.targets.c.program import CCode, Names, Program, Value
 from onnx_lobs.targets.c.steps.finish import float_text
 
@@ -120,15 +120,7 @@ def emit(
     samples
         Inputs by name, in the program's types, which `main.c` checks.
     """
-    codes, plan = [], plan_buffers(program)
-    pointers = _pointers(program, plan.offsets)
-    for number, step in enumerate(program.steps):
-        names = Names(
-            tuple(pointers[program.root(value.name)] for value in step.inputs),
-            pointers[program.root(step.output.name)],
-            lambda suffix, number=number: f"{suffix}_{number}",  # type: ignore[misc]
-        )
-        codes.append(step.code(names))
+    codes, plan = _codes(program)
     tables, table_bytes = _tables(codes)
     scratch = max((code.scratch for code in codes), default=0)
     is_float = program.inputs[0].grid is None
@@ -154,6 +146,33 @@ def emit(
     texts |= _check_files(program, name, samples)
     io_bytes = sum(value.n_bytes for value in (*program.inputs, *program.outputs))
     return CFiles(texts, table_bytes, code_estimate(codes), ram, io_bytes)
+
+
+def flash_estimate(program: Program) -> int:
+    """Return the bytes of the tables and the code of a program, without writing them."""
+    codes, _ = _codes(program)
+    tables = [table for code in codes for table in code.tables.values()]
+    windows = [window for code in codes for window in code.windows.values()]
+    table_bytes = sum(int(t.nbytes) for t in tables) + sum(map(_window_bytes, windows))
+    return table_bytes + code_estimate(codes)
+
+
+def _codes(program: Program) -> tuple[list[CCode], BufferPlan]:
+    """Return the code of every step, and where values lie."""
+    codes, plan = [], plan_buffers(program)
+    pointers = _pointers(program, plan.offsets)
+    for number, step in enumerate(program.steps):
+        names = Names(
+            tuple(pointers[program.root(value.name)] for value in step.inputs),
+            pointers[program.root(step.output.name)],
+            lambda suffix, number=number: f"{suffix}_{number}",  # type: ignore[misc]
+        )
+        codes.append(step.code(names))
+    return codes, plan
+
+
+def _window_bytes(window: str) -> int:
+    return 4 * (window.count(",") + 1)
 
 
 def code_estimate(codes: Sequence[CCode]) -> int:
@@ -253,7 +272,7 @@ def _tables(codes: Sequence[CCode]) -> tuple[str, int]:
     for number, code in enumerate(codes):
         for suffix, window in code.windows.items():
             lines.append(f"static const window {suffix}_{number} = {window};")
-            n_bytes += 4 * (window.count(",") + 1)
+            n_bytes += _window_bytes(window)
         for suffix, table in code.tables.items():
             lines.append(
                 array_text(f"static const {_TYPES[table.dtype.name]} {suffix}_{number}", table)

@@ -73,7 +73,9 @@ def test_the_json_has_the_promised_keys() -> None:
             "quantised_zeros": None,
             "products": 0,
         },
+        "multiplications": None,
     }
+    assert record["deploy"] is None
     assert record["output"] == {
         "error": 0.02,
         "fitted_error": 0.01,

@@ -9,8 +9,14 @@ import pytest
 
 from onnx_lobs.arrays import FloatArray
 from onnx_lobs.linalg.gram import Gram
-from onnx_lobs.linalg.moments import Calibration, Moments
-from onnx_lobs.solvers.layerwise import ErrorMeter, LayerTask, rounded_only, solve_layer
+from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
+from onnx_lobs.solvers.layerwise import (
+    ErrorMeter,
+    LayerTask,
+    round_layer,
+    rounded_only,
+    solve_layer,
+)
 
 ROWS, COLUMNS, SAMPLES = 24, 32, 2000
 MUCH_LESS = 0.8  # of what plain rounding adds; 0.72 here, as much as inputs have in common
@@ -84,3 +90,39 @@ def test_only_rounding_keeps_every_zero_and_makes_hardly_any() -> None:
     outcome = rounded_only(dataclasses.replace(task, weight=weight))
     assert (outcome.weight[:, :, ::2] == 0).all()
     assert (outcome.weight == 0).mean() < 0.52
+
+
+def shifted(task: LayerTask, *, held: bool = True) -> LayerTask:
+    """The task, on inputs that differ from those that its targets were made of, as behind zeros."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((SAMPLES, COLUMNS)) @ rng.standard_normal((COLUMNS, COLUMNS))
+    seen = x.copy()
+    seen[:, ::4] = 0.5 * x[:, 1::4]  # what the layers in front made of some inputs
+    parts = [aimed(seen[part], x[part], task.weight) for part in (slice(1800), slice(1800, None))]
+    nothing = Moments(Gram(1, COLUMNS))
+    last = parts[1] if held else nothing
+    return dataclasses.replace(task, n_prune=0, calibration=Calibration((parts[0],), (last,)))
+
+
+def aimed(seen: FloatArray, x: FloatArray, weight: FloatArray) -> Moments:
+    gram, target = Gram(1, COLUMNS), TargetMoments.zeros(1, ROWS, COLUMNS)
+    target.update(np.asarray(x @ weight[0].T)[None], gram.update(seen[None]))
+    return Moments(gram, target)
+
+
+def test_a_layer_that_is_only_rounded_is_refitted_to_the_dense_outputs() -> None:
+    task = shifted(make_task())
+    meter = ErrorMeter(task)
+    plain, fitted = rounded_only(task), round_layer(task)
+    assert (fitted.weight != 0).sum() > 0.95 * task.weight.size
+    errors = [meter.relative_error(each.weight, each.bias_change) for each in (plain, fitted)]
+    assert errors[1] < 0.9 * errors[0]
+
+
+@pytest.mark.parametrize("kept", ["no refit", "nothing held out", "nothing to gain"])
+def test_a_layer_is_not_refitted_where_that_is_not_known_to_help(kept: str) -> None:
+    task = (
+        make_task() if kept == "nothing to gain" else shifted(make_task(), held="out" not in kept)
+    )
+    task = dataclasses.replace(task, refit=False if kept == "no refit" else None)
+    np.testing.assert_array_equal(round_layer(task).weight, rounded_only(task).weight)

@@ -65,16 +65,16 @@ _ADD = Template(
     for (int oy = first_inside(top, s->stride_y); oy < y1 && n > 0; oy++) {
         const $X *from = x + (oy * s->stride_y + top) * s->width + x0 * s->stride_x + left;
         $A *to = sums + oy * s->out_width + x0;
-        int i = 0;
+        int left_over = n;
         if (s->stride_x == 1)
-            for (; i + 4 <= n; i += 4, from += 4) {
-                to[i] += w * from[0];
-                to[i + 1] += w * from[1];
-                to[i + 2] += w * from[2];
-                to[i + 3] += w * from[3];
+            for (; left_over >= 4; left_over -= 4, from += 4, to += 4) {
+                to[0] += w * from[0];
+                to[1] += w * from[1];
+                to[2] += w * from[2];
+                to[3] += w * from[3];
             }
-        for (; i < n; i++, from += s->stride_x)
-            to[i] += w * *from;
+        for (; left_over > 0; left_over--, from += s->stride_x)
+            *to++ += w * *from;
     }
 }
 """

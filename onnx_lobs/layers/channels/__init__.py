@@ -1,0 +1,1 @@
+"""Finds channels that can only go together, and removes them from a model."""

@@ -1,0 +1,29 @@
+"""Counts the multiplications that a layer's weights do for one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onnx_lobs.graph.inferred_shapes import KnownShape
+from onnx_lobs.layers.layer import Layer
+
+
+def multiplications(layer: Layer, shapes: Mapping[str, KnownShape], samples: int) -> int | None:
+    """Return the multiplications of a layer for one sample, or None if sizes are not known.
+
+    Parameters
+    ----------
+    layer
+        All its weights count, whatever their values.
+    shapes, samples
+        Of the main graph's values, and how many samples they are for, as
+        :func:`onnx_lobs.graph.inferred_shapes.infer_shapes` returns them.
+    """
+    total = 0
+    for use in layer.uses:
+        sizes = shapes.get(use.input) if use.scope == 0 and use.home is None else None
+        known = tuple(size for size in sizes or () if size is not None)
+        if sizes is None or len(known) != len(sizes):
+            return None
+        total += layer.size * use.n_observations(known)
+    return total // samples

@@ -1,0 +1,58 @@
+"""Shows what became of a model's channels: the groups, what had to stay, and what that saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from onnx_lobs.report.numbers import format_bytes, format_change, format_error, format_percent
+from onnx_lobs.report.record import ChannelsRecord
+from onnx_lobs.report.table import Name, plain_table
+
+UNITS = {"macs": "multiplications", "bytes": "bytes", "channels": "channels"}
+
+
+def channel_tables(record: ChannelsRecord | None) -> Iterator[Table]:
+    """Yield one table of the groups, and one of what had to stay."""
+    if record is None:
+        return
+    table = plain_table("coupled channels")
+    table.add_column("group", min_width=Name.least)
+    for heading in ("channels", "kept", "gone", "loss", "output\nper loss"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for group in record.groups:
+        sensitivity = "-" if group.sensitivity is None else f"{group.sensitivity:.2g}"
+        gone = format_percent(group.channels - group.kept, group.channels)
+        loss = format_error(group.loss)
+        table.add_row(
+            Name(group.name), str(group.channels), str(group.kept), gone, loss, sensitivity
+        )
+    yield table
+    if record.pinned:
+        stay = plain_table("channels that stay")
+        stay.add_column("weight", min_width=Name.least)
+        stay.add_column("channels", justify="right", no_wrap=True)
+        stay.add_column("why")
+        for pinned in record.pinned:
+            stay.add_row(Name(pinned.name), str(pinned.channels), pinned.reason)
+        yield stay
+
+
+def channel_rows(record: ChannelsRecord | None) -> Iterator[tuple[str, str]]:
+    """Yield what removing channels saved, in words."""
+    if record is None:
+        return
+    before, after = record.multiplications
+    unit = UNITS[record.budget]
+    share = f"{100 * record.removed:.1f} % of the {unit} of the groups"
+    yield "channels", f"{share} are gone"
+    yield "multiplications", f"{before:,} -> {after:,} ({format_change(before, after)})"
+    sizes = map(format_bytes, record.constants)
+    yield "constants", f"{' -> '.join(sizes)} ({format_change(*record.constants)})"
+    if record.latency is not None:
+        dense, pruned = (1000 * seconds for seconds in record.latency)
+        yield (
+            "latency",
+            f"{dense:.2f} -> {pruned:.2f} ms on one thread ({dense / pruned:.2f}x faster)",
+        )

@@ -1,0 +1,57 @@
+"""Records which channels a run removed, and which had to stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GroupRecord:
+    """One coupled group: channels that stand alike in the model.
+
+    Parameters
+    ----------
+    name
+        A weight that holds the channels.
+    channels, kept
+        Before and after.
+    loss
+        The sum of the relative errors of the layers that read them, on the dense network's inputs
+        and with all their other weights refitted: what the choice was made by.
+    sensitivity
+        The output error over that loss, with channels of this group alone removed; None where it
+        was not measured.
+    """
+
+    name: str
+    channels: int
+    kept: int
+    loss: float
+    sensitivity: float | None = None
+
+
+@dataclass(frozen=True)
+class PinnedRecord:
+    """Channels of a weight that have to stay, and why."""
+
+    name: str
+    channels: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class ChannelsRecord:
+    """What became of a model's channels.
+
+    ``multiplications`` and ``constants`` are (before, after): of one batch of the samples that the
+    model was observed on, by all products; and bytes. ``removable`` is the part of the budget's
+    costs that the groups have a share in, of ``removed`` the fraction that is gone.
+    """
+
+    groups: tuple[GroupRecord, ...]
+    pinned: tuple[PinnedRecord, ...]
+    budget: str
+    removed: float
+    multiplications: tuple[int, int]
+    constants: tuple[int, int]
+    latency: tuple[float, float] | None = None

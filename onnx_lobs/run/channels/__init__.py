@@ -1,0 +1,1 @@
+"""Removes the channels of a run from its result."""

@@ -1,0 +1,1 @@
+"""Chooses the channels of a run: measures every coupled group, and shares what goes among them."""

@@ -1,0 +1,229 @@
+"""Chooses the channels that go, for one sparsity or several of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+
+import numpy as np
+
+from onnx_lobs.allocation.channel_costs import ChannelCosts
+from onnx_lobs.allocation.channels import GroupSlot, share_channels
+from onnx_lobs.arrays import IntArray
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.layers.channels.costs import channel_costs
+from onnx_lobs.layers.channels.coupling import CoupledGroup, Coupling
+from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.patterns.whole_columns import WholeColumns
+from onnx_lobs.report.progress import Progress
+from onnx_lobs.report.record import ChannelsRecord, GroupRecord, PinnedRecord
+from onnx_lobs.run.channels.choice import ChannelChoice, open_coupling
+from onnx_lobs.run.log import Log
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.selection import NothingToPruneError
+from onnx_lobs.run.setup import Setup
+from onnx_lobs.run.zeros import Choice
+from onnx_lobs.search.channels.measure import MeasuredChannels, measure_channels
+from onnx_lobs.search.channels.sensitivity import sensitivities
+from onnx_lobs.solvers.channels.swaps import channel_error, swap_channels
+
+ALIGN, NARROW = 8, 32  # channels kept are a multiple of the first, in groups of the second or more
+NAMED = 12  # pinned groups that a report lists
+
+
+@dataclass(frozen=True)
+class ChannelPlanner:
+    """Chooses channels; what it measures, it measures once.
+
+    Parameters
+    ----------
+    setup
+        The run, not pruned.
+    coupling
+        What goes together.
+    costs
+        What the network costs without some channels, in the unit of the budget.
+    measured
+        Measures when it is first asked, and returns the same from then on.
+    weights
+        Returns what the losses of each group are multiplied by.
+    """
+
+    setup: Setup
+    coupling: Coupling
+    costs: ChannelCosts
+    measured: Callable[[], MeasuredChannels]
+    weights: Callable[[], tuple[float, ...]]
+
+    def limits(self) -> tuple[float, float]:
+        """Return the least and the largest share of the costs that can go."""
+        most = np.asarray([slot.counts[-1] for slot in self._slots((1.0,) * self._n)], np.int64)
+        left = (self.costs.left(most) - self.costs.fixed) / max(self.costs.total, 1e-300)
+        return 0.0, 1.0 - left
+
+    @property
+    def _n(self) -> int:
+        return len(self.coupling.groups)
+
+    def choose(self, sparsity: float, kind: str | None = None) -> Choice:
+        """Return the channels for a share of the costs, as zeros of the layers that read them.
+
+        Parameters
+        ----------
+        sparsity
+            Share of the costs of what can go.
+        kind
+            Not used: no kinds of allocation are tried.
+
+        Raises
+        ------
+        ConfigError
+            When the groups do not have so much to give.
+        """
+        measured = self.measured()
+        is_uniform = self.setup.config.allocation == "uniform"
+        weights = (1.0,) * self._n if is_uniform else self.weights()
+        slots = self._slots(weights)
+        rule = "uniform" if is_uniform else "global"
+        counts = share_channels(slots, self.costs, sparsity, rule)
+        swaps = self.setup.config.channel_choice == "obs"
+        gone, losses = [], []
+        for group, count, curve, readers in zip(
+            self.coupling.groups, counts, measured.curves, measured.readers, strict=True
+        ):
+            chosen = curve.order[:count]
+            if swaps:
+                chosen = swap_channels(readers, chosen, len(group.channels))
+            gone.append(np.asarray(group.channels, np.int64)[chosen])
+            losses.append(channel_error(readers, chosen))
+        return self._choice(measured, gone, losses, None if is_uniform else weights)
+
+    def _slots(self, weights: Sequence[float]) -> list[GroupSlot]:
+        aligns = [_align(self.setup, group) for group in self.coupling.groups]
+        curves = [curve.loss for curve in self.measured().curves]
+        triples = zip(weights, curves, aligns, strict=True)
+        return [GroupSlot(weight * loss, align) for weight, loss, align in triples]
+
+    def _choice(
+        self,
+        measured: MeasuredChannels,
+        gone: Sequence[IntArray],
+        losses: Sequence[float],
+        weights: Sequence[float] | None,
+    ) -> Choice:
+        """Return the choice, with the columns that each layer keeps."""
+        classes = np.concatenate([*gone, np.zeros(0, np.int64)])
+        kept, zeros = {}, {}
+        for key, each in measured.layers.items():
+            columns = each.gone(classes)
+            if columns.any():
+                kept[key] = WholeColumns(~columns)
+                zeros[key] = kept[key].n_zeros(each.weight.shape[1])
+        channels = ChannelChoice(
+            self.coupling, tuple(classes.tolist()), MappingProxyType(kept),
+            self._record(gone, losses, weights),
+        )  # fmt: skip
+        return Choice(MappingProxyType(zeros), channels=channels)
+
+    def _record(
+        self,
+        gone: Sequence[IntArray],
+        losses: Sequence[float],
+        weights: Sequence[float] | None,
+    ) -> ChannelsRecord:
+        coupling, counts = self.coupling, np.asarray([each.size for each in gone], np.int64)
+        before = np.zeros_like(counts)
+        macs, bytes_ = (channel_costs(coupling, unit) for unit in ("macs", "bytes"))
+        saved = self.costs.left(before) - self.costs.left(counts)
+        none = [None] * len(counts)
+        rows = zip(
+            coupling.groups, counts, losses, none if weights is None else weights, strict=True
+        )
+        groups = tuple(
+            GroupRecord(name_of(coupling, group), len(group.channels),
+                        len(group.channels) - int(count), float(loss), weight)
+            for group, count, loss, weight in rows
+        )  # fmt: skip
+        return ChannelsRecord(
+            groups,
+            pinned_records(coupling),
+            str(self.setup.config.budget),
+            saved / max(self.costs.total, 1e-300),
+            (round(macs.left(before)), round(macs.left(counts))),
+            (round(bytes_.left(before)), round(bytes_.left(counts))),
+        )
+
+
+def make_channel_planner(
+    setup: Setup, networks: Networks, scratch: Scratch, progress: Progress, log: Log
+) -> ChannelPlanner:
+    """Return the planner of a run that removes channels.
+
+    Raises
+    ------
+    NothingToPruneError
+        When no channel can go; it names the largest of those that have to stay, and why.
+    ConfigError
+        When `align` is larger than every group.
+    """
+    coupling = open_coupling(setup, networks, log)
+    _check(setup, coupling)
+    costs = channel_costs(coupling, str(setup.config.budget))
+
+    @cache
+    def measured() -> MeasuredChannels:
+        return measure_channels(setup, networks, coupling, scratch, progress)
+
+    @cache
+    def weights() -> tuple[float, ...]:
+        return sensitivities(setup, networks, measured(), progress)
+
+    return ChannelPlanner(setup, coupling, costs, measured, weights)
+
+
+def _check(setup: Setup, coupling: Coupling) -> None:
+    """Raise an error where no channel can go."""
+    if not coupling.groups:
+        pinned = pinned_records(coupling)
+        why = f": {pinned[0].channels} of {pinned[0].name}, as {pinned[0].reason}" if pinned else ""
+        raise NothingToPruneError(
+            f"nothing to prune: no channels of this model can go; the largest group that has to "
+            f"stay{why}"
+        )
+    widest = max(len(group.channels) for group in coupling.groups)
+    align = setup.config.align
+    if align is not None and align >= widest:
+        raise ConfigError(
+            f"align {align} leaves every group as it is: the widest has {widest} channels; "
+            "ask for less"
+        )
+
+
+def _align(setup: Setup, group: CoupledGroup) -> int:
+    """Return what the kept channels of a group are a multiple of."""
+    n, asked = len(group.channels), setup.config.align
+    if asked is not None:
+        return asked
+    return ALIGN if n >= NARROW else 1
+
+
+def name_of(coupling: Coupling, group: CoupledGroup) -> str:
+    """Return the first weight that holds a group's channels."""
+    model, shapes = coupling.observed.model, coupling.observed.shapes
+    names = [name for (name, _), _ in group.spans if model.constant(model.main, name) is not None]
+    return next((name for name in names if len(shapes[name]) > 1), group.spans[0][0][0])
+
+
+def pinned_records(coupling: Coupling) -> tuple[PinnedRecord, ...]:
+    """Return the groups that have to stay, those of products first that sum over the most."""
+    products = {
+        int(i) for read in coupling.reads.values() for i in np.unique(coupling.of(read.ids))
+    }
+    found = [group for group in coupling.pinned if products & set(group.channels)]
+    found.sort(key=lambda group: len(group.channels), reverse=True)
+    return tuple(
+        PinnedRecord(name_of(coupling, group), len(group.channels), group.reason)
+        for group in found[:NAMED]
+    )

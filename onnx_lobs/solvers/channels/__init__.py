@@ -1,0 +1,1 @@
+"""Chooses which channels go: together for all layers that read them."""

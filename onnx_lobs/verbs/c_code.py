@@ -1,0 +1,181 @@
+"""Makes C code of a loaded model and samples, and tells what it takes; writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from onnx_lobs import __version__
+from onnx_lobs.arrays import Feeds
+from onnx_lobs.data.batches import Batches
+from onnx_lobs.data.inputs import InputSpec, input_specs
+from onnx_lobs.errors import DataError
+from onnx_lobs.graph.files.load import LoadedModel
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.report.c_export import CRecord
+from onnx_lobs.targets.c.agreement import Agreement, compare
+from onnx_lobs.targets.c.emit import CFiles, identifier
+from onnx_lobs.targets.c.export import CExport, export_c
+from onnx_lobs.targets.c.network import Network, Shape, read_network
+from onnx_lobs.targets.chips import Chip, judge_fit
+
+COMPARED_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class CWanted:
+    """How C code is made.
+
+    Parameters
+    ----------
+    values
+        ``int8`` or ``fp32``: weights and activations.
+    optimise
+        ``speed`` or ``size``: how weights are stored.
+    ranges
+        ``minmax``, ``percentile`` or ``entropy``: what of the values seen the 8-bit grids hold.
+    chip
+        A part to compare with, or None.
+    """
+
+    values: str = "int8"
+    optimise: str = "speed"
+    ranges: str = "minmax"
+    chip: Chip | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CMade:
+    """C code, and how far it is from the network in float32: None in float32."""
+
+    made: CExport
+    agreement: Agreement | None
+
+    @property
+    def files(self) -> CFiles:
+        """The files."""
+        return self.made.files
+
+    @property
+    def flash_bytes(self) -> int:
+        """Constants and code."""
+        return self.files.table_bytes + self.files.code_bytes
+
+
+def network_for(loaded: LoadedModel, batches: Batches, config: PruneConfig) -> Network:
+    """Return a model for one sample, in the shapes that were given or that samples have.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        As :func:`onnx_lobs.targets.c.network.read_network`.
+    """
+    return read_network(loaded, _shapes(input_specs(loaded.proto), batches, config.input_shapes))
+
+
+def make_code(
+    network: Network, batches: Batches, config: PruneConfig, wanted: CWanted, stem: str, title: str
+) -> CMade:
+    """Return the C code of a network.
+
+    Parameters
+    ----------
+    stem, title
+        What the files are called, and what the network is.
+
+    Raises
+    ------
+    ModelError
+        A node has no C code; it is named.
+    DataError, InferenceError
+        The data do not fit, or a value has an empty or infinite range on them.
+    """
+    made = export_c(
+        network,
+        one_by_one(batches, network),
+        name=identifier(stem),
+        title=title,
+        version=__version__,
+        values=wanted.values,
+        optimise=wanted.optimise,
+        ranges=wanted.ranges,
+        most_samples=config.samples or batches.n_samples,
+    )
+    agreement = None
+    if wanted.values == "int8":
+        samples = islice(one_by_one(batches, network), COMPARED_SAMPLES)
+        agreement = compare(network, made.program, samples)
+    return CMade(made, agreement)
+
+
+def c_record(
+    code: CMade,
+    wanted: CWanted,
+    batches: Batches,
+    model: Path,
+    folder: Path,
+    files: Sequence[Path],
+    warnings: Sequence[str],
+) -> CRecord:
+    """Return the record of C code that was written."""
+    made, chip = code.files, wanted.chip
+    return CRecord(
+        str(model),
+        str(folder),
+        tuple(path.name for path in files),
+        wanted.values,
+        wanted.optimise,
+        wanted.ranges,
+        made.table_bytes,
+        made.code_bytes,
+        made.ram_bytes,
+        made.io_bytes,
+        code.made.program.multiplications,
+        batches.origin,
+        batches.n_samples,
+        code.agreement,
+        chip,
+        None if chip is None else judge_fit(chip, code.flash_bytes, made.ram_bytes),
+        tuple(warnings),
+    )
+
+
+def _shapes(
+    specs: tuple[InputSpec, ...], batches: Batches, given: Mapping[str, Shape]
+) -> dict[str, Shape]:
+    """Return the shapes of inputs with open axes: what was given, else that of the samples."""
+    first = next(iter(batches))
+    shapes = {}
+    for spec in specs:
+        shape = given.get(spec.name)
+        if shape is None:
+            is_open = spec.shape is None or any(not isinstance(d, int) for d in spec.shape[1:])
+            shape = (1, *first[spec.name].shape[1:]) if is_open else None
+        if shape is not None:
+            shapes[spec.name] = tuple(shape)
+    return shapes
+
+
+def one_by_one(batches: Batches, network: Network) -> Iterator[Feeds]:
+    """Yield every sample as a batch of one, in the shapes of a network.
+
+    Raises
+    ------
+    DataError
+        The samples have other shapes.
+    """
+    shapes = {name: network.shapes[name] for name in network.inputs}
+    for batch in batches:
+        whole = all(batch[name].shape == shape for name, shape in shapes.items())
+        size = 1 if whole else min(len(batch[name]) for name in shapes)
+        for i in range(size):
+            feeds = {n: batch[n] if whole else batch[n][i : i + 1] for n in shapes}
+            for name, shape in shapes.items():
+                if feeds[name].shape != shape:
+                    raise DataError(
+                        f"a sample of {name!r} has the shape {feeds[name].shape}, the C code takes "
+                        f"{shape}; give samples of one size, or --input-shape"
+                    )
+            yield feeds

@@ -1,0 +1,227 @@
+"""Whole channels go: the error that is told is the one that onnxruntime shows, on every rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import coupled_networks as nets
+import numpy as np
+import onnx
+import pytest
+from build_onnx import model, run, value
+from coupled_networks import MIDDLES, Middle, between, samples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import ModelProto, helper
+
+import onnx_lobs
+from onnx_lobs.arrays import Array
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.run.selection import NothingToPruneError
+from onnx_lobs.verbs.prune import prune_file
+
+PREDICTED = 1e-5  # absolute, on relative errors: float32 sums of some 100 terms
+WHOLE: dict[str, Any] = {"pattern": "channels", "align": 1, "positions": None}
+
+
+def batches_of(rank: int = 4, count: int = 4, n: int = 8) -> list[dict[str, Array]]:
+    """Batches with a mean, so that a forgotten bias shows."""
+    return [{"x": samples(rank, n, seed)["x"] + np.float32(0.5)} for seed in range(count)]
+
+
+def measured(dense: ModelProto, pruned: ModelProto, batches: list[dict[str, Array]]) -> float:
+    """Return sum (y' - y)² / sum (y - mean y)², means by channel, as onnxruntime has it."""
+    before, after = (
+        np.concatenate([run(each, **feeds)["y"].astype(np.float64) for feeds in batches])
+        for each in (dense, pruned)
+    )
+    channel = 1 if before.ndim == 4 else -1
+    axes = tuple(axis for axis in range(before.ndim) if axis != channel % before.ndim)
+    energy = np.square(before - before.mean(axis=axes, keepdims=True)).sum()
+    return float(np.square(after - before).sum() / energy)
+
+
+def check_predicted(proto: ModelProto, rank: int = 4, sparsity: float = 0.3) -> None:
+    batches = batches_of(rank)
+    result = onnx_lobs.prune(proto, batches, sparsity=sparsity, **WHOLE)
+    assert result.report.channels is not None
+    assert result.report.channels.removed >= sparsity
+    assert result.model.ByteSize() < proto.ByteSize()
+    layers = result.report.layers
+    predicted = layers[-1].error if layers else 0.0  # only channels went that nobody reads
+    assert abs(predicted - measured(proto, result.model, batches)) <= PREDICTED * max(1, predicted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("middle", MIDDLES, ids=lambda middle: middle.__name__)
+def test_the_error_of_the_last_reader_is_that_of_the_smaller_network(middle: Middle) -> None:
+    check_predicted(between(middle))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("build", "rank"),
+    [(nets.flattened, 4), (nets.flattened_last, 4), (nets.attention, 3), (nets.group_norm, 4)],
+)
+def test_so_it_is_for_flattened_channels_and_heads(
+    build: Callable[[], ModelProto], rank: int
+) -> None:
+    check_predicted(build(), rank)
+
+
+@pytest.mark.slow
+@settings(max_examples=3)
+@given(st.lists(st.sampled_from(MIDDLES[:14]), min_size=2, max_size=3), st.integers(0, 99))
+def test_so_it_is_in_random_networks(middles: list[Middle], seed: int) -> None:
+    chain, x, width = nets.Chain(seed), "x", 3
+    for middle in middles:
+        x, width = middle(chain, chain.conv(x, nets.CHANNELS, width, 3))
+    check_predicted(chain.proto(chain.conv(x, 4, width, 3)))
+
+
+def pruned(proto: ModelProto, **options: Any) -> onnx_lobs.PruneResult:
+    return onnx_lobs.prune(proto, batches_of(), **{**WHOLE, **options})
+
+
+def test_inputs_outputs_metadata_and_any_batch_size_stay() -> None:
+    proto = between(nets.residual)
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = "owner", "me"
+    result = pruned(proto, sparsity=0.5).model
+    onnx.checker.check_model(result, full_check=True)
+    assert result.graph.input[0] == proto.graph.input[0]
+    assert result.graph.output[0] == proto.graph.output[0]
+    assert ("owner", "me") in {(each.key, each.value) for each in result.metadata_props}
+    assert result.opset_import == proto.opset_import
+    assert run(result, x=samples(n=5)["x"])["y"].shape[0] == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("budget", ["macs", "bytes", "channels"])
+def test_at_least_the_share_of_the_budget_goes(budget: str) -> None:
+    record = pruned(between(nets.gate), sparsity=0.4, budget=budget).report.channels
+    assert record is not None
+    assert 0.4 <= record.removed < 0.6  # groups are small: one channel is much
+
+
+@pytest.mark.slow
+def test_multiplications_are_those_of_the_smaller_network() -> None:
+    result = pruned(between(nets.depthwise), sparsity=0.4)
+    record = result.report.channels
+    assert record is not None
+    assert record.multiplications == (
+        multiplications(between(nets.depthwise)), multiplications(result.model),
+    )  # fmt: skip
+
+
+def multiplications(proto: ModelProto) -> int:
+    """Return those of the convolutions on two samples, counted from shapes."""
+    shapes = {t.name: t.dims for t in proto.graph.initializer}
+    pixels = 2 * nets.SIZE**2
+    weights = [shapes[n.input[1]] for n in proto.graph.node if n.op_type == "Conv"]
+    return sum(pixels * int(np.prod(shape)) for shape in weights)
+
+
+@pytest.mark.slow
+def test_kept_channels_are_a_multiple_of_align() -> None:
+    record = pruned(between(nets.residual), sparsity=0.5, align=4).report.channels
+    assert record is not None
+    assert all(group.kept % 4 == 0 or group.kept == group.channels for group in record.groups)
+
+
+@pytest.mark.slow
+def test_uniform_allocation_takes_about_the_same_share_of_each_group() -> None:
+    record = pruned(between(nets.gate), sparsity=0.5, allocation="uniform").report.channels
+    assert record is not None
+    shares = [1 - group.kept / group.channels for group in record.groups]
+    assert max(shares) - min(shares) <= 1 / 6  # the smaller group has six
+
+
+@pytest.mark.slow
+def test_obs_loses_least_of_all_choices_and_the_refit_repairs_the_most() -> None:
+    proto, batches = between(nets.relu), batches_of()
+    options: dict[str, Any] = {**WHOLE, "sparsity": 0.5}
+    errors = {
+        choice: measured(
+            proto, onnx_lobs.prune(proto, batches, channel_choice=choice, **options).model, batches
+        )
+        for choice in ("obs", "l1", "l2", "apoz", "random")
+    }
+    assert errors["obs"] == min(errors.values())
+    bare = onnx_lobs.prune(proto, batches, channel_choice="l2", refit=False, **options).model
+    assert measured(proto, bare, batches) > 1.5 * errors["l2"]
+
+
+@pytest.mark.slow
+def test_what_has_to_stay_is_told_with_its_reason() -> None:
+    result = onnx_lobs.prune(nets.attention(), batches_of(3), sparsity=0.3, **WHOLE)
+    record = result.report.channels
+    assert record is not None
+    assert any("LayerNormalization" in pinned.reason for pinned in record.pinned)
+    assert "channels" in result.report.to_dict()
+
+
+@pytest.mark.slow
+def test_the_written_file_is_smaller_and_runs(tmp_path: Path) -> None:
+    source, output = tmp_path / "net.onnx", tmp_path / "small.onnx"
+    onnx.save(between(nets.residual), source)
+    np.savez(tmp_path / "data.npz", x=samples(n=32)["x"])
+    config = onnx_lobs.PruneConfig(pattern="channels", sparsity=0.5, align=1)
+    prune_file(source, output, config, data=tmp_path / "data.npz")
+    assert output.stat().st_size < source.stat().st_size
+    assert run(onnx.load(output), **samples())["y"].shape == (2, 4, nets.SIZE, nets.SIZE)
+
+
+def nothing_free() -> ModelProto:
+    node = helper.make_node("Gemm", ["x", "w"], ["y"], name="only")
+    weights = {"w": np.ones((8, 9), np.float32)}
+    return model([node], [value("x", ["n", 8])], ["y"], weights)
+
+
+def test_a_model_without_free_channels_names_the_largest_group_that_stays() -> None:
+    with pytest.raises(NothingToPruneError, match=r"no channels of this model can go.*8 of w.*'x'"):
+        onnx_lobs.prune(nothing_free(), batches_of(2), **WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sparsity": 0.99}, "sparsity 0.99 leaves a group of channels empty"),
+        ({"align": 12}, "align 12 leaves every group as it is: the widest has 12"),
+        ({"budget": "weights"}, "does not go with --budget weights"),
+        ({"allocation": "erk"}, "does not go with --allocation erk"),
+        ({"layer_sparsity": {"n0": 0.5}}, "does not go with --layer-sparsity"),
+        ({"max_bytes": 1000}, "does not go with --max-bytes"),
+        ({"pattern": "2:4"}, "align is for whole channels; add --pattern channels"),
+        ({"pattern": "2:4", "align": None, "budget": "channels"}, "budget is for whole channels"),
+        ({"pattern": "channel"}, "did you mean 'channels'"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        pruned(between(nets.relu), **options)
+
+
+@pytest.mark.slow
+def test_as_many_channels_go_as_the_score_allows() -> None:
+    chain = nets.Chain(3)
+    x = chain.add("Relu", chain.conv("x", 24, 3, 3))
+    x = chain.add("Flatten", chain.add("GlobalAveragePool", chain.conv(x, 24, 24, 3)))
+    proto = chain.proto(chain.add("Gemm", x, chain.normal(5, 24), chain.normal(5), transB=1))
+    images = samples(n=600)["x"]
+    labels = run(proto, x=images)["y"].argmax(axis=1)
+    test = {"x": images[200:], "label": labels[200:]}
+    result = onnx_lobs.prune(
+        proto, {"x": images[:200]}, test=test, pattern="channels", align=1, max_drop=0.05
+    )
+    target, score = result.report.target, result.report.output.score
+    assert target is not None
+    assert score is not None
+    assert target.is_met
+    assert score.drop <= 0.05
+    assert result.report.channels is not None
+    assert result.report.channels.removed > 0.2
