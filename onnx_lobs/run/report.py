@@ -95,9 +95,10 @@ def count_multiplications(run: Run, observations: FloatArray | None) -> tuple[La
     counts = [multiplications(layer, shapes, samples) for layer in run.setup.layers]
     if None in counts and observations is None and not run.networks.is_staged:
         observations = observations_of(run.setup, run.networks)
-    counted = []
-    for at, (layer, record) in enumerate(zip(run.setup.layers, run.records, strict=True)):
-        whole = counts[at]
+    counted, places = [], {layer.name: at for at, layer in enumerate(run.setup.layers)}
+    for record in run.records:  # of layers that no data reach there is none
+        at = places[record.name]
+        layer, whole = run.setup.layers[at], counts[at]
         if whole is None and observations is not None:
             whole = round(layer.size * float(observations[at]))
         pair = None if whole is None else (whole, whole * (layer.size - record.zeros) // layer.size)

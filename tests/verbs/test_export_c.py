@@ -21,7 +21,8 @@ from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.targets.c.export import export_c as make_c
 from onnx_lobs.targets.c.network import read_network
 from onnx_lobs.targets.chips import Fit, read_chip
-from onnx_lobs.verbs.export_c import export_c, one_by_one
+from onnx_lobs.verbs.c_code import one_by_one
+from onnx_lobs.verbs.export_c import export_c
 
 MODELS = Path(__file__).parents[2] / "models" / "mnist"
 
