@@ -12,9 +12,8 @@ from onnx_lobs.cli.screen import Screen, show_warnings
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.kinds import PATH, SWITCH, text
-from onnx_lobs.options.limits import SHARED_OPTIONS
 from onnx_lobs.options.option import argument, for_verb, from_plain, option, options_of
-from onnx_lobs.options.retraining import RETRAIN_OPTIONS, RetrainOptions
+from onnx_lobs.options.retraining import RETRAIN_OPTIONS, RUN_OPTIONS, RetrainOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ def run(values: Mapping[str, Any]) -> None:
     from onnx_lobs.report.retraining import render_retraining
     from onnx_lobs.verbs.retrain import retrain_file
 
-    config = from_plain(PruneConfig, {name: values[name] for name in SHARED_OPTIONS})
+    config = from_plain(PruneConfig, {name: values[name] for name in RUN_OPTIONS})
     files, how = from_plain(RetrainFiles, values), from_plain(RetrainOptions, values)
     screen = from_plain(Screen, values)
     output = files.output or files.pruned.with_name(f"{files.pruned.stem}_retrained.onnx")

@@ -122,4 +122,3 @@ class RetrainKeywords(TypedDict, total=False):
     max_length: int | None
     label_column: str | None
     provider: str
-    memory: int | None

@@ -64,4 +64,6 @@ class RetrainOptions:
         check_options(self)
 
 
-RETRAIN_OPTIONS = {**options_of(RetrainOptions, RETRAINING_PANEL), **SHARED_OPTIONS}
+# all runs in one session, within what it takes: no limit of memory is obeyed
+RUN_OPTIONS = {n: o for n, o in SHARED_OPTIONS.items() if n not in ("memory", "scratch")}
+RETRAIN_OPTIONS = {**options_of(RetrainOptions, RETRAINING_PANEL), **RUN_OPTIONS}

@@ -25,9 +25,8 @@ from onnx_lobs.graph.run.session import Session
 from onnx_lobs.layers.find import LayerFilter, find_layers
 from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.options.limits import SHARED_OPTIONS
 from onnx_lobs.options.option import take
-from onnx_lobs.options.retraining import RETRAIN_OPTIONS, RetrainOptions
+from onnx_lobs.options.retraining import RETRAIN_OPTIONS, RUN_OPTIONS, RetrainOptions
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.retraining import RetrainedScore, Retraining
 from onnx_lobs.report.showing import Told, telling
@@ -76,6 +75,18 @@ class RetrainResult:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> int:
         """Write the model, loaded by onnxruntime before the file gets its name; return its bytes.
 
+        Parameters
+        ----------
+        path
+            The file.
+        overwrite
+            Whether an existing file is replaced.
+
+        Returns
+        -------
+        int
+            Bytes written.
+
         Raises
         ------
         ConfigError
@@ -116,8 +127,11 @@ def retrain(
         Labelled data for the score before and after. None: a labelled test set beside the file.
     progress
         Told of every step, as :func:`onnx_lobs.prune`.
-    options
-        Those listed below.
+
+    Returns
+    -------
+    RetrainResult
+        The model with the best weights, and the record.
 
     Raises
     ------
@@ -134,7 +148,7 @@ def retrain(
     tenth. Memory: the activations of one batch.
     """
     read = read_options(options, RETRAIN_OPTIONS)
-    config = take(PruneConfig, {name: v for name, v in read.items() if name in SHARED_OPTIONS})
+    config = take(PruneConfig, {name: v for name, v in read.items() if name in RUN_OPTIONS})
     with telling(progress) as told:
         how = take(RetrainOptions, read)
         return retrain_model((pruned, dense), data, config, how, test=test, progress=told)
