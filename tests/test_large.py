@@ -115,7 +115,8 @@ def test_a_model_beyond_its_share_of_memory_runs_in_stages(
     for one, other in zip(report.layers, plain.report.layers, strict=True):
         assert one.error == pytest.approx(other.error, rel=1e-3)
         assert one.zeros == other.zeros
-    assert report.output.error == pytest.approx(plain.report.output.error, rel=1e-3)
+    # of what lies on the disk no other fits are made, which judge few samples
+    assert report.output.fitted_error == pytest.approx(plain.report.output.fitted_error, rel=1e-3)
 
 
 @pytest.mark.slow

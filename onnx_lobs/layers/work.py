@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnx_lobs.graph.inferred_shapes import KnownShape
-from onnx_lobs.layers.layer import Layer
+from onnx_lobs.layers.layer import Layer, Use
 
 
 def multiplications(layer: Layer, shapes: Mapping[str, KnownShape], samples: int) -> int | None:
@@ -23,7 +23,15 @@ def multiplications(layer: Layer, shapes: Mapping[str, KnownShape], samples: int
     for use in layer.uses:
         sizes = shapes.get(use.input) if use.scope == 0 and use.home is None else None
         known = tuple(size for size in sizes or () if size is not None)
-        if sizes is None or len(known) != len(sizes):
+        if sizes is None or len(known) != len(sizes) or not _fits(use, known):
             return None
         total += layer.size * use.n_observations(known)
     return total // samples
+
+
+def _fits(use: Use, shape: tuple[int, ...]) -> bool:
+    """Whether a use can have an activation of a shape; broken models say what cannot be."""
+    if use.unfold is not None:
+        return len(shape) == len(use.unfold.kernel) + 2
+    pairs = zip(reversed(shape[:-2]), reversed(use.batch), strict=False)
+    return len(shape) > 0 and all(one == other or 1 in (one, other) for one, other in pairs)
