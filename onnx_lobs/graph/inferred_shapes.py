@@ -24,7 +24,8 @@ def infer_shapes(proto: onnx.ModelProto) -> tuple[dict[str, KnownShape], int]:
     Returns
     -------
     dict and int
-        Nothing of values whose rank is not known, or where inference fails.
+        Nothing of values whose rank is not known, or where inference fails: on functions that call
+        each other in a circle, too.
     """
     light = _light(proto)
     first = next((v.type.tensor_type.shape.dim for v in light.graph.input), ())
@@ -40,7 +41,10 @@ def infer_shapes(proto: onnx.ModelProto) -> tuple[dict[str, KnownShape], int]:
     del light.graph.value_info[:]
     try:
         graph = shape_inference.infer_shapes(light, data_prop=True).graph
-    except shape_inference.InferenceError:
+    except (
+        shape_inference.InferenceError,
+        onnx.checker.ValidationError,
+    ):
         return {}, samples
     values = (*graph.input, *graph.value_info, *graph.output)
     return {v.name: s for v in values if (s := _shape(v)) is not None}, samples

@@ -80,13 +80,19 @@ def _slot(
         and home is scope
         and len(home.readers.get(source, [])) == 1
         and not home.is_output(source)
-        and root.shape == np.broadcast_shapes(root.shape, shape)
+        and holds(root.shape, shape)
     )
     name = source if alone else _new_name(model, node)
     output = first_output(node)
     return BiasSlot(
         scope.index, output, position, name, root.name, root.chain, factor, shape, order
     )
+
+
+def holds(old: tuple[int, ...], correction: tuple[int, ...]) -> bool:
+    """Return whether old + correction has the shape of the old constant, of any number of axes."""
+    pairs = zip(reversed(old), reversed(correction), strict=False)
+    return len(correction) <= len(old) and all(new in (1, size) for size, new in pairs)
 
 
 def _fits(old: tuple[int, ...], correction: tuple[int, ...]) -> bool:

@@ -44,7 +44,7 @@ def _draw(layer: Layer, networks: Networks) -> LayerPicture:
     return LayerPicture(
         name=layer.name,
         shape=(groups, rows, columns),
-        histogram=_histogram(before.reshape(-1), after.reshape(-1)),
+        histogram=draw_histogram(before.reshape(-1), after.reshape(-1)),
         kept=_kept_map(after.reshape(groups * rows, columns) != 0),
     )
 
@@ -55,13 +55,15 @@ def _matrix(layer: Layer, model: Model) -> Array:
     return layer.matrix(model.value(tensor))
 
 
-def _histogram(before: Array, after: Array) -> Histogram:
+def draw_histogram(before: Array, after: Array) -> Histogram:
+    """Count weights (one axis) by value, before and after; zeros are left out."""
     step = -(-before.size // MOST_COUNTED)
     parts = [values[::step].astype(np.float64) for values in (before, after)]
     parts = [values[np.isfinite(values) & (values != 0)] for values in parts]
     reach = max(float(np.quantile(np.abs(v), WITHIN)) if v.size else 0.0 for v in parts) or 1.0
-    clipped = (np.clip(values, -reach, reach) for values in parts)
-    counts = [np.histogram(values, N_BINS, (-reach, reach))[0] for values in clipped]
+    # in units of the reach, which may be as small as floats can be
+    clipped = (np.clip(values / reach, -1, 1) for values in parts)
+    counts = [np.histogram(values, N_BINS, (-1, 1))[0] for values in clipped]
     return Histogram(-reach, reach, tuple(map(int, counts[0])), tuple(map(int, counts[1])))
 
 

@@ -115,14 +115,17 @@ def value_rows(
 ) -> tuple[ValueRow, ...]:
     """Return the rows of inputs or outputs; initializers among them are `without`."""
     left = set(without)
-    return tuple(_value_row(value) for value in values if value.name not in left)
+    return tuple(value_row(value) for value in values if value.name not in left)
 
 
-def _value_row(value: onnx.ValueInfoProto) -> ValueRow:
+def value_row(value: onnx.ValueInfoProto) -> ValueRow:
+    """Return the row of one input or output."""
     if not value.type.HasField("tensor_type"):
         return ValueRow(value.name, str(value.type.WhichOneof("value")).removesuffix("_type"), None)
     tensor = value.type.tensor_type
-    dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    known = onnx.TensorProto.DataType.values()
+    kind = tensor.elem_type
+    dtype = onnx.TensorProto.DataType.Name(kind).lower() if kind in known else f"type {kind}"
     if not tensor.HasField("shape"):
         return ValueRow(value.name, dtype, None)
     sizes = (d.dim_value if d.dim_value > 0 else d.dim_param or None for d in tensor.shape.dim)

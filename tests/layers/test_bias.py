@@ -9,6 +9,7 @@ from build_onnx import Array, constant, initializer, model, normal, one_node, ru
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from onnx_lobs.graph.model import Model
+from onnx_lobs.layers.bias import holds
 from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.layer import BiasSlot, Layer
 from onnx_lobs.layers.write import add_biases, write_bias
@@ -239,3 +240,19 @@ def test_batched_weight_corrects_each_matrix_of_its_stack() -> None:
     write_bias(Model(proto, None), layer.uses[0], layer, change)
     moved = run(proto, x=X)["y"] - before
     np.testing.assert_allclose(moved, np.broadcast_to(change[:, None], moved.shape), atol=SUMS)
+
+
+@pytest.mark.parametrize("old", [(3,), (1, 3), (2, 1, 3), (1,), (5, 3), ()])
+@pytest.mark.parametrize("new", [(3,), (1, 3), (1,), (2, 3), ()])
+def test_what_a_constant_holds_is_told_without_arrays(
+    old: tuple[int, ...], new: tuple[int, ...]
+) -> None:
+    try:
+        wanted = np.broadcast_shapes(old, new) == old
+    except ValueError:
+        wanted = False
+    assert holds(old, new) is wanted
+
+
+def test_a_constant_may_have_more_axes_than_an_array() -> None:
+    assert holds((1,) * 70 + (3,), (3,))

@@ -11,7 +11,7 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.layers.write import write_weight
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.run import layer_pictures
-from onnx_lobs.run.layer_pictures import draw_layers
+from onnx_lobs.run.layer_pictures import draw_histogram, draw_layers
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup, open_run
@@ -90,3 +90,8 @@ def test_very_large_layers_are_counted_in_part(
     monkeypatch.setattr(layer_pictures, "MOST_COUNTED", 10)
     for picture in draw_layers(setup.layers, networks):
         assert 0 < sum(picture.histogram.before) <= 10
+
+
+def test_weights_as_small_as_floats_can_be_are_counted() -> None:
+    tiny = np.full(6, 5e-324)
+    assert sum(draw_histogram(tiny, -tiny).before) == 6

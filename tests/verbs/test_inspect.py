@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from onnx_lobs import PruneConfig
 from onnx_lobs.errors import ConfigError
@@ -16,6 +16,7 @@ from onnx_lobs.run.log import Log
 from onnx_lobs.run.observations import observations_of
 from onnx_lobs.run.setup import open_run
 from onnx_lobs.verbs.inspect import ValueRow, inspect
+from onnx_lobs.verbs.inspect_rows import value_row
 
 LENET = Path(__file__).parents[2] / "models" / "mnist" / "lenet-5.onnx"
 
@@ -143,3 +144,8 @@ def test_a_pattern_that_is_asked_for_is_met_or_not(
 ) -> None:
     config = PruneConfig(pattern=pattern, include=("re:.*fc2.*",))
     assert inspect(with_zeros(keep), config).is_met is is_met
+
+
+def test_a_type_that_nobody_knows_is_shown_by_its_number() -> None:
+    found = helper.make_tensor_value_info("x", 65536, [1, 2])
+    assert value_row(found).dtype == "type 65536"
