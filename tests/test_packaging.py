@@ -19,7 +19,7 @@ from pages import GUIDE, ROOT
 PACKAGE = ROOT / "onnx_lobs"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 MODELS_AND_DATA = 6_000_000  # bytes; compressed files already
-MOST_TEXT = 1_000_000  # bytes of all others, compressed: code and pages
+MOST_TEXT = 1_500_000  # bytes of all others, compressed: code, tests and pages, 1.1 MB today
 
 
 def build(kind: str, folder: Path) -> Path:

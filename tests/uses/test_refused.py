@@ -44,7 +44,7 @@ WORDS = {
     "m.onnx -d --overwrite": (USAGE, "data is '--overwrite', which is an option; write a value"),
     "m.onnx -o --overwrite": (USAGE, "output is '--overwrite', which is an option"),
     "m.onnx --device cpu": (USAGE, "--device; did you mean --provider"),
-    "m.onnx --target cpu": (USAGE, "--target; did you mean --provider"),
+    "m.onnx --target cpu": (USAGE, "target 'cpu' is unknown; choose one of onnxruntime"),
     "m.onnx --metric top1": (USAGE, "--metric; did you mean --score"),
     "m.onnx --dryrun": (USAGE, "--dryrun .*--dry-run"),
     "guide tuor": (USAGE, "topic 'tuor' is unknown; did you mean tour"),
