@@ -148,7 +148,8 @@ def test_prune_with_grams_from_the_graph(provider: str) -> None:
     for result in results.values():
         assert result.report.totals.zeros == result.report.totals.weights // 2
         assert np.isfinite(run(result.model, **data)["n"]).all()
-    errors = [result.report.output.error for result in results.values()]
+    # other fits, which tell the error of few samples, may choose zeros by their rounding too
+    errors = [result.report.output.fitted_error for result in results.values()]
     assert errors[0] == pytest.approx(errors[1], rel=0.05)
     assert results["graph"].report.options["gram"] == "graph"
 
