@@ -73,7 +73,7 @@ def test_columns_that_repeat_each_other_ask_for_more(towards: bool, pattern: Pat
     n_prune = pattern.closest((1, 24, D), 0.8)
     sums = np.zeros(2)
     # Which zeros a draw of images has is chance, of 3 % of the error. Of 2:4 one draw only: on the
-    # two others more damping costs 10 %, as eight held-out images tell too little. A known weakness.
+    # two others more damping costs 10 %, as eight held-out images tell little. A known weakness.
     for seed in (2,) if str(pattern) == "2:4" else (2, 12, 22):
         fit, held = images(20, seed, 0.02), images(8, seed + 1, 0.02)
         task = make(fit, held, towards=towards, pattern=pattern, n_prune=n_prune)
