@@ -15,6 +15,7 @@ from onnx_lobs.solvers.memory import LEAST_BATCHES, least_memory, make_batching
 
 SLACK = 1.1  # of the estimate: measured at most 0.9
 SAME = 1e-4  # batches of other sizes round float32 costs differently, which may swap near-ties
+OBJECTS = 8192  # bytes of Python's own objects, which vary; a square has 720,000
 
 SHAPES = [(1, 2, 500), (1, 1500, 32), (30, 3, 25), (1, 60, 200)]
 
@@ -98,4 +99,4 @@ def test_a_large_problem_holds_no_matrix_for_later_and_ends_the_same(
     tight = solve(layer((1, rows, 300)))
     assert np.array_equal(loose.weight == 0, tight.weight == 0)
     assert np.allclose(loose.weight, tight.weight, rtol=SAME)
-    assert peak_of(layer((1, rows, 300)), "joint") < held
+    assert peak_of(layer((1, rows, 300)), "joint") < held + OBJECTS
