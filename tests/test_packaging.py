@@ -20,6 +20,9 @@ PACKAGE = ROOT / "onnx_lobs"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 MODELS_AND_DATA = 6_000_000  # bytes; compressed files already
 MOST_TEXT = 1_500_000  # bytes of all others, compressed: code, tests and pages, 1.1 MB today
+RESULTS = 300_000  # bytes of what benchmarks left: tables and one plot, no records of every case
+FILES = {".gitignore", "LICENSE", "README.md", "pyproject.toml"}
+FOLDERS = {".ci", "models", "onnx_lobs", "tests", "tools"}
 
 
 def build(kind: str, folder: Path) -> Path:
@@ -106,4 +109,14 @@ def test_the_sdist_is_small_but_for_models(sdist: dict[PurePosixPath, int]) -> N
     models = sum(size for path, size in sdist.items() if path.parts[0] == "models")
     assert not [path for path in sdist if path.match("tools/results/*.json")]
     assert models <= MODELS_AND_DATA
+    results = sum(size for path, size in sdist.items() if path.match("tools/results/*"))
+    assert 0 < results <= RESULTS
     assert sdist[PurePosixPath("archive")] - models <= MOST_TEXT
+
+
+def test_the_top_of_the_repository_is_as_it_was_laid_out() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git checkout: what is tracked is not known")
+    names = ["git", "ls-files", "-z"]
+    tracked = subprocess.run(names, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {path.partition("/")[0] for path in tracked.split("\0") if path} == FILES | FOLDERS
