@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
@@ -68,7 +67,7 @@ def evaluation_markdown(evaluation: Evaluation) -> str:
         *_table("Outputs", heads, rows, texts=("output", "shape")),
         *_details(evaluation.details),
         *_facts(evaluation_rows(evaluation)),
-        *_repeat(shlex.join(evaluation.command), ""),
+        *_repeat(typed(evaluation.command), ""),
     )
 
 

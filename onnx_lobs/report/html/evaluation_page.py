@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import onnx_lobs
+from onnx_lobs.report.command import typed
 from onnx_lobs.report.evaluation import Evaluation
 from onnx_lobs.report.evaluation_text import evaluation_rows, figure_words, share_words
 from onnx_lobs.report.html.engine import fill
@@ -41,7 +41,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
         samples=samples_view(evaluation.details),
         classes=classes_view(evaluation.details),
         facts=tuple((label, str(value)) for label, value in evaluation_rows(evaluation)),
-        command=shlex.join(evaluation.command),
+        command=typed(evaluation.command),
     )
 
 
