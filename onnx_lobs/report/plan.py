@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from rich.text import Text
 from onnx_lobs.report.lines import format_seconds
 from onnx_lobs.report.numbers import format_bytes, format_percent
 from onnx_lobs.report.record import SCHEMA, InputRange, range_words
+from onnx_lobs.report.record.as_json import to_json
 from onnx_lobs.report.text import warning_panel
 
 
@@ -79,9 +79,7 @@ class RunPlan:
 
     def to_json(self) -> str:
         """Return the record as JSON; ``schema`` is the version of its form."""
-        return json.dumps(
-            {"schema": SCHEMA, **dataclasses.asdict(self), "seconds": self.seconds}, indent=2
-        )
+        return to_json({"schema": SCHEMA, **dataclasses.asdict(self), "seconds": self.seconds})
 
 
 def render_plan(plan: RunPlan) -> RenderableType:
