@@ -10,11 +10,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from onnx_lobs.report.numbers import format_bytes, format_error, format_percent, percent
+from onnx_lobs.report.parts import warning_panel
 from onnx_lobs.report.record import Report
 from onnx_lobs.report.several_runs import SeveralRuns
 from onnx_lobs.report.svg import Labels, Series, line_chart
 from onnx_lobs.report.table import plain_table
-from onnx_lobs.report.text import warning_panel
 
 
 @dataclass(frozen=True)

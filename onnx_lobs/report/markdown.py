@@ -14,7 +14,8 @@ from onnx_lobs.report.printable import printable
 from onnx_lobs.report.record import ChangedSample, ClassScore, Details, LayerRecord, Report
 from onnx_lobs.report.repeat import repetition
 from onnx_lobs.report.sentences import evaluation_sentences, report_sentences
-from onnx_lobs.report.text import report_warnings, summary_rows
+from onnx_lobs.report.summary import summary_rows
+from onnx_lobs.report.text import report_warnings
 from onnx_lobs.report.words import MOST_CLASSES, choice_words, sample_words
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~&$])")  # what Markdown, HTML in it, or formulas read

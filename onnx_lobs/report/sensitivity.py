@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from onnx_lobs.report.numbers import format_error, percent
+from onnx_lobs.report.parts import warning_panel
 from onnx_lobs.report.several_runs import SeveralRuns
 from onnx_lobs.report.svg import Labels, Series, line_chart
 from onnx_lobs.report.table import Name, plain_table
-from onnx_lobs.report.text import warning_panel
 
 MOST_LINES = 6  # layers in a plot: those that matter most, beside the network
 

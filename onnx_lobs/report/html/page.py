@@ -18,7 +18,8 @@ from onnx_lobs.report.numbers import format_count, format_error, format_gain, fo
 from onnx_lobs.report.record import LayerPicture, LayerRecord, Report, SkipRecord
 from onnx_lobs.report.repeat import repetition
 from onnx_lobs.report.sentences import report_sentences
-from onnx_lobs.report.text import report_warnings, summary_rows
+from onnx_lobs.report.summary import summary_rows
+from onnx_lobs.report.text import report_warnings
 
 _MOST_SKIPPED = 500
 
