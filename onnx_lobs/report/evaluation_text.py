@@ -12,7 +12,7 @@ from onnx_lobs.report.evaluation import Evaluation, SideRecord
 from onnx_lobs.report.numbers import format_error, format_percent
 from onnx_lobs.report.parts import fact_grid, warning_panel
 from onnx_lobs.report.record import range_words
-from onnx_lobs.report.summary import error_words, judged_rows, score_row, size_rows
+from onnx_lobs.report.summary import error_words, judged_rows, score_row, size_rows, work_words
 from onnx_lobs.report.table import Name, plain_table
 
 
@@ -74,6 +74,8 @@ def evaluation_rows(evaluation: Evaluation) -> Iterator[tuple[str, str | Text]]:
     yield from judged_rows(evaluation.judged)
     yield from map(score_row, evaluation.scores)
     yield "zeros", f"{_zeros(evaluation.dense)} -> {_zeros(evaluation.pruned)}"
+    if evaluation.multiplications is not None:
+        yield "multiplications", work_words(evaluation.multiplications)
     yield from size_rows(evaluation.file_bytes, evaluation.gzip_bytes)
     yield "time", f"{evaluation.seconds:.1f} s"
 

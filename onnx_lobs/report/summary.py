@@ -30,9 +30,9 @@ from onnx_lobs.report.record import (
     range_words,
 )
 from onnx_lobs.report.skips import file_rows
+from onnx_lobs.report.words import score_label
 
 FIT_COLOURS = {"FITS": "green", "TIGHT": "yellow", "TOO BIG": "red"}
-_SCORE_WORDS = {"top1": "top-1 score", "top5": "top-5 score"}
 
 
 def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
@@ -200,4 +200,4 @@ def score_row(score: ScoreRecord) -> tuple[str, Text]:
     )
     of = f" on {score.n:,} samples" if score.n else ""
     words = Text(f"{before} -> {after} ({change}{of})", "bold red" if score.is_collapsed else "")
-    return _SCORE_WORDS.get(score.name, score.name), words
+    return score_label(score.name), words

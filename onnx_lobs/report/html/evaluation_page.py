@@ -12,7 +12,14 @@ from onnx_lobs.report.evaluation import Evaluation
 from onnx_lobs.report.evaluation_text import evaluation_rows, figure_words, share_words
 from onnx_lobs.report.html.engine import fill
 from onnx_lobs.report.html.page_table import Cell, PageTable, headings, name, number, text
-from onnx_lobs.report.html.parts import Tile, classes_view, samples_view, score_tile, size_tiles
+from onnx_lobs.report.html.parts import (
+    Tile,
+    classes_view,
+    samples_view,
+    score_tile,
+    size_tiles,
+    work_tiles,
+)
 from onnx_lobs.report.numbers import format_error, format_percent
 from onnx_lobs.report.sentences import evaluation_sentences
 
@@ -52,6 +59,7 @@ def _tiles(evaluation: Evaluation) -> Iterator[Tile]:
     yield from map(score_tile, evaluation.scores)
     if evaluation.error is not None:
         yield Tile("output error", format_error(evaluation.error), "0 is unchanged")
+    yield from work_tiles(evaluation.multiplications)
     yield from size_tiles(evaluation.file_bytes, evaluation.gzip_bytes)
 
 
