@@ -98,6 +98,17 @@ def one_node(
     return model([node], [value("x", [None] * rank, elem_type)], [out], weights)
 
 
+def two_layers() -> ModelProto:
+    """A Gemm ``first`` with a Relu and a Gemm ``second``: x has 16 columns, y has 10."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w0"], ["h"], "first", transB=1),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Gemm", ["r", "w1"], ["y"], "second", transB=1),
+    ]
+    weights = {"w0": normal(1, 24, 16), "w1": normal(2, 10, 24)}
+    return model(nodes, [value("x", ["n", 16])], [value("y", ["n", 10])], weights)
+
+
 def branch(nodes: Sequence[NodeProto], out: str, **weights: Array) -> GraphProto:
     """A branch of an If with one output."""
     return graph(nodes, [], [out], weights)

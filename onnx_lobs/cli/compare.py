@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnx_lobs.cli.files import Files
-from onnx_lobs.cli.plot import PlotTarget, check_plot, shared_options
-from onnx_lobs.cli.screen import Screen, show_warnings
+from onnx_lobs.cli.several_runs import measure_and_show, shared_options
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.options.checks import check_sparsity, each
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.how import METHOD_NAMES
 from onnx_lobs.options.kinds import choices, number_list, text_list
 from onnx_lobs.options.option import from_plain, option, options_of
+
+if TYPE_CHECKING:
+    from onnx_lobs.report.progress import Progress
 
 _PANEL = "What is compared"
 
@@ -40,30 +42,18 @@ class ComparedWays:
 
 def run(values: Mapping[str, Any]) -> None:
     """Prune MODEL in several ways, and show what came out side by side; write no model."""
-    from onnx_lobs.cli.progress import showing
-    from onnx_lobs.report.comparison import plot_comparison, render_comparison
-    from onnx_lobs.report.write import check_reports, write_report
+    from onnx_lobs.report.comparison import Comparison, plot_comparison, render_comparison
     from onnx_lobs.verbs.compare import compare_runs
-    from onnx_lobs.verbs.places import check_report_apart
 
-    config, files = from_plain(PruneConfig, values), from_plain(Files, values)
-    screen, plot = from_plain(Screen, values), from_plain(PlotTarget, values).plot
     ways = from_plain(ComparedWays, values)
-    check_plot(plot, overwrite=files.overwrite)
-    if screen.report:
-        check_reports(screen.report, overwrite=files.overwrite, forms=(".json",))
-        check_report_apart({"the model": files.model}, files.data, config, screen.report)
-    with showing(screen) as progress:
-        record = compare_runs(
+
+    def measure(files: Files, config: PruneConfig, progress: Progress | None) -> Comparison:
+        return compare_runs(
             files.model, files.data, config, methods=ways.methods, patterns=ways.patterns,
             sparsities=ways.sparsities, test=files.test, progress=progress,
         )  # fmt: skip
-    screen.show(render_comparison(record), record.to_json())
-    show_warnings(screen, record.warnings)
-    for path in screen.report:
-        write_report(path, record.to_json())
-    if plot is not None:
-        write_report(plot, plot_comparison(record))
+
+    measure_and_show(values, measure, render_comparison, plot_comparison)
 
 
 COMPARE = Verb(

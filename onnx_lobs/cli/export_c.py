@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
@@ -15,9 +15,6 @@ from onnx_lobs.cli.verb import Verb
 from onnx_lobs.options.config import OPTIONS, PruneConfig
 from onnx_lobs.options.kinds import PATH, SWITCH, choice, text
 from onnx_lobs.options.option import argument, for_verb, from_plain, option, options_of
-
-if TYPE_CHECKING:
-    from onnx_lobs.report.c_export import CRecord
 
 _SHARED = {name: OPTIONS[name] for name in ("samples", "seed", "input_shapes")}
 
@@ -73,6 +70,7 @@ def run(values: Mapping[str, Any]) -> None:
     """Write MODEL as C for a microcontroller, its zeros left out."""
     from onnx_lobs.report.c_export_text import render_c_export
     from onnx_lobs.targets.chips import Fit, read_chip
+    from onnx_lobs.verbs.c_code import CWanted
     from onnx_lobs.verbs.export_c import export_c
 
     wanted, screen = from_plain(CFilesWanted, values), from_plain(Screen, values)
@@ -82,20 +80,13 @@ def run(values: Mapping[str, Any]) -> None:
         wanted.model,
         wanted.output or wanted.model.with_name(f"{wanted.model.stem}_c"),
         data=wanted.data,
-        values=wanted.values,
-        optimise=wanted.optimise,
-        ranges=wanted.ranges,
-        chip=chip,
+        wanted=CWanted(wanted.values, wanted.optimise, wanted.ranges, chip),
         config=config,
         overwrite=wanted.overwrite,
     )
-    _show(screen, render_c_export(record), record)
-    raise typer.Exit(1 if record.fit is Fit.TOO_BIG else 0)
-
-
-def _show(screen: Screen, text: Any, record: CRecord) -> None:
-    screen.show(text, record.to_json())
+    screen.show(render_c_export(record), record.to_json())
     show_warnings(screen, record.warnings)
+    raise typer.Exit(1 if record.fit is Fit.TOO_BIG else 0)
 
 
 EXPORT_C = Verb(

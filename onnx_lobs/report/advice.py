@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from onnx_lobs.report.command import changed
+from onnx_lobs.report.command import DATA, changed
 from onnx_lobs.report.numbers import format_bytes, format_error, format_percent, format_score
 from onnx_lobs.report.record import AdviceRecord, LayerRecord, Report
 from onnx_lobs.report.record.score import CLEARLY
@@ -25,7 +25,6 @@ FEW_OBSERVATIONS = 0.1  # share of the weights in layers with fewer observations
 FEW_WEIGHTS = 0.5  # share of the model's weights that took part
 SMALLER = 0.9  # of its size, at most, for a file to count as smaller
 WORST = 2  # layers named
-MORE = "DATA"  # stands for data that the user has yet to find
 
 Rule = Callable[[Report], AdviceRecord | None]
 
@@ -179,7 +178,7 @@ def _int8(report: Report) -> AdviceRecord | None:
 
 def _with_data(report: Report) -> tuple[str, ...]:
     """Return the command with data that are still to be found."""
-    return changed(report.command, "--data", MORE, drop=("--data", "--samples"))
+    return changed(report.command, "--data", DATA, drop=("--data", "--samples"))
 
 
 RULES: tuple[Rule, ...] = (

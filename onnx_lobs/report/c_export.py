@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 
+from onnx_lobs.report.record.as_json import to_json
 from onnx_lobs.targets.c.agreement import Agreement
 from onnx_lobs.targets.chips import Chip, Fit
 
@@ -63,4 +63,4 @@ class CRecord:
         """Return the record as JSON."""
         fields = {**dataclasses.asdict(self), "flash_bytes": self.flash_bytes}
         fields["fit"] = None if self.fit is None else self.fit.value
-        return json.dumps(fields, indent=2)
+        return to_json(fields)

@@ -5,27 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from onnx_lobs.report.c_export import CRecord
 from onnx_lobs.report.numbers import format_error
-from onnx_lobs.report.text import warning_panel
-from onnx_lobs.targets.chips import Fit
-
-_COLOURS = {Fit.FITS: "green", Fit.TIGHT: "yellow", Fit.TOO_BIG: "red"}
+from onnx_lobs.report.parts import fact_grid, warning_panel
+from onnx_lobs.report.summary import FIT_COLOURS
 
 
 def render_c_export(record: CRecord) -> RenderableType:
     """Return a record of C files as a renderable that fits 80 columns and more."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column()
-    for label, value in _rows(record):
-        text = value if isinstance(value, Text) else Text(value)
-        text.overflow = "fold"
-        grid.add_row(label, text)
-    return Group(grid, *warning_panel(record.warnings), *_last(record))
+    return Group(fact_grid(_rows(record)), *warning_panel(record.warnings), *_last(record))
 
 
 def _rows(record: CRecord) -> Iterator[tuple[str, str | Text]]:
@@ -53,7 +43,7 @@ def _rows(record: CRecord) -> Iterator[tuple[str, str | Text]]:
             if there is not None
         ]
         words = f"{record.fit.value} on {record.chip.name}: {', '.join(room)}"
-        yield "fit", Text(words, _COLOURS[record.fit])
+        yield "fit", Text(words, FIT_COLOURS[record.fit.value])
 
 
 def _last(record: CRecord) -> Iterator[Text]:

@@ -3,45 +3,63 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from onnx_lobs.options.config import OPTIONS, PruneConfig
 from onnx_lobs.options.option import Option
 from onnx_lobs.options.prose import long_flag
 from onnx_lobs.targets.runtimes import set_by
 
 PROGRAM = "onnx-lobs"
+MODEL, DATA = "MODEL", "DATA"  # stand for what has no file
 
 
-def command_of(model: str, config: PruneConfig, files: Mapping[str, str | None]) -> tuple[str, ...]:
-    """Return the words of the command that repeats a run.
+def command_of(
+    head: Sequence[str],
+    options: Iterable[Option],
+    values: Mapping[str, Any],
+    always: Collection[str] = (),
+) -> tuple[str, ...]:
+    """Return the words of a command that does the same again.
 
     Parameters
     ----------
-    model
-        The model's file.
-    config
-        The options; those at their defaults are left out, but for what a target sets.
-    files
-        Further values by flag, such as ``{"--data": "samples.npz"}``; None is left out.
+    head
+        What comes first: the program, the verb, files and what is no option of these.
+    options
+        Those that the verb takes.
+    values
+        Plain forms by name. Options at their defaults are left out, but for what a target sets.
+        Not modified.
+    always
+        Names of options that stand there at their defaults too.
     """
-    words = [PROGRAM, model]
-    for flag, value in files.items():
-        words += [] if value is None else [flag, value]
-    for name, option in OPTIONS.items():
-        value = getattr(config, name)
-        if value != option.default or (value is not None and name in set_by(config.target)):
-            words += _words(option, option.to_plain(value))
+    named = {*always, *set_by(values.get("target"))}
+    words = list(head)
+    for option in options:
+        plain = values.get(option.name, option.plain_default)
+        if plain is None or (plain == option.plain_default and option.name not in named):
+            continue
+        words += option_words(option, plain)
     return tuple(words)
 
 
-def _words(option: Option, plain: Any) -> list[str]:
+def option_words(option: Option, plain: Any) -> list[str]:
     """Return an option with its value as the command line takes it."""
-    if option.kind.native is bool:
+    if isinstance(plain, bool):
         return [long_flag(option, off=not plain)]
     values = plain if option.kind.is_repeated else [plain]
-    return [word for value in values for word in (long_flag(option), str(value))]
+    return [word for one in values for word in flag_words(long_flag(option), str(one))]
+
+
+def flag_words(flag: str, value: str) -> tuple[str, ...]:
+    """Return a flag with its value, in one word where the value looks like a flag."""
+    return (f"{flag}={value}",) if value.startswith("-") else (flag, value)
+
+
+def file_word(path: str) -> str:
+    """Return the name of a file as a word that no program takes for a flag."""
+    return f"./{path}" if path.startswith("-") else path
 
 
 def changed(
@@ -68,7 +86,7 @@ def changed(
     """
     kept, is_value = list[str](), False
     for word in words:
-        if not is_value and word not in drop:
+        if not is_value and word.partition("=")[0] not in drop:
             kept.append(word)
         is_value = not is_value and word in drop
     more = ("--overwrite",) if overwrite and "--overwrite" not in kept else ()

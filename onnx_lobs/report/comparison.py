@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from onnx_lobs.report.numbers import (
-    format_bytes,
-    format_error,
-    format_percent,
-    format_score,
-)
-from onnx_lobs.report.record import SCHEMA, Report
-from onnx_lobs.report.sensitivity import percent
+from onnx_lobs.report.numbers import format_bytes, format_error, format_percent, percent
+from onnx_lobs.report.parts import warning_panel
+from onnx_lobs.report.record import Report
+from onnx_lobs.report.several_runs import SeveralRuns
 from onnx_lobs.report.svg import Labels, Series, line_chart
 from onnx_lobs.report.table import plain_table
-from onnx_lobs.report.text import warning_panel
 
 
 @dataclass(frozen=True)
@@ -48,28 +42,18 @@ class ComparedRun:
         return self.method if self.pattern == "unstructured" else f"{self.method} {self.pattern}"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Several runs of one model on the same data.
+@dataclass(frozen=True, kw_only=True)
+class Comparison(SeveralRuns):
+    """Several runs of one model on the same data, side by side."""
 
-    ``score`` is the score's name, ``dense_score`` the dense model's, None without test data.
-    """
-
-    model: str
-    data: str
     runs: tuple[ComparedRun, ...]
-    score: str | None
-    dense_score: float | None
-    is_fraction: bool
-    seconds: float
-    warnings: tuple[str, ...] = ()
 
-    def to_json(self) -> str:
-        """Return the record as JSON; ``schema`` is the version of its form."""
-        record = {"schema": SCHEMA, **dataclasses.asdict(self)}
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as plain values, with the sparsities and the schema version."""
+        record = super().to_dict()
         for entry, run in zip(record["runs"], self.runs, strict=True):
             entry["sparsity"] = run.sparsity
-        return json.dumps(record, indent=2)
+        return record
 
 
 def compared_run(report: Report, gzip_bytes: int | None = None) -> ComparedRun:
@@ -104,18 +88,14 @@ def render_comparison(record: Comparison) -> RenderableType:
             *([run.pattern] if has_patterns else []),
             format_percent(run.zeros, run.weights),
             "-" if run.output_error is None else format_error(run.output_error),
-            *([_score(run.score, run.score_error, record)] if record.score else []),
+            *([record.score_words(run.score, run.score_error)] if record.score else []),
             "" if run.gzip_bytes is None else format_bytes(run.gzip_bytes),
             f"{run.seconds:.1f}",
         )
     if record.score:
         empty = [""] * has_patterns
-        table.add_row("dense", *empty, "", "", _score(record.dense_score, None, record), "", "")
+        table.add_row("dense", *empty, "", "", record.score_words(record.dense_score), "", "")
     return Group(table, "", Text(f"calibrated on {record.data}"), *warning_panel(record.warnings))
-
-
-def _score(value: float | None, error: float | None, record: Comparison) -> str:
-    return "" if value is None else format_score(value, error, is_fraction=record.is_fraction)
 
 
 def plot_comparison(record: Comparison) -> str:

@@ -23,12 +23,14 @@ class SideRecord:
     """One of two models: its file or name, its weights and how many of them are zero.
 
     Weights are those of layers that can be pruned, and quantised ones, whose zero is what stands
-    for it.
+    for it. ``multiplications`` are those of one sample by weights that are not zero; None where
+    they depend on sizes that the model leaves open, or some weights are quantised.
     """
 
     model: str
     weights: int
     zeros: int
+    multiplications: int | None = None
 
     @property
     def sparsity(self) -> float:
@@ -98,6 +100,12 @@ class Evaluation:
             f"<Evaluation of {self.pruned.model!r}: {100 * self.pruned.sparsity:.1f} % of "
             f"{self.pruned.weights:,} weights zero, output error {error}{scores}>"
         )
+
+    @property
+    def multiplications(self) -> tuple[int, int] | None:
+        """Those of both models; None where one of them is not known."""
+        before, after = self.dense.multiplications, self.pruned.multiplications
+        return None if before is None or after is None else (before, after)
 
     @property
     def missed(self) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from rich.text import Text
 
 from onnx_lobs.report.evaluation import Evaluation, SideRecord
 from onnx_lobs.report.numbers import format_error, format_percent
+from onnx_lobs.report.parts import fact_grid, warning_panel
 from onnx_lobs.report.record import range_words
+from onnx_lobs.report.summary import error_words, judged_rows, score_row, size_rows, work_words
 from onnx_lobs.report.table import Name, plain_table
-from onnx_lobs.report.text import error_words, judged_rows, score_row, size_rows, warning_panel
 
 
 def render_evaluation(evaluation: Evaluation) -> RenderableType:
@@ -23,7 +24,11 @@ def render_evaluation(evaluation: Evaluation) -> RenderableType:
     evaluation
         Not modified.
     """
-    parts: list[RenderableType] = [_output_table(evaluation), "", _summary(evaluation)]
+    parts: list[RenderableType] = [
+        _output_table(evaluation),
+        "",
+        fact_grid(evaluation_rows(evaluation)),
+    ]
     parts += warning_panel(evaluation.warnings)
     if evaluation.limits.any:
         missed = evaluation.missed
@@ -59,17 +64,6 @@ def _output_table(evaluation: Evaluation) -> Table:
     return table
 
 
-def _summary(evaluation: Evaluation) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column()
-    for label, value in evaluation_rows(evaluation):
-        text = value if isinstance(value, Text) else Text(value)
-        text.overflow = "fold"
-        grid.add_row(label, text)
-    return grid
-
-
 def evaluation_rows(evaluation: Evaluation) -> Iterator[tuple[str, str | Text]]:
     """Yield what is said of the whole comparison: labels, and values in words."""
     yield "dense model", evaluation.dense.model
@@ -80,6 +74,8 @@ def evaluation_rows(evaluation: Evaluation) -> Iterator[tuple[str, str | Text]]:
     yield from judged_rows(evaluation.judged)
     yield from map(score_row, evaluation.scores)
     yield "zeros", f"{_zeros(evaluation.dense)} -> {_zeros(evaluation.pruned)}"
+    if evaluation.multiplications is not None:
+        yield "multiplications", work_words(evaluation.multiplications)
     yield from size_rows(evaluation.file_bytes, evaluation.gzip_bytes)
     yield "time", f"{evaluation.seconds:.1f} s"
 

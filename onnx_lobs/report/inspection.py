@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from onnx_lobs.report.numbers import format_bytes, format_count, format_percent
 from onnx_lobs.report.record import SCHEMA, range_words
+from onnx_lobs.report.record.as_json import to_json
 from onnx_lobs.report.skips import file_rows, skip_table
 from onnx_lobs.report.table import Name, plain_table
 
@@ -63,7 +63,7 @@ def inspection_to_json(inspection: Inspection) -> str:
     record = {"schema": SCHEMA, **dataclasses.asdict(inspection)}
     if inspection.pattern is not None:
         record["is_met"] = inspection.is_met
-    return json.dumps(record, indent=2)
+    return to_json(record)
 
 
 def _head(inspection: Inspection) -> Text:

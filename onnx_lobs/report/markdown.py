@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
@@ -15,7 +14,8 @@ from onnx_lobs.report.printable import printable
 from onnx_lobs.report.record import ChangedSample, ClassScore, Details, LayerRecord, Report
 from onnx_lobs.report.repeat import repetition
 from onnx_lobs.report.sentences import evaluation_sentences, report_sentences
-from onnx_lobs.report.text import report_warnings, summary_rows
+from onnx_lobs.report.summary import summary_rows
+from onnx_lobs.report.text import report_warnings
 from onnx_lobs.report.words import MOST_CLASSES, choice_words, sample_words
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~&$])")  # what Markdown, HTML in it, or formulas read
@@ -68,7 +68,7 @@ def evaluation_markdown(evaluation: Evaluation) -> str:
         *_table("Outputs", heads, rows, texts=("output", "shape")),
         *_details(evaluation.details),
         *_facts(evaluation_rows(evaluation)),
-        *_repeat(shlex.join(evaluation.command), ""),
+        *_repeat(typed(evaluation.command), ""),
     )
 
 

@@ -14,12 +14,7 @@ def format_bytes(n_bytes: int) -> str:
     >>> format_bytes(999), format_bytes(999_999), format_bytes(1_068_321)
     ('999 B', '1.00 MB', '1.07 MB')
     """
-    if n_bytes < 1000:
-        return f"{n_bytes} B"
-    value, unit = float(n_bytes), 0
-    while value >= 999.5 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{_three_digits(value)} {_UNITS[unit]}"
+    return _scaled(n_bytes, _UNITS)
 
 
 def format_count(n: int) -> str:
@@ -28,12 +23,7 @@ def format_count(n: int) -> str:
     >>> format_count(999), format_count(1_234), format_count(384_000_000)
     ('999', '1.23 k', '384 M')
     """
-    if n < 1000:
-        return f"{n}"
-    value, unit = float(n), 0
-    while value >= 999.5 and unit < len(_POWERS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{_three_digits(value)} {_POWERS[unit]}"
+    return _scaled(n, _POWERS)
 
 
 def format_error(error: float) -> str:
@@ -128,6 +118,25 @@ def shorten(name: str, width: int) -> str:
         return "…"[:width]
     head = (width - 1) // 2
     return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent, with as few digits as do.
+
+    >>> percent(0.5), percent(0.975)
+    ('50 %', '97.5 %')
+    """
+    return f"{100 * share:.6g} %" if math.isfinite(share) else "-"
+
+
+def _scaled(n: int, units: tuple[str, ...]) -> str:
+    """Return a number with three digits, in the largest unit in which it is one or more."""
+    if n < 1000:
+        return f"{n} {units[0]}".rstrip()
+    value, unit = float(n), 0
+    while value >= 999.5 and unit < len(units) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{_three_digits(value)} {units[unit]}"
 
 
 def _three_digits(value: float) -> str:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from onnx_lobs.report.lines import format_seconds
 from onnx_lobs.report.numbers import format_bytes, format_percent
+from onnx_lobs.report.parts import fact_grid, warning_panel
 from onnx_lobs.report.record import SCHEMA, InputRange, range_words
-from onnx_lobs.report.text import warning_panel
+from onnx_lobs.report.record.as_json import to_json
 
 
 @dataclass(frozen=True)
@@ -79,19 +78,13 @@ class RunPlan:
 
     def to_json(self) -> str:
         """Return the record as JSON; ``schema`` is the version of its form."""
-        return json.dumps(
-            {"schema": SCHEMA, **dataclasses.asdict(self), "seconds": self.seconds}, indent=2
-        )
+        return to_json({"schema": SCHEMA, **dataclasses.asdict(self), "seconds": self.seconds})
 
 
 def render_plan(plan: RunPlan) -> RenderableType:
     """Return the plan as a renderable."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column()
-    for label, value in _rows(plan):
-        grid.add_row(label, Text(value, overflow="fold"))
-    return Group("", Text("what a run would do", "bold"), grid, *warning_panel(plan.warnings))
+    title, facts = Text("what a run would do", "bold"), fact_grid(_rows(plan))
+    return Group("", title, facts, *warning_panel(plan.warnings))
 
 
 def _rows(plan: RunPlan) -> Iterator[tuple[str, str]]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-
+from onnx_lobs.report.command import DATA, MODEL, typed
 from onnx_lobs.report.record import Report
-
-PLACEHOLDERS = frozenset({"MODEL", "DATA"})  # for what was given from Python and has no file
 
 
 def repetition(report: Report) -> tuple[str, str]:
     """Return the code that repeats a run, and a note on what stands in it for the reader's own."""
-    if report.command and not PLACEHOLDERS & set(report.command):
-        return shlex.join(report.command), ""
+    if report.command and not {MODEL, DATA} & set(report.command):
+        return typed(report.command), ""
     return python_call(report), "data and test stand for what was given; None where nothing was."
 
 

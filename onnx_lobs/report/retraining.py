@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from onnx_lobs.report.numbers import format_percent, format_score
+from onnx_lobs.report.parts import warning_panel
 from onnx_lobs.report.record import SCHEMA
 from onnx_lobs.report.record.as_json import to_json
-from onnx_lobs.report.text import warning_panel
 
 
 @dataclass(frozen=True)

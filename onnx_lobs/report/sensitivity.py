@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,11 +9,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from onnx_lobs.report.numbers import format_error, format_score
-from onnx_lobs.report.record import SCHEMA
+from onnx_lobs.report.numbers import format_error, percent
+from onnx_lobs.report.parts import warning_panel
+from onnx_lobs.report.several_runs import SeveralRuns
 from onnx_lobs.report.svg import Labels, Series, line_chart
 from onnx_lobs.report.table import Name, plain_table
-from onnx_lobs.report.text import warning_panel
 
 MOST_LINES = 6  # layers in a plot: those that matter most, beside the network
 
@@ -48,28 +45,13 @@ class NetworkSensitivity:
     scores: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
-class Sensitivity:
-    """How errors and the score depend on sparsity.
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity(SeveralRuns):
+    """How errors and the score depend on sparsity."""
 
-    ``score`` is the score's name, ``dense_score`` the dense model's, None without test data;
-    ``is_fraction`` says whether it is a share of samples.
-    """
-
-    model: str
-    data: str
     sparsities: tuple[float, ...]
     layers: tuple[LayerSensitivity, ...]
     networks: tuple[NetworkSensitivity, ...]
-    score: str | None
-    dense_score: float | None
-    is_fraction: bool
-    seconds: float
-    warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> str:
-        """Return the record as JSON; ``schema`` is the version of its form."""
-        return json.dumps({"schema": SCHEMA, **dataclasses.asdict(self)}, indent=2)
 
 
 def render_sensitivity(record: Sensitivity) -> RenderableType:
@@ -99,11 +81,9 @@ def _network_table(record: Sensitivity) -> Table:
     for network in record.networks:
         table.add_row(network.allocation, "output error", *map(format_error, network.output_errors))
         if network.scores:
-            scores = (format_score(s, None, is_fraction=record.is_fraction) for s in network.scores)
-            table.add_row("", str(record.score), *scores)
+            table.add_row("", str(record.score), *map(record.score_words, network.scores))
     if record.dense_score is not None:
-        dense = format_score(record.dense_score, None, is_fraction=record.is_fraction)
-        table.add_row("dense model", str(record.score), dense)
+        table.add_row("dense model", str(record.score), record.score_words(record.dense_score))
     return table
 
 
@@ -132,12 +112,3 @@ def _lines(record: Sensitivity) -> Iterator[tuple[str, Sequence[float]]]:
         yield f"all layers, {network.allocation}", network.output_errors
     for layer in by_harm(record)[:MOST_LINES]:
         yield layer.name, layer.output_errors
-
-
-def percent(share: float) -> str:
-    """Return a share in per cent, with as few digits as do.
-
-    >>> percent(0.5), percent(0.975)
-    ('50 %', '97.5 %')
-    """
-    return f"{100 * share:.6g} %" if math.isfinite(share) else "-"

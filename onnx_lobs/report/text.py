@@ -6,44 +6,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from onnx_lobs.report.channels import channel_rows, channel_tables
+from onnx_lobs.report.channels import channel_tables
 from onnx_lobs.report.command import typed
-from onnx_lobs.report.numbers import (
-    format_bytes,
-    format_change,
-    format_error,
-    format_gain,
-    format_percent,
-    format_score,
-    format_score_change,
-)
-from onnx_lobs.report.record import (
-    AdviceRecord,
-    AllocationRecord,
-    BoundRecord,
-    CorrectionRecord,
-    DeployRecord,
-    JudgedValue,
-    LayerRecord,
-    OutputRecord,
-    Report,
-    ScoreRecord,
-    TargetRecord,
-    Totals,
-    range_words,
-)
-from onnx_lobs.report.skips import file_rows, skip_table
+from onnx_lobs.report.numbers import format_error, format_gain, format_percent
+from onnx_lobs.report.parts import fact_grid, warning_panel
+from onnx_lobs.report.record import AdviceRecord, LayerRecord, Report
+from onnx_lobs.report.skips import skip_table
+from onnx_lobs.report.summary import summary_rows
 from onnx_lobs.report.table import Name, plain_table
 from onnx_lobs.storage.formats import FORMATS
 from onnx_lobs.storage.values import VALUES
 
 _STATUS_WIDTH = 8  # characters; longer ones take two lines
-FIT_COLOURS = {"FITS": "green", "TIGHT": "yellow", "TOO BIG": "red"}
-_SCORE_WORDS = {"top1": "top-1 score", "top5": "top-5 score"}
 
 
 def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
@@ -66,7 +43,7 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
         parts += ["", table]
     if report.skipped:
         parts += ["", skip_table(report.skipped, verbose=verbose)]
-    parts += ["", _summary(report), *warning_panel(report.warnings)]
+    parts += ["", fact_grid(summary_rows(report)), *warning_panel(report.warnings)]
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
         hint = FORMATS[str(report.options.get("storage") or "dense")].hint
@@ -137,189 +114,3 @@ def report_warnings(report: Report) -> Iterator[str]:
     """Yield the warnings of a run, and what can be done about layers that did not go well."""
     yield from report.warnings
     yield from layer_remedies(report.layers)
-
-
-def _summary(report: Report) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column()
-    for label, value in summary_rows(report):
-        grid.add_row(label, value if isinstance(value, Text) else Text(value))
-    return grid
-
-
-def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
-    """Yield what is said of the whole run: labels, and values in words."""
-    yield "calibrated on", range_words(report.data, report.inputs)
-    yield from _target(report.target)
-    yield from channel_rows(report.channels)
-    yield from _totals(report.totals, has_zeros=report.channels is None)
-    yield from _allocation(report.allocation)
-    yield from _correction(report.correction)
-    yield from _output(report)
-    if report.output.score is not None:
-        yield score_row(report.output.score)
-    yield from deploy_rows(report.deploy, report.totals.file_bytes)
-    loops = "" if report.loops is None else f", loops compiled by {report.loops}"
-    yield "time", f"{report.totals.seconds:.1f} s{loops}"
-
-
-def _totals(totals: Totals, *, has_zeros: bool = True) -> Iterator[tuple[str, str]]:
-    share = format_percent(totals.zeros, totals.weights)
-    file = totals.file
-    is_all = file is not None and file.weights == totals.weights
-    all_ = "all " if is_all else ""
-    if has_zeros:
-        yield "zeros", f"{totals.zeros:,} of {all_}{totals.weights:,} weights ({share})"
-    yield from file_rows(file, is_all=is_all)
-    if totals.multiplications is not None:
-        yield "multiplications", work_words(totals.multiplications)
-    yield from size_rows(totals.file_bytes, totals.gzip_bytes)
-
-
-def work_words(work: tuple[int, int]) -> str:
-    """Return multiplications (before, after) in words."""
-    before, after = work
-    fewer = "" if before == after or not after else f", {before / after:.3g}x fewer"
-    return f"{before:,} -> {after:,} a sample, by weights that are not zero{fewer}"
-
-
-def size_rows(
-    file_bytes: tuple[int, int] | None, gzip_bytes: tuple[int, int] | None
-) -> Iterator[tuple[str, str]]:
-    """Yield the sizes of the files (before, after) in words, those that are known."""
-    for label, sizes in (("file", file_bytes), ("file, gzipped", gzip_bytes)):
-        if sizes is not None:
-            before, after = map(format_bytes, sizes)
-            yield label, f"{before} -> {after} ({format_change(*sizes)})"
-
-
-def deploy_rows(
-    record: DeployRecord | None, file_bytes: tuple[int, int] | None
-) -> Iterator[tuple[str, str | Text]]:
-    """Yield what was made for a target or a part, and what to expect there."""
-    if record is None:
-        return
-    if record.chip is not None and record.fit is not None:
-        words = f"{record.fit} on {record.chip}: {_needs(record, file_bytes)}"
-        yield "chip", Text(words, FIT_COLOURS[record.fit])
-    elif record.flash_bytes is not None:
-        yield "C code", _needs(record, file_bytes)
-    yield from (("expect", sentence) for sentence in record.expect)
-    if record.files:
-        yield "beside it", ", ".join(record.files)
-    if record.command:
-        yield "run it by", typed(record.command)
-
-
-def _needs(record: DeployRecord, file_bytes: tuple[int, int] | None) -> str:
-    if record.flash_bytes is None:
-        size = 0 if file_bytes is None else file_bytes[1]
-        return f"the file alone takes {size:,} B of flash; code and RAM are the runtime's"
-    work = "" if record.multiplications is None else f", {record.multiplications:,} multiplications"
-    return f"{record.flash_bytes:,} B of flash, {record.ram_bytes:,} B of RAM{work}"
-
-
-def _target(record: TargetRecord | None) -> Iterator[tuple[str, str]]:
-    if record is None:
-        return
-    is_known = any("drop_error" in run for run in record.runs)
-    spare = {"drop": " with 95 % confidence"} if is_known else {}
-    chosen = [run for run in record.runs if run["sparsity"] == record.sparsity]
-    if record.is_met and chosen and chosen[0].get("drop_below", 0.0) > record.limits.get("drop", 1):
-        spare = {"drop": " as far as so few samples tell: it looks no worse than unchanged"}
-    words = " and ".join(
-        f"{name} <= {limit:g}{spare.get(name, '')}" for name, limit in record.limits.items()
-    )
-    found = "met" if record.is_met else "MISSED"
-    yield "target", f"{words}: {found} at sparsity {record.sparsity:.4g} ({len(record.runs)} runs)"
-
-
-def _allocation(record: AllocationRecord | None) -> Iterator[tuple[str, str]]:
-    if record is not None:
-        finals = f" and {len(record.finals)} finals" if record.finals else ""
-        stopped = f" ({record.stopped} stopped early)" if record.stopped else ""
-        cost = f"{record.trials} trials{stopped}{finals}, {record.seconds:.1f} s"
-        yield "zeros shared by", f"{record.chosen} ({cost})"
-
-
-def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
-    if record is None or record.before is None or record.after is None:
-        return
-    parts = ((record.layers, "layer"), (record.norms, "normalisation"))
-    where = " and ".join(f"{n} {word}{'s' * (n > 1)}" for n, word in parts if n)
-    errors = f"{format_error(record.before)} -> {format_error(record.after)}"
-    yield "corrected", f"{record.kind} behind {where} (held-out output error {errors})"
-
-
-def _output(report: Report) -> Iterator[tuple[str, str]]:
-    yield "output error", _error_and_where(report.output)
-    yield from judged_rows(report.output.judged)
-    if report.output.first_order is not None:
-        behind = " for the outputs behind them" if report.output.judged else ""
-        predicted = format_error(report.output.first_order)
-        yield "first order", f"{predicted} predicted from the layers' errors{behind}"
-    for record in report.output.bounds:
-        yield "error bound", _bound(record)
-
-
-def _error_and_where(output: OutputRecord) -> str:
-    """Return the output error, on which samples it was measured, and what it is on the others."""
-    fitted = output.fitted_error
-    if output.error is None and fitted is not None:
-        return f"not known, as no sample was left out ({format_error(fitted)} on those fitted)"
-    words = error_words(output.error, has_notes=bool(output.notes))
-    if output.error is None or fitted is None:
-        return words
-    if output.n_fits > 1:
-        where = f"{output.n_held} samples, each left out of one of {output.n_fits} fits"
-        return f"{words} on {where}; {format_error(fitted)} on those fitted"
-    return f"{words} on {output.n_held} held-out samples; {format_error(fitted)} on the others"
-
-
-def _bound(record: BoundRecord) -> str:
-    """Return one output's bound in words; where there is none, why."""
-    measured = "" if record.measured is None else f" (measured {format_error(record.measured)})"
-    if record.bound is None:
-        return f"{record.output}: none{measured}: {'; '.join(record.missing)}"
-    return f"{record.output}: at most {format_error(record.bound)}{measured}, on these data"
-
-
-def error_words(error: float | None, *, has_notes: bool) -> str:
-    """Return the output error in words; where there is none, why, or that a note says so."""
-    if error is not None:
-        return f"{format_error(error)} (mean squared change over mean square)"
-    if has_notes:
-        return "none: see the warnings"
-    return "none: the network has no floating output"
-
-
-def judged_rows(judged: Sequence[JudgedValue]) -> Iterator[tuple[str, str]]:
-    """Yield which outputs were judged in front of their final activations, if there are any."""
-    if judged:
-        words = (f"{each.value}, in front of the final {each.activation}" for each in judged)
-        yield "judged by", "; ".join(words)
-
-
-def score_row(score: ScoreRecord) -> tuple[str, Text]:
-    """Return a score's name, and its values before and after with their standard errors.
-
-    They are red where most of what the score tells is lost.
-    """
-    before = format_score(score.before, score.before_error, is_fraction=score.is_fraction)
-    after = format_score(score.after, score.after_error, is_fraction=score.is_fraction)
-    change = format_score_change(
-        score.after - score.before, score.drop_error, is_fraction=score.is_fraction
-    )
-    of = f" on {score.n:,} samples" if score.n else ""
-    words = Text(f"{before} -> {after} ({change}{of})", "bold red" if score.is_collapsed else "")
-    return _SCORE_WORDS.get(score.name, score.name), words
-
-
-def warning_panel(warnings: Sequence[str]) -> Iterator[RenderableType]:
-    """Yield the warnings in a frame, if there are any."""
-    if warnings:
-        title = "warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
-        text = Text("\n".join(warnings))
-        yield ""
-        yield Panel(text, title=title, title_align="left", style="bold yellow")

@@ -8,12 +8,18 @@ from onnx_lobs.report.numbers import format_bytes, format_error
 from onnx_lobs.report.record import ChangedSample
 
 MOST_CLASSES = 20  # that are shown
+_SCORES = {"top1": "top-1 score", "top5": "top-5 score"}
 MEASURES: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "drop": ("Drop of the score", "{:.3g}".format),
     "output_error": ("Output error", format_error),
     "bytes": ("Size of the file", lambda value: format_bytes(round(value))),
 }
 """what a target limits: its name, and how its values are written"""
+
+
+def score_label(name: str) -> str:
+    """Return what a score is called: built-in ones in words, others by their names."""
+    return _SCORES.get(name, name)
 
 
 def sample_words(sample: ChangedSample) -> str:

@@ -19,8 +19,6 @@ from onnx_lobs.report.comparison import Comparison, compared_run
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.verbs.prune import PruneResult, prune
 
-SPARSITIES = (0.5, 0.7, 0.9)
-
 
 def compare_runs(
     model: ModelSource,
@@ -29,7 +27,7 @@ def compare_runs(
     *,
     methods: Sequence[str],
     patterns: Sequence[str] = ("unstructured",),
-    sparsities: Sequence[float] = SPARSITIES,
+    sparsities: Sequence[float],
     test: Any = None,
     progress: Progress | None = None,
 ) -> Comparison:

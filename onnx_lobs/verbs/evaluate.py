@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
-from onnx_lobs.data.inputs import InputSpec, input_specs
+from onnx_lobs.data.inputs import input_specs
 from onnx_lobs.data.kinds.request import LabelNeed
 from onnx_lobs.data.kinds.table import check_read
 from onnx_lobs.data.synthetic import guesses
-from onnx_lobs.errors import ConfigError, DataError, ModelError
+from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.evaluation.builtin import SCORES, class_count, class_indices, find_scores
 from onnx_lobs.evaluation.final_activation import common_finals, judged_values
 from onnx_lobs.evaluation.find import find_score
@@ -50,6 +50,7 @@ from onnx_lobs.report.showing import Told, telling
 from onnx_lobs.run.calibration_data import open_calibration
 from onnx_lobs.run.preset_choice import choose_preset
 from onnx_lobs.verbs.inspect import Inspection, inspect
+from onnx_lobs.verbs.interface import check_outputs, common_inputs
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -174,7 +175,7 @@ def _open_data(
 ) -> tuple[Batches, list[str]]:
     """Open the data given, or the labelled test set, or what a pruning run would take."""
     inputs = common_inputs(*(input_specs(model.proto) for model in models))
-    _check_outputs(models)
+    check_outputs(models)
     path = models[0].path
     notes: list[str] = []
     if data is None:
@@ -187,56 +188,6 @@ def _open_data(
     n_classes = class_count(models[0].proto)
     batches, more = open_calibration(path, inputs, data, config, n_classes, wants)
     return batches, notes + more
-
-
-def common_inputs(dense: Sequence[InputSpec], pruned: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
-    """Return what both models take: each axis is fixed where one of them fixes it.
-
-    Raises
-    ------
-    ModelError
-        When the names, the types, the ranks or the fixed sizes differ.
-    """
-    others = {spec.name: spec for spec in pruned}
-    if {spec.name for spec in dense} != set(others):
-        raise ModelError(
-            f"the models take different inputs: the dense one {_names(s.name for s in dense)}, "
-            f"the pruned one {_names(others)}; compare a model with its own pruned copy"
-        )
-    return tuple(_common(spec, others[spec.name]) for spec in dense)
-
-
-def _common(one: InputSpec, other: InputSpec) -> InputSpec:
-    sizes = (one.shape, other.shape)
-    fits = one.dtype == other.dtype
-    if one.shape is None or other.shape is None:
-        shape = one.shape or other.shape
-    else:
-        fits &= len(one.shape) == len(other.shape)
-        pairs = list(zip(one.shape, other.shape, strict=False))
-        fits &= all(a == b for a, b in pairs if isinstance(a, int) and isinstance(b, int))
-        shape = tuple(b if isinstance(b, int) else a for a, b in pairs)
-    if not fits:
-        raise ModelError(
-            f"the models take different inputs: {one.name!r} of the dense one is {one.dtype} "
-            f"{sizes[0]}, of the pruned one {other.dtype} {sizes[1]}; compare a model with its "
-            "own pruned copy"
-        )
-    rows = [spec.rows for spec in (one, other) if spec.rows is not None]
-    return InputSpec(one.name, one.dtype, shape, min(rows, default=None))
-
-
-def _check_outputs(models: tuple[LoadedModel, LoadedModel]) -> None:
-    dense, pruned = ([output.name for output in m.proto.graph.output] for m in models)
-    if set(dense) != set(pruned):
-        raise ModelError(
-            f"the models give different outputs: the dense one {_names(dense)}, the pruned one "
-            f"{_names(pruned)}; compare a model with its own pruned copy"
-        )
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names)) or "none"
 
 
 def _open_sessions(
@@ -316,7 +267,14 @@ def _swapped(dense: SideRecord, pruned: SideRecord) -> Iterator[str]:
 
 
 def _side(seen: Inspection) -> SideRecord:
-    """Return the weights and zeros of one model: of what can be pruned, and quantised ones."""
+    """Return weights, zeros and work of one model: of what can be pruned, and quantised ones."""
     weights, zeros = (sum(getattr(row, n) for row in seen.layers) for n in ("weights", "zeros"))
-    whole = seen.weights
-    return SideRecord(seen.model, weights + whole.quantised, zeros + (whole.quantised_zeros or 0))
+    whole, work = seen.weights, [row.work_left for row in seen.layers]
+    known = [n for n in work if n is not None]
+    is_known = len(known) == len(work) > 0 and not whole.quantised
+    return SideRecord(
+        seen.model,
+        weights + whole.quantised,
+        zeros + (whole.quantised_zeros or 0),
+        sum(known) if is_known else None,
+    )

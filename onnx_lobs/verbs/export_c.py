@@ -13,7 +13,6 @@ from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.c_export import CRecord
 from onnx_lobs.run.calibration_data import open_calibration
 from onnx_lobs.targets.c.emit import identifier, write_files
-from onnx_lobs.targets.chips import Chip
 from onnx_lobs.verbs.c_code import CWanted, c_record, make_code, network_for
 
 
@@ -22,10 +21,7 @@ def export_c(
     folder: Path,
     *,
     data: Any = None,
-    values: str = "int8",
-    optimise: str = "speed",
-    ranges: str = "minmax",
-    chip: Chip | None = None,
+    wanted: CWanted | None = None,
     config: PruneConfig | None = None,
     overwrite: bool = False,
 ) -> CRecord:
@@ -39,14 +35,8 @@ def export_c(
         Where the files go; made if it is not there.
     data
         Samples, as for :func:`onnx_lobs.prune`; None: what lies beside the model, else made up.
-    values
-        ``int8`` or ``fp32``: weights and activations.
-    optimise
-        ``speed`` or ``size``: how weights are stored.
-    ranges
-        ``minmax``, ``percentile`` or ``entropy``: what of the values seen the 8-bit grids hold.
-    chip
-        A part to compare with.
+    wanted
+        How the code is made, and the part to compare with; None: the defaults.
     config
         Says how many samples are read, and the shapes of inputs with open axes.
     overwrite
@@ -61,7 +51,7 @@ def export_c(
     DataError, InferenceError
         The data do not fit, or a value has an empty or infinite range on them.
     """
-    config = config or PruneConfig()
+    config, wanted = config or PruneConfig(), wanted or CWanted()
     loaded = load_model(model)
     specs = input_specs(loaded.proto)
     if not specs:
@@ -69,7 +59,6 @@ def export_c(
     batches, warnings = open_calibration(loaded.path, specs, data, config)
     warnings += batches.notes
     check_folder(folder, identifier(model.stem), overwrite=overwrite)
-    wanted = CWanted(values, optimise, ranges, chip)
     network = network_for(loaded, batches, config)
     code = make_code(network, batches, config, wanted, model.stem, model.name)
     paths = write_files(code.files, folder)

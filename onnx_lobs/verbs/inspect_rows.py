@@ -44,6 +44,12 @@ class LayerRow:
     patterns: tuple[str, ...] = ()
     is_met: bool | None = None
 
+    @property
+    def work_left(self) -> int | None:
+        """The multiplications by weights that are not zero, of one sample."""
+        whole = self.multiplications
+        return None if whole is None else whole * (self.weights - self.zeros) // self.weights
+
 
 @dataclass(frozen=True)
 class ValueRow:

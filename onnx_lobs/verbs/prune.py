@@ -20,9 +20,10 @@ from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
 from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import OPTIONS, PruneConfig, fits_chip, has_target, is_channels
+from onnx_lobs.options.option import to_plain
 from onnx_lobs.options.texts import write_duration
 from onnx_lobs.report.advice import with_advice
-from onnx_lobs.report.command import command_of
+from onnx_lobs.report.command import DATA, MODEL, PROGRAM, command_of, file_word, flag_words
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
 from onnx_lobs.report.showing import Told, telling
@@ -301,13 +302,12 @@ def _command(
     model: ModelSource, config: PruneConfig, data: Any, test: Any, output: Path | None = None
 ) -> tuple[str, ...]:
     """Return the command that repeats a run; words in capitals stand for what has no file."""
-    path = str(model) if isinstance(model, (str, Path)) else "MODEL"
-    sources = {
-        flag: source if source is None or isinstance(source, (str, Path)) else "DATA"
-        for flag, source in (("--data", data), ("--test", test), ("--output", output))
-    }
-    files = {flag: None if source is None else str(source) for flag, source in sources.items()}
-    return command_of(path, config, files)
+    path = file_word(str(model)) if isinstance(model, (str, Path)) else MODEL
+    head = [PROGRAM, path]
+    for flag, source in (("--data", data), ("--test", test), ("--output", output)):
+        if source is not None:
+            head += flag_words(flag, str(source) if isinstance(source, (str, Path)) else DATA)
+    return command_of(head, OPTIONS.values(), to_plain(config))
 
 
 def _warn_of_time(config: PruneConfig, seconds: float, log: Log) -> None:

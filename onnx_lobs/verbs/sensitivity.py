@@ -32,7 +32,6 @@ from onnx_lobs.search.plan import Measured, measure
 from onnx_lobs.search.trials import remember_dense
 from onnx_lobs.verbs.stages import CHOOSING, SCORING
 
-SPARSITIES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 LEVEL = 0.7  # sparsity at which the outputs are measured with one layer pruned
 
 
@@ -42,7 +41,7 @@ def sensitivity(
     data: Any,
     config: PruneConfig,
     *,
-    sparsities: Sequence[float] = SPARSITIES,
+    sparsities: Sequence[float],
     test: Any = None,
     progress: Progress | None = None,
 ) -> Sensitivity:

@@ -6,14 +6,20 @@ import dataclasses
 
 import pytest
 
-from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.options.config import OPTIONS, PruneConfig
 from onnx_lobs.options.option import to_plain
 from onnx_lobs.report.command import changed, command_of, typed
 
+HEAD = ("onnx-lobs", "m.onnx", "--data", "d.npz")
 
-def test_options_at_their_defaults_and_files_that_are_not_there_are_left_out() -> None:
-    words = command_of("m.onnx", PruneConfig(sparsity=0.8), {"--data": "d.npz", "--test": None})
-    assert words == ("onnx-lobs", "m.onnx", "--data", "d.npz", "--sparsity", "0.8")
+
+def of(config: PruneConfig, *always: str) -> tuple[str, ...]:
+    return command_of(HEAD, OPTIONS.values(), to_plain(config), always)
+
+
+def test_options_at_their_defaults_are_left_out_but_those_that_always_stand_there() -> None:
+    assert of(PruneConfig(sparsity=0.8)) == (*HEAD, "--sparsity", "0.8")
+    assert of(PruneConfig(sparsity=0.8), "seed") == (*HEAD, "--sparsity", "0.8", "--seed", "0")
 
 
 @pytest.mark.parametrize(
@@ -22,6 +28,7 @@ def test_options_at_their_defaults_and_files_that_are_not_there_are_left_out() -
         ({"refit": False}, ("--no-refit",)),
         ({"sequential": False}, ("--independent",)),
         ({"exclude": ("a", "b")}, ("--exclude", "a", "--exclude", "b")),
+        ({"exclude": ("-a",)}, ("--exclude=-a",)),
         ({"layer_sparsity": {"*": 0.5}}, ("--layer-sparsity", "*=0.5")),
         ({"positions": None}, ("--positions", "all")),
         ({"storage": "sparse"}, ("--format", "sparse")),
@@ -32,7 +39,7 @@ def test_an_option_stands_as_the_command_line_takes_it(
     options: dict[str, object], words: tuple[str, ...]
 ) -> None:
     config = dataclasses.replace(PruneConfig(), **options)  # type: ignore[arg-type]
-    assert command_of("m", config, {})[2:] == words
+    assert of(config) == (*HEAD, *words)
     assert to_plain(config) != to_plain(PruneConfig())
 
 
@@ -43,6 +50,7 @@ def test_a_changed_command_loses_an_option_with_its_value_and_may_replace_its_fi
         *("--effort", "best", "--overwrite"),
     )
     assert changed(words, overwrite=False) == words
+    assert changed(("onnx-lobs", "m", "--data=-d"), drop=("--data",), overwrite=False) == words[:2]
     assert changed((*words, "--overwrite")) == (*words, "--overwrite")
 
 

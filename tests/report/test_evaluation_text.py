@@ -15,8 +15,8 @@ from onnx_lobs.report.record import ScoreRecord
 
 LONG = "/model/decoder/layers.11/final_layer_norm/output_projection/Add_output"
 EVALUATION = Evaluation(
-    dense=SideRecord("m.onnx", 1000, 0),
-    pruned=SideRecord("m_pruned.onnx", 1000, 900),
+    dense=SideRecord("m.onnx", 1000, 0, 5000),
+    pruned=SideRecord("m_pruned.onnx", 1000, 900, 500),
     data="test.npz (500 samples)",
     samples=500,
     error=0.0123,
@@ -64,8 +64,11 @@ def test_models_scores_zeros_and_sizes_are_named() -> None:
     assert "s.py:f1 0.5000 -> 0.2500 (-0.2500)" in text
     assert "agreement 100.00 % -> 100.00 % (+0.00 points)" in text
     assert "zeros 0 of 1,000 (0.0 %) -> 900 of 1,000 (90.0 %)" in text
+    assert "multiplications 5,000 -> 500 a sample, by weights that are not zero, 10x fewer" in text
     assert "file, gzipped 3.60 kB -> 900 B (4.00x smaller)" in text
     assert "limit" not in text
+    unknown = replace(EVALUATION, dense=SideRecord("m.onnx", 1000, 0))
+    assert "multiplications" not in rendered(unknown)
     assert "missed" not in text
 
 

@@ -6,44 +6,15 @@ import dataclasses
 import re
 
 import pytest
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
+from shown_report import LAYERS, LONG, REPORT, rendered, with_, words
 
 from onnx_lobs.report.inspection import render_inspection
-from onnx_lobs.report.record import (
-    CorrectionRecord,
-    FileWeights,
-    JudgedValue,
-    LayerRecord,
-    OutputRecord,
-    Report,
-    ScoreRecord,
-    SkipRecord,
-    Totals,
-)
+from onnx_lobs.report.record import FileWeights, SkipRecord
 from onnx_lobs.report.skips import MOST_ROWS, group_skips
 from onnx_lobs.report.text import render_report
 from onnx_lobs.verbs.inspect import Inspection, LayerRow
 
-LONG = "/model/encoder/layer.0/attention/self/query/MatMul"
-LAYERS = (
-    LayerRecord("/fc1/Gemm", "Gemm", 235_200, 218_736, 0.01234, 0.0789, "solved", 1.23),
-    LayerRecord(LONG, "ConvTranspose", 1_000_000, 930_000, 1.2345e-5, 0.0456, "solved", 12.4),
-)
-REPORT = Report(
-    model="m.onnx",
-    options={"storage": "dense"},
-    data="calibration.npz (5000 samples)",
-    layers=LAYERS,
-    skipped=(SkipRecord("/lstm", "LSTM", "its weights are not a matrix", "recurrent"),),
-    totals=Totals(1_235_200, 1_148_736, 14.2, (5_000_000, 5_000_100), (4_600_000, 500_000)),
-    output=OutputRecord(
-        0.0123,
-        0.0119,
-        500,
-        ScoreRecord("top1", 0.9838, 0.981, 0.0028, 0.00126, 0.00137, 0.0006, 10_000, True),
-    ),
-    output_path="m_pruned.onnx",
-)
 INSPECTION = Inspection(
     model="m.onnx",
     opset=17,
@@ -57,28 +28,6 @@ INSPECTION = Inspection(
     skipped=(SkipRecord("/lstm", "LSTM", "its weights are not a matrix", "recurrent"),),
     weights=FileWeights(600_400, 590_400, {"recurrent": 9_000, "few weights": 1_000}),
 )
-
-
-def rendered(what: RenderableType, width: int = 100, *, color: bool = False) -> str:
-    console = Console(
-        width=width,
-        force_terminal=True,  # a pipe gets whole names
-        color_system="standard" if color else None,
-        highlight=False,
-        legacy_windows=False,
-        no_color=False,
-    )
-    with console.capture() as capture:
-        console.print(what)
-    return capture.get()
-
-
-def words(what: RenderableType, width: int = 100) -> str:
-    return " ".join(rendered(what, width).split())
-
-
-def with_(**changes: object) -> Report:
-    return dataclasses.replace(REPORT, **changes)  # type: ignore[arg-type]
 
 
 def skips(
@@ -123,44 +72,12 @@ def test_without_color_there_is_no_escape_and_with_it_a_loss_is_yellow() -> None
     assert "\x1b[33m" not in rendered(render_report(REPORT), color=True)
 
 
-def test_totals_name_sizes_factors_and_score_with_its_standard_error() -> None:
-    text = words(render_report(REPORT))
-    assert "zeros 1,148,736 of 1,235,200 weights (93.0 %)" in text
-    assert "file 5.00 MB -> 5.00 MB (same size)" in text
-    assert "file, gzipped 4.60 MB -> 500 kB (9.20x smaller)" in text
-    assert "output error 0.0123 " in text
-    assert "98.38 ± 0.13 % -> 98.10 ± 0.14 % (-0.28 ± 0.06 points on 10,000 samples)" in text
-    assert "time 14.2 s" in text
-    assert "compiled" not in text
-    compiled = words(render_report(with_(loops="numba 0.60")))
-    assert "time 14.2 s, loops compiled by numba 0.60" in compiled
-
-
-def test_what_was_not_measured_is_not_shown() -> None:
-    text = words(render_report(with_(totals=Totals(1, 0, 0.0), output=OutputRecord(None))))
-    assert "gzipped" not in text
-    assert "top-1" not in text
-    assert "output error none: the network has no floating output" in text
-    lost = with_(output=OutputRecord(None, notes=("output 'y': NaN",)))
-    assert "output error none: see the warnings" in words(render_report(lost))
-
-
 def test_a_remedy_is_said_once_per_status() -> None:
     layer = dataclasses.replace(LAYERS[0], status="damped", remedy="Give more samples.")
     text = words(render_report(with_(layers=(layer, layer, LAYERS[1]))))
     assert text.count("Give more samples.") == 1
     assert "damped (2 layers): Give more samples." in text
     assert "damped (1 layer): " in words(render_report(with_(layers=(layer,))))
-
-
-def test_warnings_stand_in_a_yellow_panel() -> None:
-    report = with_(warnings=("random inputs were used", "too few samples"))
-    text = rendered(render_report(report), color=True)
-    assert "\x1b[1;33m╭─" in text  # newer versions of rich colour the title too
-    assert " 2 warnings " in text
-    assert "random inputs were used" in text
-    assert "─ warning ─" in rendered(render_report(with_(warnings=("one",))))
-    assert "warning" not in rendered(render_report(REPORT))
 
 
 @pytest.mark.parametrize(
@@ -282,31 +199,4 @@ def test_an_inspection_without_layers_says_so() -> None:
     assert "opset 17, IR 8 no layer can be pruned" in text
 
 
-def test_what_was_corrected_is_a_line_and_nothing_is_none() -> None:
-    done = CorrectionRecord(52, "mean and variance", 34, 1, 0.25, 0.125)
-    text = words(render_report(dataclasses.replace(REPORT, correction=done)))
-    assert "mean and variance behind 1 layer and 34 normalisations" in text
-    assert "(held-out output error 0.250 -> 0.125)" in text
-    for nothing in (None, CorrectionRecord(52, before=0.25)):
-        text = words(render_report(dataclasses.replace(REPORT, correction=nothing)))
-        assert "corrected" not in text
-
-
-def test_the_report_says_what_was_judged_in_front_of_an_activation() -> None:
-    judged = (JudgedValue("y", "logits", "Softmax"),)
-    text = rendered(render_report(with_(output=OutputRecord(0.1, judged=judged))))
-    assert re.search(r"judged by +logits, in front of the final Softmax", text)
-    assert "judged by" not in rendered(render_report(REPORT))
-
-
 RED = "\x1b[1;31m"
-
-
-@pytest.mark.parametrize(
-    ("after", "error", "is_red"), [(0.5, 0.01, True), (0.97, 0.001, False), (0.5, 0.3, False)]
-)
-def test_a_score_that_collapsed_is_red(after: float, error: float, is_red: bool) -> None:
-    """By more than a fifth of it, and more than chance does."""
-    score = ScoreRecord("top1", 0.99, after, 0.99 - after, drop_error=error, n=99, is_fraction=True)
-    text = rendered(render_report(with_(output=OutputRecord(0.1, score=score))), color=True)
-    assert (RED in text) == is_red

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-import onnx
 import pytest
-from build_onnx import model, normal, run, value
-from onnx import helper
+from build_onnx import normal, run, two_layers
 
 import onnx_lobs
 from onnx_lobs import PruneConfig
@@ -20,26 +18,21 @@ X = normal(3, 128, 16)
 pytestmark = pytest.mark.slow
 
 
-def network() -> onnx.ModelProto:
-    nodes = [
-        helper.make_node("Gemm", ["x", "w0"], ["h"], "first", transB=1),
-        helper.make_node("Relu", ["h"], ["r"]),
-        helper.make_node("Gemm", ["r", "w1"], ["y"], "second", transB=1),
-    ]
-    weights = {"w0": normal(1, 24, 16), "w1": normal(2, 10, 24)}
-    return model(nodes, [value("x", ["n", 16])], [value("y", ["n", 10])], weights)
-
-
 def labelled() -> dict[str, object]:
-    return {"x": X, "label": run(network(), x=X)["y"].argmax(1)}
+    return {"x": X, "label": run(two_layers(), x=X)["y"].argmax(1)}
 
 
 @pytest.fixture(scope="module")
 def found() -> Comparison:
     return compare_runs(
-        network(), {"x": X}, PruneConfig(allocation="uniform"), methods=("sparsegpt", "magnitude"),
-        patterns=("unstructured", "2:4"), sparsities=(0.5, 0.75), test=labelled(),
-    )  # fmt: skip
+        two_layers(),
+        {"x": X},
+        PruneConfig(allocation="uniform"),
+        methods=("sparsegpt", "magnitude"),
+        patterns=("unstructured", "2:4"),
+        sparsities=(0.5, 0.75),
+        test=labelled(),
+    )
 
 
 def test_every_combination_is_run_once(found: Comparison) -> None:
@@ -52,7 +45,7 @@ def test_every_combination_is_run_once(found: Comparison) -> None:
 
 def test_a_row_is_what_prune_reports(found: Comparison) -> None:
     report = onnx_lobs.prune(
-        network(), {"x": X}, test=labelled(), method="sparsegpt", sparsity=0.75,
+        two_layers(), {"x": X}, test=labelled(), method="sparsegpt", sparsity=0.75,
         allocation="uniform",
     ).report  # fmt: skip
     row = found.runs[1]
@@ -78,7 +71,7 @@ def test_the_record_is_json(found: Comparison) -> None:
 def test_phases_tell_which_of_the_ways_it_is() -> None:
     phases: list[str] = []
     compare_runs(
-        network(), {"x": X}, PruneConfig(), methods=("magnitude",), sparsities=(0.5, 0.6),
+        two_layers(), {"x": X}, PruneConfig(), methods=("magnitude",), sparsities=(0.5, 0.6),
         progress=ProgressCalls(lambda phase, done, total: phases.append(phase)),
     )  # fmt: skip
     assert any(phase.startswith("way 2 of 2, 1 of 2: calibrating") for phase in phases)

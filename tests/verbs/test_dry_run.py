@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from build_onnx import model, normal, value
-from onnx import helper
+from build_onnx import normal, two_layers
 
 from onnx_lobs import ConfigError, DataError, PruneConfig
 from onnx_lobs.report.progress import ProgressCalls
@@ -18,13 +17,7 @@ from onnx_lobs.verbs.prune import prune_file
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    nodes = [
-        helper.make_node("Gemm", ["x", "w0"], ["h"], "first", transB=1),
-        helper.make_node("Relu", ["h"], ["r"]),
-        helper.make_node("Gemm", ["r", "w1"], ["y"], "second", transB=1),
-    ]
-    weights = {"w0": normal(1, 24, 16), "w1": normal(2, 10, 24)}
-    proto = model(nodes, [value("x", ["n", 16])], [value("y", ["n", 10])], weights)
+    proto = two_layers()
     onnx.save(proto, tmp_path / "m.onnx")
     x = normal(3, 64, 16)
     np.savez(tmp_path / "m.npz", x=x)

@@ -15,7 +15,6 @@ from onnx import TensorProto, helper
 
 import onnx_lobs
 from onnx_lobs import ConfigError, DataError, Evaluation, ModelError
-from onnx_lobs.data.inputs import InputSpec
 from onnx_lobs.graph.run.staged import StagedSession
 from onnx_lobs.memory.shares import MemoryShares
 from onnx_lobs.report.record import SCHEMA
@@ -27,7 +26,6 @@ LABELS = np.random.default_rng(2).integers(0, 8, 40)
 DATA = {"x": INPUTS, "label": LABELS}
 WEIGHT = normal(3, 16, 8)
 TOOL = Path(__file__).parents[2] / "tools" / "make_large.py"
-FLOAT32 = np.dtype(np.float32)
 
 
 def linear(
@@ -159,24 +157,6 @@ def test_models_that_take_or_give_other_things_are_refused(
 ) -> None:
     with pytest.raises(ModelError, match=message):
         onnx_lobs.evaluate(linear(), pruned, DATA)
-
-
-def test_inputs_in_common_are_fixed_where_one_model_fixes_them() -> None:
-    def common(one: tuple[Any, ...] | None, other: tuple[Any, ...] | None) -> object:
-        pair = ([InputSpec("x", FLOAT32, shape)] for shape in (one, other))
-        return comparison.common_inputs(*pair)[0].shape
-
-    assert common(("n", 3, None), (4, 3, 5)) == (4, 3, 5)
-    assert common((4, "c"), (None, 3)) == (4, 3)
-    assert common(None, (1, 2)) == common((1, 2), None) == (1, 2)
-    assert common(None, None) is None
-    for one, other in (((1, 2), (1, 3)), ((1, 2), (1, 2, 3))):
-        with pytest.raises(ModelError, match="the models take different inputs: 'x' of the dense"):
-            common(one, other)
-    with pytest.raises(ModelError, match="is float32 None, of the pruned one int64 None"):
-        comparison.common_inputs(
-            [InputSpec("x", FLOAT32, None)], [InputSpec("x", np.dtype(np.int64), None)]
-        )
 
 
 def test_a_batch_size_that_only_the_pruned_model_fixes_wins() -> None:
@@ -323,3 +303,19 @@ def test_zeros_of_a_quantised_model_count_and_so_do_its_weights() -> None:
     assert (found.pruned.weights, found.pruned.zeros) == (128, int((eight == 1).sum()))
     assert found.pruned.zeros >= 60
     assert found.missed == ()
+    assert found.pruned.multiplications is None  # it lists no layers that could be pruned
+    assert found.multiplications is None
+
+
+def test_multiplications_are_those_by_weights_that_are_not_zero() -> None:
+    found = onnx_lobs.evaluate(linear(), sparse_copy(zeros=60), {"x": INPUTS})
+    assert found.multiplications == (128, 68)
+    assert json.loads(found.to_json())["pruned"]["multiplications"] == 68
+
+
+def test_multiplications_are_not_told_where_a_size_is_open() -> None:
+    nodes = [NODE("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])]
+    proto = model(nodes, [value("x", ["n", 3, "h", "w"])], ["y"], {"w": normal(4, 8, 3, 3, 3)})
+    found = onnx_lobs.evaluate(proto, proto, {"x": normal(5, 4, 3, 6, 6)})
+    assert found.dense.weights == 216
+    assert found.multiplications is None

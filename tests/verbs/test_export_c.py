@@ -21,7 +21,7 @@ from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.targets.c.export import export_c as make_c
 from onnx_lobs.targets.c.network import read_network
 from onnx_lobs.targets.chips import Fit, read_chip
-from onnx_lobs.verbs.c_code import one_by_one
+from onnx_lobs.verbs.c_code import CWanted, one_by_one
 from onnx_lobs.verbs.export_c import export_c
 
 MODELS = Path(__file__).parents[2] / "models" / "mnist"
@@ -51,7 +51,7 @@ def save(folder: Path, nodes: list[onnx.NodeProto], shape: list[Any], **weights:
 
 
 def test_the_record_tells_what_was_written(folder: Path) -> None:
-    record = export(folder, chip=read_chip("flash=64KB"))
+    record = export(folder, wanted=CWanted(chip=read_chip("flash=64KB")))
     assert record.files == (
         "my_model.c", "my_model.h", "my_model_samples.h", "my_model_check.c",
     )  # fmt: skip
@@ -65,7 +65,7 @@ def test_the_record_tells_what_was_written(folder: Path) -> None:
 
 
 def test_float_code_needs_no_grids(folder: Path) -> None:
-    record = export(folder, values="fp32")
+    record = export(folder, wanted=CWanted("fp32"))
     assert record.agreement is None
     assert "float" in (folder / "out" / "my_model.h").read_text()
 
@@ -74,9 +74,9 @@ def test_existing_files_are_kept(folder: Path) -> None:
     export(folder)
     before = (folder / "out" / "my_model.c").read_bytes()
     with pytest.raises(ConfigError, match=r"holds my_model.c, .*--overwrite"):
-        export(folder, values="fp32")
+        export(folder, wanted=CWanted("fp32"))
     assert (folder / "out" / "my_model.c").read_bytes() == before
-    export(folder, values="fp32", overwrite=True)
+    export(folder, wanted=CWanted("fp32"), overwrite=True)
     assert (folder / "out" / "my_model.c").read_bytes() != before
 
 

@@ -6,10 +6,8 @@ import json
 from xml.etree import ElementTree
 
 import numpy as np
-import onnx
 import pytest
-from build_onnx import model, normal, run, value
-from onnx import helper
+from build_onnx import model, normal, run, two_layers, value
 
 import onnx_lobs
 from onnx_lobs import ConfigError, PruneConfig
@@ -22,22 +20,12 @@ ALIKE = 3.0  # times: curves look at some rows, and trials at few samples
 pytestmark = pytest.mark.slow
 
 
-def network() -> onnx.ModelProto:
-    nodes = [
-        helper.make_node("Gemm", ["x", "w0"], ["h"], "first", transB=1),
-        helper.make_node("Relu", ["h"], ["r"]),
-        helper.make_node("Gemm", ["r", "w1"], ["y"], "second", transB=1),
-    ]
-    weights = {"w0": normal(1, 24, 16), "w1": normal(2, 10, 24)}
-    return model(nodes, [value("x", ["n", 16])], [value("y", ["n", 10])], weights)
-
-
 @pytest.fixture(scope="module")
 def found() -> Sensitivity:
     x = normal(3, 256, 16)
-    labels = run(network(), x=x)["y"].argmax(1)
+    labels = run(two_layers(), x=x)["y"].argmax(1)
     return sensitivity(
-        network(), {"x": x}, PruneConfig(), sparsities=LEVELS, test={"x": x, "label": labels}
+        two_layers(), {"x": x}, PruneConfig(), sparsities=LEVELS, test={"x": x, "label": labels}
     )
 
 
@@ -55,7 +43,7 @@ def test_errors_grow_and_scores_fall_with_sparsity(found: Sensitivity) -> None:
 def test_one_layer_alone_costs_what_pruning_it_alone_costs(found: Sensitivity, name: str) -> None:
     layer = next(layer for layer in found.layers if layer.name == name)
     report = onnx_lobs.prune(
-        network(), {"x": normal(3, 256, 16)}, sparsity=0.7, include=(name,), method="sparsegpt"
+        two_layers(), {"x": normal(3, 256, 16)}, sparsity=0.7, include=(name,), method="sparsegpt"
     ).report
     assert report.output.error is not None
     assert 1 / ALIKE < layer.output_errors[1] / report.output.error < ALIKE
@@ -78,19 +66,21 @@ def test_the_record_is_json(found: Sensitivity) -> None:
 @pytest.mark.parametrize("pattern", ["2:4"])
 def test_a_pattern_with_one_share_has_no_curve(pattern: str) -> None:
     with pytest.raises(ConfigError, match=f"pattern {pattern} has no curve over sparsity"):
-        sensitivity(network(), {"x": normal(3, 64, 16)}, PruneConfig(pattern=pattern))
+        sensitivity(
+            two_layers(), {"x": normal(3, 64, 16)}, PruneConfig(pattern=pattern), sparsities=LEVELS
+        )
 
 
 def test_a_model_beyond_its_memory_is_refused() -> None:
     wide = {"w0": normal(1, 800, 400), "w1": normal(2, 10, 800)}
-    nodes = network().graph.node
+    nodes = two_layers().graph.node
     proto = model(list(nodes), [value("x", ["n", 400])], [value("y", ["n", 10])], wide)
     with pytest.raises(ConfigError, match="exceed their share of --memory; give more"):
-        sensitivity(proto, {"x": normal(3, 8, 400)}, PruneConfig(memory=1 << 20))
+        sensitivity(proto, {"x": normal(3, 8, 400)}, PruneConfig(memory=1 << 20), sparsities=LEVELS)
 
 
 def test_without_labels_there_are_no_scores() -> None:
-    found = sensitivity(network(), {"x": normal(3, 64, 16)}, PruneConfig(), sparsities=(0.5,))
+    found = sensitivity(two_layers(), {"x": normal(3, 64, 16)}, PruneConfig(), sparsities=(0.5,))
     assert (found.score, found.dense_score) == (None, None)
     assert all(line.scores == () for line in found.networks)
     assert np.isfinite(found.networks[0].output_errors[0])

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import onnx_lobs
+from onnx_lobs.report.command import typed
 from onnx_lobs.report.evaluation import Evaluation
 from onnx_lobs.report.evaluation_text import evaluation_rows, figure_words, share_words
 from onnx_lobs.report.html.engine import fill
 from onnx_lobs.report.html.page_table import Cell, PageTable, headings, name, number, text
-from onnx_lobs.report.html.parts import Tile, classes_view, samples_view, score_tile, size_tiles
+from onnx_lobs.report.html.parts import (
+    Tile,
+    classes_view,
+    samples_view,
+    score_tile,
+    size_tiles,
+    work_tiles,
+)
 from onnx_lobs.report.numbers import format_error, format_percent
 from onnx_lobs.report.sentences import evaluation_sentences
 
@@ -41,7 +48,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
         samples=samples_view(evaluation.details),
         classes=classes_view(evaluation.details),
         facts=tuple((label, str(value)) for label, value in evaluation_rows(evaluation)),
-        command=shlex.join(evaluation.command),
+        command=typed(evaluation.command),
     )
 
 
@@ -52,6 +59,7 @@ def _tiles(evaluation: Evaluation) -> Iterator[Tile]:
     yield from map(score_tile, evaluation.scores)
     if evaluation.error is not None:
         yield Tile("output error", format_error(evaluation.error), "0 is unchanged")
+    yield from work_tiles(evaluation.multiplications)
     yield from size_tiles(evaluation.file_bytes, evaluation.gzip_bytes)
 
 

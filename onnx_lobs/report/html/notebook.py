@@ -11,7 +11,7 @@ from onnx_lobs.report.numbers import format_error, format_percent, shorten
 from onnx_lobs.report.printable import printable
 from onnx_lobs.report.record import LayerRecord, Report
 from onnx_lobs.report.sentences import evaluation_sentences, report_sentences
-from onnx_lobs.report.text import summary_rows
+from onnx_lobs.report.summary import summary_rows
 
 _MOST_LAYERS = 12
 _MOST_LETTERS = 60

@@ -13,12 +13,20 @@ from onnx_lobs.report.html.engine import fill
 from onnx_lobs.report.html.figures import histogram_figure, map_source
 from onnx_lobs.report.html.markup import Drawn
 from onnx_lobs.report.html.page_table import Cell, PageTable, headings, name, number, prose, text
-from onnx_lobs.report.html.parts import Tile, classes_view, samples_view, score_tile, size_tiles
-from onnx_lobs.report.numbers import format_count, format_error, format_gain, format_percent
+from onnx_lobs.report.html.parts import (
+    Tile,
+    classes_view,
+    samples_view,
+    score_tile,
+    size_tiles,
+    work_tiles,
+)
+from onnx_lobs.report.numbers import format_error, format_gain, format_percent
 from onnx_lobs.report.record import LayerPicture, LayerRecord, Report, SkipRecord
 from onnx_lobs.report.repeat import repetition
 from onnx_lobs.report.sentences import report_sentences
-from onnx_lobs.report.text import report_warnings, summary_rows
+from onnx_lobs.report.summary import summary_rows
+from onnx_lobs.report.text import report_warnings
 
 _MOST_SKIPPED = 500
 
@@ -82,10 +90,7 @@ def _tiles(report: Report) -> Iterator[Tile]:
         yield score_tile(report.output.score)
     if report.output.error is not None:
         yield Tile("output error", format_error(report.output.error), "0 is unchanged")
-    if totals.multiplications is not None:
-        before, after = totals.multiplications
-        was = f"before {format_count(before)}, a sample"
-        yield Tile("multiplications", format_count(after), was)
+    yield from work_tiles(totals.multiplications)
     yield from size_tiles(totals.file_bytes, totals.gzip_bytes)
 
 

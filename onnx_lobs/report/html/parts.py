@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 from onnx_lobs.report.html.figures import png_source
 from onnx_lobs.report.html.page_table import Cell, PageTable, headings, number, text
-from onnx_lobs.report.numbers import format_bytes, format_change, format_error, format_score
+from onnx_lobs.report.numbers import (
+    format_bytes,
+    format_change,
+    format_count,
+    format_error,
+    format_score,
+)
 from onnx_lobs.report.record import ChangedSample, ClassScore, Details, ScoreRecord
-from onnx_lobs.report.words import MOST_CLASSES, choice_words, sample_words
-
-_SCORE_NAMES = {"top1": "top-1 score", "top5": "top-5 score"}
+from onnx_lobs.report.words import MOST_CLASSES, choice_words, sample_words, score_label
 
 
 @dataclass(frozen=True)
@@ -109,11 +113,18 @@ def _class_row(one: ClassScore) -> tuple[Cell, ...]:
 
 def score_tile(score: ScoreRecord) -> Tile:
     """Return a score as a tile."""
-    name = _SCORE_NAMES.get(score.name, score.name)
+    name = score_label(score.name)
     before, after = (
         format_score(x, None, is_fraction=score.is_fraction) for x in (score.before, score.after)
     )
     return Tile(name, after, f"before {before}")
+
+
+def work_tiles(work: tuple[int, int] | None) -> Iterator[Tile]:
+    """Yield the multiplications (before, after), if they are known."""
+    if work is not None:
+        before, after = map(format_count, work)
+        yield Tile("multiplications", after, f"before {before}, a sample")
 
 
 def size_tiles(

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from build_onnx import model, normal, run, value
-from onnx import helper
+from build_onnx import normal, run, two_layers
 
 from onnx_lobs.cli.main import main
 
@@ -18,13 +17,7 @@ from onnx_lobs.cli.main import main
 def _desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ONNX_LOBS_COMPILED", "0")
-    nodes = [
-        helper.make_node("Gemm", ["x", "w0"], ["h"], "first", transB=1),
-        helper.make_node("Relu", ["h"], ["r"]),
-        helper.make_node("Gemm", ["r", "w1"], ["y"], "second", transB=1),
-    ]
-    weights = {"w0": normal(1, 24, 16), "w1": normal(2, 10, 24)}
-    proto = model(nodes, [value("x", ["n", 16])], [value("y", ["n", 10])], weights)
+    proto = two_layers()
     onnx.save(proto, "m.onnx")
     x = normal(3, 64, 16)
     np.savez("d.npz", x=x)
