@@ -209,6 +209,8 @@ class Use:
 
     def n_observations(self, shape: tuple[int, ...]) -> int:
         """Return how many observations an activation of `shape` gives."""
+        if 0 in shape:  # (0,): the tap of a branch that is not taken
+            return 0
         if self.unfold is not None:
             return n_positions(shape, self.unfold)
         if self.contraction is not None:

@@ -8,6 +8,7 @@ from onnx_lobs.errors import InferenceError, ModelError
 from onnx_lobs.evaluation.bound.network import WHOLE, bound_network
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.run.one_run import Run
+from onnx_lobs.run.slots import layer_key
 
 
 def with_bounds(run: Run, progress: Progress) -> Run:
@@ -23,17 +24,17 @@ def with_bounds(run: Run, progress: Progress) -> Run:
             "and the weights exceed their share of --memory"
         )
         return run
-    names = {layer.weight: layer.name for layer in setup.layers}
-    names |= {use.output: layer.name for layer in setup.layers for use in layer.uses}
+    keys = {layer.weight: layer_key(layer) for layer in setup.layers}
+    keys |= {use.output: layer_key(layer) for layer in setup.layers for use in layer.uses}
     progress.start("bounding", len(setup.batches))
     try:
         bounds, found = bound_network(
-            networks.dense, networks.pruned, names, setup.batches,
+            networks.dense, networks.pruned, keys, setup.batches,
             provider=networks.provider, tick=progress.advance,
         )  # fmt: skip
     except (ModelError, InferenceError) as error:  # of two networks at once: the run is done
         run.log.warn(f"no bound was computed: {error}")
         return run
-    records = tuple(replace(record, first_order=found.get(record.name)) for record in run.records)
+    records = {key: replace(r, first_order=found.get(key)) for key, r in run.records.items()}
     output = replace(run.output, first_order=found.get(WHOLE), bounds=bounds)
     return replace(run, output=output, records=records)

@@ -43,8 +43,10 @@ class Run:
         What it went by, and its networks, which are pruned.
     choice
         Its zeros.
-    records, correction, output
-        Of its layers, of what was corrected behind them, and of the whole network.
+    records
+        Of its layers, by their keys and in graph order.
+    correction, output
+        Records of what was corrected behind them, and of the whole network.
     size
         Bytes of the file, where there is a limit on them.
     log
@@ -58,7 +60,7 @@ class Run:
     setup: Setup
     networks: Networks
     choice: Choice
-    records: tuple[LayerRecord, ...]
+    records: Mapping[str, LayerRecord]
     correction: CorrectionRecord | None
     output: OutputRecord
     size: int | None
@@ -109,7 +111,7 @@ def run_once(
     scales = {**solved.scales, **round_tables(setup, networks, log)}
     release_memory()  # before two networks are loaded
     output, details = evaluate_run(
-        setup, networks, solved.by_key, before, dense, scratch, progress, log
+        setup, networks, solved.records, before, dense, scratch, progress, log
     )
     if choice.channels is not None:
         networks = without_channels(setup, networks, choice.channels)

@@ -19,6 +19,7 @@ from onnx_lobs.run.layer_pictures import draw_layers
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.observations import observations_of
 from onnx_lobs.run.one_run import Run
+from onnx_lobs.run.slots import layer_key
 
 
 def make_report(
@@ -84,20 +85,20 @@ def count_multiplications(run: Run, observations: FloatArray | None) -> tuple[La
     Parameters
     ----------
     run
-        Its layers, and their records in the same order.
+        Its layers, and their records.
     observations
         That a sample gives each layer, (layers,), or None: looked at where they are needed, unless
         the network runs in stages.
     """
     if is_channels(run.setup.config):  # what removed them has counted the smaller network's
-        return run.records
+        return tuple(run.records.values())
     shapes, samples = infer_shapes(run.networks.dense.proto)
     counts = [multiplications(layer, shapes, samples) for layer in run.setup.layers]
     if None in counts and observations is None and not run.networks.is_staged:
         observations = observations_of(run.setup, run.networks)
-    counted, places = [], {layer.name: at for at, layer in enumerate(run.setup.layers)}
-    for record in run.records:  # of layers that no data reach there is none
-        at = places[record.name]
+    counted, places = [], {layer_key(layer): at for at, layer in enumerate(run.setup.layers)}
+    for key, record in run.records.items():  # of layers that no data reach there is none
+        at = places[key]
         layer, whole = run.setup.layers[at], counts[at]
         if whole is None and observations is not None:
             whole = round(layer.size * float(observations[at]))

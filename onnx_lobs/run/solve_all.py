@@ -30,13 +30,11 @@ UNREACHED = Refusal(RefusalKind.UNREACHED, "never reached on the calibration dat
 class SolvedLayers:
     """What became of the layers, in graph order: their records, and those whose weights changed.
 
-    ``by_key`` holds the same records by the keys of their layers, ``scales`` those of which a
-    layer's weights are multiples.
+    ``records`` and ``scales``, those of which a layer's weights are multiples, go by its key.
     """
 
-    records: tuple[LayerRecord, ...]
+    records: Mapping[str, LayerRecord]
     changed: tuple[Layer, ...]
-    by_key: Mapping[str, LayerRecord]
     scales: Mapping[str, RealArray]
 
 
@@ -88,9 +86,8 @@ def solve_all(
     )
     keys = [layer_key(layer) for layer in in_order]
     return SolvedLayers(
-        tuple(records[key] for key in keys if key in records),
+        {key: records[key] for key in keys if key in records},
         tuple(layer for layer in in_order if layer_key(layer) in changed),
-        records,
         scales,
     )
 

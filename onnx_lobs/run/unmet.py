@@ -16,7 +16,7 @@ def explain_zeros(run: Run) -> list[str]:
     Of budgets other than weights, and of layers that were given a sparsity, only what the model has
     already is told.
     """
-    setup, records = run.setup, run.records
+    setup, records = run.setup, run.records.values()
     weights, zeros = sum(r.weights for r in records), sum(r.zeros for r in records)
     if not weights:
         return []

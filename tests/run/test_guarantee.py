@@ -116,7 +116,16 @@ def opened(**changes: int) -> Run:
     """A run of which nothing was done yet."""
     setup, networks = open_run(LENET, None, None, onnx_lobs.PruneConfig(**FAST), Log())
     networks = dataclasses.replace(networks, **changes)
-    return Run(setup, networks, Choice({}), LAYERS, None, OutputRecord(0.1), None, Log())
+    return Run(
+        setup,
+        networks,
+        Choice({}),
+        {r.name: r for r in LAYERS},
+        None,
+        OutputRecord(0.1),
+        None,
+        Log(),
+    )
 
 
 def test_a_model_too_large_for_two_gets_a_warning() -> None:

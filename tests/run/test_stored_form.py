@@ -80,7 +80,7 @@ def test_int8_costs_little_beside_the_zeros(tmp_path: Path, sequential: bool) ->
     for values in ("fp32", "int8"):
         _, proto = pruned(tmp_path, network(), sequential=sequential, values=values)
         errors.append(float(((run(proto, x=x)["y"] - wanted) ** 2).sum() / (wanted**2).sum()))
-    assert errors[1] < 1.02 * errors[0]
+    assert errors[1] < 1.005 * errors[0]  # measured: .952 and 1.000
 
 
 @pytest.mark.parametrize("method", ["magnitude", "sparsegpt", "lobs", "net-trim"])

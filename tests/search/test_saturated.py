@@ -59,18 +59,23 @@ def sure_samples(proto: ModelProto, seed: int) -> Array:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    ("seed", "effort", "most_changed"), [(0, "default", 0.8), (0, "best", 0.8), (1, "best", 0.9)]
+)
 def test_auto_shares_zeros_by_the_scores_that_saturated_outputs_hide(
-    seed: int, monkeypatch: pytest.MonkeyPatch
+    seed: int, effort: str, most_changed: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On samples of all kinds, that were not seen, against being judged by the outputs."""
+    """On samples of all kinds, that were not seen, against being judged by the outputs.
+
+    Where these tell nothing all losses are the same, and which zeros are taken is chance: on the
+    second network the default effort takes some that are as good.
+    """
     dense = classifier(seed)
     data, fresh = {"x": sure_samples(dense, seed + 10)}, normal(seed + 100, 4000, 24)
     expected = gaps(dense, fresh)
 
     def prune() -> tuple[onnx_lobs.PruneResult, float, float]:
-        # the effort `best` stays with uniform zeros where all losses are the same
-        result = onnx_lobs.prune(dense, data, sparsity=SPARSITY, effort="best")
+        result = onnx_lobs.prune(dense, data, sparsity=SPARSITY, effort=effort)
         found = gaps(result.model, fresh)
         unlike = 1 - np.corrcoef(expected, found)[0, 1]
         return result, unlike, float(((expected > 0) != (found > 0)).mean())
@@ -84,9 +89,9 @@ def test_auto_shares_zeros_by_the_scores_that_saturated_outputs_hide(
     monkeypatch.setattr(networks, "final_activations", lambda model: ())
     blind, blind_unlike, blind_changed = prune()
     assert (blind.report.output.error, blind.report.output.judged) == (0.0, ())
-    # measured: 0.004 against 0.087, and 0.009 against 0.020; 2.4 % against 10.5 %, 3.9 % and 5.7 %
+    # measured: 0.004 against 0.097, and 0.012 against 0.022; 2.6 % against 11.1 %, 4.6 % and 5.6 %
     assert unlike < 0.6 * blind_unlike
-    assert changed < 0.9 * blind_changed
+    assert changed < most_changed * blind_changed
 
 
 @pytest.mark.slow

@@ -15,7 +15,8 @@ from onnx_lobs.solvers.memory import LEAST_BATCHES, least_memory, make_batching
 
 SLACK = 1.1  # of the estimate: measured at most 0.9
 SAME = 1e-4  # batches of other sizes round float32 costs differently, which may swap near-ties
-OBJECTS = 8192  # bytes of Python's own objects, which vary; a square has 720,000
+SQUARE = 8 * 300**2  # bytes
+OBJECTS = 8192  # bytes of Python's own objects, which vary
 
 SHAPES = [(1, 2, 500), (1, 1500, 32), (30, 3, 25), (1, 60, 200)]
 
@@ -89,14 +90,16 @@ def test_more_memory_means_more_workers_and_larger_batches():
     assert make_batching(shape, None).size(123) == 123
 
 
-@pytest.mark.parametrize("rows", [2, 8])
+# Of two rows the peak is in choosing, where no matrix is held for later; of eight it is in the
+# refit, where one was: at least 400,000 bytes less were measured.
+@pytest.mark.parametrize(("rows", "saved"), [(2, -OBJECTS), (8, SQUARE // 2)])
 def test_a_large_problem_holds_no_matrix_for_later_and_ends_the_same(
-    rows: int, monkeypatch: pytest.MonkeyPatch
+    rows: int, saved: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loose = solve(layer((1, rows, 300)))
     held = peak_of(layer((1, rows, 300)), "joint")
-    monkeypatch.setattr("onnx_lobs.solvers.problem.LARGE_SQUARE", 8 * 300**2)
+    monkeypatch.setattr("onnx_lobs.solvers.problem.LARGE_SQUARE", SQUARE)
     tight = solve(layer((1, rows, 300)))
     assert np.array_equal(loose.weight == 0, tight.weight == 0)
     assert np.allclose(loose.weight, tight.weight, rtol=SAME)
-    assert peak_of(layer((1, rows, 300)), "joint") < held + OBJECTS
+    assert peak_of(layer((1, rows, 300)), "joint") < held - saved
