@@ -107,8 +107,7 @@ class Model:
     @property
     def opset(self) -> int:
         """Version of the default operator set; 0 in a model that imports none."""
-        versions = [o.version for o in self.proto.opset_import if o.domain in DEFAULT_DOMAINS]
-        return int(versions[0]) if versions else 0
+        return opset_of(self.proto)
 
     def value(self, tensor: onnx.TensorProto) -> Array:
         """Return a tensor's array, read only, from the model or its external data."""
@@ -216,6 +215,12 @@ class Model:
                 home = scope.find(name)
                 if home is not None:
                     home.readers.setdefault(name, []).append((scope, node))
+
+
+def opset_of(proto: onnx.ModelProto) -> int:
+    """Return the version of the default operator set; 0 in a model that imports none."""
+    versions = [o.version for o in proto.opset_import if o.domain in DEFAULT_DOMAINS]
+    return int(versions[0]) if versions else 0
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
