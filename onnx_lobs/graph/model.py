@@ -13,12 +13,8 @@ import onnx
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.graph.files.external import patch_tensor, shared_places, stored_bytes
-from onnx_lobs.graph.files.tensors import (
-    external_ref,
-    is_external,
-    read_tensor,
-    write_tensor,
-)
+from onnx_lobs.graph.files.location import external_ref, is_external
+from onnx_lobs.graph.files.tensors import read_tensor, write_tensor
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 RANDOM = (
