@@ -32,6 +32,16 @@ def tensor(name: str, array: Array) -> TensorProto:
     return helper.make_tensor(name, elem_type, array.shape, array.tobytes(), raw=True)
 
 
+def external(array: Array, location: str = "w.data", **entries: object) -> TensorProto:
+    """The tensor w whose values lie in a file, which is not written."""
+    made = nh.from_array(array, "w")
+    made.ClearField("raw_data")
+    made.data_location = TensorProto.EXTERNAL
+    for key, text in {"location": location, **entries}.items():
+        made.external_data.add(key=key, value=str(text))
+    return made
+
+
 def constant(name: str, array: Array) -> NodeProto:
     """A Constant node."""
     return helper.make_node("Constant", [], [name], value=tensor(name, array))

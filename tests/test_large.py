@@ -15,7 +15,7 @@ import onnx_lobs
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.files import sizes
 from onnx_lobs.graph.files.external import external_bytes
-from onnx_lobs.graph.files.tensors import is_external
+from onnx_lobs.graph.files.location import is_external
 from onnx_lobs.graph.run.session import Session
 from onnx_lobs.memory.shares import MemoryShares
 from onnx_lobs.options.config import PruneConfig

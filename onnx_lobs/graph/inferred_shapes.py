@@ -47,7 +47,7 @@ def infer_shapes(proto: onnx.ModelProto) -> tuple[dict[str, KnownShape], int]:
     ):
         return {}, samples
     values = (*graph.input, *graph.value_info, *graph.output)
-    return {v.name: s for v in values if (s := _shape(v)) is not None}, samples
+    return {v.name: s for v in values if (s := declared_shape(v)) is not None}, samples
 
 
 def _light(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -71,7 +71,8 @@ def _light(proto: onnx.ModelProto) -> onnx.ModelProto:
     return light
 
 
-def _shape(value: onnx.ValueInfoProto) -> KnownShape | None:
+def declared_shape(value: onnx.ValueInfoProto) -> KnownShape | None:
+    """Return the shape that a value is declared with; None where it is no tensor, or has none."""
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
         return None

@@ -13,12 +13,8 @@ import onnx
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.graph.files.external import patch_tensor, shared_places, stored_bytes
-from onnx_lobs.graph.files.tensors import (
-    external_ref,
-    is_external,
-    read_tensor,
-    write_tensor,
-)
+from onnx_lobs.graph.files.location import external_ref, is_external
+from onnx_lobs.graph.files.tensors import read_tensor, write_tensor
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 RANDOM = (
@@ -107,8 +103,7 @@ class Model:
     @property
     def opset(self) -> int:
         """Version of the default operator set; 0 in a model that imports none."""
-        versions = [o.version for o in self.proto.opset_import if o.domain in DEFAULT_DOMAINS]
-        return int(versions[0]) if versions else 0
+        return opset_of(self.proto)
 
     def value(self, tensor: onnx.TensorProto) -> Array:
         """Return a tensor's array, read only, from the model or its external data."""
@@ -216,6 +211,12 @@ class Model:
                 home = scope.find(name)
                 if home is not None:
                     home.readers.setdefault(name, []).append((scope, node))
+
+
+def opset_of(proto: onnx.ModelProto) -> int:
+    """Return the version of the default operator set; 0 in a model that imports none."""
+    versions = [o.version for o in proto.opset_import if o.domain in DEFAULT_DOMAINS]
+    return int(versions[0]) if versions else 0
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

@@ -78,16 +78,25 @@ def write_model(
     result, config = networks.result, setup.config
     notes = encode_result(setup, result.proto, result.folder, scales)
     feeds = next(iter(setup.batches))
-    expected = networks.open(networks.pruned).run(feeds)
+    expected = to_compare(networks.pruned, networks.provider, networks.limit).run(feeds)
 
     def verify(path: Path) -> None:
         check_written(
             path, feeds, expected, networks.provider, networks.limit,
-            as_float=config.values == "int8", notes=notes if config.activations == "int8" else None,
+            notes=notes if config.activations == "int8" else None,
         )  # fmt: skip
 
     save_model(result.proto, output, folder=result.folder, overwrite=overwrite, verify=verify)
     return file_sizes(source, output), notes
+
+
+def to_compare(model: Model, provider: str, limit: int) -> Runnable:
+    """Return what runs a model with int8 weights as the floating numbers that they stand for.
+
+    Else onnxruntime rounds what they are multiplied with to 8 bits, but only where it sees that
+    their scales are constant: it computes otherwise where a scale is an input with a default.
+    """
+    return open_session(model, provider=provider, limit=limit, as_float=True)
 
 
 def check_written(
@@ -97,15 +106,14 @@ def check_written(
     provider: str,
     limit: int,
     *,
-    as_float: bool,
     notes: list[str] | None = None,
 ) -> None:
-    """Load the file as a user's program would, run it, and compare.
+    """Load the file, run it with int8 weights as floating numbers, and compare.
 
     Parameters
     ----------
-    as_float
-        Whether int8 weights are compared as the floating numbers that they stand for.
+    expected
+        Outputs of the model in memory, by :func:`to_compare`.
     notes
         Takes in words how far the outputs are from the expected ones, where activations are int8;
         nothing is wrong with that then.
@@ -115,7 +123,7 @@ def check_written(
     ModelError
         When it fails the checker, does not load, or computes something else than `expected`.
     """
-    found, tolerance = _run_written(path, feeds, provider, limit, as_float=as_float)
+    found, tolerance = _run_written(path, feeds, provider, limit)
     if notes is None:
         _compare(found, expected, tolerance)
     else:
@@ -123,12 +131,11 @@ def check_written(
 
 
 def _run_written(
-    path: Path, feeds: dict[str, Array], provider: str, limit: int, *, as_float: bool
+    path: Path, feeds: dict[str, Array], provider: str, limit: int
 ) -> tuple[dict[str, Array], float]:
-    """Load the file as a user's program would, and run it; return outputs, and a least tolerance.
+    """Load the file and run it; return outputs, and a least tolerance.
 
-    A model with more than `limit` bytes of weights is loaded as a whole, but run in stages. With
-    `as_float`, int8 weights are the floating numbers that they stand for.
+    A model with more than `limit` bytes of weights is loaded as a whole, but run in stages.
     """
     loaded = load_model(path)
     is_large = external_bytes(loaded.proto) > limit
@@ -137,11 +144,11 @@ def _run_written(
     if is_large:
         if note is None:
             Session(path, provider=provider, light=True)
-        found = open_session(Model(executable, loaded.folder), provider=provider, limit=limit)
+        found = to_compare(Model(executable, loaded.folder), provider, limit)
     else:
         is_as_stored = note is None and not unseeded(loaded.proto)
         source = path if is_as_stored else executable
-        found = Session(source, folder=loaded.folder, provider=provider, as_float=as_float)
+        found = Session(source, folder=loaded.folder, provider=provider, as_float=True)
     # in memory biases are float32, in the file of their own type
     return found.run(feeds), 0.0 if note is None else _coarsest(loaded.proto)
 

@@ -12,7 +12,8 @@ from onnx_lobs.evaluation.final_activation import FinalActivation, final_activat
 from onnx_lobs.evaluation.judged_network import JudgedNetwork, open_judged
 from onnx_lobs.graph.files.external import copy_data
 from onnx_lobs.graph.files.load import LoadedModel
-from onnx_lobs.graph.files.tensors import is_external, raw_size
+from onnx_lobs.graph.files.location import is_external
+from onnx_lobs.graph.files.tensors import raw_size
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.staged import Runnable, open_session
 from onnx_lobs.layers.layer import Layer

@@ -14,8 +14,7 @@ from onnx_lobs.graph.files.outputs import check_output, model_files
 from onnx_lobs.graph.files.save import save_model
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
-from onnx_lobs.graph.run.staged import open_session
-from onnx_lobs.run.deliver import check_written
+from onnx_lobs.run.deliver import check_written, to_compare
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.stored_form import table_values, weight_values
@@ -108,7 +107,7 @@ def deliver(
     provider, limit, feeds = delivery.provider, delivery.limit, dict(delivery.feeds)
     is_large = external_bytes(proto) > limit
     executable, _ = to_executable(proto, folder, provider, light=is_large)
-    expected = open_session(Model(executable, folder), provider=provider, limit=limit).run(feeds)
+    expected = to_compare(Model(executable, folder), provider, limit).run(feeds)
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     both = (*delivery.weights, *delivery.tables)
@@ -117,6 +116,6 @@ def deliver(
     find_format(delivery.storage).encode(copy, names, folder)
 
     def verify(path: Path) -> None:
-        check_written(path, feeds, expected, provider, limit, as_float=delivery.values == "int8")
+        check_written(path, feeds, expected, provider, limit)
 
     save_model(copy, output, folder=folder, overwrite=overwrite, verify=verify)

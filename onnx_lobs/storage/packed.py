@@ -16,6 +16,7 @@ from onnx import GraphProto, ModelProto, TensorProto
 
 from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.graph.files.tensors import n_elements, raw_size, read_tensor
+from onnx_lobs.graph.model import opset_of
 from onnx_lobs.storage.bitmask import bitmask_size, pack_bitmask
 from onnx_lobs.storage.dense import BytesAt, dense_bytes
 from onnx_lobs.storage.gap8 import gap8_size, pack_gap8
@@ -25,7 +26,6 @@ from onnx_lobs.storage.stored_weights import (
     Restoring,
     find_stored,
     lift_constants,
-    opset_of,
     put_in_place,
 )
 from onnx_lobs.storage.unpacking import SharedConstants

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import onnx
 
-from onnx_lobs.graph.files.tensors import is_external
+from onnx_lobs.graph.files.location import is_external
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, attributes, outer_names
 
 LEAST_NUMBERS = 4096  # of a table: what a smaller one saves is little beside three more nodes

@@ -119,9 +119,3 @@ def insert_first(graph: GraphProto, nodes: Sequence[NodeProto]) -> None:
     """Put nodes in front of all others."""
     for place, node in enumerate(nodes):
         graph.node.insert(place, node)
-
-
-def opset_of(proto: ModelProto) -> int:
-    """Return the version of the default operator set; 0 in a model that imports none."""
-    versions = [o.version for o in proto.opset_import if o.domain in DEFAULT_DOMAINS]
-    return int(versions[0]) if versions else 0

@@ -32,8 +32,6 @@ class Runtime:
         Of these options what it can use: a regular expression, and names.
     why
         What the rest is refused with.
-    alignment
-        What counts of channels should be multiples of, where whole channels are removed.
     least
         Share of zeros from which on its kernels use them; 0 where any do, or none.
     sparsity
@@ -47,7 +45,6 @@ class Runtime:
     values: Collection[str] = ("fp32", "fp16", "int8")
     activations: Collection[str] = ("fp32", "int8")
     why: Mapping[str, str] = field(default_factory=dict)
-    alignment: int = 1
     least: float = 0.0
     sparsity: float | None = None
 
@@ -55,13 +52,12 @@ class Runtime:
 RUNTIMES: Mapping[str, Runtime] = {
     row.name: row
     for row in (
-        Runtime("onnxruntime", {"storage": "packed"}, alignment=16),
+        Runtime("onnxruntime", {"storage": "packed"}),
         Runtime(
             "openvino",
             {"storage": "packed"},
             storages=("dense", "packed"),
             why={"storage": "OpenVINO cannot read sparse initializers; take packed or dense"},
-            alignment=16,
         ),
         Runtime(
             "mnn",
@@ -77,7 +73,6 @@ RUNTIMES: Mapping[str, Runtime] = {
                 "activations": "MNN skips zeros in float32 only; take fp32",
                 "least": "MNN multiplies the zeros of a layer that has fewer than",
             },
-            alignment=4,
             least=0.3,
         ),
         Runtime(
@@ -94,7 +89,6 @@ RUNTIMES: Mapping[str, Runtime] = {
                 "activations": "XNNPACK skips zeros in floating numbers only; take fp32",
                 "least": "XNNPACK multiplies the zeros of 1x1 convolutions that have fewer than",
             },
-            alignment=8,
             least=2 / 3,
             sparsity=0.75,
         ),
@@ -107,7 +101,6 @@ RUNTIMES: Mapping[str, Runtime] = {
                 "pattern": "TensorRT's sparse kernels want 2 zeros in 4 inputs; take 2:4",
                 "storage": "TensorRT's parser wants dense weights; take dense",
             },
-            alignment=8,
         ),
         Runtime(
             "c",

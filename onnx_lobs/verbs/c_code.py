@@ -16,9 +16,10 @@ from onnx_lobs.graph.files.load import LoadedModel
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.c_export import CRecord
 from onnx_lobs.targets.c.agreement import Agreement, compare
-from onnx_lobs.targets.c.emit import CFiles, identifier
+from onnx_lobs.targets.c.emit import CFiles
 from onnx_lobs.targets.c.export import CExport, export_c
 from onnx_lobs.targets.c.network import Network, Shape, read_network
+from onnx_lobs.targets.c.text import identifier
 from onnx_lobs.targets.chips import Chip, judge_fit
 
 COMPARED_SAMPLES = 64

@@ -10,7 +10,8 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.config import PruneConfig, fits_chip, is_channels
 from onnx_lobs.report.record import DeployRecord, Report
 from onnx_lobs.run.one_run import Run
-from onnx_lobs.targets.c.emit import identifier, write_files
+from onnx_lobs.targets.c.emit import write_files
+from onnx_lobs.targets.c.text import identifier
 from onnx_lobs.targets.chips import Chip, judge_fit, read_chip
 from onnx_lobs.targets.expect import PrunedFacts, expectations
 from onnx_lobs.targets.mnn import block_channels, compression_params

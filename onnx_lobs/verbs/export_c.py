@@ -12,7 +12,8 @@ from onnx_lobs.graph.files.load import load_model
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.c_export import CRecord
 from onnx_lobs.run.calibration_data import open_calibration
-from onnx_lobs.targets.c.emit import identifier, write_files
+from onnx_lobs.targets.c.emit import write_files
+from onnx_lobs.targets.c.text import identifier
 from onnx_lobs.verbs.c_code import CWanted, c_record, make_code, network_for
 
 

@@ -1,4 +1,4 @@
-"""A model that is pruned once more keeps the form in which its zeros are stored."""
+"""A written model keeps the form of its zeros and computes what the one in memory does."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from build_onnx import model, normal, value
 from onnx import TensorProto, helper
@@ -72,3 +73,23 @@ def test_what_is_not_pruned_stays_sparse_too(tmp_path: Path) -> None:
     )
     onnx.save(proto, source)
     assert written(source, "out.onnx")[0] == ["table", "weight"]
+
+
+def test_int8_weights_whose_scale_is_an_input_too_are_written(tmp_path: Path) -> None:
+    """In memory the scale is constant: there onnxruntime would multiply in 8 bits, and not here."""
+    codes = np.random.default_rng(0).integers(-90, 90, (12, 16)).astype(np.int8)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["codes", "scale"], ["w1"]),
+        helper.make_node("MatMul", ["x", "w1"], ["a"]),
+        helper.make_node("MatMul", ["a", "w2"], ["y"]),
+    ]
+    arrays = {"codes": codes, "scale": np.array(0.01, np.float32), "w2": normal(1, 16, 8)}
+    inputs = [value("x", ["n", 12]), value("scale", [])]
+    source, output = tmp_path / "m.onnx", tmp_path / "out.onnx"
+    onnx.save(model(nodes, inputs, ["y"], arrays), source)
+    x = {"x": normal(2, 6, 12)}
+    prune_file(source, output, PruneConfig(sparsity=0.5, min_weights=1, **FAST), data=x)
+    (found,) = ort.InferenceSession(output).run(None, x)
+    (pruned,) = [w for w in onnx.load(output).graph.initializer if w.name == "w2"]
+    wanted = x["x"] @ (codes * np.float32(0.01)) @ onnx.numpy_helper.to_array(pruned)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())

@@ -57,6 +57,9 @@ def by_suffix(suffixes: Sequence[str], *, is_nested: bool = True) -> Callable[[P
 
 
 _JSON = (".json",)
+_NO_SAMPLES = frozenset(  # what lies beside samples, without suffix: a note of it would be noise
+    ("readme", "license", "licence", "notice", "classes", "labels", "vocab", "requirements")
+)
 _OTHERS = {
     ".onnx": ": it is a model, and data are what it takes",
     ".py": ": name a function in it, FILE.py:FUNCTION, that yields batches",
@@ -162,13 +165,14 @@ def _left_out(
     place = find_place(source)
     if place is None or not place.is_folder or not kind.suffixes:
         return
-    named = {request.options.classes, request.options.tokenizer}
+    options = (request.options.classes, request.options.tokenizer)
+    named = {Path(name).resolve() for name in options if name is not None}
     others = [
         path
         for other in kinds
         if other is not kind and other.suffixes and other.suffixes != _JSON
         for path in other.find(place)
-        if str(path) not in named
+        if path.stem.lower() not in _NO_SAMPLES and path.resolve() not in named
     ]
     if others:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,15 +137,12 @@ def load_tokenizer(place: Place, request: Request, length: int | None) -> _Token
             "tokenizer.json with --tokenizer"
         )
     try:
-        content = path.read_text(encoding="utf-8")
-        is_one = isinstance(json.loads(content)["model"]["vocab"], dict | list)
-    except (OSError, ValueError, KeyError, TypeError):
-        is_one = False
-    if not is_one:
+        # its from_str raises a bare Exception for the same contents
+        tokenizer = library.Tokenizer.from_buffer(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"tokenizer {str(path)!r} is no tokenizer.json; give the one of Hugging Face's library"
-        )
-    tokenizer = library.Tokenizer.from_str(content)
+        ) from error
     padding = tokenizer.padding or {}
     tokenizer.no_padding()
     tokenizer.enable_truncation(request.options.max_length or length or MAX_LENGTH)

@@ -14,13 +14,8 @@ from onnx import ModelProto, TensorProto
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import ModelError
-from onnx_lobs.graph.files.tensors import (
-    ExternalRef,
-    external_path,
-    external_ref,
-    is_external,
-    raw_size,
-)
+from onnx_lobs.graph.files.location import ExternalRef, external_path, external_ref, is_external
+from onnx_lobs.graph.files.tensors import raw_size
 from onnx_lobs.graph.files.walk import iter_tensors
 
 

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import ModelProto, TensorProto
 
 from onnx_lobs.errors import ModelError, near_file
+from onnx_lobs.graph.files.location import external_path, external_ref, is_external
 from onnx_lobs.graph.files.native_path import NativePath
 from onnx_lobs.graph.files.recognise import (
     HEAD,
@@ -24,7 +25,7 @@ from onnx_lobs.graph.files.recognise import (
 from onnx_lobs.graph.files.regular import regular_size, shown
 from onnx_lobs.graph.files.source import ModelSource, as_source
 from onnx_lobs.graph.files.sparse import make_dense
-from onnx_lobs.graph.files.tensors import external_path, external_ref, is_external, raw_size
+from onnx_lobs.graph.files.tensors import raw_size
 from onnx_lobs.graph.files.utf8_names import make_names_text
 from onnx_lobs.graph.files.walk import iter_tensors
 

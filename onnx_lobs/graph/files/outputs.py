@@ -10,9 +10,9 @@ from pathlib import Path
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.files.load import parse_model, read_file
+from onnx_lobs.graph.files.location import external_path, is_external
 from onnx_lobs.graph.files.native_path import said_in_utf8
 from onnx_lobs.graph.files.regular import check_kind, mode_of, shown
-from onnx_lobs.graph.files.tensors import external_path, is_external
 from onnx_lobs.graph.files.walk import iter_tensors
 from onnx_lobs.memory.scratch import remove_dead
 

@@ -28,8 +28,8 @@ from pathlib import Path
 
 from onnx_lobs.errors import ConfigError, ModelError
 from onnx_lobs.graph.files.load import parse_model, read_file
+from onnx_lobs.graph.files.location import external_ref, is_external
 from onnx_lobs.graph.files.outputs import name_as_text
-from onnx_lobs.graph.files.tensors import external_ref, is_external
 from onnx_lobs.graph.files.walk import iter_tensors
 from onnx_lobs.memory.folder_lock import alone_in
 from onnx_lobs.memory.scratch import undisturbed

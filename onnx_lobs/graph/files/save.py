@@ -17,16 +17,11 @@ from onnx import ModelProto, TensorProto
 
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.files.load import PROTOBUF_LIMIT
+from onnx_lobs.graph.files.location import ExternalRef, external_path, external_ref, is_external
 from onnx_lobs.graph.files.native_path import said_in_utf8
 from onnx_lobs.graph.files.outputs import PREFIX, check_targets, data_names
 from onnx_lobs.graph.files.publish import publish, writing
-from onnx_lobs.graph.files.tensors import (
-    ExternalRef,
-    external_path,
-    external_ref,
-    is_external,
-    raw_size,
-)
+from onnx_lobs.graph.files.tensors import raw_size
 from onnx_lobs.graph.files.walk import iter_tensors
 from onnx_lobs.memory.scratch import locked_folder
 

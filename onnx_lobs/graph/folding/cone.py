@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, helper
 
+from onnx_lobs.graph.files.location import is_external
 from onnx_lobs.graph.files.sparse import densify
-from onnx_lobs.graph.files.tensors import copy_header, is_external, read_tensor, write_tensor
+from onnx_lobs.graph.files.tensors import copy_header, read_tensor, write_tensor
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, RANDOM, Model, Scope, is_quantiser
 
 Value = tuple[int, str]

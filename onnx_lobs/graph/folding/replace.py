@@ -10,7 +10,8 @@ import onnx
 from onnx import TensorProto
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.graph.files.tensors import external_ref, is_external, raw_size, write_tensor
+from onnx_lobs.graph.files.location import external_ref, is_external
+from onnx_lobs.graph.files.tensors import raw_size, write_tensor
 from onnx_lobs.graph.folding.cone import ConstantPart, Value
 from onnx_lobs.graph.model import Model, Scope, free_names
 

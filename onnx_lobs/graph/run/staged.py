@@ -21,16 +21,21 @@ class Runnable(Protocol):
         """Return the outputs by name."""
 
 
-def open_session(model: Model, *, provider: str, limit: int, shown: Sequence[str] = ()) -> Runnable:
+def open_session(
+    model: Model, *, provider: str, limit: int, shown: Sequence[str] = (), as_float: bool = False
+) -> Runnable:
     """Return what runs a model: one session, or stages where its weights exceed `limit` bytes.
 
-    `shown` are values of the main graph to give beside the outputs.
+    `shown` are values of the main graph to give beside the outputs; `as_float` as of
+    :class:`~onnx_lobs.graph.run.session.Session`.
     """
     given = {output.name for output in model.main.graph.output} | set(shown)
     has_constants = bool(given & {*model.main.initializers, *constant_makers(model)})
     if model.weight_bytes <= limit or has_constants:
-        return Session(model.proto, folder=model.folder, provider=provider, shown=shown)
-    return StagedSession(model, provider=provider, limit=limit, shown=shown)
+        return Session(
+            model.proto, folder=model.folder, provider=provider, shown=shown, as_float=as_float
+        )
+    return StagedSession(model, provider=provider, limit=limit, shown=shown, as_float=as_float)
 
 
 class StagedSession:
@@ -46,6 +51,8 @@ class StagedSession:
         Bytes of weights in a stage; a stage has at least one node.
     shown
         Values of the main graph to give beside the outputs.
+    as_float
+        As of :class:`~onnx_lobs.graph.run.session.Session`.
 
     Notes
     -----
@@ -54,9 +61,15 @@ class StagedSession:
     """
 
     def __init__(
-        self, model: Model, *, provider: str, limit: int, shown: Sequence[str] = ()
+        self,
+        model: Model,
+        *,
+        provider: str,
+        limit: int,
+        shown: Sequence[str] = (),
+        as_float: bool = False,
     ) -> None:
-        self.model, self.provider = model, provider
+        self.model, self.provider, self.as_float = model, provider, as_float
         self.outputs = [*(output.name for output in model.main.graph.output), *shown]
         stops: dict[int, set[str]] = {index: set() for index in cuts(model, limit)}
         stops[len(model.main.graph.node)] = set(self.outputs)
@@ -69,7 +82,9 @@ class StagedSession:
         values = dict(feeds)
         for stage in self.stages:
             if stage.nodes:
-                session = stage_session(self.model, stage, values, self.provider)
+                session = stage_session(
+                    self.model, stage, values, self.provider, as_float=self.as_float
+                )
                 values |= session.run(values)
                 del session
             values = {name: values[name] for name in values if name in stage.live}

@@ -126,6 +126,8 @@ def stage_session(
     provider: str,
     taps: Sequence[tuple[int, str]] = (),
     types: Mapping[tuple[int, str], int] | None = None,
+    *,
+    as_float: bool = False,
 ) -> Session:
     """Return a session that runs the nodes of a stage.
 
@@ -135,6 +137,8 @@ def stage_session(
         One batch of the stage's inputs: gives their types and ranks.
     taps, types
         (scope, name) of values inside If branches to show too, with their element types.
+    as_float
+        As of :class:`~onnx_lobs.graph.run.session.Session`.
     """
     source = model.main.graph
     graph = onnx.GraphProto(name=source.name or "stage")
@@ -150,7 +154,7 @@ def stage_session(
     proto = onnx.ModelProto(ir_version=model.proto.ir_version, graph=graph)
     proto.opset_import.extend(model.proto.opset_import)
     proto.functions.extend(model.proto.functions)
-    return Session(proto, folder=model.folder, provider=provider, lent=lent)
+    return Session(proto, folder=model.folder, provider=provider, lent=lent, as_float=as_float)
 
 
 def _describe(name: str, value: object, elem_type: int | None) -> onnx.ValueInfoProto:

@@ -13,7 +13,8 @@ import numpy as np
 
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.graph.files.load import LoadedModel
-from onnx_lobs.graph.files.tensors import external_path, external_ref, is_external, raw_size
+from onnx_lobs.graph.files.location import external_path, external_ref, is_external
+from onnx_lobs.graph.files.tensors import raw_size
 from onnx_lobs.graph.files.walk import iter_tensors
 from onnx_lobs.linalg import compiled
 from onnx_lobs.options.config import PruneConfig

@@ -1,23 +1,21 @@
-"""Writes a program as C99: a header, a source, samples with their outputs, and a check of them."""
+"""Writes a program as C99: a header and a source, with what checks them beside."""
 
 from __future__ import annotations
 
-import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-import numpy as np
-
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.targets.c.check_program import check_files
 from onnx_lobs.targets.c.plan import BufferPlan, plan_buffers
-from onnx_lobs.targets.c.program import CCode, Names, Program, Value
+from onnx_lobs.targets.c.program import CCode, Names, Program
 from onnx_lobs.targets.c.steps.finish import float_text
+from onnx_lobs.targets.c.text import array_text, comment
 
-_WIDTH = 99  # letters of a line of a table
 _PER_LETTER, _PER_CALL, _PER_LOOP = 0.25, 60, 130  # bytes, of :func:`code_estimate`
 _TYPES = {"int8": "int8_t", "uint8": "uint8_t", "uint16": "uint16_t", "int32": "int32_t"}
 _TYPES |= {"uint32": "uint32_t", "float32": "float"}
@@ -53,26 +51,6 @@ $buffers
 void ${name}_run($parameters)
 {
     $calls
-}
-"""
-)
-_MAIN = Template(
-    """/* Runs the samples of ${name}_samples.h and compares every output; 0 if all agree. */
-#include <stdio.h>
-$includes
-#include "$name.h"
-#include "${name}_samples.h"
-
-int main(void)
-{
-    int wrong = 0;
-    for (int sample = 0; sample < N_SAMPLES; sample++) {
-        $locals
-        ${name}_run($arguments);
-        $checks
-    }
-    printf("%d of %d samples differ\\n", wrong, N_SAMPLES);
-    return wrong != 0;
 }
 """
 )
@@ -118,14 +96,14 @@ def emit(
     version
         Of this tool.
     samples
-        Inputs by name, in the program's types, which `main.c` checks.
+        Inputs by name, in the program's types, which the check runs.
     """
     codes, plan = _codes(program)
     tables, table_bytes = _tables(codes)
     scratch = max((code.scratch for code in codes), default=0)
     is_float = program.inputs[0].grid is None
     buffers, ram = _buffers(plan.size, scratch, is_float)
-    about = {"title": _one_line(title), "version": version, "licence": _LICENCE, "name": name}
+    about = {"title": comment(title), "version": version, "licence": _LICENCE, "name": name}
     functions = dict.fromkeys(text for code in codes for text in code.functions)
     source = _SOURCE.substitute(
         about,
@@ -143,7 +121,7 @@ def emit(
         parameters=_parameters(program),
     )
     texts = {f"{name}.c": source, f"{name}.h": header}
-    texts |= _check_files(program, name, samples)
+    texts |= check_files(program, name, samples)
     io_bytes = sum(value.n_bytes for value in (*program.inputs, *program.outputs))
     return CFiles(texts, table_bytes, code_estimate(codes), ram, io_bytes)
 
@@ -165,10 +143,15 @@ def _codes(program: Program) -> tuple[list[CCode], BufferPlan]:
         names = Names(
             tuple(pointers[program.root(value.name)] for value in step.inputs),
             pointers[program.root(step.output.name)],
-            lambda suffix, number=number: f"{suffix}_{number}",  # type: ignore[misc]
+            _numbered(number),
         )
         codes.append(step.code(names))
     return codes, plan
+
+
+def _numbered(number: int) -> Callable[[str], str]:
+    """Return what names the tables of a step."""
+    return lambda suffix: f"{suffix}_{number}"
 
 
 def _window_bytes(window: str) -> int:
@@ -178,8 +161,8 @@ def _window_bytes(window: str) -> int:
 def code_estimate(codes: Sequence[CCode]) -> int:
     """Return how many bytes compiled code takes at most, on a Cortex-M4 at -O2.
 
-    Bytes per letter of functions, per call and per loop that hold for all networks of
-    ``tools/results/export_c.md``, with room to spare.
+    Bytes per letter of functions, per call and per loop that held, with room to spare, for all
+    networks that were compiled for the guide's page ``microcontrollers``.
     """
     letters = sum(map(len, {text for code in codes for text in code.functions}))
     loops = sum(code.call.count("for (") for code in codes)
@@ -205,20 +188,6 @@ def write_files(files: CFiles, folder: Path) -> list[Path]:
         where = str(folder)
         raise ConfigError(f"{where!r} cannot be written: {error.strerror}; name another") from error
     return [folder / name for name in files.texts]
-
-
-def identifier(text: str) -> str:
-    """Return a C identifier that is like a text.
-
-    >>> identifier("lenet-5.onnx v2"), identifier("5th")
-    ('lenet_5_onnx_v2', 'network_5th')
-    """
-    name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower()
-    return name if name and not name[0].isdigit() else f"network_{name}".rstrip("_")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split()).replace("*/", "* /").encode("ascii", "replace").decode()
 
 
 def _pointers(program: Program, offsets: Mapping[str, int]) -> dict[str, str]:
@@ -249,7 +218,7 @@ def _sizes(program: Program, name: str) -> str:
         for number, value in enumerate(values):
             prefix = f"{name.upper()}_{kind}_{number}"
             shape = "x".join(map(str, value.shape)) or "1"
-            lines.append(f"/* {_one_line(value.name)}: {shape} {value.c_type} */")
+            lines.append(f"/* {comment(value.name)}: {shape} {value.c_type} */")
             lines.append(f"#define {prefix}_SIZE {value.size}")
             if value.grid is not None:
                 lines.append(f"/* real value = {prefix}_SCALE * integer */")
@@ -281,66 +250,7 @@ def _tables(codes: Sequence[CCode]) -> tuple[str, int]:
     return "\n".join([*lines, ""]), n_bytes
 
 
-def array_text(declaration: str, values: Array) -> str:
-    """Return an array as C text; one without elements gets one, as C asks for."""
-    flat = values.reshape(-1) if values.size else np.zeros(1, values.dtype)
-    is_float = flat.dtype.kind == "f"
-    words = [float_text(v) for v in flat] if is_float else [str(int(v)) for v in flat]
-    lines, line = [], "   "
-    for word in words:
-        if len(line) + len(word) + 2 > _WIDTH:
-            lines.append(line)
-            line = "   "
-        line += f" {word},"
-    return "\n".join([f"{declaration}[{flat.size}] = {{", *lines, line, "};"])
-
-
 def _needs_math(codes: Sequence[CCode]) -> bool:
     words = ("expf", "tanhf", "sqrtf", "fabsf", "INFINITY")
     texts = [text for code in codes for text in (code.call, *code.functions)]
     return any(word in text for text in texts for word in words)
-
-
-def _check_files(
-    program: Program, name: str, samples: Sequence[Mapping[str, Array]]
-) -> dict[str, str]:
-    """Return samples with the outputs that the reference gives, and the program that compares."""
-    outputs = [program.compute(sample) for sample in samples]
-    lines = [f"#define N_SAMPLES {len(samples)}"]
-    for i, value in enumerate(program.inputs):
-        stacked = np.stack([sample[value.name].reshape(-1) for sample in samples])
-        lines.append(_samples_text(f"samples_input_{i}", value, stacked))
-    for i, value in enumerate(program.outputs):
-        stacked = np.stack([output[value.name].reshape(-1) for output in outputs])
-        lines.append(_samples_text(f"expected_output_{i}", value, stacked))
-    text = _MAIN.substitute(
-        name=name,
-        includes="#include <math.h>" if program.inputs[0].grid is None else "#include <string.h>",
-        locals="\n        ".join(
-            f"{v.c_type} output_{i}[{v.size}];" for i, v in enumerate(program.outputs)
-        ),
-        arguments=", ".join(
-            [
-                *(f"samples_input_{i} + sample * {v.size}" for i, v in enumerate(program.inputs)),
-                *(f"output_{i}" for i in range(len(program.outputs))),
-            ]
-        ),
-        checks="\n        ".join(_check(i, v) for i, v in enumerate(program.outputs)),
-    )
-    return {f"{name}_samples.h": "\n\n".join([*lines, ""]), f"{name}_check.c": text}
-
-
-def _samples_text(label: str, value: Value, stacked: Array) -> str:
-    return array_text(f"static const {value.c_type} {label}", stacked)
-
-
-def _check(number: int, value: Value) -> str:
-    wanted, got = f"expected_output_{number} + sample * {value.size}", f"output_{number}"
-    if value.grid is not None:
-        return f"wrong += memcmp({got}, {wanted}, {value.size}) != 0;"
-    near = f"fabsf({got}[i] - ({wanted})[i]) <= 1e-4f + 1e-4f * fabsf(({wanted})[i])"
-    return (
-        f"for (int i = 0; i < {value.size}; i++)\n"
-        f"            if (!({near})) {{\n"
-        "                wrong++;\n                break;\n            }"
-    )

@@ -10,17 +10,16 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import onnx
 import onnxruntime as ort
-from onnx import numpy_helper
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.data.inputs import input_specs
+from onnx_lobs.data.inputs import check_named, input_specs
 from onnx_lobs.errors import ConfigError, ModelError
 from onnx_lobs.graph.files.load import LoadedModel
-from onnx_lobs.graph.model import DEFAULT_DOMAINS, attributes
+from onnx_lobs.graph.inferred_shapes import declared_shape
+from onnx_lobs.graph.model import Model, opset_of
 from onnx_lobs.graph.run.session import CRASHING, ORT_ERRORS, one_line
 
 Shape = tuple[int, ...]
@@ -55,7 +54,7 @@ class Network:
     @property
     def opset(self) -> int:
         """Version of the standard operators."""
-        return max(int(o.version) for o in self.proto.opset_import if o.domain in DEFAULT_DOMAINS)
+        return opset_of(self.proto)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -92,18 +91,20 @@ def read_network(loaded: LoadedModel, input_shapes: Mapping[str, Shape]) -> Netw
     _tell_apart(fixed)
     simple = _simplified(fixed, loaded.folder)
     inferred = onnx.shape_inference.infer_shapes(simple, strict_mode=True, data_prop=True)
-    graph = inferred.graph
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            constants[node.output[0]] = numpy_helper.to_array(
-                cast(onnx.TensorProto, attributes(node)["value"])
-            )
-    kept = [node for node in graph.node if node.op_type != "Constant"]
-    del graph.node[:]
-    graph.node.extend(kept)
-    shapes = {v.name: _shape(v) for v in (*graph.input, *graph.output, *graph.value_info)}
-    known = {name: shape for name, shape in shapes.items() if shape is not None}
+    index = Model(inferred, None)
+    constants = {name: index.value(one) for name, one in index.main.initializers.items()}
+    readers = {name: [node for _, node in read] for name, read in index.main.readers.items()}
+    return Network(inferred, constants, _shapes(inferred.graph), readers)
+
+
+def _shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
+    """Return the shapes of all values but constants."""
+    found = {v.name: declared_shape(v) for v in (*graph.input, *graph.output, *graph.value_info)}
+    known = {
+        name: tuple(size for size in shape if size is not None)
+        for name, shape in found.items()
+        if shape is not None and None not in shape
+    }
     for node in graph.node:
         for name in filter(None, node.output):
             if name not in known:
@@ -112,22 +113,15 @@ def read_network(loaded: LoadedModel, input_shapes: Mapping[str, Shape]) -> Netw
                     "known before it runs; C code needs fixed shapes: give --input-shape, or "
                     "export the model with fixed sizes"
                 )
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    return Network(inferred, constants, known, readers)
+    return known
 
 
 def _fix_inputs(model: onnx.ModelProto, given: Mapping[str, Shape]) -> None:
     """Give every input a fixed shape, in place: one sample, and what was given."""
-    backed = {tensor.name for tensor in model.graph.initializer}
-    true_inputs = [value for value in model.graph.input if value.name not in backed]
-    for name in given:
-        if name not in {value.name for value in true_inputs}:
-            names = ", ".join(repr(value.name) for value in true_inputs)
-            raise ConfigError(f"--input-shape names {name!r}; the model's inputs are {names}")
-    for value in true_inputs:
+    specs = input_specs(model)
+    check_named(given, specs)
+    names = {spec.name for spec in specs}
+    for value in (value for value in model.graph.input if value.name in names):
         dims = value.type.tensor_type.shape.dim
         if value.name in given:
             sizes = [max(size, 1) for size in given[value.name]]
@@ -179,10 +173,3 @@ def _simplified(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
         except ORT_ERRORS as error:
             raise ModelError(f"onnxruntime cannot load the model: {one_line(error)}") from error
         return onnx.load(options.optimized_model_filepath)
-
-
-def _shape(value: onnx.ValueInfoProto) -> Shape | None:
-    tensor = value.type.tensor_type
-    if not tensor.HasField("shape") or any(dim.dim_value < 1 for dim in tensor.shape.dim):
-        return None
-    return tuple(dim.dim_value for dim in tensor.shape.dim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -71,6 +72,20 @@ def test_a_pattern_or_list_of_several_kinds_is_refused(tmp_path: Path) -> None:
     for source in (f"{tmp_path}/*", [tmp_path / "a.jpg", tmp_path / "b.txt"]):
         with pytest.raises(DataError, match=r"b.txt is not of the kind of .*a.jpg"):
             recognise(source)
+
+
+def test_other_samples_in_a_folder_are_told_but_not_what_goes_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("a.npz", x=np.zeros((3, 2), np.float32))
+    for name in ("README.txt", "labels.txt", "names.txt"):
+        Path(name).touch()
+    given = dataclasses.replace(REQUEST, options=SampleOptions(classes="./names.txt"))
+    assert open_path(tmp_path, given).notes == ()
+    (note,) = open_path(tmp_path, REQUEST).notes
+    assert "only the arrays in" in note
+    assert "are read, not names.txt; if" in note
 
 
 def test_a_new_kind_is_a_row(tmp_path: Path) -> None:

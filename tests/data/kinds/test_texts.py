@@ -102,7 +102,8 @@ def test_a_tokenizer_is_asked_for_and_looked_at(texts: Path) -> None:
     assert opened(texts, tokenizer=str(other)).n_samples == 2
     with pytest.raises(ConfigError, match=r"none at .*tokenizer.json'; give .* --tokenizer"):
         opened(texts)
-    for content in ("{", "[]", '{"model": {}}'):
+    of_no_kind = json.dumps({**TOKENIZER, "pre_tokenizer": {"type": "None of them"}})
+    for content in ("{", "[]", '{"model": {}}', '{"model": {"vocab": {}}}', of_no_kind):
         other.write_text(content)
         with pytest.raises(ConfigError, match=r"other.json' is no tokenizer.json"):
             opened(texts, tokenizer=str(other))

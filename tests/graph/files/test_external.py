@@ -19,7 +19,8 @@ from onnx_lobs.graph.files.external import (
     shared_places,
     stored_bytes,
 )
-from onnx_lobs.graph.files.tensors import is_external, read_tensor
+from onnx_lobs.graph.files.location import is_external
+from onnx_lobs.graph.files.tensors import read_tensor
 from onnx_lobs.graph.model import Model
 
 

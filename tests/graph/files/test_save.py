@@ -20,9 +20,10 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx_lobs.errors import ConfigError, ModelError
 from onnx_lobs.graph.files import save
 from onnx_lobs.graph.files.load import load_model
+from onnx_lobs.graph.files.location import external_ref
 from onnx_lobs.graph.files.outputs import check_output, model_files
 from onnx_lobs.graph.files.save import save_model
-from onnx_lobs.graph.files.tensors import external_ref, read_tensor, write_tensor
+from onnx_lobs.graph.files.tensors import read_tensor, write_tensor
 from onnx_lobs.memory.scratch import locked_folder
 
 RNG = np.random.default_rng(0)

@@ -7,18 +7,13 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from build_onnx import external
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.files.location import ExternalRef, external_ref
 from onnx_lobs.graph.files.sparse import densify
-from onnx_lobs.graph.files.tensors import (
-    ExternalRef,
-    external_path,
-    external_ref,
-    raw_size,
-    read_tensor,
-    write_tensor,
-)
+from onnx_lobs.graph.files.tensors import raw_size, read_tensor, write_tensor
 
 NAMES = {
     1: "float32",
@@ -73,15 +68,6 @@ def values(data_type: int) -> np.ndarray:
 
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
-def external(array: np.ndarray, location: str = "w.data", **entries: object) -> TensorProto:
-    tensor = numpy_helper.from_array(array, "w")
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    for key, value in {"location": location, **entries}.items():
-        tensor.external_data.add(key=key, value=str(value))
-    return tensor
 
 
 def test_every_element_type_of_onnx_is_known() -> None:
@@ -160,13 +146,6 @@ def test_empty_external_tensor_needs_no_bytes(tmp_path: Path) -> None:
     assert read_tensor(external(np.zeros((0, 2), np.float32)), tmp_path).shape == (0, 2)
 
 
-def test_external_ref_says_where_the_bytes_lie() -> None:
-    array = np.zeros(4, np.float32)
-    assert external_ref(external(array)) == ExternalRef("w.data", 0, None)
-    assert external_ref(external(array, offset=64, length=16)) == ExternalRef("w.data", 64, 16)
-    assert external_ref(numpy_helper.from_array(array)) is None
-
-
 def test_written_external_tensor_remembers_its_file(tmp_path: Path) -> None:
     array = np.arange(4, dtype=np.float32)
     tensor = external(array, offset=64, length=16)
@@ -212,29 +191,6 @@ def test_data_file_that_ends_early_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.data").write_bytes(bytes(7))
     with pytest.raises(ModelError, match=r"'w' ends at byte 8 of .*w\.data, which has 7"):
         read_tensor(external(np.zeros(2, np.float32)), tmp_path)
-
-
-@pytest.mark.parametrize("location", ["/etc/passwd", "C:\\w.data", "\\\\host\\w.data"])
-def test_absolute_location_is_refused(tmp_path: Path, location: str) -> None:
-    with pytest.raises(ModelError, match=r"absolute external location"):
-        external_path(external(np.zeros(2, np.float32), location), tmp_path)
-
-
-def test_location_outside_the_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "link.data").symlink_to("/etc/passwd")
-    for location in ("../w.data", "a/../../w.data", "link.data"):
-        with pytest.raises(ModelError, match=r"outside the model's folder"):
-            external_path(external(np.zeros(2, np.float32), location), tmp_path)
-
-
-def test_external_entries_without_sense_are_refused() -> None:
-    array = np.zeros(2, np.float32)
-    with pytest.raises(ModelError, match=r"external offset '-1', which is no count"):
-        external_ref(external(array, offset=-1))
-    tensor = external(array)
-    tensor.ClearField("external_data")
-    with pytest.raises(ModelError, match=r"names no location"):
-        external_ref(tensor)
 
 
 @pytest.mark.parametrize("raw", [True, False])

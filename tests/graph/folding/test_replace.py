@@ -9,7 +9,7 @@ import onnx
 from build_onnx import Array, branch, constant, model, normal, run, tensor, value
 from onnx import ModelProto, TensorProto, helper
 
-from onnx_lobs.graph.files.tensors import external_ref
+from onnx_lobs.graph.files.location import external_ref
 from onnx_lobs.graph.folding.cone import ConstantPart
 from onnx_lobs.graph.folding.replace import describe, find_unread, replace
 from onnx_lobs.graph.model import Model

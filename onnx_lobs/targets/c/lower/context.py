@@ -114,11 +114,8 @@ def refusal(node: onnx.NodeProto, reason: str) -> ModelError:
 
 
 def node_attributes(node: onnx.NodeProto, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes of a node with their defaults, texts as str."""
-    found = {**defaults, **attributes(node)}
-    return {
-        name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()
-    }
+    """Return the attributes of a node with their defaults."""
+    return {**defaults, **attributes(node)}
 
 
 def window_sizes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
@@ -140,7 +141,9 @@ def lower_function(made: Lowering, node: onnx.NodeProto) -> None:
     _function(made, node, *_FUNCTIONS[op])
 
 
-def _function(made: Lowering, node: onnx.NodeProto, text: str, reference: object) -> None:
+def _function(
+    made: Lowering, node: onnx.NodeProto, text: str, reference: Callable[[Array], Array]
+) -> None:
     x, y = made.value(node.input[0]), made.value(node.output[0])
     made.add(FloatFunction((x,), y, text, reference))
 
@@ -152,7 +155,7 @@ def _ends(made: Lowering, node: onnx.NodeProto) -> tuple[float, float]:
     return float(lowest), float(given["max"] if ends[1] is None else scalar(ends[1]))
 
 
-_FUNCTIONS = {
+_FUNCTIONS: Mapping[str, tuple[str, Callable[[Array], Array]]] = {
     "Relu": ("v > 0 ? v : 0", lambda v: np.maximum(v, 0)),
     "Sigmoid": ("1 / (1 + expf(-v))", lambda v: 1 / (1 + np.exp(-v))),
     "Tanh": ("tanhf(v)", np.tanh),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from onnx_lobs.arrays import Array
+from onnx_lobs.arrays import Array, IntArray
 from onnx_lobs.errors import ModelError
 from onnx_lobs.targets.c.codes import encode
 from onnx_lobs.targets.c.grid import SUM_LIMIT, factors_of, quantise_rows
@@ -165,15 +165,7 @@ def _quantised(
     if source.grid is None or output.grid is None:
         limits = made.limits.get(output.name, (-np.inf, np.inf))
         return rows.astype(np.float32), full.astype(np.float32), Finish(None, limits)
-    integers, scales = quantise_rows(rows)
-    # a bias far beyond its row's reach would leave 32 bits: such rows get a coarser scale
-    least = np.abs(full) / (source.grid.scale * _MOST_BIAS)
-    coarse = least > scales
-    if coarse.any():
-        scales = np.maximum(scales, least)
-        integers[coarse] = np.rint(rows[coarse] / scales[coarse, None]).astype(np.int8)
-    scales = np.where(scales > 0.0, scales, 1.0)
-    steps = np.floor(full / (scales * source.grid.scale) + 0.5).astype(np.int64)
+    integers, steps, scales = _on_grids(rows, full, source.grid.scale)
     reach = np.abs(integers.astype(np.int64)).sum(axis=1) * source.grid.highest + np.abs(steps)
     if reach.max(initial=0) > SUM_LIMIT:
         raise ModelError(
@@ -183,3 +175,19 @@ def _quantised(
     name = node.name or output.name
     factors = factors_of(name, scales * source.grid.scale / output.grid.scale)
     return integers, steps.astype(np.int32), Finish(factors)
+
+
+def _on_grids(rows: Array, bias: Array, step: float) -> tuple[Array, IntArray, Array]:
+    """Return rows and their bias as whole numbers, and the scale of each row.
+
+    A row counts in steps of its scale, its bias in such times the `step` of the input's grid.
+    """
+    integers, scales = quantise_rows(rows)
+    # a bias far beyond its row's reach would leave 32 bits: such rows get a coarser scale
+    least = np.abs(bias) / (step * _MOST_BIAS)
+    coarse = least > scales
+    if coarse.any():
+        scales = np.maximum(scales, least)
+        integers[coarse] = np.rint(rows[coarse] / scales[coarse, None]).astype(np.int8)
+    scales = np.where(scales > 0.0, scales, 1.0)
+    return integers, np.floor(bias / (scales * step) + 0.5).astype(np.int64), scales

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnx_lobs.arrays import Array
-from onnx_lobs.targets.c.grid import WORD, Factors
+from onnx_lobs.arrays import Array, IntArray
+from onnx_lobs.targets.c.grid import WORD, ByteGrid, Factors
 from onnx_lobs.targets.c.program import CCode, Names, Step, Value
 from onnx_lobs.targets.c.steps.finish import integer_finish
 from onnx_lobs.targets.c.steps.strides import broadcast_strides, merge, nested_loops, strides_of
@@ -43,9 +43,7 @@ class Sum(Step):
             a, b = (np.float32(w) for w in self.weights)
             return np.asarray(values[0] * a + values[1] * b, np.float32)
         a, b = (int(w) for w in self.weights)
-        wide = values[0].astype(np.int64) * a + values[1].astype(np.int64) * b
-        scaled = (wide + (1 << (SUM_SHIFT - 1))) >> SUM_SHIFT
-        return np.asarray(np.clip(scaled, grid.lowest, grid.highest), grid.dtype)
+        return _rounded(values[0].astype(np.int64) * a + values[1].astype(np.int64) * b, grid)
 
     def code(self, names: Names) -> CCode:
         """Return nested loops."""
@@ -127,35 +125,39 @@ class ScaleShift(Step):
         grid = self.output.grid
         if grid is None:
             return np.asarray(values[0] * self.scale + self.shift, np.float32)
-        wide = values[0].astype(np.int64) * self.scale + self.shift
-        scaled = (wide + (1 << (SUM_SHIFT - 1))) >> SUM_SHIFT
-        return np.asarray(np.clip(scaled, grid.lowest, grid.highest), grid.dtype)
+        return _rounded(values[0].astype(np.int64) * self.scale + self.shift, grid)
 
     def code(self, names: Names) -> CCode:
         """Return nested loops."""
         shape = self.output.shape
         reads = [broadcast_strides(self.inputs[0].shape, shape)]
         reads += [broadcast_strides(c.shape, shape) for c in (self.scale, self.shift)]
-        axes = merge(list(zip(shape, strides_of(shape), *reads, strict=True)))
         a, b = names.table("scale"), names.table("offset")
-        x = f"{names.inputs[0]}[{{1}}]"
-        integer = self.output.grid is not None
-        wide = (
-            f"(int64_t){x} * {a}[{{2}}] + {b}[{{3}}]"
-            if integer
-            else f"{x} * {a}[{{2}}] + {b}[{{3}}]"
-        )
-        if integer:
-            wide = f"finish_{self.output.tag}({wide}, 1, {SUM_SHIFT})"
-        call = nested_loops(axes, f"{names.output}[{{0}}] = {wide};", ["0"] * 4)
-        functions = (integer_finish(self.output),) if integer else ()
+        affine = f"{names.inputs[0]}[{{1}}] * {a}[{{2}}] + {b}[{{3}}]"
         tables = {"scale": self.scale.reshape(-1), "offset": self.shift.reshape(-1)}
-        return CCode(call, functions, tables)
+        if self.output.grid is None:
+            return CCode(_call(names, shape, reads, affine), (), tables)
+        affine = f"finish_{self.output.tag}((int64_t){affine}, 1, {SUM_SHIFT})"
+        one = integer_finish(self.output)
+        return CCode(_call(names, shape, reads, affine), (one,), tables)
+
+
+def _rounded(wide: IntArray, grid: ByteGrid) -> Array:
+    """Return sums / 2^20, rounded (a half goes up), on a grid."""
+    scaled = (wide + (1 << (SUM_SHIFT - 1))) >> SUM_SHIFT
+    return np.asarray(np.clip(scaled, grid.lowest, grid.highest), grid.dtype)
 
 
 def _loops(step: Sum | Product, names: Names, expression: str, functions: tuple[str, ...]) -> CCode:
     shape = step.output.shape
     reads = [broadcast_strides(value.shape, shape) for value in step.inputs]
+    return CCode(_call(names, shape, reads, expression), functions)
+
+
+def _call(
+    names: Names, shape: tuple[int, ...], reads: list[tuple[int, ...]], expression: str
+) -> str:
+    """Return loops over the output; the expression numbers what is read from 1."""
     axes = merge(list(zip(shape, strides_of(shape), *reads, strict=True)))
-    call = nested_loops(axes, f"{names.output}[{{0}}] = {expression};", ["0"] * 3)
-    return CCode(call, functions)
+    body = f"{names.output}[{{0}}] = {expression};"
+    return nested_loops(axes, body, ["0"] * (1 + len(reads)))
