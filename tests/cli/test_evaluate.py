@@ -61,7 +61,8 @@ def test_json_is_all_there_is_on_stdout_and_misses_go_to_stderr(run: Run) -> Non
     record = json.loads(out)
     assert code == 1
     assert err == f"missed: {record['missed'][0]}\n"
-    assert record["pruned"] == {"model": "b.onnx", "weights": 128, "zeros": 16, "sparsity": 0.125}
+    figures = {"weights": 128, "zeros": 16, "multiplications": 112, "sparsity": 0.125}
+    assert record["pruned"] == {"model": "b.onnx", **figures}
 
 
 @pytest.mark.parametrize(
