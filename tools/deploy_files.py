@@ -20,7 +20,8 @@ FORMS = ("dense", "int8 alone", "zeros alone", "zeros and int8")
 SAMPLES = 256
 BLOCKS = "4x1"
 _CHEAP = ("--method", "magnitude", "--no-refit", "--no-correct", "--allocation", "uniform")
-_UNIFORM = ("--allocation", "uniform", "--samples", SAMPLES)
+_UNIFORM = ("--effort", "fast", "--allocation", "uniform")
+_FEW = (*_UNIFORM, "--samples", 64)
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ CASES = {
         Case("lenet-300-100", 0.93),
         Case("lenet-5", 0.93),
         Case("ppocr-cls", 0.5),
-        Case("magika", 0.7),
-        Case("ppocr-rec", 0.7, _UNIFORM, 64),
-        Case("efficientnet-lite0", 0.5, (*_UNIFORM, "--effort", "fast"), 64),
+        Case("magika", 0.7, _UNIFORM),
+        Case("ppocr-rec", 0.7, _FEW, 64),
+        Case("efficientnet-lite0", 0.5, _FEW, 64),
         Case("resnet50", 0.9, _CHEAP, 16),
     )
 }
