@@ -165,15 +165,19 @@ def check_options(target: str, options: Mapping[str, Any]) -> None:
         wrong.insert(0, "pattern")
     if wrong:
         raise ConfigError(
-            f"--target {target} with {wrong[0]} {options[wrong[0]]}: {row.why[wrong[0]]}"
+            f"--target {target} with {_flag(wrong[0])} {options[wrong[0]]}: {row.why[wrong[0]]}"
         )
     sparsity = options["sparsity"]
     least = least_zeros(row, str(options["pattern"]))
     if not has_channels and sparsity is not None and least and sparsity <= least:
         raise ConfigError(
-            f"--target {target} with sparsity {sparsity:g}: {row.why['least']} {100 * least:.0f} % "
+            f"--target {target} with --sparsity {sparsity:g}: {row.why['least']} {100 * least:.0f} % "
             "of them; ask for more zeros"
         )
+
+
+def _flag(name: str) -> str:
+    return "--format" if name == "storage" else f"--{name}"
 
 
 # of a layer, by how many output channels are zero together, as MNN's converter decides

@@ -53,9 +53,9 @@ def test_a_limit_takes_the_place_of_the_sparsity_of_a_target() -> None:
 @pytest.mark.parametrize(
     ("target", "given", "message"),
     [
-        ("mnn", {"pattern": "2:4"}, "mnn with pattern 2:4: .* take 4x1"),
+        ("mnn", {"pattern": "2:4"}, "mnn with --pattern 2:4: .* take 4x1"),
         ("mnn", {"pattern": "1x4"}, "take 4x1"),
-        ("mnn", {"storage": "sparse"}, "mnn with storage sparse: .* take dense"),
+        ("mnn", {"storage": "sparse"}, "mnn with --format sparse: .* take dense"),
         ("mnn", {"values": "int8"}, "float32 only; take fp32"),
         ("mnn", {"sparsity": 0.3}, "fewer than 30 % of them; ask for more"),
         ("mnn", {"pattern": "unstructured", "sparsity": 0.5}, "fewer than 60 %"),
