@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import zoo
-from deploy_files import CASES, FORMS, MNIST, Case, mnn_files, onnx_files
+from deploy_files import CASES, FORMS, MNIST, RANDOM, Case, mnn_files, onnx_files
 from deploy_runtimes import RUNTIMES, Run
 
 from onnx_lobs.data.inputs import input_specs
@@ -91,7 +91,7 @@ def printed(*arguments: object) -> list[float]:
 
 def score_of(case: Case, runtime: str, path: Path, folder: Path) -> float | None:
     """Return the share of test samples that come out right; None where weights are random."""
-    if case.name == "resnet50":
+    if case.name == RANDOM:
         return None
     run = RUNTIMES[runtime](path)
     if case.name in zoo.NAMES:

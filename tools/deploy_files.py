@@ -8,18 +8,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import onnx
+from bench_deploy_mnn import prune as prune_random
+from onnx import version_converter
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from onnx_lobs.data.inputs import input_specs
 from onnx_lobs.data.reader import open_data
 from onnx_lobs.graph.files.load import load_model
+from onnx_lobs.storage.formats import FORMATS
 from onnx_lobs.targets.mnn import compression_params
 
 MNIST = Path(__file__).parents[1] / "models" / "mnist"
 FORMS = ("dense", "int8 alone", "zeros alone", "zeros and int8")
+RANDOM = "resnet50"  # weights are random: zeros by magnitude, and no score
 SAMPLES = 256
+LEAST_OPSET = 13
 BLOCKS = "4x1"
-_CHEAP = ("--method", "magnitude", "--no-refit", "--no-correct", "--allocation", "uniform")
 _UNIFORM = ("--effort", "fast", "--allocation", "uniform")
 _FEW = (*_UNIFORM, "--samples", 64)
 
@@ -49,6 +54,15 @@ class Case:
         """Return the model."""
         return (MNIST if self.name.startswith("lenet") else zoo) / f"{self.name}.onnx"
 
+    def start(self, zoo: Path, out: Path) -> Path:
+        """Return the model in an operator set in which int8 weights have a scale per output."""
+        model = onnx.load(self.dense(zoo))
+        if max(each.version for each in model.opset_import if not each.domain) >= LEAST_OPSET:
+            return self.dense(zoo)
+        path = out / f"{self.name}-{LEAST_OPSET}.onnx"
+        onnx.save(version_converter.convert_version(model, LEAST_OPSET), path)
+        return path
+
     def data(self, zoo: Path) -> Path:
         """Return the calibration samples."""
         if self.name.startswith("lenet"):
@@ -65,26 +79,47 @@ CASES = {
         Case("magika", 0.7, _UNIFORM),
         Case("ppocr-rec", 0.7, _FEW, 64),
         Case("efficientnet-lite0", 0.5, _FEW, 64),
-        Case("resnet50", 0.9, _CHEAP, 16),
+        Case("resnet50", 0.9, (), 16),
     )
 }
 
 
 def onnx_files(case: Case, zoo: Path, out: Path) -> dict[str, Path]:
     """Return the four files for onnxruntime and OpenVINO by form; those that stand are taken."""
-    dense, data = case.dense(zoo), case.data(zoo)
+    dense, data = case.start(zoo, out), case.data(zoo)
     alone, zeros, both = (out / f"{case.name}-{word}.onnx" for word in ("int8", "zeros", "both"))
     if not alone.exists():
-        quantize_static(
-            dense, alone, Samples(dense, data, case.samples), quant_format=QuantFormat.QDQ,
-            per_channel=True, weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
-        )  # fmt: skip
+        quantise(case, dense, data, alone)
+    if case.name == RANDOM:
+        pruned = out / f"{case.name}-pruned.onnx"
+        if not both.exists():
+            prune_random(dense, "unstructured", case.sparsity, pruned)
+            pack(pruned, zeros)
+            quantise(case, pruned, data, both)
+            pack(both, both)
+        return dict(zip(FORMS, (dense, alone, zeros, both), strict=True))
     shared = [dense, "-d", data, "-s", case.sparsity, "--target", "onnxruntime", *case.options]
     if not zeros.exists():
         lobs(*shared, "-o", zeros)
     if not both.exists():
         lobs(*shared, "--values", "int8", "--activations", "int8", "-o", both)
     return dict(zip(FORMS, (dense, alone, zeros, both), strict=True))
+
+
+def quantise(case: Case, model: Path, data: Path, made: Path) -> None:
+    """Write a model in int8, as people make it with onnxruntime.quantization."""
+    quantize_static(
+        model, made, Samples(model, data, case.samples), quant_format=QuantFormat.QDQ,
+        per_channel=True, weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
+    )  # fmt: skip
+
+
+def pack(path: Path, made: Path) -> None:
+    """Write a model packed: all its weights of more than one axis."""
+    proto = load_model(path).proto
+    names = [tensor.name for tensor in proto.graph.initializer if len(tensor.dims) > 1]
+    FORMATS["packed"].encode(proto, names, None)
+    made.write_bytes(proto.SerializeToString())
 
 
 def mnn_files(case: Case, zoo: Path, out: Path) -> dict[str, Path]:
@@ -94,7 +129,9 @@ def mnn_files(case: Case, zoo: Path, out: Path) -> dict[str, Path]:
     """
     dense, data = case.dense(zoo), case.data(zoo)
     blocks = out / f"{case.name}-blocks.onnx"
-    if not blocks.exists():
+    if not blocks.exists() and case.name == RANDOM:
+        prune_random(dense, BLOCKS, case.sparsity, blocks)
+    elif not blocks.exists():
         lobs(dense, "-d", data, "-s", case.sparsity, "--target", "mnn", *case.options, "-o", blocks)
     int8 = ("--weightQuantBits", "8")
     made = {

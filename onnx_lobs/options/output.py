@@ -39,7 +39,7 @@ class OutputOptions:
     optimise: str = option(
         "speed",
         "How C code stores the weights that are left: so that they take the fewest instructions, "
-        "or the fewest bytes.",
+        "or the fewest bytes; with `target` c also the `budget`, macs or weights.",
         choice(OPTIMISE, "optimise"),
         affects=Affects.SOLVING,
     )

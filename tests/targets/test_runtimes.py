@@ -34,6 +34,13 @@ def test_options_that_are_given_win_even_with_their_defaults() -> None:
     assert filled["budget"] == "macs"
 
 
+@pytest.mark.parametrize(("optimise", "budget"), [("speed", "macs"), ("Size", "weights")])
+def test_c_code_saves_multiplications_or_bytes(optimise: str, budget: str) -> None:
+    assert fill_options({"target": "c", "optimise": optimise}, ["target"])["budget"] == budget
+    given = {"target": "c", "optimise": optimise, "budget": "bytes"}
+    assert fill_options(given, list(given))["budget"] == "bytes"
+
+
 def test_without_a_target_nothing_is_set() -> None:
     assert fill_options({"pattern": "2:4"}, []) == {"pattern": "2:4"}
     assert set_by(None) == ()
