@@ -175,8 +175,8 @@ def check_options(target: str, options: Mapping[str, Any]) -> None:
     least = least_zeros(row, str(options["pattern"]))
     if not has_channels and sparsity is not None and least and sparsity <= least:
         raise ConfigError(
-            f"--target {target} with --sparsity {sparsity:g}: {row.why['least']} {100 * least:.0f} % "
-            "of them; ask for more zeros"
+            f"--target {target} with --sparsity {sparsity:g}: {row.why['least']} "
+            f"{100 * least:.0f} % of them; ask for more zeros"
         )
 
 
