@@ -62,7 +62,7 @@ def measure(case: Case, runtime: str, folder: Path, out: Path) -> list[dict[str,
     np.savez(feeds, **first_sample(case.dense(folder), case.data(folder)))
     times = printed("time", runtime, feeds, *made.values())
     found = []
-    for form, ms in zip(FORMS, times, strict=True):
+    for form, ms in zip(made, times, strict=True):
         raw = made[form].read_bytes()
         load_ms, kib = printed("load", runtime, made[form])
         record = {"model": case.name, "sparsity": case.sparsity, "runtime": runtime, "form": form}

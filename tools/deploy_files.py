@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import onnx
 from bench_deploy_mnn import prune as prune_random
 from onnx import version_converter
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from onnx_lobs.data.inputs import input_specs
 from onnx_lobs.data.reader import open_data
@@ -23,7 +25,7 @@ MNIST = Path(__file__).parents[1] / "models" / "mnist"
 FORMS = ("dense", "int8 alone", "zeros alone", "zeros and int8")
 RANDOM = "resnet50"  # weights are random: zeros by magnitude, and no score
 SAMPLES = 256
-LEAST_OPSET = 13
+LEAST_OPSET = 13  # from which on int8 weights have a scale for each output
 BLOCKS = "4x1"
 _UNIFORM = ("--effort", "fast", "--allocation", "uniform")
 _FEW = (*_UNIFORM, "--samples", 64)
@@ -43,25 +45,20 @@ class Case:
         Further options of the runs that prune it.
     samples
         From which onnxruntime.quantization takes ranges.
+    is_whole
+        Whether int8 is chosen with the zeros, and blocks for MNN are made. Else, to save two long
+        runs, int8 is put on the zeros by onnxruntime.quantization, and MNN gets no zeros.
     """
 
     name: str
     sparsity: float
     options: tuple[object, ...] = field(default=("--effort", "fast"))
     samples: int = SAMPLES
+    is_whole: bool = True
 
     def dense(self, zoo: Path) -> Path:
         """Return the model."""
         return (MNIST if self.name.startswith("lenet") else zoo) / f"{self.name}.onnx"
-
-    def start(self, zoo: Path, out: Path) -> Path:
-        """Return the model in an operator set in which int8 weights have a scale per output."""
-        model = onnx.load(self.dense(zoo))
-        if max(each.version for each in model.opset_import if not each.domain) >= LEAST_OPSET:
-            return self.dense(zoo)
-        path = out / f"{self.name}-{LEAST_OPSET}.onnx"
-        onnx.save(version_converter.convert_version(model, LEAST_OPSET), path)
-        return path
 
     def data(self, zoo: Path) -> Path:
         """Return the calibration samples."""
@@ -75,10 +72,10 @@ CASES = {
     for case in (
         Case("lenet-300-100", 0.93),
         Case("lenet-5", 0.93),
-        Case("ppocr-cls", 0.5),
-        Case("magika", 0.7, _UNIFORM),
-        Case("ppocr-rec", 0.7, _FEW, 64),
-        Case("efficientnet-lite0", 0.5, _FEW, 64),
+        Case("ppocr-cls", 0.5, is_whole=False),
+        Case("magika", 0.7, _UNIFORM, is_whole=False),
+        Case("ppocr-rec", 0.7, _FEW, 64, False),
+        Case("efficientnet-lite0", 0.5, _FEW, 64, False),
         Case("resnet50", 0.9, (), 16),
     )
 }
@@ -86,7 +83,7 @@ CASES = {
 
 def onnx_files(case: Case, zoo: Path, out: Path) -> dict[str, Path]:
     """Return the four files for onnxruntime and OpenVINO by form; those that stand are taken."""
-    dense, data = case.start(zoo, out), case.data(zoo)
+    dense, data = case.dense(zoo), case.data(zoo)
     alone, zeros, both = (out / f"{case.name}-{word}.onnx" for word in ("int8", "zeros", "both"))
     if not alone.exists():
         quantise(case, dense, data, alone)
@@ -101,23 +98,36 @@ def onnx_files(case: Case, zoo: Path, out: Path) -> dict[str, Path]:
     shared = [dense, "-d", data, "-s", case.sparsity, "--target", "onnxruntime", *case.options]
     if not zeros.exists():
         lobs(*shared, "-o", zeros)
-    if not both.exists():
+    if not both.exists() and not case.is_whole:
+        pruned = out / f"{case.name}-pruned.onnx"
+        lobs("expand", zeros, "-o", pruned, "--overwrite")
+        quantise(case, pruned, data, both)
+        pack(both, both)
+    elif not both.exists():
         lobs(*shared, "--values", "int8", "--activations", "int8", "-o", both)
     return dict(zip(FORMS, (dense, alone, zeros, both), strict=True))
 
 
 def quantise(case: Case, model: Path, data: Path, made: Path) -> None:
-    """Write a model in int8, as people make it with onnxruntime.quantization."""
-    quantize_static(
-        model, made, Samples(model, data, case.samples), quant_format=QuantFormat.QDQ,
-        per_channel=True, weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
-    )  # fmt: skip
+    """Write a model in int8, as onnxruntime's documentation has it: prepared, then QDQ."""
+    proto = onnx.load(model)
+    if max(each.version for each in proto.opset_import if not each.domain) < LEAST_OPSET:
+        proto = version_converter.convert_version(proto, LEAST_OPSET)
+    with tempfile.TemporaryDirectory() as folder:
+        converted, ready = (Path(folder) / name for name in ("converted.onnx", "ready.onnx"))
+        onnx.save(proto, converted)
+        quant_pre_process(str(converted), str(ready), skip_symbolic_shape=True)
+        quantize_static(
+            ready, made, Samples(model, data, case.samples), quant_format=QuantFormat.QDQ,
+            per_channel=True, weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
+        )  # fmt: skip
 
 
 def pack(path: Path, made: Path) -> None:
-    """Write a model packed: all its weights of more than one axis."""
+    """Write a model packed: all its weights, also those in Constant nodes."""
     proto = load_model(path).proto
     names = [tensor.name for tensor in proto.graph.initializer if len(tensor.dims) > 1]
+    names += [node.output[0] for node in proto.graph.node if node.op_type == "Constant"]
     FORMATS["packed"].encode(proto, names, None)
     made.write_bytes(proto.SerializeToString())
 
@@ -128,20 +138,22 @@ def mnn_files(case: Case, zoo: Path, out: Path) -> dict[str, Path]:
     Zeros are in blocks, as ``--target mnn`` makes them; int8 is MNN's own, of weights alone.
     """
     dense, data = case.dense(zoo), case.data(zoo)
+    int8 = ("--weightQuantBits", "8")
+    made = {
+        "dense": _converted(dense, out / f"{case.name}-dense.mnn", ()),
+        "int8 alone": _converted(dense, out / f"{case.name}-int8.mnn", int8),
+    }
+    if not case.is_whole:
+        return made
     blocks = out / f"{case.name}-blocks.onnx"
     if not blocks.exists() and case.name == RANDOM:
         prune_random(dense, BLOCKS, case.sparsity, blocks)
     elif not blocks.exists():
         lobs(dense, "-d", data, "-s", case.sparsity, "--target", "mnn", *case.options, "-o", blocks)
-    int8 = ("--weightQuantBits", "8")
-    made = {
-        "dense": _converted(dense, out / f"{case.name}-dense.mnn", ()),
-        "int8 alone": _converted(dense, out / f"{case.name}-int8.mnn", int8),
-        "zeros alone": _converted(blocks, out / f"{case.name}-zeros.mnn", _skipping(out)),
-        "zeros and int8": _converted(
-            blocks, out / f"{case.name}-both.mnn", (*_skipping(out), *int8)
-        ),
-    }
+    skipping = _skipping(out)
+    zeros, both = (out / f"{case.name}-{word}.mnn" for word in ("zeros", "both"))
+    made["zeros alone"] = _converted(blocks, zeros, skipping)
+    made["zeros and int8"] = _converted(blocks, both, (*skipping, *int8))
     return made
 
 

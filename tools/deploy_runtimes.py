@@ -19,7 +19,7 @@ import numpy as np
 
 Feeds = Mapping[str, np.ndarray]
 Run = Callable[[Feeds], dict[str, np.ndarray]]
-MOST_ROUNDS, LEAST_ROUNDS, SECONDS = 200, 8, 40.0  # rounds end when the seconds are over
+MOST_ROUNDS, LEAST_ROUNDS, SECONDS = 200, 8, 12.0  # rounds end when the seconds are over
 
 
 def open_onnxruntime(path: Path) -> Run:
