@@ -14,7 +14,7 @@ from typing import Any
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.given import as_choice
-from onnx_lobs.options.output import OPTIMISE
+from onnx_lobs.options.output import OPTIMISE, VALUES
 
 _IN_PLACE = ("sparsity", "max_drop", "max_output_error", "max_bytes")
 
@@ -134,6 +134,8 @@ def fill_options(values: Mapping[str, Any], given: Collection[str]) -> dict[str,
     options = dict(row.options)
     if row.name == "c" and as_choice(str(filled.get("optimise")), OPTIMISE) == "size":
         options["budget"] = "weights"  # a weight takes its bytes wherever it stands
+    if row.name == "openvino" and as_choice(str(filled.get("activations")), VALUES) == "int8":
+        options["storage"] = "dense"  # OpenVINO computes in float with int8 that it has to unpack
     filled |= {name: value for name, value in options.items() if name not in given}
     if row.sparsity is not None and not any(name in given for name in _IN_PLACE):
         filled["sparsity"] = row.sparsity

@@ -41,6 +41,14 @@ def test_c_code_saves_multiplications_or_bytes(optimise: str, budget: str) -> No
     assert fill_options(given, list(given))["budget"] == "bytes"
 
 
+@pytest.mark.parametrize(
+    ("target", "storage"), [("openvino", "dense"), ("onnxruntime", "packed")]
+)
+def test_openvino_gets_int8_that_it_computes_with(target: str, storage: str) -> None:
+    values = {"target": target, "values": "int8", "activations": "int8"}
+    assert fill_options(values, list(values))["storage"] == storage
+
+
 def test_without_a_target_nothing_is_set() -> None:
     assert fill_options({"pattern": "2:4"}, []) == {"pattern": "2:4"}
     assert set_by(None) == ()
