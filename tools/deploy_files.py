@@ -55,6 +55,7 @@ class Case:
     options: tuple[object, ...] = field(default=("--effort", "fast"))
     samples: int = SAMPLES
     is_whole: bool = True
+    per_channel: bool = True
 
     def dense(self, zoo: Path) -> Path:
         """Return the model."""
@@ -73,7 +74,7 @@ CASES = {
         Case("lenet-300-100", 0.93),
         Case("lenet-5", 0.93),
         Case("ppocr-cls", 0.5, is_whole=False),
-        Case("magika", 0.7, _UNIFORM, is_whole=False),
+        Case("magika", 0.7, _UNIFORM, is_whole=False, per_channel=False),
         Case("ppocr-rec", 0.7, _FEW, 64, False),
         Case("efficientnet-lite0", 0.5, _FEW, 64, False),
         Case("resnet50", 0.9, (), 16),
@@ -119,7 +120,8 @@ def quantise(case: Case, model: Path, data: Path, made: Path) -> None:
         quant_pre_process(str(converted), str(ready), skip_symbolic_shape=True)
         quantize_static(
             ready, made, Samples(model, data, case.samples), quant_format=QuantFormat.QDQ,
-            per_channel=True, weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
+            per_channel=case.per_channel, weight_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
         )  # fmt: skip
 
 
