@@ -41,7 +41,8 @@ from onnx_lobs.targets.c.lower.products import (
     lower_matmul,
     lower_normalisation,
 )
-from onnx_lobs.targets.c.network import Network
+from onnx_lobs.targets.c.lower.recurrent import lower_recurrent
+from onnx_lobs.targets.c.network import RECURRENT, Network
 from onnx_lobs.targets.c.program import Program, Value
 from onnx_lobs.targets.c.ranges import Ranges
 
@@ -52,6 +53,7 @@ RULES: Mapping[str, Rule] = {
     "Gemm": lower_gemm,
     "MatMul": lower_matmul,
     "BatchNormalization": lower_normalisation,
+    **dict.fromkeys(RECURRENT, lower_recurrent),
     **dict.fromkeys(ONE_NUMBER, lower_function),
     "Add": lower_sum,
     "Sub": lower_sum,
@@ -79,6 +81,9 @@ RULES: Mapping[str, Rule] = {
     "Pad": lower_pad,
     "Concat": lower_concat,
 }
+
+
+_OWN_GRID = {"Concat", "Softmax", "Split", *RECURRENT}
 
 
 def lower(network: Network, ranges: Ranges | None, optimise: str) -> Program:
@@ -146,7 +151,7 @@ def _join_ranges(made: Lowering, nodes: list[onnx.NodeProto]) -> None:
     for node in nodes:
         for name in node.input if node.op_type == "Concat" else ():
             maker = makers.get(name)
-            free = maker is not None and maker.op_type not in {*keep, "Concat", "Softmax", "Split"}
+            free = maker is not None and maker.op_type not in {*keep, *_OWN_GRID}
             if free and len(made.network.readers[name]) == 1:
                 made.share_grid(name, node.output[0])
 
@@ -154,7 +159,7 @@ def _join_ranges(made: Lowering, nodes: list[onnx.NodeProto]) -> None:
 def _outputs(made: Lowering) -> tuple[Value, ...]:
     """Return the outputs, each with elements of its own that a step makes; copies where needed."""
     found: list[Value] = []
-    free = {step.output.name for step in made.steps}
+    free = {value.name for step in made.steps for value in step.outputs}
     for name in made.network.outputs:
         root = name
         while root in made.views:
