@@ -14,12 +14,14 @@ from onnx import helper
 from targets_c import COMPILER, exported, run_check, samples, sparse
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.errors import ModelError
+from onnx_lobs.errors import DataError, ModelError
 from onnx_lobs.graph.files.load import load_model
 from onnx_lobs.targets.c.agreement import compare
 from onnx_lobs.targets.c.emit import write_files
 from onnx_lobs.targets.c.network import Network, read_network
-from onnx_lobs.targets.c.steps.gates import ONE, WHOLE
+from onnx_lobs.targets.c.steps.gate_product import gate_scale
+from onnx_lobs.targets.c.steps.gates import ONE, SUM_REACH, WHOLE
+from onnx_lobs.targets.c.steps.recurrent import Recurrent
 
 ARM = shutil.which("arm-none-eabi-gcc")
 FLOAT_ERROR = 1e-10  # squared: float32 keeps 6e-8 of a value, some hundred terms 1e-6
@@ -129,6 +131,35 @@ def test_sigmoids_of_whole_numbers_are_near() -> None:
     assert np.abs(WHOLE.sigmoid(whole) / ONE - sigmoid)[inner].max() < 7e-5
     assert np.abs(WHOLE.sigmoid(whole) / ONE - sigmoid).max() < 3.6e-4
     assert np.abs(WHOLE.tanh(whole) / ONE - np.tanh(v)).max() < 7.2e-4
+
+
+@pytest.mark.parametrize("reach", [1e-7, 1e-3, 0.6, 1.0, 900.0])
+def test_sums_are_scaled_to_a_step_or_a_65536th(reach: float) -> None:
+    rng = np.random.default_rng(0)
+    real = reach * rng.random(50)
+    real[0] = reach
+    sums = rng.integers(-(2**20), 2**20, 50)
+    error = gate_scale("the node", real).apply(sums) - np.clip(sums * real, -SUM_REACH, SUM_REACH)
+    assert np.all(np.abs(error) <= max(reach, 1.0) * 2 + np.abs(sums) * reach * 2.0**-16)
+
+
+def test_sums_far_beyond_gates_are_refused() -> None:
+    with pytest.raises(DataError, match=r"'the node' scales sums by 2e\+06 .* at most 1,048,576"):
+        gate_scale("the node", np.array([2e6]))
+
+
+def test_rows_of_one_weight_lose_nothing() -> None:
+    """A lone weight is one step of its row; its sums would be a step of the vector each."""
+    lone = np.zeros((1, 3 * UNITS, UNITS), np.float32)
+    lone[:, np.arange(3 * UNITS), np.arange(3 * UNITS) % UNITS] = 1.5
+    weights = {"w": 0.3 * normal(1, 1, 3 * UNITS, COLUMNS), "r": lone}
+    node = helper.make_node("GRU", ["x", "w", "r"], ["y"], hidden_size=UNITS, name="the GRU")
+    proto = model([node], [value("x", (TIMES, 1, COLUMNS))], ["y"], weights, opset=17)
+    made = read_network(load_model(proto), {})
+    (step,) = exported(made, "int8").program.steps
+    assert isinstance(step, Recurrent)
+    parts = step.directions[0].products[1:]
+    assert all(np.abs(p.rows).max(axis=1).min() == 127 for p in parts)
 
 
 @pytest.mark.slow

@@ -10,14 +10,14 @@ import onnx
 from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.errors import ModelError
 from onnx_lobs.targets.c.codes import encode
-from onnx_lobs.targets.c.grid import SUM_LIMIT, Factors, factors_of, grid_of, quantise_rows
+from onnx_lobs.targets.c.grid import SUM_LIMIT, factors_of, grid_of, quantise_rows
 from onnx_lobs.targets.c.lower.context import Lowering, as_float, node_attributes, refusal
 from onnx_lobs.targets.c.program import Value
 from onnx_lobs.targets.c.steps.cells import GRU, LINEAR_GRU, LSTM, RNN, RecurrentCell
-from onnx_lobs.targets.c.steps.gate_product import GateProduct
+from onnx_lobs.targets.c.steps.gate_product import GateProduct, gate_scale
 from onnx_lobs.targets.c.steps.gates import ONE, SUM_REACH
 from onnx_lobs.targets.c.steps.move import Move, Part
-from onnx_lobs.targets.c.steps.recurrent import Direction, Recurrent, Start
+from onnx_lobs.targets.c.steps.recurrent import START_POINT, Direction, Recurrent, Start
 from onnx_lobs.targets.c.steps.strides import strides_of
 
 _ACTIVATIONS = {
@@ -146,6 +146,15 @@ def _check(made: Lowering, node: onnx.NodeProto) -> None:
             raise refusal(node, reason)
 
 
+def _spread(integers: Array, scales: FloatArray) -> tuple[Array, FloatArray]:
+    """Return rows of few steps in whole multiples of them, so that sums are fine enough to scale.
+
+    Sums are rounded down to whole ones: of a row of one weight that may be a step of its vector.
+    """
+    times = 127 // np.maximum(np.abs(integers.astype(np.int64)).max(axis=1, initial=0), 1)
+    return (integers * times[:, None]).astype(np.int8), scales / times
+
+
 def _is_fixed(made: Lowering, node: onnx.NodeProto, place: int) -> bool:
     """Whether an input is left out or constant."""
     name = node.input[place] if len(node.input) > place else ""
@@ -184,18 +193,19 @@ class _Build:
         if source.grid is None:
             stored = rows.astype(np.float32)
             return GateProduct(stored, encode(stored, self.made.optimise), None)
-        integers, scales = quantise_rows(rows)
+        integers, scales = _spread(*quantise_rows(rows))
         reach = np.abs(integers.astype(np.int64)).sum(axis=1) * source.grid.highest
         if reach.max(initial=0) > SUM_LIMIT:
             raise ModelError(
                 f"{self.node.op_type} {self.node.name!r} sums up to {reach.max():,}, more than "
                 f"the {SUM_LIMIT:,} of 32 bits; use --values fp32"
             )
-        factors = self._factors(np.where(scales > 0.0, scales, 1.0) * source.grid.scale * ONE)
-        return GateProduct(integers, encode(integers, self.made.optimise), factors)
+        scale = gate_scale(self._name, scales * source.grid.scale * ONE)
+        return GateProduct(integers, encode(integers, self.made.optimise), scale)
 
-    def _factors(self, real: Array | float) -> Factors:
-        return factors_of(self.node.name or self.vectors.name, np.atleast_1d(real))
+    @property
+    def _name(self) -> str:
+        return self.node.name or self.vectors.name
 
     def _bias(self, n: int) -> Array:
         """Return the biases of all sums, those of W and of R added where the cell adds them."""
@@ -238,8 +248,10 @@ class _Build:
         if source.grid is None or self.vectors.grid is None:
             return Start(source=at)
         self._check_state(source.grid.scale * source.grid.highest)
-        scale = 1 / ONE if vector is None else self.vectors.grid.scale
-        return Start(source=at, factors=self._factors(source.grid.scale / scale))
+        if vector is None:
+            return Start(source=at, scale=round(source.grid.scale * 2.0**START_POINT))
+        real = np.array([source.grid.scale / self.vectors.grid.scale])
+        return Start(source=at, scale=factors_of(self._name, real))
 
     def _check_state(self, first: float) -> None:
         most = first + self.x.shape[0]

@@ -13,13 +13,20 @@ from string import Template
 import numpy as np
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.targets.c.grid import Factors
+from onnx_lobs.targets.c.grid import WORD, Factors
 from onnx_lobs.targets.c.program import CCode, Names, Step, Value
 from onnx_lobs.targets.c.steps.cells import RecurrentCell
 from onnx_lobs.targets.c.steps.finish import integer_finish
-from onnx_lobs.targets.c.steps.gate_product import GATE_SUM, GateProduct, gate_sums
-from onnx_lobs.targets.c.steps.gates import FLOATING, WHOLE, GateArithmetic
+from onnx_lobs.targets.c.steps.gate_product import GATE_SUM, GateProduct
+from onnx_lobs.targets.c.steps.gates import FLOATING, POINT, WHOLE, GateArithmetic
 
+START_POINT = 28  # bits behind the point of what a state's input is multiplied by
+_FINER = START_POINT - POINT
+_START = f"""static inline int32_t start_state(int32_t x, int64_t step)
+{{
+    return (int32_t)((x * step + {1 << (_FINER - 1)}) >> {_FINER});
+}}
+"""
 _RUN = Template(
     """{
         $A *const state = $SUMS + $STATE_AT;
@@ -45,13 +52,14 @@ class Start:
         (n,), or None.
     source
         Number of an input of the step, or None.
-    factors
-        From the input's grid; None in float32.
+    scale
+        From the input's grid to that of the vector; or steps of 2^-28 of one of its steps, for
+        a state; None in float32.
     """
 
     constants: Array | None = None
     source: int | None = None
-    factors: Factors | None = None
+    scale: Factors | int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +184,9 @@ class Recurrent(Step):
             sources = (self.inputs[0], *[vector] * len(self.cell.recurrent_parts))
             functions += [p.function(x) for p, x in zip(direction.products, sources, strict=True)]
         if vector.grid is not None:
-            made = [GATE_SUM, *(integer_finish(value) for value in self.outputs)]
-            functions = [*dict.fromkeys(made), *functions]
+            if any(isinstance(direction.state.scale, int) for direction in self.directions):
+                functions.insert(0, _START)
+            functions = [GATE_SUM, *self._finishes(), *functions]
         functions += [self._filled(text) for text in self.cell.texts]
         runs = [self._block(number, names) for number in range(len(self.directions))]
         tables = {
@@ -190,14 +199,26 @@ class Recurrent(Step):
         call = "\n    ".join(runs)
         return CCode(call, tuple(functions), tables, scratch, shared=numbers.tables)
 
+    def _finishes(self) -> list[str]:
+        """Return the functions that make elements of the vectors and the last states."""
+        pairs: list[tuple[Value, Factors | int | None]] = [(self.output, self.element)]
+        pairs += [(self.output, direction.vector.scale) for direction in self.directions]
+        pairs += [] if self.cells is None else [(self.cells, self.cell_element)]
+        return [
+            integer_finish(value, is_short=scale.is_short)
+            for value, scale in pairs
+            if isinstance(scale, Factors)
+        ]
+
     def _filled(self, text: str) -> str:
         """Return a C text of the cell with the types of this step."""
         tag, is_float = self.output.tag, self.element is None
         for mark, what in (("ELEMENT_OF_SUM", "sum"), ("ELEMENT_OF_STATE", "state[j]")):
-            made = what if is_float else f"finish_{tag}({what}, factor, shift)"
+            made = f"finish{_short(self.element)}_{tag}({what}, factor, shift)"
+            made = what if is_float else made
             text = text.replace(f"${mark}", made)
-        parameters = "" if is_float else ", int64_t factor, int shift"
-        text = text.replace("$FINISH", parameters).replace("$tag", tag)
+        parameters = "" if is_float else ", uint32_t factor, int shift"
+        text = text.replace("$FINISH", parameters).replace("$tag", tag + _short(self.element))
         text = text.replace("$T", self._numbers.tag).replace("$A", self._numbers.c_type)
         return text.replace("$H", self.output.c_type)
 
@@ -220,7 +241,7 @@ class Recurrent(Step):
                 lambda key: names.table(f"p{which}_{key}{number}"),
             )
 
-        factors = _factor_arguments(self.element)
+        factors = _arguments(self.element)
         after = f"{sums}, state, h, {y}, {n}{factors}"
         calls = self.cell.calls(product, n)
         filled = [self._filled(call.replace("$AFTER", after)) for call in calls]
@@ -233,10 +254,8 @@ class Recurrent(Step):
             H_AT=(self.cell.n_sums + 1) * n,
             N=n,
             TIMES=self._times,
-            STATE=_start_text(direction.state, names, number, n, "gate_sum", "state"),
-            VECTOR=_start_text(
-                direction.vector, names, number, n, f"finish_{self.output.tag}", "vector"
-            ),
+            STATE=_start_text(direction.state, names, number, n, "state"),
+            VECTOR=_start_text(direction.vector, names, number, n, "vector", self.output.tag),
             CALLS="\n            ".join(filled),
             CELLS=self._cells_text(names, number),
         )
@@ -247,7 +266,7 @@ class Recurrent(Step):
             return ""
         made = "state[j]"
         if self.cell_element is not None:
-            made = f"finish_{self.cells.tag}(state[j]{_factor_arguments(self.cell_element)})"
+            made = _scaled("state[j]", self.cell_element, self.cells.tag)
         n = self._n
         loop = f"\n        for (int j = 0; j < {n}; j++)\n            "
         return f"{loop}{names.others[0]}[{number * n} + j] = {made};"
@@ -257,8 +276,7 @@ def _elements(sums: Array, value: Value, factors: Factors | None) -> Array:
     """Return numbers of gates as elements of a value."""
     if factors is None or value.grid is None:
         return np.asarray(sums, np.float32)
-    wide = (sums * factors.factor + (np.int64(1) << (factors.shift - 1))) >> factors.shift
-    return np.asarray(np.clip(wide, value.grid.lowest, value.grid.highest), value.grid.dtype)
+    return factors.apply(sums, value.grid)
 
 
 def _begin(
@@ -269,33 +287,41 @@ def _begin(
     dtype = np.int64 if vector is None or vector.grid is None else vector.grid.dtype
     if start.source is not None:
         found = values[start.source].reshape(-1)[number * n : (number + 1) * n]
-        if start.factors is None:
-            return found
-        return (
-            gate_sums(found, start.factors)
-            if vector is None
-            else _elements(found.astype(np.int64), vector, start.factors)
-        )
+        if isinstance(start.scale, int):
+            wide = found.astype(np.int64) * start.scale
+            return np.asarray((wide + (1 << (_FINER - 1))) >> _FINER)
+        return found if vector is None else _elements(found, vector, start.scale)
     made = np.zeros(n) if start.constants is None else start.constants
     return np.asarray(made, np.float32 if is_float else dtype)
 
 
-def _start_text(start: Start, names: Names, number: int, n: int, function: str, table: str) -> str:
+def _start_text(start: Start, names: Names, number: int, n: int, table: str, tag: str = "") -> str:
     """Return the C expression of element j of what :func:`_begin` returns."""
     if start.source is not None:
-        read = f"{names.inputs[start.source]}[{number * n} + j]"
-        return (
-            read
-            if start.factors is None
-            else (f"{function}({read}{_factor_arguments(start.factors)})")
-        )
+        return _scaled(f"{names.inputs[start.source]}[{number * n} + j]", start.scale, tag)
     return "0" if start.constants is None else f"{names.table(f'{table}{number}')}[j]"
 
 
-def _factor_arguments(factors: Factors | None) -> str:
-    if factors is None:
+def _scaled(text: str, scale: Factors | int | None, tag: str) -> str:
+    """Return the C expression that scales one number."""
+    if scale is None:
+        return text
+    if isinstance(scale, int):
+        return f"start_state({text}, {scale})"
+    return f"finish{_short(scale)}_{tag}({text}{_arguments(scale)})"
+
+
+def _short(scale: Factors | None) -> str:
+    """Return what names of functions that scale within 32 bits have more."""
+    return "_short" if scale is not None and scale.is_short else ""
+
+
+def _arguments(scale: Factors | None) -> str:
+    """Return the C arguments that scale a number, behind it."""
+    if scale is None:
         return ""
-    return f", {int(factors.factor[0])}, {int(factors.shift[0])}"
+    shift = int(scale.shift[0]) - (WORD if scale.is_short else 0)
+    return f", {int(scale.factor[0])}, {shift}"
 
 
 def _direction_tables(direction: Direction) -> dict[str, Array]:
