@@ -64,6 +64,13 @@ class Network:
         return opset_of(self.proto)
 
     @property
+    def element_types(self) -> dict[str, int]:
+        """ONNX's numbers of the element types of all values but constants."""
+        graph = self.proto.graph
+        values = (*graph.input, *graph.output, *graph.value_info)
+        return {value.name: value.type.tensor_type.elem_type for value in values}
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs."""
         return tuple(spec.name for spec in input_specs(self.proto))
@@ -98,8 +105,10 @@ def read_network(loaded: LoadedModel, input_shapes: Mapping[str, Shape]) -> Netw
     _tell_apart(fixed)
     _hold_external(fixed, loaded.folder)
     simple = _simplified(fixed)
+    if _is_foldable(simple):  # functions were inlined behind the folding of constants
+        simple = _simplified(simple)
     _name_vectors(simple)
-    inferred = onnx.shape_inference.infer_shapes(simple, strict_mode=True, data_prop=True)
+    inferred = _inferred(simple)
     index = Model(inferred, None)
     constants = {name: index.value(one) for name, one in index.main.initializers.items()}
     readers = {name: [node for _, node in read] for name, read in index.main.readers.items()}
@@ -166,6 +175,26 @@ def _tell_apart(model: onnx.ModelProto) -> None:
         if node.name in seen:
             node.name = f"{node.name} ({number})"
         seen.add(node.name)
+
+
+def _is_foldable(model: onnx.ModelProto) -> bool:
+    """Whether a node reads nothing but constants."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return any(
+        node.input and all(name in constants for name in node.input if name)
+        for node in model.graph.node
+    )
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with the shapes of all values."""
+    try:
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(
+            f"the shapes of the model cannot be found: {one_line(error)}; export it again, or "
+            "deploy it with a runtime (--target onnxruntime)"
+        ) from error
 
 
 def _name_vectors(model: onnx.ModelProto) -> None:

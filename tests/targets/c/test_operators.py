@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build_onnx import normal
-from onnx import helper
+from build_onnx import model, normal, value
+from onnx import TensorProto, helper
+from onnx.defs import onnx_opset_version
 from targets_c import COMPILER, exported, network, node, run_check, samples, sparse
 
 from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.files.load import load_model
 from onnx_lobs.graph.run.session import Session
 from onnx_lobs.targets.c.agreement import compare
-from onnx_lobs.targets.c.network import Network
+from onnx_lobs.targets.c.export import quantised
+from onnx_lobs.targets.c.network import Network, read_network
 
 FLOAT_ERROR = 1e-10  # squared: float32 keeps 6e-8 of a value, sums of some hundred terms 1e-6
 BYTE_ERROR = 4e-3  # squared: steps of 1/127 of the largest value, several in a row
+FLOAT, INT32 = TensorProto.FLOAT, TensorProto.INT32
 W = normal(3, 6, 4, 3, 3)
 
 
@@ -162,6 +166,7 @@ CASES = {
     "depth to space": one("DepthToSpace", blocksize=2),
     "depth to space CRD": one("DepthToSpace", blocksize=2, mode="CRD"),
     "space to depth": one("SpaceToDepth", (1, 2, 4, 6), blocksize=2),
+    "dropout": shaped("Dropout", (1, 4, 5), np.float32(0.5), np.array(False)),
     "resize": shaped(
         "Resize",
         (1, 2, 3, 4),
@@ -172,6 +177,12 @@ CASES = {
         nearest_mode="floor",
     ),
 }
+
+if onnx_opset_version() >= 28:
+    CASES["space to depth CRD"] = one(
+        "SpaceToDepth", (1, 2, 4, 6), blocksize=2, mode="CRD", opset=28
+    )
+    CASES["swish"] = one("Swish", opset=24)  # a function with a constant of its own
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -209,6 +220,11 @@ def test_compiled_code_gives_what_numpy_does(
         (one("Erf"), "Erf 'the Erf' has no C code: there is no float32 code"),
         (one("LRN", size=3), "LRN 'the LRN' has no C code: the operator is not"),
         (one("Softmax", (1, 3, 9), axis=1), "it goes along axis 1"),
+        (shaped("Dropout", (1, 4), np.float32(0.5), np.array(True)), "it is in training mode"),
+        (
+            network([node("Cast", ["x"], "a", to=INT32), node("Cast", ["a"], to=FLOAT)], (1, 4)),
+            "it rounds or cuts float to int32",
+        ),
         (branches("Div"), "it divides by a computed value"),
         (conv((2, 4, 5, 5), (6, 4, 3, 3)), "only one sample at a time"),
         (
@@ -220,6 +236,48 @@ def test_compiled_code_gives_what_numpy_does(
 def test_what_has_no_code_is_named(made: Network, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         exported(made, "fp32")
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "rounding"),
+    [
+        ("align_corners", "floor"),
+        ("asymmetric", "round_prefer_ceil"),
+        ("half_pixel", "ceil"),
+    ],
+)
+def test_neighbours_that_no_repetition_gives_are_refused(coordinates: str, rounding: str) -> None:
+    about = {"coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
+    scales = np.array([1, 1, 2, 3], np.float32)
+    made = shaped("Resize", (1, 2, 3, 4), None, scales, mode="nearest", **about)
+    with pytest.raises(ModelError, match="Resize 'the Resize' has no C code: neighbours are"):
+        exported(made, "fp32")
+
+
+def test_arithmetic_of_whole_numbers_is_refused() -> None:
+    nodes = [node("Div", ["x", "c"], "a"), node("Cast", ["a"], to=FLOAT)]
+    proto = model(nodes, [value("x", (1, 4), INT32)], ["y"], {"c": np.array(2, np.int32)})
+    with pytest.raises(ModelError, match="Div 'the Div' has no C code: it computes int32"):
+        exported(read_network(load_model(proto), {}), "fp32", data=[])
+
+
+def test_a_mask_of_dropout_is_refused() -> None:
+    drop = helper.make_node("Dropout", ["x"], ["a", "mask"], name="the Dropout")
+    nodes = [drop, node("Cast", ["mask"], "m", to=FLOAT), node("Mul", ["a", "m"])]
+    made = network(nodes, (1, 4))
+    with pytest.raises(ModelError, match="Dropout 'the Dropout' has no C code: its mask is read"):
+        exported(made, "fp32")
+
+
+def test_whole_numbers_may_become_floats() -> None:
+    nodes = [node("Cast", ["x"], "a", to=INT32), node("Cast", ["a"], "b", to=FLOAT)]
+    nodes += [node("Neg", ["b"])]
+    proto = model(nodes, [value("x", (1, 4), TensorProto.UINT8)], ["y"])
+    made = read_network(load_model(proto), {})
+    x = np.array([[0, 1, 200, 255]], np.uint8)
+    program = exported(made, "fp32", data=[{"x": x}]).program
+    (got,) = program.compute(quantised(program, {"x": x})).values()
+    assert np.array_equal(got, [[0, -1, -200, -255]])
 
 
 def test_every_output_of_a_network_is_written() -> None:

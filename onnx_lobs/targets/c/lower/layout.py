@@ -10,14 +10,11 @@ import onnx
 from onnx_lobs.arrays import Array
 from onnx_lobs.targets.c.grid import ByteGrid
 from onnx_lobs.targets.c.lower.context import Lowering, node_attributes, refusal, scalar
+from onnx_lobs.targets.c.lower.evaluate import run_nodes
+from onnx_lobs.targets.c.network import Shape
 from onnx_lobs.targets.c.program import Value
 from onnx_lobs.targets.c.steps.move import Move, Part
 from onnx_lobs.targets.c.steps.strides import broadcast_strides, strides_of
-
-
-def lower_view(made: Lowering, node: onnx.NodeProto) -> None:
-    """Let the output be the input in another shape."""
-    made.views[node.output[0]] = node.input[0]
 
 
 def lower_transpose(made: Lowering, node: onnx.NodeProto) -> None:
@@ -101,7 +98,8 @@ def lower_depth_to_space(made: Lowering, node: onnx.NodeProto) -> None:
     block, x = int(given["blocksize"]), made.value(node.input[0])
     n, c, h, w = x.shape
     if node.op_type == "SpaceToDepth":
-        split, order = (n, c, h // block, block, w // block, block), (0, 3, 5, 1, 2, 4)
+        split = (n, c, h // block, block, w // block, block)
+        order = (0, 3, 5, 1, 2, 4) if given["mode"] == "DCR" else (0, 1, 3, 5, 2, 4)
     elif given["mode"] == "DCR":
         split, order = (n, block, block, c // block**2, h, w), (0, 3, 4, 1, 5, 2)
     else:
@@ -120,6 +118,10 @@ def lower_resize(made: Lowering, node: onnx.NodeProto) -> None:
     mode = node_attributes(node, {"mode": "nearest"})["mode"]
     if mode != "nearest" or any(b % a for a, b in zip(x, y, strict=True)):
         raise refusal(node, f"{mode} from {x} to {y}; only nearest by whole factors is written")
+    for place in range(1, len(node.input)):
+        made.optional(node, place, "a size")
+    if not _repeats(made, node, x, y):
+        raise refusal(node, "neighbours are chosen in another way than by repeating elements")
     sizes, reads = [], []
     for axis, (few, many) in enumerate(zip(x, y, strict=True)):
         sizes += [few, many // few]
@@ -127,6 +129,17 @@ def lower_resize(made: Lowering, node: onnx.NodeProto) -> None:
     made.share_grid(node.output[0], node.input[0])
     part = Part(tuple(sizes), tuple(reads), strides_of(sizes))
     made.add(Move((made.value(node.input[0]),), made.value(node.output[0]), (part,)))
+
+
+def _repeats(made: Lowering, node: onnx.NodeProto, x: Shape, y: Shape) -> bool:
+    """Whether each element stands for as many neighbours of the output, along every axis."""
+    numbers = np.arange(np.prod(x), dtype=np.float32).reshape(x)
+    wanted = numbers
+    for axis, (few, many) in enumerate(zip(x, y, strict=True)):
+        wanted = np.repeat(wanted, many // few, axis)
+    constants = {name: made.network.constants[name] for name in node.input[1:] if name}
+    made_of = run_nodes(made.network, (node,), node.input[0], numbers, constants)
+    return np.array_equal(made_of, wanted)
 
 
 def lower_pad(made: Lowering, node: onnx.NodeProto) -> None:

@@ -77,10 +77,7 @@ def _output(made: Lowering, node: onnx.NodeProto) -> _Outputs:
     if made.ranges is not None:  # the grid holds the first vectors too
         ends = [*made.ranges[every], *_ends_of_first(made, node)]
         made.grids[every] = grid_of(every, min(ends), max(ends))
-    read = {
-        name: bool(name) and (bool(made.network.readers.get(name)) or name in made.network.outputs)
-        for name in (every, last, cells)
-    }
+    read = {name: made.is_read(name) for name in (every, last, cells)}
     if last:
         made.share_grid(last, every)
     keeps_all = read[every] or not read[last]

@@ -26,7 +26,6 @@ from onnx_lobs.targets.c.lower.layout import (
     lower_slice,
     lower_split,
     lower_transpose,
-    lower_view,
 )
 from onnx_lobs.targets.c.lower.pooling import (
     lower_global,
@@ -42,6 +41,12 @@ from onnx_lobs.targets.c.lower.products import (
     lower_normalisation,
 )
 from onnx_lobs.targets.c.lower.recurrent import lower_recurrent
+from onnx_lobs.targets.c.lower.views import (
+    check_element_type,
+    lower_cast,
+    lower_dropout,
+    lower_view,
+)
 from onnx_lobs.targets.c.network import RECURRENT, Network
 from onnx_lobs.targets.c.program import Program, Value
 from onnx_lobs.targets.c.ranges import Ranges
@@ -66,9 +71,9 @@ RULES: Mapping[str, Rule] = {
     "GlobalMaxPool": lower_global,
     "ReduceMean": lower_reduce_mean,
     "Softmax": lower_softmax,
-    **dict.fromkeys(
-        ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"), lower_view
-    ),
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"), lower_view),
+    "Dropout": lower_dropout,
+    "Cast": lower_cast,
     "Transpose": lower_transpose,
     "Slice": lower_slice,
     "Split": lower_split,
@@ -115,6 +120,7 @@ def lower(network: Network, ranges: Ranges | None, optimise: str) -> Program:
             if node.domain not in DEFAULT_DOMAINS or node.op_type not in RULES:
                 domain = f" of {node.domain}" if node.domain not in DEFAULT_DOMAINS else ""
                 raise refusal(node, f"the operator{domain} is not among those written")
+            check_element_type(made, node)
             RULES[node.op_type](made, node)
         for function in by_place.get(number, ()):
             lower_lookup(made, function)
