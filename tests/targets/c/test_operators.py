@@ -49,6 +49,10 @@ def shaped(
     return network([node(op, ["x", *names], **about)], shape, weights, opset=opset)
 
 
+def resized(shape: tuple[int, ...], mode: str = "nearest") -> Network:
+    return shaped("Resize", shape, None, np.array([1, 1, 2, 2.0], np.float32), mode=mode)
+
+
 def branches(op: str, shape: tuple[int, ...] = (1, 4, 5, 6), **about: Any) -> Network:
     nodes = [node("MaxPool", ["x"], "a", kernel_shape=[3, 3], pads=[1, 1, 1, 1])]
     nodes += [node(op, ["x", "a"], **about)]
@@ -166,6 +170,31 @@ CASES = {
     "depth to space": one("DepthToSpace", blocksize=2),
     "depth to space CRD": one("DepthToSpace", blocksize=2, mode="CRD"),
     "space to depth": one("SpaceToDepth", (1, 2, 4, 6), blocksize=2),
+    **{
+        f"resize {coordinates} {rounding}": shaped(
+            "Resize",
+            (1, 2, 3, 4),
+            None,
+            np.array([1, 1, 2, 2.5], np.float32),
+            mode="nearest",
+            coordinate_transformation_mode=coordinates,
+            nearest_mode=rounding,
+        )
+        for coordinates, rounding in (
+            ("align_corners", "floor"),
+            ("asymmetric", "round_prefer_ceil"),
+            ("half_pixel", "ceil"),
+        )
+    },
+    "resize down": shaped(
+        "Resize", (1, 2, 6, 9), None, None, np.array([1, 2, 3, 4]), mode="nearest"
+    ),
+    **{
+        f"pad {mode}": shaped("Pad", (1, 3, 4, 5), np.array([0, 1, 2, 0, 0, 0, 1, 3]), mode=mode)
+        for mode in ("edge", "reflect")
+    },
+    "gather at will": shaped("Gather", (1, 4, 5, 6), np.array([[0, 2], [3, 3]]), axis=1),
+    "gather bytes at will": shaped("Gather", (1, 300), np.array([299, 0, 7, 256]), axis=1),
     "dropout": shaped("Dropout", (1, 4, 5), np.float32(0.5), np.array(False)),
     "resize": shaped(
         "Resize",
@@ -227,31 +256,26 @@ def test_compiled_code_gives_what_numpy_does(
         ),
         (branches("Div"), "it divides by a computed value"),
         (conv((2, 4, 5, 5), (6, 4, 3, 3)), "only one sample at a time"),
+        (resized((1, 2, 3, 4), mode="linear"), "the mode linear; only nearest"),
+        (resized((1, 1, 4100, 4100)), "its input has 16,810,000 elements, at most 16,777,216"),
         (
-            shaped("Pad", (1, 4, 5), np.array([0, 0, 1, 0, 0, 1]), mode="reflect"),
-            "the mode reflect",
+            shaped(
+                "Resize",
+                (1, 2, 3, 4),
+                np.array([0, 0, 0, 0, 1, 1, 1, 2], np.float32),
+                None,
+                np.array([1, 2, 6, 8]),
+                mode="nearest",
+                coordinate_transformation_mode="tf_crop_and_resize",
+                extrapolation_value=-1.0,
+            ),
+            "its elements are no whole slices",
         ),
     ],
 )
 def test_what_has_no_code_is_named(made: Network, message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        exported(made, "fp32")
-
-
-@pytest.mark.parametrize(
-    ("coordinates", "rounding"),
-    [
-        ("align_corners", "floor"),
-        ("asymmetric", "round_prefer_ceil"),
-        ("half_pixel", "ceil"),
-    ],
-)
-def test_neighbours_that_no_repetition_gives_are_refused(coordinates: str, rounding: str) -> None:
-    about = {"coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
-    scales = np.array([1, 1, 2, 3], np.float32)
-    made = shaped("Resize", (1, 2, 3, 4), None, scales, mode="nearest", **about)
-    with pytest.raises(ModelError, match="Resize 'the Resize' has no C code: neighbours are"):
-        exported(made, "fp32")
+        exported(made, "fp32", data=[])
 
 
 def test_arithmetic_of_whole_numbers_is_refused() -> None:

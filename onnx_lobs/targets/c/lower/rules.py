@@ -22,7 +22,6 @@ from onnx_lobs.targets.c.lower.layout import (
     lower_expand,
     lower_gather,
     lower_pad,
-    lower_resize,
     lower_slice,
     lower_split,
     lower_transpose,
@@ -41,6 +40,7 @@ from onnx_lobs.targets.c.lower.products import (
     lower_normalisation,
 )
 from onnx_lobs.targets.c.lower.recurrent import lower_recurrent
+from onnx_lobs.targets.c.lower.taken import lower_resize
 from onnx_lobs.targets.c.lower.views import (
     check_element_type,
     lower_cast,
