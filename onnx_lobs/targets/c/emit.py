@@ -19,6 +19,7 @@ from onnx_lobs.targets.c.text import array_text, comment
 
 _PER_LETTER, _PER_CALL, _PER_LOOP = 0.25, 60, 130  # bytes, of :func:`code_estimate`
 _CALLS = re.compile(r"^ *\w+\(.*\);$", re.MULTILINE)  # lines that are calls
+_MATH = re.compile(r"\b(?:expf|log1pf|logf|tanhf|erff|sqrtf|fabsf|INFINITY)\b")
 _TYPES = {"int8": "int8_t", "uint8": "uint8_t", "uint16": "uint16_t", "int32": "int32_t"}
 _TYPES |= {"uint32": "uint32_t", "float32": "float"}
 _HEADER = Template(
@@ -268,6 +269,5 @@ def _shared(codes: Sequence[CCode]) -> dict[str, Array]:
 
 
 def _needs_math(codes: Sequence[CCode]) -> bool:
-    words = ("expf", "tanhf", "sqrtf", "fabsf", "INFINITY")
     texts = [text for code in codes for text in (code.call, *code.functions)]
-    return any(word in text for text in texts for word in words)
+    return any(_MATH.search(text) for text in texts)

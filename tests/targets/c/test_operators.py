@@ -22,6 +22,8 @@ from onnx_lobs.targets.c.network import Network, read_network
 FLOAT_ERROR = 1e-10  # squared: float32 keeps 6e-8 of a value, sums of some hundred terms 1e-6
 BYTE_ERROR = 4e-3  # squared: steps of 1/127 of the largest value, several in a row
 FLOAT, INT32 = TensorProto.FLOAT, TensorProto.INT32
+FUNCTIONS = ("Relu", "Sigmoid", "Tanh", "HardSwish", "Exp", "Neg", "Abs", "Erf", "Softplus")
+FUNCTIONS += ("Softsign",)
 W = normal(3, 6, 4, 3, 3)
 
 
@@ -34,6 +36,12 @@ def conv(x: tuple[int, ...], w: tuple[int, ...], op: str = "Conv", **about: Any)
 
 def one(op: str, shape: tuple[int, ...] = (1, 4, 5, 6), opset: int = 17, **about: Any) -> Network:
     return network([node(op, ["x"], **about)], shape, opset=opset)
+
+
+def positive(op: str) -> Network:
+    """A function of numbers from .5 on."""
+    nodes = [node("Abs", ["x"], "a"), node("Add", ["a", "c"], "b"), node(op, ["b"])]
+    return network(nodes, (1, 4, 5, 6), {"c": np.float32(0.5)})
 
 
 def with_constant(op: str, constant: Any, *, is_first: bool = False) -> Network:
@@ -115,7 +123,9 @@ CASES = {
         (1, 4, 7, 9),
         {"w": sparse(W), "lo": np.float32(0), "hi": np.float32(2)},
     ),
-    **{op: one(op) for op in ("Relu", "Sigmoid", "Tanh", "HardSwish", "Exp", "Neg", "Abs")},
+    **{op: one(op) for op in FUNCTIONS},
+    **{op: positive(op) for op in ("Log", "Reciprocal", "Sqrt")},
+    "mish": one("Mish", opset=18),
     "leaky": one("LeakyRelu", alpha=0.2),
     "elu": one("Elu", alpha=0.7),
     "hard sigmoid": one("HardSigmoid", alpha=0.3, beta=0.4),
@@ -246,7 +256,7 @@ def test_compiled_code_gives_what_numpy_does(
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (one("Erf"), "Erf 'the Erf' has no C code: there is no float32 code"),
+        (one("Selu"), "Selu 'the Selu' has no C code: there is no float32 code"),
         (one("LRN", size=3), "LRN 'the LRN' has no C code: the operator is not"),
         (one("Softmax", (1, 3, 9), axis=1), "it goes along axis 1"),
         (shaped("Dropout", (1, 4), np.float32(0.5), np.array(True)), "it is in training mode"),
