@@ -62,6 +62,7 @@ class PruneOptions(TypedDict, total=False):
     cache: str | None
     target: str | None
     chip: str | None
+    optimise: str
     storage: str | None
     values: str
     activations: str

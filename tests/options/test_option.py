@@ -42,7 +42,7 @@ OTHERS: dict[str, Any] = {
     "layout": "nhwc", "resize": (256,), "crop": (224, 320), "channel_order": "bgr",
     "classes": "c.txt", "sample_rate": 16000, "tokenizer": "t.json", "max_length": 64,
     "label_column": "y", "provider": "cuda", "gram": "graph", "memory": 2**31,
-    "scratch": "/tmp", "cache": "c", "target": "mnn", "chip": "nrf52840",
+    "scratch": "/tmp", "cache": "c", "target": "mnn", "chip": "nrf52840", "optimise": "size",
     "storage": "sparse", "values": "int8", "activations": "int8",
     "bound": True,
 }  # fmt: skip

@@ -103,7 +103,10 @@ class Lowering:
             root = self.views[root]
         if root not in self.grids:
             if root not in self.ranges:
-                raise ModelError(f"{root!r} is not float32; 8-bit C code holds floats only")
+                raise ModelError(
+                    f"the values of {root!r} are not float32, and only such get 8-bit grids; take "
+                    "--values fp32, or cut the model behind them"
+                )
             self.grids[root] = grid_of(root, *self.ranges[root])
         return self.grids[root]
 
