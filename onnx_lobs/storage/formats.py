@@ -14,9 +14,11 @@ from onnx import ModelProto, TensorProto
 
 from onnx_lobs.storage.dense import BytesAt, dense_bytes, keep_dense
 from onnx_lobs.storage.packed import (
+    BYTE_BITS,
     encode_packed,
     packed_bytes,
     packed_price,
+    packed_table_bits,
     packing_notes,
     packing_trouble,
 )
@@ -33,6 +35,11 @@ def no_trouble(proto: ModelProto) -> str | None:
 def no_notes(proto: ModelProto, names: Collection[str]) -> list[str]:
     """Say nothing of any weight."""
     return []
+
+
+def whole_bytes(tensor: TensorProto) -> int:
+    """Return the bits of a byte, for any table."""
+    return BYTE_BITS
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class StorageFormat:
         Says why no weight of a model can be stored so, or nothing.
     notes
         Says of the encoded model which of the weights stay dense whatever zeros they have.
+    table_bits
+        In how many bits the numbers of a table that becomes int8 will be stored.
     """
 
     name: str
@@ -74,6 +83,7 @@ class StorageFormat:
     anywhere: bool = False
     trouble: Callable[[ModelProto], str | None] = no_trouble
     notes: Callable[[ModelProto, Collection[str]], list[str]] = no_notes
+    table_bits: Callable[[TensorProto], int] = whole_bytes
 
 
 FORMATS: Mapping[str, StorageFormat] = {
@@ -116,6 +126,7 @@ FORMATS: Mapping[str, StorageFormat] = {
             anywhere=True,
             trouble=packing_trouble,
             notes=packing_notes,
+            table_bits=packed_table_bits,
         ),
     )
 }
