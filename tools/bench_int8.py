@@ -10,7 +10,8 @@ each output. Beside each score stands the output error on the test samples, whic
 of chance; and the bytes of the file over those of the dense one.
 
 Each figure is kept in ``OUT/MODEL-SHARE.json`` as soon as it is measured, and is not measured
-again. ``--table`` gathers all of them.
+again. ``--table`` gathers all of them. A ``note`` is written by hand into a pair's file, where the
+conditions were others.
 """
 
 from __future__ import annotations
@@ -194,7 +195,7 @@ def _line(pair: Mapping[str, Any]) -> str:
     return (
         f"| {pair['model']} | {pair['share']:.0%} | {' | '.join(scores)} "
         f"| {_difference(pair, 'after')} | {_difference(pair, 'zeros')} | {joint['size']:.3f} "
-        f"| {joint['samples']}, {joint['effort']} |"
+        f"| {joint['samples']}, {joint['effort']}{pair.get('note', '')} |"
     )
 
 
