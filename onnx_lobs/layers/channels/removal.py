@@ -77,6 +77,15 @@ def remove_channels(coupling: Coupling, channels: Collection[int]) -> onnx.Model
     return proto
 
 
+def found_again(before: Coupling, now: Coupling, channels: Collection[int]) -> set[int]:
+    """Return the classes that channels have in a model to which biases were added since."""
+    gone, found = np.asarray(sorted(channels), np.int64), set[int]()
+    for place in before.classes.starts.keys() & now.classes.starts.keys():
+        is_gone = np.isin(before.classes.of(place), gone)
+        found |= set(now.classes.of(place)[is_gone].tolist())
+    return found
+
+
 def _loses(observed: Observed, kept: Kept, names: Collection[str]) -> bool:
     """Whether one of some tensors loses indices."""
     return any(

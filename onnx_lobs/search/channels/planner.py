@@ -142,7 +142,7 @@ class ChannelPlanner:
             coupling.groups, counts, losses, none if weights is None else weights, strict=True
         )
         groups = tuple(
-            GroupRecord(name_of(coupling, group), len(group.channels),
+            GroupRecord(coupling.name_of(group), len(group.channels),
                         len(group.channels) - int(count), float(loss), weight)
             for group, count, loss, weight in rows
         )  # fmt: skip
@@ -209,13 +209,6 @@ def _align(setup: Setup, group: CoupledGroup) -> int:
     return ALIGN if n >= NARROW else 1
 
 
-def name_of(coupling: Coupling, group: CoupledGroup) -> str:
-    """Return the first weight that holds a group's channels."""
-    model, shapes = coupling.observed.model, coupling.observed.shapes
-    names = [name for (name, _), _ in group.spans if model.constant(model.main, name) is not None]
-    return next((name for name in names if len(shapes[name]) > 1), group.spans[0][0][0])
-
-
 def pinned_records(coupling: Coupling) -> tuple[PinnedRecord, ...]:
     """Return the groups that have to stay, those of products first that sum over the most."""
     products = {
@@ -224,6 +217,6 @@ def pinned_records(coupling: Coupling) -> tuple[PinnedRecord, ...]:
     found = [group for group in coupling.pinned if products & set(group.channels)]
     found.sort(key=lambda group: len(group.channels), reverse=True)
     return tuple(
-        PinnedRecord(name_of(coupling, group), len(group.channels), group.reason)
+        PinnedRecord(coupling.name_of(group), len(group.channels), group.reason)
         for group in found[:NAMED]
     )
