@@ -63,7 +63,14 @@ def test_the_error_of_the_last_reader_is_that_of_the_smaller_network(middle: Mid
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "rank"),
-    [(nets.flattened, 4), (nets.flattened_last, 4), (nets.attention, 3), (nets.group_norm, 4)],
+    [
+        (nets.flattened, 4),
+        (nets.flattened_last, 4),
+        (nets.attention, 3),
+        (nets.group_norm, 4),
+        (nets.einsum_attention, 3),
+        (nets.fused_attention, 3),
+    ],
 )
 def test_so_it_is_for_flattened_channels_and_heads(
     build: Callable[[], ModelProto], rank: int

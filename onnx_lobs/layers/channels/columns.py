@@ -13,7 +13,7 @@ from onnx_lobs.layers.channels.axes import ReadAxis
 from onnx_lobs.layers.channels.coupling import Coupling
 from onnx_lobs.layers.layer import Layer
 
-PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum")
 NOT_TAKEN = "its weight is not among those that are pruned"
 IN_BRANCH = "its weight is used inside a branch too"
 

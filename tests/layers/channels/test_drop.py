@@ -70,7 +70,12 @@ def test_so_they_do_in_flattened_and_other_networks(
 def test_so_they_do_in_random_networks(middles: list[Middle], seed: int) -> None:
     chain, x, width = Chain(seed), "x", 3
     for middle in middles:
-        if middle in (nets.channel_shuffle, nets.pixel_shuffle, nets.size_read):
+        if middle in (
+            nets.channel_shuffle,
+            nets.pixel_shuffle,
+            nets.size_read,
+            nets.two_sizes_read,
+        ):
             middle = nets.relu  # these name the size of the first image
         x, width = middle(chain, chain.conv(x, CHANNELS, width, 3))
     check_lossless(with_zero_filters(chain.proto(chain.conv(x, 4, width, 3)), 0.5, seed))

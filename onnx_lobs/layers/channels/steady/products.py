@@ -64,7 +64,7 @@ def output_values(use: Use, rows: FloatArray, rank: int, *, is_right: bool) -> F
 
     None where they are not one axis of it. `is_right`: the weight stands right of its input.
     """
-    if use.contraction is not None or (use.unfold is None and rows.shape[0] > 1):
+    if use.op == "Einsum" or (use.unfold is None and rows.shape[0] > 1):
         return None
     axis = 1 if use.unfold is not None else rank - (1 if is_right else 2)
     if axis < 0 or np.isnan(rows).all():
