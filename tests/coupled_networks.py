@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from build_onnx import model, value
 from onnx import ModelProto, NodeProto, helper
 
 from onnx_lobs.arrays import Array
 
 CHANNELS = 12
+HAS_ATTENTION = tuple(map(int, onnxruntime.__version__.split(".")[:2])) >= (1, 23)
 SIZE = 6
 
 
