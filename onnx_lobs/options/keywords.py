@@ -24,6 +24,7 @@ class PruneOptions(TypedDict, total=False):
     budget: str | None
     align: int | None
     channel_choice: str
+    drop_empty: bool
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     op_types: tuple[str, ...]

@@ -175,7 +175,7 @@ def _int8(report: Report) -> AdviceRecord | None:
     """The pruned model is good; int8 makes it smaller still, and keeps zeros."""
     if report.output_path is None or report.options.get("values", "fp32") != "fp32":
         return None
-    if not _is_for_target(report, "values", "int8"):
+    if report.dropped is not None or not _is_for_target(report, "values", "int8"):
         return None
     text = "int8 weights, rounded with the zeros, take a quarter of the bytes"
     return AdviceRecord("int8", text, changed(report.command, "--values", "int8"))

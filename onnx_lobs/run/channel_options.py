@@ -8,6 +8,11 @@ from onnx_lobs.options.config import PruneConfig, is_channels
 
 def check_channels(config: PruneConfig) -> None:
     """Raise ConfigError when options contradict whole channels, or ask for them without."""
+    if config.drop_empty and "int8" in (config.values, config.activations):
+        raise ConfigError(
+            "--drop-empty does not go with int8, whose scales are those of all channels; drop them "
+            "first, and round the smaller model's weights in a second run, with --sparsity 0"
+        )
     if not is_channels(config):
         alone = {"align": config.align is not None, "budget": config.budget == "channels"}
         alone["channel choice"] = config.channel_choice != "obs"

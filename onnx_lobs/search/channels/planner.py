@@ -10,12 +10,13 @@ from types import MappingProxyType
 import numpy as np
 
 from onnx_lobs.allocation.channel_costs import ChannelCosts
-from onnx_lobs.allocation.channels import GroupSlot, share_channels
+from onnx_lobs.allocation.channels import GroupSlot, check_share, share_channels
 from onnx_lobs.arrays import IntArray
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.layers.channels.costs import channel_costs
 from onnx_lobs.layers.channels.coupling import CoupledGroup, Coupling
 from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.options.config import has_target
 from onnx_lobs.patterns.whole_columns import WholeColumns
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import ChannelsRecord, GroupRecord, PinnedRecord
@@ -142,7 +143,7 @@ class ChannelPlanner:
             coupling.groups, counts, losses, none if weights is None else weights, strict=True
         )
         groups = tuple(
-            GroupRecord(name_of(coupling, group), len(group.channels),
+            GroupRecord(coupling.name_of(group), len(group.channels),
                         len(group.channels) - int(count), float(loss), weight)
             for group, count, loss, weight in rows
         )  # fmt: skip
@@ -166,11 +167,16 @@ def make_channel_planner(
     NothingToPruneError
         When no channel can go; it names the largest of those that have to stay, and why.
     ConfigError
-        When `align` is larger than every group.
+        When `align` is larger than every group, or the groups do not have so much to give.
     """
     coupling = open_coupling(setup, networks, log)
-    _check(setup, coupling)
+    _check(setup, coupling, log)
     costs = channel_costs(coupling, str(setup.config.budget))
+    if not has_target(setup.config):  # which stays within the limits by itself
+        sizes = [len(group.channels) for group in coupling.groups]
+        aligns = [_align(setup, group) for group in coupling.groups]
+        slots = [GroupSlot(np.zeros(n + 1), align) for n, align in zip(sizes, aligns, strict=True)]
+        check_share(slots, costs, setup.sparsity)
 
     @cache
     def measured() -> MeasuredChannels:
@@ -183,8 +189,8 @@ def make_channel_planner(
     return ChannelPlanner(setup, coupling, costs, measured, weights)
 
 
-def _check(setup: Setup, coupling: Coupling) -> None:
-    """Raise an error where no channel can go."""
+def _check(setup: Setup, coupling: Coupling, log: Log) -> None:
+    """Raise an error where no channel can go, and warn where groups are narrower than a step."""
     if not coupling.groups:
         pinned = pinned_records(coupling)
         why = f": {pinned[0].channels} of {pinned[0].name}, as {pinned[0].reason}" if pinned else ""
@@ -199,6 +205,12 @@ def _check(setup: Setup, coupling: Coupling) -> None:
             f"align {align} leaves every group as it is: the widest has {widest} channels; "
             "ask for less"
         )
+    narrow = [len(g.channels) for g in coupling.groups if len(g.channels) <= (align or 0)]
+    if narrow:
+        log.warn(
+            f"align {align} leaves {len(narrow)} of {len(coupling.groups)} groups as they are: "
+            f"they have {max(narrow)} channels or fewer; lower align to take some of these too"
+        )
 
 
 def _align(setup: Setup, group: CoupledGroup) -> int:
@@ -209,13 +221,6 @@ def _align(setup: Setup, group: CoupledGroup) -> int:
     return ALIGN if n >= NARROW else 1
 
 
-def name_of(coupling: Coupling, group: CoupledGroup) -> str:
-    """Return the first weight that holds a group's channels."""
-    model, shapes = coupling.observed.model, coupling.observed.shapes
-    names = [name for (name, _), _ in group.spans if model.constant(model.main, name) is not None]
-    return next((name for name in names if len(shapes[name]) > 1), group.spans[0][0][0])
-
-
 def pinned_records(coupling: Coupling) -> tuple[PinnedRecord, ...]:
     """Return the groups that have to stay, those of products first that sum over the most."""
     products = {
@@ -224,6 +229,6 @@ def pinned_records(coupling: Coupling) -> tuple[PinnedRecord, ...]:
     found = [group for group in coupling.pinned if products & set(group.channels)]
     found.sort(key=lambda group: len(group.channels), reverse=True)
     return tuple(
-        PinnedRecord(name_of(coupling, group), len(group.channels), group.reason)
+        PinnedRecord(coupling.name_of(group), len(group.channels), group.reason)
         for group in found[:NAMED]
     )
