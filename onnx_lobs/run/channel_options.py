@@ -9,7 +9,10 @@ from onnx_lobs.options.config import PruneConfig, is_channels
 def check_channels(config: PruneConfig) -> None:
     """Raise ConfigError when options contradict whole channels, or ask for them without."""
     if not is_channels(config):
-        alone = {"align": config.align is not None, "budget": config.budget == "channels"}
+        alone = {
+            "align": config.align is not None,
+            "budget": config.budget in ("channels", "latency"),
+        }
         alone["channel choice"] = config.channel_choice != "obs"
         for name, is_given in alone.items():
             if is_given:

@@ -19,7 +19,7 @@ from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.patterns.whole_columns import WholeColumns
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import ChannelsRecord, GroupRecord, PinnedRecord
-from onnx_lobs.run.channels.choice import ChannelChoice, open_coupling
+from onnx_lobs.run.channels.choice import ChannelChoice, few_samples, open_coupling
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.selection import NothingToPruneError
@@ -27,9 +27,10 @@ from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.zeros import Choice
 from onnx_lobs.search.channels.measure import MeasuredChannels, measure_channels
 from onnx_lobs.search.channels.sensitivity import sensitivities
+from onnx_lobs.search.channels.times import time_costs
+from onnx_lobs.search.channels.widths import FINE, NARROW
 from onnx_lobs.solvers.channels.swaps import channel_error, swap_channels
 
-ALIGN, NARROW = 8, 32  # channels kept are a multiple of the first, in groups of the second or more
 NAMED = 12  # pinned groups that a report lists
 
 
@@ -45,6 +46,8 @@ class ChannelPlanner:
         What goes together.
     costs
         What the network costs without some channels, in the unit of the budget.
+    align
+        What is kept of groups of NARROW or more is a multiple of, unless the options say it.
     measured
         Measures when it is first asked, and returns the same from then on.
     weights
@@ -54,6 +57,7 @@ class ChannelPlanner:
     setup: Setup
     coupling: Coupling
     costs: ChannelCosts
+    align: int
     measured: Callable[[], MeasuredChannels]
     weights: Callable[[], tuple[float, ...]]
 
@@ -100,8 +104,15 @@ class ChannelPlanner:
             losses.append(channel_error(readers, chosen))
         return self._choice(measured, gone, losses, None if is_uniform else weights)
 
+    def _align(self, group: CoupledGroup) -> int:
+        """Return what the kept channels of a group are a multiple of."""
+        asked = self.setup.config.align
+        if asked is not None:
+            return asked
+        return self.align if len(group.channels) >= NARROW else 1
+
     def _slots(self, weights: Sequence[float]) -> list[GroupSlot]:
-        aligns = [_align(self.setup, group) for group in self.coupling.groups]
+        aligns = [self._align(group) for group in self.coupling.groups]
         curves = [curve.loss for curve in self.measured().curves]
         triples = zip(weights, curves, aligns, strict=True)
         return [GroupSlot(weight * loss, align) for weight, loss, align in triples]
@@ -136,7 +147,7 @@ class ChannelPlanner:
         coupling, counts = self.coupling, np.asarray([each.size for each in gone], np.int64)
         before = np.zeros_like(counts)
         macs, bytes_ = (channel_costs(coupling, unit) for unit in ("macs", "bytes"))
-        saved = self.costs.left(before) - self.costs.left(counts)
+        spent = self.costs.left(before), self.costs.left(counts)
         none = [None] * len(counts)
         rows = zip(
             coupling.groups, counts, losses, none if weights is None else weights, strict=True
@@ -150,9 +161,10 @@ class ChannelPlanner:
             groups,
             pinned_records(coupling),
             str(self.setup.config.budget),
-            saved / max(self.costs.total, 1e-300),
+            (spent[0] - spent[1]) / max(self.costs.total, 1e-300),
             (round(macs.left(before)), round(macs.left(counts))),
             (round(bytes_.left(before)), round(bytes_.left(counts))),
+            predicted_latency=spent if self.setup.config.budget == "latency" else None,
         )
 
 
@@ -166,11 +178,16 @@ def make_channel_planner(
     NothingToPruneError
         When no channel can go; it names the largest of those that have to stay, and why.
     ConfigError
-        When `align` is larger than every group.
+        When `align` is larger than every group, or the latency cannot be measured.
     """
     coupling = open_coupling(setup, networks, log)
     _check(setup, coupling)
-    costs = channel_costs(coupling, str(setup.config.budget))
+    budget = str(setup.config.budget)
+    if budget == "latency":
+        feeds = few_samples(setup, networks.result)
+        costs, align = time_costs(coupling, feeds, progress)
+    else:
+        costs, align = channel_costs(coupling, budget), FINE
 
     @cache
     def measured() -> MeasuredChannels:
@@ -180,7 +197,7 @@ def make_channel_planner(
     def weights() -> tuple[float, ...]:
         return sensitivities(setup, networks, measured(), progress)
 
-    return ChannelPlanner(setup, coupling, costs, measured, weights)
+    return ChannelPlanner(setup, coupling, costs, align, measured, weights)
 
 
 def _check(setup: Setup, coupling: Coupling) -> None:
@@ -199,14 +216,6 @@ def _check(setup: Setup, coupling: Coupling) -> None:
             f"align {align} leaves every group as it is: the widest has {widest} channels; "
             "ask for less"
         )
-
-
-def _align(setup: Setup, group: CoupledGroup) -> int:
-    """Return what the kept channels of a group are a multiple of."""
-    n, asked = len(group.channels), setup.config.align
-    if asked is not None:
-        return asked
-    return ALIGN if n >= NARROW else 1
 
 
 def name_of(coupling: Coupling, group: CoupledGroup) -> str:
