@@ -58,6 +58,18 @@ class WhatOptions:
         brief="Where zeros may stand: anywhere, 2:4, blocks as 4x1, channels.",
         rank=6,
     )
+    channels: float | None = option(
+        None,
+        "Remove this share of the multiplications first, as whole channels; zeros follow among the "
+        "weights that stay.",
+        number(check_sparsity),
+        unset="none are removed",
+        more="One run, one report: scores and errors are against the model as it was given. "
+        "`budget` channels or latency, `align` and `channel_choice` are then those of the "
+        "channels.",
+        affects=Affects.SOLVING,
+        aliases=("channel_sparsity", "ch_sparsity"),
+    )
     max_drop: float | None = option(
         None,
         "Instead of `sparsity`: as sparse as this drop of the score on `test` data allows, e.g. "
@@ -129,7 +141,7 @@ class WhatOptions:
     )
     align: int | None = option(
         None,
-        "With pattern channels: keep a multiple of so many channels of each group.",
+        "Where whole channels go: keep a multiple of so many of each group.",
         count(1),
         unset="8, but 1 in groups of fewer than 32; 16 where budget latency finds 8 no faster",
         more="Kernels work on 8 or 16 channels at once: 127 may be slower than 128.",
@@ -137,7 +149,7 @@ class WhatOptions:
     )
     channel_choice: str = option(
         "obs",
-        "With pattern channels, which go: those whose loss the others can make up for (obs), or "
+        "Where whole channels go, which: those whose loss the others can make up for (obs), or "
         "the usual scores to compare it with.",
         choice(CHANNEL_CHOICES),
         more="l1 and l2: the least norm of a channel's filters. apoz: the least active on average.",

@@ -47,7 +47,7 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
         hint = FORMATS[str(report.options.get("storage") or "dense")].hint
-        if report.channels is not None:  # what is gone takes no space in any form
+        if not report.has_zeros:  # what is gone takes no space in any form
             hint = ""
         values = VALUES[str(report.options.get("values", "fp32"))].hint
         parts += ["", place, *(Text(f"note: {text}", "dim") for text in (values, hint) if text)]

@@ -47,7 +47,8 @@ class ChannelsRecord:
     model was observed on, by all products; and bytes. ``removable`` is the part of the budget's
     costs that the groups have a share in, of ``removed`` the fraction that is gone. ``latency`` is
     the seconds of one run on that batch, on one thread of this machine; ``predicted_latency`` what
-    the choice was made by, with budget latency.
+    the choice was made by, with budget latency. ``then_zeros`` says whether the weights that stay
+    were pruned in the same run.
     """
 
     groups: tuple[GroupRecord, ...]
@@ -58,3 +59,4 @@ class ChannelsRecord:
     constants: tuple[int, int]
     latency: tuple[float, float] | None = None
     predicted_latency: tuple[float, float] | None = None
+    then_zeros: bool = False

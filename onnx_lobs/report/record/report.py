@@ -58,7 +58,7 @@ class Report:
     deploy
         What was made for ``--target`` or ``--chip``; None without.
     channels
-        Those that were removed; None where single weights went.
+        Those that were removed; None where none were to go.
     """
 
     model: str
@@ -82,6 +82,11 @@ class Report:
     inputs: tuple[InputRange, ...] = ()
     deploy: DeployRecord | None = None
     channels: ChannelsRecord | None = None
+
+    @property
+    def has_zeros(self) -> bool:
+        """Whether single weights were pruned, and not channels alone removed."""
+        return self.channels is None or self.channels.then_zeros
 
     def __repr__(self) -> str:
         """Return one short line."""
