@@ -195,7 +195,7 @@ def make_channel_planner(
 
     @cache
     def weights() -> tuple[float, ...]:
-        return sensitivities(setup, networks, measured(), progress)
+        return sensitivities(setup, networks, measured(), scratch, progress)
 
     return ChannelPlanner(setup, coupling, costs, align, measured, weights)
 
