@@ -12,6 +12,12 @@ from onnx_lobs.arrays import Feeds
 from onnx_lobs.graph.run.session import MAX_PROTO_BYTES
 
 ROUNDS = 8  # the smallest of them counts: it has least of what other programs do
+# One thread runs it all, the one that asks: while another program has its core, this clock stands,
+# if it is fine enough.
+FINE = 1e-6  # seconds
+CLOCK = (
+    time.thread_time if time.get_clock_info("thread_time").resolution <= FINE else time.perf_counter
+)
 SECONDS, MOST = 0.5, 10  # that all rounds take at least; so many times that end them early
 
 
@@ -40,9 +46,9 @@ def least_seconds(
     started, rounds, elapsed = time.perf_counter(), 0, 0.0
     while (rounds < ROUNDS and elapsed < MOST * seconds) or elapsed < seconds:
         for place, (session, feeds) in enumerate(sessions):
-            begun = time.perf_counter()
+            begun = CLOCK()
             session.run(None, feeds)
-            best[place] = min(best[place], time.perf_counter() - begun)
+            best[place] = min(best[place], CLOCK() - begun)
         rounds, elapsed = rounds + 1, time.perf_counter() - started
     return best
 
