@@ -14,6 +14,7 @@ class PruneOptions(TypedDict, total=False):
 
     sparsity: float | None
     pattern: str
+    channels: float | None
     max_drop: float | None
     max_output_error: float | None
     max_bytes: int | None

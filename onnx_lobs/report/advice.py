@@ -39,7 +39,7 @@ def with_advice(report: Report, command: Sequence[str]) -> Report:
 def advise(report: Report) -> tuple[AdviceRecord, ...]:
     """Return what to try next, the most urgent first, at most MOST; `report` has its command."""
     of_weights = (_few_weights, _same_size, _int8)  # which say nothing of channels
-    rules = (r for r in RULES if report.channels is None or r not in of_weights)
+    rules = (r for r in RULES if report.has_zeros or r not in of_weights)
     found = (rule(report) for rule in rules)
     return tuple(advice for advice in found if advice is not None)[:MOST]
 
