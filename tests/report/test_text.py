@@ -90,7 +90,8 @@ def test_a_remedy_is_said_once_per_status() -> None:
         ("packed", "up to five times the memory of a dense one"),
         (
             "packed",
-            "onnxsim, onnxslim, onnx-graphsurgeon and what onnxruntime saves of it make it large again",
+            "onnxsim, onnxslim, onnx-graphsurgeon and what onnxruntime saves of it "
+            "make it large again",
         ),
         ("packed", "TensorRT, onnx2tf, and onnxruntime built for few operators cannot read it"),
     ],
