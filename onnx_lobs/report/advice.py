@@ -39,7 +39,7 @@ def with_advice(report: Report, command: Sequence[str]) -> Report:
 def advise(report: Report) -> tuple[AdviceRecord, ...]:
     """Return what to try next, the most urgent first, at most MOST; `report` has its command."""
     of_weights = (_few_weights, _same_size, _int8)  # which say nothing of channels
-    rules = (r for r in RULES if report.channels is None or r not in of_weights)
+    rules = (r for r in RULES if report.has_zeros or r not in of_weights)
     found = (rule(report) for rule in rules)
     return tuple(advice for advice in found if advice is not None)[:MOST]
 
@@ -175,7 +175,7 @@ def _int8(report: Report) -> AdviceRecord | None:
     """The pruned model is good; int8 makes it smaller still, and keeps zeros."""
     if report.output_path is None or report.options.get("values", "fp32") != "fp32":
         return None
-    if not _is_for_target(report, "values", "int8"):
+    if report.dropped is not None or not _is_for_target(report, "values", "int8"):
         return None
     text = "int8 weights, rounded with the zeros, take a quarter of the bytes"
     return AdviceRecord("int8", text, changed(report.command, "--values", "int8"))

@@ -60,7 +60,7 @@ def _hints(report: Report) -> tuple[str, str]:
     if target == "c":  # the file beside it is not what runs
         return "", ""
     # what is gone takes no space in any form, and a target says itself what zeros buy there
-    is_told = report.channels is not None or (storage == "dense" and target is not None)
+    is_told = not report.has_zeros or (storage == "dense" and target is not None)
     return values, "" if is_told else FORMATS[storage].hint
 
 
