@@ -41,9 +41,7 @@ def test_c_code_saves_multiplications_or_bytes(optimise: str, budget: str) -> No
     assert fill_options(given, list(given))["budget"] == "bytes"
 
 
-@pytest.mark.parametrize(
-    ("target", "storage"), [("openvino", "dense"), ("onnxruntime", "packed")]
-)
+@pytest.mark.parametrize(("target", "storage"), [("openvino", "dense"), ("onnxruntime", "packed")])
 def test_openvino_gets_int8_that_it_computes_with(target: str, storage: str) -> None:
     values = {"target": target, "values": "int8", "activations": "int8"}
     assert fill_options(values, list(values))["storage"] == storage
