@@ -88,7 +88,7 @@ def test_a_remedy_is_said_once_per_status() -> None:
         ("sparse", "OpenVINO, TensorRT, MNN, onnx2tf, onnxoptimizer"),
         ("sparse", "lose weights or shapes without a word"),
         ("packed", "up to five times the memory of a dense one"),
-        ("packed", "onnxsim, onnxslim, onnx-graphsurgeon and what onnxruntime saves of it make it large again"),
+        ("packed", "what onnxruntime saves of it make it large again"),
         ("packed", "TensorRT, onnx2tf, and onnxruntime built for few operators cannot read it"),
     ],
 )
