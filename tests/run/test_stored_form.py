@@ -176,6 +176,15 @@ def test_packed_tables_take_seven_bits_and_the_report_says_so(tmp_path: Path) ->
     assert [node.op_type for node in again.graph.node][-2:] == ["Gather", "MatMul"]
 
 
+def test_a_result_that_is_saved_from_python_has_packed_tables(tmp_path: Path) -> None:
+    result = onnx_lobs.prune(
+        reader(), WORDS, sparsity=0.7, values="int8", storage="packed", min_weights=0
+    )
+    result.save(tmp_path / "o.onnx")
+    shapes = [list(tensor.dims) for tensor in onnx.load(tmp_path / "o.onnx").graph.initializer]
+    assert [300 * 24 // 8, 7] in shapes
+
+
 def test_tables_are_read_again_as_floating_ones(tmp_path: Path) -> None:
     pruned(tmp_path, reader(), data=WORDS, values="int8")
     _, proto = pruned(tmp_path, onnx.load(tmp_path / "o.onnx"), data=WORDS, sparsity=0.8)
