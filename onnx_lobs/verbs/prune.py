@@ -28,7 +28,7 @@ from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
 from onnx_lobs.report.showing import Told, telling
 from onnx_lobs.report.stages import CountedStages
-from onnx_lobs.run.channels.drop_empty import without_empty
+from onnx_lobs.run.channels.drop_empty import check_drop, without_empty
 from onnx_lobs.run.deliver import best_effort, write_model
 from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
 from onnx_lobs.run.guarantee import with_bounds
@@ -251,6 +251,8 @@ def _prune(
     with where, compiled.without(not is_compiled(setup)):
         check_modes(config)
         check_form(setup, networks)
+        if config.drop_empty:
+            check_drop(setup, networks)
         room = _room(setup, networks)
         if has_target(config):
             check_target(setup, networks)

@@ -10,7 +10,7 @@ import coupled_networks as nets
 import numpy as np
 import onnx
 import pytest
-from build_onnx import model, run, value
+from build_onnx import branch, constant, model, run, value
 from coupled_networks import MIDDLES, Middle, between, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -194,6 +194,20 @@ def nothing_free() -> ModelProto:
 def test_a_model_without_free_channels_names_the_largest_group_that_stays() -> None:
     with pytest.raises(NothingToPruneError, match=r"no channels of this model can go.*8 of w.*'x'"):
         onnx_lobs.prune(nothing_free(), batches_of(2), **WHOLE)
+
+
+def test_a_model_with_products_in_branches_alone_is_told_so() -> None:
+    weight = np.ones((8, 9), np.float32)
+
+    def product(name: str) -> onnx.GraphProto:
+        gemm = helper.make_node("Gemm", ["x", f"{name}_w"], [name])
+        return branch([constant(f"{name}_w", weight), gemm], name)
+
+    kept, other = product("one"), product("two")
+    node = helper.make_node("If", ["yes"], ["y"], then_branch=kept, else_branch=other)
+    proto = model([node], [value("x", ["n", 8])], ["y"], {"yes": np.array(True)})
+    with pytest.raises(NothingToPruneError, match="no product of the main graph sums over channel"):
+        onnx_lobs.prune(proto, batches_of(2), **WHOLE)
 
 
 @pytest.mark.slow

@@ -193,11 +193,12 @@ def _check(setup: Setup, coupling: Coupling, log: Log) -> None:
     """Raise an error where no channel can go, and warn where groups are narrower than a step."""
     if not coupling.groups:
         pinned = pinned_records(coupling)
-        why = f": {pinned[0].channels} of {pinned[0].name}, as {pinned[0].reason}" if pinned else ""
-        raise NothingToPruneError(
-            f"nothing to prune: no channels of this model can go; the largest group that has to "
-            f"stay{why}"
-        )
+        why = "no product of the main graph sums over channels that a weight makes"
+        if pinned:
+            first = pinned[0]
+            why = f"the largest group that has to stay: {first.channels} of {first.name}"
+            why += f", as {first.reason}"
+        raise NothingToPruneError(f"nothing to prune: no channels of this model can go; {why}")
     widest = max(len(group.channels) for group in coupling.groups)
     align = setup.config.align
     if align is not None and align >= widest:
