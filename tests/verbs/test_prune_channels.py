@@ -196,17 +196,25 @@ def test_a_model_without_free_channels_names_the_largest_group_that_stays() -> N
         onnx_lobs.prune(nothing_free(), batches_of(2), **WHOLE)
 
 
-def test_a_model_with_products_in_branches_alone_is_told_so() -> None:
-    weight = np.ones((8, 9), np.float32)
+@pytest.mark.parametrize(
+    ("is_outside", "words"),
+    [
+        (False, "no product of the main graph sums over channels that a weight makes"),
+        (True, r"the largest group that has to stay: \d of (one|two)_w, as If 'y' has no rule"),
+    ],
+)
+def test_a_model_with_products_in_branches_alone_is_told_so(is_outside: bool, words: str) -> None:
+    weight, names = np.ones((8, 9), np.float32), ("one", "two")
 
     def product(name: str) -> onnx.GraphProto:
-        gemm = helper.make_node("Gemm", ["x", f"{name}_w"], [name])
-        return branch([constant(f"{name}_w", weight), gemm], name)
+        held = [] if is_outside else [constant(f"{name}_w", weight)]
+        return branch([*held, helper.make_node("Gemm", ["x", f"{name}_w"], [name])], name)
 
-    kept, other = product("one"), product("two")
+    kept, other = map(product, names)
     node = helper.make_node("If", ["yes"], ["y"], then_branch=kept, else_branch=other)
-    proto = model([node], [value("x", ["n", 8])], ["y"], {"yes": np.array(True)})
-    with pytest.raises(NothingToPruneError, match="no product of the main graph sums over channel"):
+    held = {f"{name}_w": weight for name in names} if is_outside else {}
+    proto = model([node], [value("x", ["n", 8])], ["y"], {"yes": np.array(True), **held})
+    with pytest.raises(NothingToPruneError, match=words):
         onnx_lobs.prune(proto, batches_of(2), **WHOLE)
 
 
