@@ -103,11 +103,11 @@ def main() -> None:
         rows[path.name].append(time.perf_counter() - started)
         place.write_text(json.dumps(rows, indent=1))
         print(path.name, *rows[path.name], flush=True)
-    write_table(rows)
+    write_table(rows, [path.name for path in files if path.name not in rows])
 
 
-def write_table(rows: dict[str, list[Any]]) -> None:
-    """Write the page of results."""
+def write_table(rows: dict[str, list[Any]], missing: list[str]) -> None:
+    """Write the page of results; `missing` files were not run."""
     lines = [
         "# Whole channels of ONNX files that packages ship",
         "",
@@ -118,6 +118,8 @@ def write_table(rows: dict[str, list[Any]]) -> None:
     ]
     for name, (told, seconds) in rows.items():
         lines.append(f"| {name} | {told.replace('|', '/')} | {seconds:.0f} |")
+    if missing:
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
     RESULT.write_text("\n".join([*lines, ""]))
 
 
