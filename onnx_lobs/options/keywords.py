@@ -14,6 +14,7 @@ class PruneOptions(TypedDict, total=False):
 
     sparsity: float | None
     pattern: str
+    channels: float | None
     max_drop: float | None
     max_output_error: float | None
     max_bytes: int | None
@@ -63,6 +64,7 @@ class PruneOptions(TypedDict, total=False):
     cache: str | None
     target: str | None
     chip: str | None
+    optimise: str
     storage: str | None
     values: str
     activations: str

@@ -10,7 +10,9 @@ from onnx_lobs.report.numbers import format_bytes, format_change, format_error, 
 from onnx_lobs.report.record import ChannelsRecord, DroppedRecord
 from onnx_lobs.report.table import Name, plain_table
 
-UNITS = {"macs": "multiplications", "bytes": "bytes", "channels": "channels"}
+UNITS = {
+    "macs": "multiplications", "bytes": "bytes", "channels": "channels", "latency": "milliseconds",
+}  # fmt: skip
 
 
 def channel_tables(record: ChannelsRecord | None) -> Iterator[Table]:
@@ -53,6 +55,9 @@ def channel_rows(record: ChannelsRecord | None) -> Iterator[tuple[str, str]]:
             "latency",
             f"{dense:.2f} -> {pruned:.2f} ms on one thread ({dense / pruned:.2f}x faster)",
         )
+    if record.predicted_latency is not None:
+        dense, pruned = (1000 * seconds for seconds in record.predicted_latency)
+        yield "latency predicted", f"{dense:.2f} -> {pruned:.2f} ms ({dense / pruned:.2f}x faster)"
 
 
 def dropped_rows(record: DroppedRecord | None) -> Iterator[tuple[str, str]]:

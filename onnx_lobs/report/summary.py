@@ -41,7 +41,7 @@ def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
     yield from _target(report.target)
     yield from channel_rows(report.channels)
     yield from dropped_rows(report.dropped)
-    yield from _totals(report.totals, has_zeros=report.channels is None)
+    yield from _totals(report.totals, has_zeros=report.has_zeros)
     yield from _allocation(report.allocation)
     yield from _correction(report.correction)
     yield from _output(report)

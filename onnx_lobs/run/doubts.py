@@ -100,7 +100,7 @@ def warn_of_data(setup: Setup, networks: Networks, before: MeasuredScore | None,
     inputs look like pixels; and another where the score is low.
     """
     batches, scoring = setup.batches, setup.scoring
-    dense = networks.open_judged(networks.dense)
+    dense = networks.open_judged(networks.reference)
     if not batches.synthetic:
         found = doubtful_samples(batches)
         found = found or doubtful_outputs(dense, batches, 1 if networks.is_staged else None)

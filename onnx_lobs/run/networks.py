@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -39,6 +39,9 @@ class Networks:
         Full name of an execution provider.
     limit
         Bytes of weights in one session; a model with more runs in stages.
+    original
+        What outputs and scores are compared with where that is not `dense`: the network before
+        channels were removed.
     """
 
     dense: Model
@@ -46,6 +49,12 @@ class Networks:
     result: Model
     provider: str
     limit: int
+    original: Model | None = None
+
+    @property
+    def reference(self) -> Model:
+        """The network that outputs and scores are compared with."""
+        return self.dense if self.original is None else self.original
 
     @property
     def is_staged(self) -> bool:
@@ -70,22 +79,19 @@ class Networks:
 
         Only for a `result` that nothing was written to. Nothing here is modified.
         """
-        pruned, result = self.dense.copied(), self.result.copied()
-        return Networks(self.dense, pruned, result, self.provider, self.limit)
+        return replace(self, pruned=self.dense.copied(), result=self.result.copied())
 
     def only_dense(self) -> Networks:
         """Return the dense network in all three places, for what changes none of them."""
-        return Networks(self.dense, self.dense, self.dense, self.provider, self.limit)
+        return replace(self, pruned=self.dense, result=self.dense)
 
     def unpruned(self) -> Networks:
         """Return the dense network, and two copies of it to prune that nobody delivers."""
-        pruned, result = self.dense.copied(), self.dense.copied()
-        return Networks(self.dense, pruned, result, self.provider, self.limit)
+        return replace(self, pruned=self.dense.copied(), result=self.dense.copied())
 
     def on_trial(self) -> Networks:
         """Return the dense network, and a copy of it to prune that nobody delivers."""
-        pruned = self.dense.copied()
-        return Networks(self.dense, pruned, self.dense, self.provider, self.limit)
+        return replace(self, pruned=self.dense.copied(), result=self.dense)
 
 
 def make_networks(

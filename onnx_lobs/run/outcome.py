@@ -49,7 +49,7 @@ def score_dense(
         return None
     progress.start("scoring", scoring.n_batches)
     try:
-        return scoring.measure(networks.open(networks.dense), tick=progress.advance)
+        return scoring.measure(networks.open(networks.reference), tick=progress.advance)
     except DataError as error:
         if scoring.is_asked:
             raise
@@ -106,7 +106,7 @@ def evaluate_run(
     if scoring is not None and before is not None:
         progress.start("scoring", scoring.n_batches)
         with_dense = scoring.score.needs_reference
-        reference = networks.open_judged(networks.dense) if with_dense else None
+        reference = networks.open_judged(networks.reference) if with_dense else None
         after = scoring.measure(pruned, reference, progress.advance)
         score = score_record(scoring.score, before, after)
         if scoring.test is not None:

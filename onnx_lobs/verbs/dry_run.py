@@ -28,7 +28,7 @@ from onnx_lobs.search.measure import by_layer
 from onnx_lobs.search.plan import has_finals, n_trials
 from onnx_lobs.search.targets import RUNS, check_target
 from onnx_lobs.search.trial_samples import samples_needed, samples_scored
-from onnx_lobs.verbs.stages import CHOOSING, JUDGING, SCORING, SOLVING, stages_of
+from onnx_lobs.verbs.stages import CHOOSING, JUDGING, REMOVING, SCORING, SOLVING, stages_of
 
 FINAL_RUNS, FINAL_PART = 0.75, 0.75  # runs that finals take, if held at all, on this part
 MEASURED_TRIALS = 8  # trials that take as long as measuring the layers
@@ -76,6 +76,7 @@ def dry_run(
             output=str(output),
             warnings=log.warnings,
             inputs=() if setup.batches.synthetic else input_ranges(setup.batches),
+            channels=config.channels,
         )
 
 
@@ -89,9 +90,12 @@ def _stages(
     if setup.scoring is not None and setup.scoring.test is not None:
         test = batch * setup.scoring.test.n_samples / max(setup.batches.sizes[0], 1)
     passes = 2 if is_sequential(setup.config) else 1
+    solving = passes * calibrating + solve_seconds(setup, observations, speed)
     seconds = {
         SCORING.name: test,
-        SOLVING.name: passes * calibrating + solve_seconds(setup, observations, speed),
+        # measuring all layers, and solving those that lose inputs
+        REMOVING.name: 2 * solving + 2 * calibrating,
+        SOLVING.name: solving,
         JUDGING.name: 2 * calibrating + (0.0 if setup.scoring is None else test),
     }
     found = stages_of(setup, networks, writes=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,14 @@ from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
 from onnx_lobs.options.call import read_options, takes_options
-from onnx_lobs.options.config import OPTIONS, PruneConfig, fits_chip, has_target, is_channels
+from onnx_lobs.options.config import (
+    OPTIONS,
+    PruneConfig,
+    fits_chip,
+    has_target,
+    is_channels,
+    removes_first,
+)
 from onnx_lobs.options.option import to_plain
 from onnx_lobs.options.texts import write_duration
 from onnx_lobs.report.advice import with_advice
@@ -52,6 +60,7 @@ from onnx_lobs.search.trials import remember_dense
 from onnx_lobs.targets.chips import read_chip
 from onnx_lobs.targets.runtimes import fill_options
 from onnx_lobs.verbs.c_room import check_code, room_on
+from onnx_lobs.verbs.channels_first import remove_first
 from onnx_lobs.verbs.deploy import check_beside, check_deploy, deploy, pack
 from onnx_lobs.verbs.places import check_places
 from onnx_lobs.verbs.stages import stages_of
@@ -175,7 +184,7 @@ def prune(
         setup, networks = open_run(model, data, test, config, log, scratch)
         stages = stages_of(setup, networks, writes=False)
         counted = CountedStages(told, stages)
-        run, report = _prune(setup, networks, _name(model), scratch, counted, log)
+        run, report = _prune(config, setup, networks, _name(model), scratch, counted, log)
         result = run.networks.result
         kept = scratch.release() if result.is_private else None
         delivery = plan_delivery(run.setup, run.networks, run.scales)
@@ -226,7 +235,7 @@ def prune_file(
         setup, networks = open_run(path, data, test, config, log, scratch, embed=embed)
         progress.advance()
         progress = CountedStages(progress, stages_of(setup, networks, writes=True))
-        run, record = _prune(setup, networks, str(path), scratch, progress, log)
+        run, record = _prune(config, setup, networks, str(path), scratch, progress, log)
         if record.target is not None and not record.target.is_met:
             output = best_effort(output)
             check_output(output, inputs=model_files(path), overwrite=overwrite)
@@ -242,17 +251,28 @@ def prune_file(
 
 
 def _prune(
-    setup: Setup, networks: Networks, name: str, scratch: Scratch, progress: Progress, log: Log
+    asked: PruneConfig,
+    setup: Setup,
+    networks: Networks,
+    name: str,
+    scratch: Scratch,
+    progress: Progress,
+    log: Log,
 ) -> tuple[Run, Report]:
-    """Run once, or search for a target; return the run that is delivered, and the report of all."""
-    config = setup.config
+    """Run once, or search for a target; return the run that is delivered, and the report of all.
+
+    With channels that go first, on what is left of the model.
+    """
+    config, channels = setup.config, None
     clock = Clock(config.time)
+    check_modes(config)
+    check_form(setup, networks)
+    if config.drop_empty:
+        check_drop(setup, networks)
+    if removes_first(config):
+        setup, networks, channels = remove_first(asked, setup, networks, scratch, progress, log)
     where = told_where(networks.dense, setup.layers, setup.batches, networks.provider)
     with where, compiled.without(not is_compiled(setup)):
-        check_modes(config)
-        check_form(setup, networks)
-        if config.drop_empty:
-            check_drop(setup, networks)
         room = _room(setup, networks)
         if has_target(config):
             check_target(setup, networks)
@@ -282,7 +302,7 @@ def _prune(
             done = run(setup, networks)
         if config.drop_empty:
             smaller, dropped = without_empty(setup, done.networks)
-            done = replace(done, networks=smaller, dropped=dropped)
+            done = dataclasses.replace(done, networks=smaller, dropped=dropped)
         if is_channels(config):
             done = with_latency(done)
         else:
@@ -291,7 +311,8 @@ def _prune(
             done = with_bounds(done, progress)
         seconds = clock.elapsed
         _warn_of_time(config, seconds, log)
-        return done, make_report(name, done, target, log, seconds, observations)
+        report = make_report(name, done, target, log, seconds, observations)
+        return done, report if channels is None else dataclasses.replace(report, channels=channels)
 
 
 def _room(setup: Setup, networks: Networks) -> Room | None:

@@ -118,6 +118,21 @@ def test_at_least_the_share_of_the_budget_goes(budget: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_share_of_the_milliseconds_goes_and_the_record_predicts_and_measures() -> None:
+    chain = nets.Chain()
+    x = chain.add("Relu", chain.conv("x", 96, 3, 3))
+    x = chain.add("Relu", chain.conv(x, 96, 96, 3))
+    proto = chain.proto(chain.conv(x, 4, 96))
+    record = pruned(proto, sparsity=0.3, budget="latency", align=None).report.channels
+    assert record is not None
+    assert record.removed >= 0.3
+    assert record.predicted_latency is not None
+    before, after = record.predicted_latency
+    assert after < before
+    assert record.latency is not None
+
+
+@pytest.mark.slow
 def test_multiplications_are_those_of_the_smaller_network() -> None:
     result = pruned(between(nets.depthwise), sparsity=0.4)
     record = result.report.channels
@@ -244,6 +259,7 @@ def test_a_share_that_leaves_a_group_empty_is_refused_before_anything_is_measure
         ({"max_bytes": 1000}, "does not go with --max-bytes"),
         ({"pattern": "2:4"}, "align is for whole channels; add --pattern channels"),
         ({"pattern": "2:4", "align": None, "budget": "channels"}, "budget is for whole channels"),
+        ({"pattern": "2:4", "align": None, "budget": "latency"}, "budget is for whole channels"),
         ({"pattern": "channel"}, "did you mean 'channels'"),
     ],
 )

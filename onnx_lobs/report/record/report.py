@@ -59,7 +59,7 @@ class Report:
     deploy
         What was made for ``--target`` or ``--chip``; None without.
     channels
-        Those that were removed; None where single weights went.
+        Those that were removed; None where none were to go.
     dropped
         Those that were empty, and dropped without loss; None where none were looked for.
     """
@@ -86,6 +86,11 @@ class Report:
     deploy: DeployRecord | None = None
     channels: ChannelsRecord | None = None
     dropped: DroppedRecord | None = None
+
+    @property
+    def has_zeros(self) -> bool:
+        """Whether single weights were pruned, and not channels alone removed."""
+        return self.channels is None or self.channels.then_zeros
 
     def __repr__(self) -> str:
         """Return one short line."""

@@ -20,7 +20,7 @@ from onnx_lobs.options.config import has_target
 from onnx_lobs.patterns.whole_columns import WholeColumns
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import ChannelsRecord, GroupRecord, PinnedRecord
-from onnx_lobs.run.channels.choice import ChannelChoice, open_coupling
+from onnx_lobs.run.channels.choice import ChannelChoice, few_samples, open_coupling
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.selection import NothingToPruneError
@@ -28,9 +28,10 @@ from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.zeros import Choice
 from onnx_lobs.search.channels.measure import MeasuredChannels, measure_channels
 from onnx_lobs.search.channels.sensitivity import sensitivities
+from onnx_lobs.search.channels.times import time_costs
+from onnx_lobs.search.channels.widths import FINE, NARROW
 from onnx_lobs.solvers.channels.swaps import channel_error, swap_channels
 
-ALIGN, NARROW = 8, 32  # channels kept are a multiple of the first, in groups of the second or more
 NAMED = 12  # pinned groups that a report lists
 
 
@@ -46,6 +47,8 @@ class ChannelPlanner:
         What goes together.
     costs
         What the network costs without some channels, in the unit of the budget.
+    align
+        What is kept of groups of NARROW or more is a multiple of, unless the options say it.
     measured
         Measures when it is first asked, and returns the same from then on.
     weights
@@ -55,6 +58,7 @@ class ChannelPlanner:
     setup: Setup
     coupling: Coupling
     costs: ChannelCosts
+    align: int
     measured: Callable[[], MeasuredChannels]
     weights: Callable[[], tuple[float, ...]]
 
@@ -102,7 +106,7 @@ class ChannelPlanner:
         return self._choice(measured, gone, losses, None if is_uniform else weights)
 
     def _slots(self, weights: Sequence[float]) -> list[GroupSlot]:
-        aligns = [_align(self.setup, group) for group in self.coupling.groups]
+        aligns = [_align(self.setup, group, self.align) for group in self.coupling.groups]
         curves = [curve.loss for curve in self.measured().curves]
         triples = zip(weights, curves, aligns, strict=True)
         return [GroupSlot(weight * loss, align) for weight, loss, align in triples]
@@ -137,7 +141,7 @@ class ChannelPlanner:
         coupling, counts = self.coupling, np.asarray([each.size for each in gone], np.int64)
         before = np.zeros_like(counts)
         macs, bytes_ = (channel_costs(coupling, unit) for unit in ("macs", "bytes"))
-        saved = self.costs.left(before) - self.costs.left(counts)
+        spent = self.costs.left(before), self.costs.left(counts)
         none = [None] * len(counts)
         rows = zip(
             coupling.groups, counts, losses, none if weights is None else weights, strict=True
@@ -151,9 +155,10 @@ class ChannelPlanner:
             groups,
             pinned_records(coupling),
             str(self.setup.config.budget),
-            saved / max(self.costs.total, 1e-300),
+            (spent[0] - spent[1]) / max(self.costs.total, 1e-300),
             (round(macs.left(before)), round(macs.left(counts))),
             (round(bytes_.left(before)), round(bytes_.left(counts))),
+            predicted_latency=spent if self.setup.config.budget == "latency" else None,
         )
 
 
@@ -167,15 +172,21 @@ def make_channel_planner(
     NothingToPruneError
         When no channel can go; it names the largest of those that have to stay, and why.
     ConfigError
-        When `align` is larger than every group, or the groups do not have so much to give.
+        When `align` is larger than every group, the groups do not have so much to give, or the
+        latency cannot be measured.
     """
     coupling = open_coupling(setup, networks, log)
     _check(setup, coupling, log)
-    costs = channel_costs(coupling, str(setup.config.budget))
+    budget = str(setup.config.budget)
+    if budget == "latency":
+        feeds = few_samples(setup, networks.result)
+        costs, align = time_costs(coupling, feeds, progress)
+    else:
+        costs, align = channel_costs(coupling, budget), FINE
     if not has_target(setup.config):  # which stays within the limits by itself
         sizes = [len(group.channels) for group in coupling.groups]
-        aligns = [_align(setup, group) for group in coupling.groups]
-        slots = [GroupSlot(np.zeros(n + 1), align) for n, align in zip(sizes, aligns, strict=True)]
+        aligns = [_align(setup, group, align) for group in coupling.groups]
+        slots = [GroupSlot(np.zeros(n + 1), step) for n, step in zip(sizes, aligns, strict=True)]
         check_share(slots, costs, setup.sparsity)
 
     @cache
@@ -184,9 +195,9 @@ def make_channel_planner(
 
     @cache
     def weights() -> tuple[float, ...]:
-        return sensitivities(setup, networks, measured(), progress)
+        return sensitivities(setup, networks, measured(), scratch, progress)
 
-    return ChannelPlanner(setup, coupling, costs, measured, weights)
+    return ChannelPlanner(setup, coupling, costs, align, measured, weights)
 
 
 def _check(setup: Setup, coupling: Coupling, log: Log) -> None:
@@ -214,12 +225,19 @@ def _check(setup: Setup, coupling: Coupling, log: Log) -> None:
         )
 
 
-def _align(setup: Setup, group: CoupledGroup) -> int:
+def _align(setup: Setup, group: CoupledGroup, usual: int) -> int:
     """Return what the kept channels of a group are a multiple of."""
     n, asked = len(group.channels), setup.config.align
     if asked is not None:
         return asked
-    return ALIGN if n >= NARROW else 1
+    return usual if n >= NARROW else 1
+
+
+def name_of(coupling: Coupling, group: CoupledGroup) -> str:
+    """Return the first weight that holds a group's channels."""
+    model, shapes = coupling.observed.model, coupling.observed.shapes
+    names = [name for (name, _), _ in group.spans if model.constant(model.main, name) is not None]
+    return next((name for name in names if len(shapes[name]) > 1), group.spans[0][0][0])
 
 
 def pinned_records(coupling: Coupling) -> tuple[PinnedRecord, ...]:
