@@ -246,6 +246,11 @@ def quantised(c: Chain, x: str) -> tuple[str, int]:
     return c.add("Conv", x, weight, pads=[1] * 4, group=CHANNELS), CHANNELS
 
 
+def filled(c: Chain, x: str) -> tuple[str, int]:
+    """Add a constant that is filled with one number."""
+    return c.add("Add", x, c.add("ConstantOfShape", c.ints(1, CHANNELS, 1, 1))), CHANNELS
+
+
 def einsum(c: Chain, x: str) -> tuple[str, int]:
     return c.add("Einsum", x, c.normal(9, CHANNELS), equation="nc...,dc->nd..."), 9
 
@@ -265,7 +270,7 @@ MIDDLES: tuple[Middle, ...] = (
     transposed, transposed_groups, transposed_depthwise, batch_norm, instance_norm, scale, prelu,
     gate, pools, pad_and_resize, depth_to_space, depth_to_space_crd, space_to_depth, pixel_shuffle,
     channel_shuffle, squeeze, reduced, weight_reshaped, turned_there_and_back, tiled, size_read,
-    quantised, einsum, two_sizes_read,
+    quantised, einsum, two_sizes_read, filled,
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from onnx import ModelProto
 import onnx_lobs
 from onnx_lobs.arrays import Array
 from onnx_lobs.cli.main import main
-from onnx_lobs.errors import ConfigError
+from onnx_lobs.errors import ConfigError, ModelError
 from onnx_lobs.report.channels import dropped_rows
 from onnx_lobs.report.record import DroppedRecord
 
@@ -94,6 +94,20 @@ def test_it_goes_with_whole_channels() -> None:
     assert result.report.dropped is not None
     sizes = {t.name: t.dims[0] for t in result.model.graph.initializer}
     assert sizes["c0"] <= 7  # those that are empty cost nothing, so that they go in any case
+
+
+def test_what_cannot_be_observed_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ModelError("onnxruntime cannot load the model")
+
+    monkeypatch.setattr("onnx_lobs.run.channels.choice.observe", fail)
+    phases: list[str] = []
+    with pytest.raises(ModelError, match="cannot load"):
+        pruned(
+            with_zero_filters(), sparsity=0.0, drop_empty=True,
+            progress=lambda phase, *_: phases.append(phase),
+        )  # fmt: skip
+    assert phases == []
 
 
 @pytest.mark.parametrize("option", ["values", "activations"])

@@ -10,7 +10,7 @@ import coupled_networks as nets
 import numpy as np
 import onnx
 import pytest
-from build_onnx import model, run, value
+from build_onnx import branch, constant, model, run, value
 from coupled_networks import MIDDLES, Middle, between, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -209,6 +209,28 @@ def nothing_free() -> ModelProto:
 def test_a_model_without_free_channels_names_the_largest_group_that_stays() -> None:
     with pytest.raises(NothingToPruneError, match=r"no channels of this model can go.*8 of w.*'x'"):
         onnx_lobs.prune(nothing_free(), batches_of(2), **WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("is_outside", "words"),
+    [
+        (False, "no product of the main graph sums over channels that a weight makes"),
+        (True, r"the largest group that has to stay: \d of (one|two)_w, as If 'y' has no rule"),
+    ],
+)
+def test_a_model_with_products_in_branches_alone_is_told_so(is_outside: bool, words: str) -> None:
+    weight, names = np.ones((8, 9), np.float32), ("one", "two")
+
+    def product(name: str) -> onnx.GraphProto:
+        held = [] if is_outside else [constant(f"{name}_w", weight)]
+        return branch([*held, helper.make_node("Gemm", ["x", f"{name}_w"], [name])], name)
+
+    kept, other = map(product, names)
+    node = helper.make_node("If", ["yes"], ["y"], then_branch=kept, else_branch=other)
+    held = {f"{name}_w": weight for name in names} if is_outside else {}
+    proto = model([node], [value("x", ["n", 8])], ["y"], {"yes": np.array(True), **held})
+    with pytest.raises(NothingToPruneError, match=words):
+        onnx_lobs.prune(proto, batches_of(2), **WHOLE)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.channels.costs import channel_costs
 from onnx_lobs.layers.channels.drop import DroppedChannels, drop_empty
 from onnx_lobs.report.record import DroppedRecord
-from onnx_lobs.run.channels.choice import few_samples
+from onnx_lobs.run.channels.choice import few_samples, observed_in
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 
@@ -28,6 +28,17 @@ def without_empty(setup: Setup, networks: Networks) -> tuple[Networks, DroppedRe
     proto = dropped.after.observed.model.proto
     result = Model(proto, model.folder, is_private=model.is_private)
     return dataclasses.replace(networks, result=result), record
+
+
+def check_drop(setup: Setup, networks: Networks) -> None:
+    """Raise at once, before any work, where onnxruntime cannot show all values of the model.
+
+    Raises
+    ------
+    ModelError, InferenceError
+        As :func:`~onnx_lobs.layers.channels.observed.observe` does.
+    """
+    observed_in(setup, networks.result)
 
 
 def _costs(dropped: DroppedChannels, budget: str) -> tuple[int, int]:

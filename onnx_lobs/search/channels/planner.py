@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -203,12 +203,13 @@ def make_channel_planner(
 def _check(setup: Setup, coupling: Coupling, log: Log) -> None:
     """Raise an error where no channel can go, and warn where groups are narrower than a step."""
     if not coupling.groups:
-        pinned = pinned_records(coupling)
-        why = f": {pinned[0].channels} of {pinned[0].name}, as {pinned[0].reason}" if pinned else ""
-        raise NothingToPruneError(
-            f"nothing to prune: no channels of this model can go; the largest group that has to "
-            f"stay{why}"
-        )
+        why = "no product of the main graph sums over channels that a weight makes"
+        pinned = pinned_records(coupling) or tuple(_records(coupling, coupling.pinned[:1]))
+        if pinned:
+            first = pinned[0]
+            why = f"the largest group that has to stay: {first.channels} of {first.name}"
+            why += f", as {first.reason}"
+        raise NothingToPruneError(f"nothing to prune: no channels of this model can go; {why}")
     widest = max(len(group.channels) for group in coupling.groups)
     align = setup.config.align
     if align is not None and align >= widest:
@@ -246,7 +247,9 @@ def pinned_records(coupling: Coupling) -> tuple[PinnedRecord, ...]:
     }
     found = [group for group in coupling.pinned if products & set(group.channels)]
     found.sort(key=lambda group: len(group.channels), reverse=True)
-    return tuple(
-        PinnedRecord(coupling.name_of(group), len(group.channels), group.reason)
-        for group in found[:NAMED]
-    )
+    return tuple(_records(coupling, found[:NAMED]))
+
+
+def _records(coupling: Coupling, groups: Sequence[CoupledGroup]) -> Iterator[PinnedRecord]:
+    for group in groups:
+        yield PinnedRecord(coupling.name_of(group), len(group.channels), group.reason)

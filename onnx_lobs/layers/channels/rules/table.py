@@ -57,6 +57,7 @@ RULES: Mapping[str, CouplingRule] = MappingProxyType(
         "AveragePool": _IMAGES,
         "BatchNormalization": CouplingRule(norms.join_batch_norm),
         "Concat": CouplingRule(selecting.join_concat),
+        "ConstantOfShape": CouplingRule(selecting.join_filled, selecting.edit_filled, _DYNAMIC),
         "Conv": CouplingRule(convolution.join_conv, convolution.edit_conv, _SPACE),
         "ConvTranspose": CouplingRule(convolution.join_transposed, convolution.edit_conv, _SPACE),
         "DepthToSpace": CouplingRule(convolution.join_depth_to_space, rest=_SPACE),
