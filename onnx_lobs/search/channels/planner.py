@@ -28,7 +28,7 @@ from onnx_lobs.run.zeros import Choice
 from onnx_lobs.search.channels.measure import MeasuredChannels, measure_channels
 from onnx_lobs.search.channels.sensitivity import sensitivities
 from onnx_lobs.search.channels.times import time_costs
-from onnx_lobs.search.channels.widths import FINE, NARROW
+from onnx_lobs.search.channels.widths import FINE, NARROW, timed_align
 from onnx_lobs.solvers.channels.swaps import channel_error, swap_channels
 
 NAMED = 12  # pinned groups that a report lists
@@ -109,7 +109,10 @@ class ChannelPlanner:
         asked = self.setup.config.align
         if asked is not None:
             return asked
-        return self.align if len(group.channels) >= NARROW else 1
+        n = len(group.channels)
+        if self.setup.config.budget == "latency":
+            return timed_align(n, self.align)
+        return self.align if n >= NARROW else 1
 
     def _slots(self, weights: Sequence[float]) -> list[GroupSlot]:
         aligns = [self._align(group) for group in self.coupling.groups]

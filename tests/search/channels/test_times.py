@@ -105,6 +105,7 @@ def test_widths_are_multiples_of_sixteen_but_in_narrow_groups() -> None:
     coupling = coupled(wide(72))
     assert kept_at(coupling, 0.5).tolist() == [32, 32]
     assert kept_at(coupling, 0.5, FINE).tolist() == [40, 40]
+    assert kept_at(coupled(wide(24)), 0.5, FINE).tolist() == [16, 16]
     assert kept_at(coupled(wide(12)), 0.25).tolist() == [3, 3]
 
 
