@@ -153,7 +153,8 @@ class WhatOptions:
         None,
         "Where whole channels go: keep a multiple of so many of each group.",
         count(1),
-        unset="8, but 1 in groups of fewer than 32; 16 where budget latency finds 8 no faster",
+        unset="8, but 1 in groups of fewer than 32; with budget latency 8 from 16 channels on, and "
+        "16 from 32 on where 8 is no faster",
         more="Kernels work on 8 or 16 channels at once: 127 may be slower than 128.",
         affects=Affects.SOLVING,
     )

@@ -29,8 +29,7 @@ from onnx_lobs.options.samples import SAMPLE_OPTIONS
 
 # values beside the defaults; an option that is added has to be added here, too
 OTHERS: dict[str, Any] = {
-    "sparsity": 0.8, "pattern": "2:4", "channels": 0.3, "max_drop": 0.01,
-    "max_output_error": 0.1,
+    "sparsity": 0.8, "pattern": "2:4", "channels": 0.3, "max_drop": 0.01, "max_output_error": 0.1,
     "max_bytes": 500_000, "layer_sparsity": {"*a=b*": 0.7, "re:x": 0.1 + 0.2},
     "layer_min": {"a": 0.0}, "layer_max": {"*": 0.9}, "allocation": "erk", "budget": "macs",
     "align": 16, "channel_choice": "l2", "drop_empty": True,

@@ -29,7 +29,7 @@ from onnx_lobs.run.zeros import Choice
 from onnx_lobs.search.channels.measure import MeasuredChannels, measure_channels
 from onnx_lobs.search.channels.sensitivity import sensitivities
 from onnx_lobs.search.channels.times import time_costs
-from onnx_lobs.search.channels.widths import FINE, NARROW
+from onnx_lobs.search.channels.widths import FINE, NARROW, timed_align
 from onnx_lobs.solvers.channels.swaps import channel_error, swap_channels
 
 NAMED = 12  # pinned groups that a report lists
@@ -230,6 +230,8 @@ def _align(setup: Setup, group: CoupledGroup, usual: int) -> int:
     n, asked = len(group.channels), setup.config.align
     if asked is not None:
         return asked
+    if setup.config.budget == "latency":
+        return timed_align(n, usual)
     return usual if n >= NARROW else 1
 
 

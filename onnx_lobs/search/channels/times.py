@@ -1,15 +1,17 @@
 """Measures what a network's time is made of, by the widths of its groups of channels.
 
 Every product is timed alone, at several widths of all groups at once; products of one shape once.
-So is the whole network. Its time is taken to be a constant and a multiple of the sum of the
-products' times, both found by least squares over the widths; what a product gains from both its
-axes is shared between these in proportion to the logarithms of what is left of them.
+So is the whole network. Its time is taken to be a constant, a multiple of the sum of the products'
+times and one of the numbers that all other nodes give, all found by least squares over the widths.
+What a product gains from both its axes is shared between these in proportion to the logarithms of
+what is left of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Mapping
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +36,7 @@ from onnx_lobs.search.channels.widths import (
     narrower_shapes,
 )
 
+FREE = ("Constant", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze")  # copy nothing
 POINTS = 257  # of a curve over the shares of an axis: widths of 16 in 4,096
 SECONDS_OF_NODE = 0.03  # that all widths of a product take turns for, at the least
 SECONDS_OF_ALL = 2.0  # and all widths of the network
@@ -50,14 +53,17 @@ class MeasuredTimes:
         (widths, groups) channels that each group keeps.
     nodes
         (products, widths) seconds of each product alone.
+    others
+        (widths,) numbers that all other nodes give.
     whole
-        (widths,) those of the network.
+        (widths,) seconds of the network.
     align
         What widths had better be a multiple of: COARSE where a step of FINE is no faster.
     """
 
     kept: IntArray
     nodes: FloatArray
+    others: FloatArray
     whole: FloatArray
     align: int
 
@@ -105,7 +111,7 @@ def measure_times(coupling: Coupling, feeds: Feeds, progress: Progress) -> Measu
     align = best_align(whole[half], *whole[len(kept) :])
     return MeasuredTimes(
         np.stack(kept), np.asarray(nodes).reshape(len(nodes), len(kept)),
-        np.asarray(whole[: len(kept)]), align,
+        other_numbers(coupling, kept), np.asarray(whole[: len(kept)]), align,
     )  # fmt: skip
 
 
@@ -138,21 +144,56 @@ def _times_of(
 
 
 def costs_from_times(coupling: Coupling, times: MeasuredTimes) -> ChannelCosts:
-    """Return the seconds of a network as costs of its products and of all else."""
-    sums = np.stack([np.ones(len(times.whole)), times.nodes.sum(axis=0)], axis=1)
-    (constant, scale), _ = nnls(sums, times.whole)
-    if scale == 0:  # no product's time is to be seen in the network's
-        constant, scale = 0.0, times.whole[0] / max(sums[0, 1], 1e-300)
-    parts = [
+    """Return the seconds of a network as costs of its products, of all other nodes and the rest."""
+    sums = np.stack([np.ones(len(times.whole)), times.nodes.sum(axis=0), times.others], axis=1)
+    sizes = np.maximum(sums[0], 1e-300)
+    # relative to the widest: of all widths the same share is to be right
+    found, _ = nnls(sums / sizes / times.whole[:, None], np.ones(len(times.whole)))
+    constant, scale, each = found / sizes
+    parts: list[tuple[float, Sequence[IntArray]]] = [
         (scale * float(seconds[0]), product.factors)
         for product, seconds in zip(coupling.counted, times.nodes, strict=True)
     ]
+    shapes, classes = coupling.observed.shapes, coupling.classes
+    for name in _others(coupling):
+        places = [(name, axis) for axis in range(len(shapes[name]))]
+        starts = [(classes.starts[p], classes.sizes[p]) for p in places if p in classes.starts]
+        factors = [np.arange(start, start + size) for start, size in starts]
+        parts.append((float(each) * math.prod(shapes[name]), factors))
     plain = costs_of_parts(coupling, [*parts, (float(constant), [])])
     return dataclasses.replace(plain, curves=_curves(plain, times))
 
 
+def _others(coupling: Coupling) -> list[str]:
+    """Return the outputs of all nodes that are no products and give tensors of their own."""
+    products = {product.output for product in coupling.counted}
+    nodes = coupling.observed.model.main.graph.node
+    return [
+        node.output[0]
+        for node in nodes
+        if node.output
+        and node.output[0] not in products
+        and node.op_type not in FREE
+        and node.output[0] in coupling.observed.shapes
+    ]
+
+
+def other_numbers(coupling: Coupling, kept: Sequence[IntArray]) -> FloatArray:
+    """Return (widths,) how many numbers all nodes give that are no products."""
+    names = _others(coupling)
+    shapes = [narrower_shapes(coupling, each) for each in kept]
+    return np.asarray([sum(math.prod(s[name]) for name in names) for s in shapes], np.float64)
+
+
 def _curves(costs: ChannelCosts, times: MeasuredTimes) -> FloatArray:
     """Return what each factor leaves of its part's time, at shares of its axis."""
+    grid = np.linspace(0, 1, POINTS)
+    curves = np.repeat(grid[None], costs.part.size, axis=0)
+    of_products = np.flatnonzero(costs.part < len(times.nodes))  # other parts are in proportion
+    costs = dataclasses.replace(
+        costs, part=costs.part[of_products], sizes=costs.sizes[of_products],
+        taken=costs.taken[of_products],
+    )  # fmt: skip
     gone = times.kept[0] - times.kept
     shares = 1 - (costs.taken @ gone.T) / costs.sizes[:, None]  # (factors, widths)
     logs = -np.log(np.maximum(shares, 1e-9))
@@ -162,9 +203,9 @@ def _curves(costs: ChannelCosts, times: MeasuredTimes) -> FloatArray:
     left = times.nodes / np.maximum(times.nodes[:, :1], 1e-12)
     # no narrower product is taken to be slower
     left = np.minimum.accumulate(np.minimum(left, 1.0), axis=1)[costs.part] ** parts
-    grid = np.linspace(0, 1, POINTS)
-    curves = [_curve(grid, share, rest) for share, rest in zip(shares, left, strict=True)]
-    return np.asarray(curves).reshape(len(curves), POINTS)
+    for row, share, rest in zip(of_products, shares, left, strict=True):
+        curves[row] = _curve(grid, share, rest)
+    return curves
 
 
 def _curve(grid: FloatArray, shares: FloatArray, left: FloatArray) -> FloatArray:

@@ -13,18 +13,30 @@ from onnx_lobs.layers.channels.removal import kept_indices, remove_channels
 
 SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)  # of the channels of each group
 COARSE, FINE = 16, 8  # channels that kernels may work on at once
-NARROW = 32  # groups with fewer channels have none to spare for that
+NARROW = 32  # groups with fewer channels have few to spare for that
+NARROWEST = 16  # and with fewer than these none
+
+
+def timed_align(n: int, wide: int) -> int:
+    """Return what the kept ones of `n` channels are a multiple of where time is what counts.
+
+    `wide` is that of groups of NARROW or more. At half its multiplications a ResNet-20, with
+    groups of 16 to 64, took 0.98 of its time with any widths and 0.75 with multiples of 8.
+    """
+    if n >= NARROW:
+        return wide
+    return FINE if n >= NARROWEST else 1
 
 
 def kept_at(coupling: Coupling, share: float, more: int = 0) -> IntArray:
     """Return (groups,) channels that each group keeps: a share of its own, in steps of COARSE.
 
-    Groups of fewer than NARROW channels have steps of 1. `more` is added to the others.
+    Narrower groups have steps of their own; `more` is added to the others.
     """
     kept = []
     for group in coupling.groups:
         n = len(group.channels)
-        step = COARSE if n >= NARROW else 1
+        step = timed_align(n, COARSE)
         most = n if n < NARROW else n - more
         kept.append(min(max(step, round(share * n / step) * step), most) + n - most)
     return np.asarray(kept, np.int64)

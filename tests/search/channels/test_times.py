@@ -21,6 +21,7 @@ from onnx_lobs.search.channels.times import (
     best_align,
     costs_from_times,
     measure_times,
+    other_numbers,
     time_costs,
 )
 from onnx_lobs.search.channels.widths import (
@@ -48,7 +49,7 @@ def wide(width: int = 128) -> ModelProto:
     return chain.proto(chain.conv(x, 4, width))
 
 
-def made_up(coupling: Coupling, constant: float, scale: float) -> MeasuredTimes:
+def made_up(coupling: Coupling, constant: float, scale: float, each: float = 0.0) -> MeasuredTimes:
     """Times of products whose time is that of their multiplications to the power 0.8."""
     own = [len(group.channels) for group in coupling.groups]
     kept = np.stack([own, *(kept_at(coupling, share) for share in SHARES)])
@@ -57,15 +58,19 @@ def made_up(coupling: Coupling, constant: float, scale: float) -> MeasuredTimes:
     ones = np.ones_like(shares[0])
     left = np.stack([shares[0], shares[0] * shares[1], shares[1]]) if len(own) == 2 else ones
     nodes = np.array([[1.0], [5.0], [0.5]]) * left**0.8
-    return MeasuredTimes(kept, nodes, constant + scale * nodes.sum(axis=0), FINE)
+    others = other_numbers(coupling, list(kept))
+    whole = constant + scale * nodes.sum(axis=0) + each * others
+    return MeasuredTimes(kept, nodes, others, whole, FINE)
 
 
-def test_a_constant_and_the_products_are_told_apart() -> None:
+def test_a_constant_products_and_other_nodes_are_told_apart() -> None:
     coupling = coupled(wide())
-    times = made_up(coupling, constant=3.0, scale=2.0)
+    times = made_up(coupling, constant=3.0, scale=2.0, each=1e-4)
     costs = costs_from_times(coupling, times)
+    relus = 2 * 2 * 128 * nets.SIZE**2  # two, of two samples; the last node is an Identity
+    assert times.others[0] == relus
     assert costs.fixed == pytest.approx(3.0, rel=FIT)
-    assert costs.total == pytest.approx(2.0 * 6.5, rel=FIT)
+    assert costs.total == pytest.approx(2.0 * 6.5 + 1e-4 * relus, rel=FIT)
     for kept, whole in zip(times.kept, times.whole, strict=True):
         assert costs.left(times.kept[0] - kept) == pytest.approx(whole, rel=FIT)
 
@@ -100,6 +105,7 @@ def test_widths_are_multiples_of_sixteen_but_in_narrow_groups() -> None:
     coupling = coupled(wide(72))
     assert kept_at(coupling, 0.5).tolist() == [32, 32]
     assert kept_at(coupling, 0.5, FINE).tolist() == [40, 40]
+    assert kept_at(coupled(wide(24)), 0.5, FINE).tolist() == [16, 16]
     assert kept_at(coupled(wide(12)), 0.25).tolist() == [3, 3]
 
 
