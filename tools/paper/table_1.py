@@ -44,7 +44,7 @@ from paper.training import largest, magnitudes_below, masked
 CURVATURE = {LENET_300: 5_000, LENET_5: 1_000}  # training images for second derivatives
 SURGEON = 2_000  # for the matrices of single neurons
 DYNAMIC_STEPS = {LENET_300: (640, 34_000), LENET_5: (840, 12_000)}
-SKINNY_STEPS = {LENET_300: 20_000, LENET_5: 8_000}
+SKINNY_STEPS = {LENET_300: 20_000, LENET_5: 7_000}
 
 Maker = Callable[[Mnist], Row]
 
@@ -167,10 +167,11 @@ def rows_of(network: str, origin: str) -> dict[str, Maker]:
     }
     if network == LENET_300:
         pruners["OBS by neurons, stage 1"] = (partial(by_surgeon, shares=stage_1), False)
-    found: dict[str, Maker] = {
-        name: partial(_pruned, network, origin, name, prune, long)
-        for name, (prune, long) in pruners.items()
-    }
+    found: dict[str, Maker] = {}
+    for name, (prune, long) in pruners.items():
+        found[name] = partial(_pruned, network, origin, name, prune, False)
+        if long:
+            found[f"{name}, long"] = partial(_pruned, network, origin, name, prune, True)
     for steps in DYNAMIC_STEPS[network]:
         found[f"DNS, {steps}"] = partial(dynamic_row, network, origin, "DNS", steps)
     found["skinny"] = partial(dynamic_row, network, origin, "skinny", SKINNY_STEPS[network])
