@@ -44,6 +44,7 @@ from paper.training import largest, magnitudes_below, masked
 CURVATURE = {LENET_300: 5_000, LENET_5: 1_000}  # training images for second derivatives
 SURGEON = 2_000  # for the matrices of single neurons
 DYNAMIC_STEPS = {LENET_300: (640, 34_000), LENET_5: (840, 12_000)}
+SPLICING_DECAY = 0.003  # thresholds stay as they were, so a larger one leaves too few weights
 SKINNY_STEPS = {LENET_300: 20_000, LENET_5: 7_000}
 
 Maker = Callable[[Mnist], Row]
@@ -102,7 +103,7 @@ def dynamic_row(network: str, origin: str, method: str, steps: int, mnist: Mnist
         steps=steps,
         rate=LONG_RATE,
         batch=LONG_BATCH,
-        decay=DECAY,
+        decay=SPLICING_DECAY if method == "DNS" else DECAY,
     )
     return Row(
         "1", network, origin, method, 100 * kept_share(last), test_error(dense, mnist),
