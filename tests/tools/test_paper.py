@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -10,7 +13,7 @@ from paper.curvature import layer_hessian, row_hessians, second_derivatives
 from paper.hessians import NETWORKS, time_inverse
 from paper.net_trim import net_trim
 from paper.networks import Mnist, kept_share, perceptron, run_on, tensors_of, with_tensors
-from paper.report import markdown
+from paper.report import markdown, refreshed
 from paper.table_1 import by_deviation, geometric_stages
 from paper.training import LabelTraining, largest, masked, train_survivors
 
@@ -268,6 +271,25 @@ def test_a_page_has_the_papers_figures_beside_ours():
            "dense": 0.48, "pruned": 9.0, "retrained": {"740": 0.61}, "facts": {}}  # fmt: skip
     page = markdown({"x": row})
     assert "| LeNet-5, ours | LWC | 0.48 | 8.1 | 9.00 | 0.61 (740) | 8 | 89.55 | 1.36 |" in page
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_guide_has_the_tables_of_the_results():
+    rows = json.loads((ROOT / "tools/results/reproduce_paper.json").read_text())
+    page = (ROOT / "onnx_lobs/guide/paper.md").read_text()
+    assert refreshed(page, rows) == page, "run tools/reproduce_paper.py --merge with no new rows"
+    assert page.count(" --- ") > 5
+
+
+def test_refreshing_a_page_changes_the_rows_of_its_table_alone():
+    row = {"table": "fc3", "kept": 70.0, "pruned": 1.6, "facts": {"exact-obs": 1.7}}
+    head = markdown({"x": row}).split("\n\n")[-1].splitlines()[0]
+    page = f"before\n\n{head}\n| --- | --- | --- |\n| 1 | 2 | 3 |\n\nbehind\n"
+    found = refreshed(page, {"x": row})
+    assert found.startswith("before\n\n| kept |")
+    assert found.endswith("| 70 | 1.60 | 1.70 |\n\nbehind\n")
 
 
 def as_array(model: onnx.ModelProto, name: str) -> Array:

@@ -19,18 +19,34 @@ PUBLISHED_AS = {
 def markdown(rows: Rows) -> str:
     """Return the page of all tables that have rows."""
     parts = ["# The paper's tables, made again\n", _intro()]
-    for title, made in (
-        ("Table 1", _table_1(rows)),
-        ("Table 2: fc2 of LeNet-300-100 alone", _table_2(rows)),
-        ("fc3 of LeNet-300-100 alone", _fc3(rows)),
-        ("fc1 of LeNet-300-100 alone: accuracy by per cent of zeros", _fc1(rows)),
-        ("At equal bytes, no retraining", _bytes(rows)),
-        ("Filters of LeNet-5", _filters(rows)),
-        ("Hessians of large networks", _hessians(rows)),
-    ):
-        if made:
-            parts.append(f"## {title}\n\n{made}")
+    parts += [f"## {title}\n\n{made}" for title, made in sections(rows).items() if made]
     return "\n".join(parts)
+
+
+def sections(rows: Rows) -> dict[str, str]:
+    """Return the tables by their titles."""
+    return {
+        "Table 1": _table_1(rows),
+        "Table 2: fc2 of LeNet-300-100 alone": _table_2(rows),
+        "fc3 of LeNet-300-100 alone": _fc3(rows),
+        "fc1 of LeNet-300-100 alone: accuracy by per cent of zeros": _fc1(rows),
+        "At equal bytes, no retraining": _bytes(rows),
+        "Filters of LeNet-5": _filters(rows),
+        "Hessians of large networks": _hessians(rows),
+    }
+
+
+def refreshed(page: str, rows: Rows) -> str:
+    """Return a page in which each table that begins like one of ours has the rows of that."""
+    for made in sections(rows).values():
+        for block in (some for some in made.split("\n\n") if some.startswith("|")):
+            lines, new = page.splitlines(), block.strip().splitlines()
+            if new[0] in lines:
+                first = lines.index(new[0])
+                is_row = [line.startswith("|") for line in (*lines[first:], "")]
+                lines[first : first + is_row.index(False)] = new
+                page = "\n".join(lines) + "\n"
+    return page
 
 
 def _intro() -> str:
