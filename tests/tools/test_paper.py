@@ -274,10 +274,12 @@ def test_a_page_has_the_papers_figures_beside_ours():
 
 
 ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "tools" / "results" / "reproduce_paper.json"
 
 
+@pytest.mark.skipif(not RESULTS.exists(), reason="the sdist has no results as JSON")
 def test_the_guide_has_the_tables_of_the_results():
-    rows = json.loads((ROOT / "tools/results/reproduce_paper.json").read_text())
+    rows = json.loads(RESULTS.read_text())
     page = (ROOT / "onnx_lobs/guide/paper.md").read_text()
     assert refreshed(page, rows) == page, "run tools/reproduce_paper.py --merge with no new rows"
     assert page.count(" --- ") > 5
