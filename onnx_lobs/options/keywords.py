@@ -37,6 +37,12 @@ class PruneOptions(TypedDict, total=False):
     correct: bool | None
     damp: float | None
     seed: int
+    retrain: int | None
+    rounds: tuple[float, ...] | None
+    retrain_towards: str
+    retrain_move: str
+    retrain_rate: float
+    retrain_optimiser: str
     score: str | Callable[..., Any] | None
     samples: int | None
     positions: int | None
@@ -122,3 +128,4 @@ class RetrainKeywords(TypedDict, total=False):
     max_length: int | None
     label_column: str | None
     provider: str
+    memory: int | None

@@ -122,7 +122,7 @@ def _gentler(report: Report, what: str, flag: str, limit: str) -> AdviceRecord |
     """
     if ":" not in str(report.options.get("pattern", "")):
         text = f"{what}: let the sparsity be found that keeps it within {limit}"
-        words = changed(report.command, flag, limit, drop=("--sparsity",))
+        words = changed(report.command, flag, limit, drop=("--sparsity", "--rounds"))
         return AdviceRecord("large drop", text, words)
     worst = _worst(report.layers)
     if not worst or len(report.layers) <= len(worst):
@@ -171,6 +171,8 @@ def _same_size(report: Report) -> AdviceRecord | None:
 def _int8(report: Report) -> AdviceRecord | None:
     """The pruned model is good; int8 makes it smaller still, and keeps zeros."""
     if report.output_path is None or report.options.get("values", "fp32") != "fp32":
+        return None
+    if report.rounds:  # weights are rounded as they are solved, and were moved since
         return None
     text = "int8 weights, rounded with the zeros, take a quarter of the bytes"
     return AdviceRecord("int8", text, changed(report.command, "--values", "int8"))

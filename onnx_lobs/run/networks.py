@@ -39,6 +39,8 @@ class Networks:
         Full name of an execution provider.
     limit
         Bytes of weights in one session; a model with more runs in stages.
+    original
+        What `dense` was before earlier rounds of pruning; None: there were none.
     """
 
     dense: Model
@@ -46,6 +48,12 @@ class Networks:
     result: Model
     provider: str
     limit: int
+    original: Model | None = None
+
+    @property
+    def reference(self) -> Model:
+        """The network that the result is compared with: the one before all pruning."""
+        return self.dense if self.original is None else self.original
 
     @property
     def is_staged(self) -> bool:

@@ -18,6 +18,7 @@ from onnx_lobs.allocation.rules import Slot, check_limits
 from onnx_lobs.calibration.batch_size import fit_batches
 from onnx_lobs.calibration.options import LEAST_OBSERVATIONS
 from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
+from onnx_lobs.data.kinds.request import LabelNeed
 from onnx_lobs.data.kinds.table import check_read
 from onnx_lobs.data.reader import Batches, input_specs
 from onnx_lobs.data.synthetic import guesses
@@ -148,6 +149,8 @@ def open_run(
     pattern, provider = weight_pattern(config), find_provider(config.provider)
     if config.budget is None:
         config = dataclasses.replace(config, budget="macs" if is_channels(config) else "weights")
+    if config.rounds is not None:  # what has to be possible is the last of them
+        config = dataclasses.replace(config, sparsity=config.rounds[-1])
     check_channels(config)
     loaded, memory = load_model(model), share_out(config.memory)
     if config.storage is None:  # a model keeps its form
@@ -167,7 +170,8 @@ def open_run(
     config, notes = choose_preset(loaded, (test, data), config)
     log.warn(*notes)
     inputs, n_classes = input_specs(loaded.proto), class_count(loaded.proto)
-    batches, notes = open_calibration(loaded.path, inputs, data, config, n_classes)
+    labels = LabelNeed.WELCOME if _learns_labels(config) else LabelNeed.UNUSED
+    batches, notes = open_calibration(loaded.path, inputs, data, config, n_classes, labels)
     run = None
     if not is_large:  # such a model runs in stages, and its weights are read when they are solved
         check_weights(index, layers)
@@ -192,6 +196,38 @@ def open_run(
         file=count_weights(index, layers, skips),
     )  # fmt: skip
     return setup, networks
+
+
+def reopen(setup: Setup, networks: Networks, sparsity: float) -> tuple[Setup, Networks]:
+    """Return a run that goes on with the result of another one, as if that were dense.
+
+    Its zeros stay, and the result changes further; what is compared with is the original.
+
+    Parameters
+    ----------
+    setup, networks
+        Of the run before, whose result is not private. Not modified.
+    sparsity
+        Of the next one.
+    """
+    config = dataclasses.replace(setup.config, sparsity=sparsity)
+    loaded = dataclasses.replace(setup.loaded, proto=networks.result.proto)
+    executable, _ = to_executable(loaded.proto, loaded.folder, networks.provider)
+    add_state_taps(executable, loaded.folder)
+    add_loop_taps(executable, loaded.folder)
+    index = Model(executable, loaded.folder)
+    layers, only_rounded, skips = _layers(index, config, Log(), {}, can_measure=True)
+    again = make_networks(loaded, executable, layers, None, networks.provider, networks.limit)
+    layers = _real_dtypes(layers, again.result)
+    present = present_zeros(again.result, layers, setup.pattern)
+    slots = _slots(layers, config, setup.pattern, skips, present, only_rounded)
+    found = dataclasses.replace(setup, config=config, loaded=loaded, layers=layers, slots=slots)
+    return found, dataclasses.replace(again, original=networks.reference)
+
+
+def _learns_labels(config: PruneConfig) -> bool:
+    """Whether retraining behind pruning takes labels where there are any."""
+    return config.retrain is not None and config.retrain_towards in ("auto", "labels")
 
 
 def _layers(

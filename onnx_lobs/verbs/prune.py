@@ -37,6 +37,7 @@ from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run, run_once
 from onnx_lobs.run.outcome import score_dense
 from onnx_lobs.run.report import make_report, with_file
+from onnx_lobs.run.retraining.in_run import check_retrainable, check_retraining
 from onnx_lobs.run.save import Delivery, deliver, plan_delivery
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.run.stored_form import check_form
@@ -53,6 +54,7 @@ from onnx_lobs.targets.runtimes import fill_options
 from onnx_lobs.verbs.c_room import check_code, room_on
 from onnx_lobs.verbs.deploy import check_beside, check_deploy, deploy, pack
 from onnx_lobs.verbs.places import check_places
+from onnx_lobs.verbs.rounds import retrain_in_rounds
 from onnx_lobs.verbs.stages import stages_of
 
 if TYPE_CHECKING:
@@ -170,6 +172,7 @@ def prune(
     given = read_options(options, OPTIONS)
     config, log = PruneConfig(**fill_options(given, given)), Log()
     check_deploy(config)
+    check_retraining(config)
     with telling(progress) as told, scratch_in(config.scratch) as scratch:
         setup, networks = open_run(model, data, test, config, log, scratch)
         stages = stages_of(setup, networks, writes=False)
@@ -216,6 +219,7 @@ def prune_file(
     check_output(output, inputs=model_files(path), overwrite=overwrite)
     check_places(path, output, config, data=data, test=test, report=report)
     chip = check_deploy(config)
+    check_retraining(config)
     check_beside(config, output, overwrite=overwrite)
     if has_target(config):
         check_output(best_effort(output), inputs=model_files(path), overwrite=overwrite)
@@ -250,6 +254,8 @@ def _prune(
     with where, compiled.without(not is_compiled(setup)):
         check_modes(config)
         check_form(setup, networks)
+        if config.retrain is not None:
+            check_retrainable(setup, networks)
         room = _room(setup, networks)
         if has_target(config):
             check_target(setup, networks)
@@ -276,7 +282,11 @@ def _prune(
         elif has_target(config):
             done, target = search(setup, networks, run, *planner.limits()[::-1], clock)
         else:
-            done = run(setup, networks)
+            done = run(setup if config.rounds is None else setup.at(config.rounds[0]), networks)
+        if config.retrain is not None:
+            done = retrain_in_rounds(
+                done, before, dense, scratch, progress, log, clock, observations
+            )
         if is_channels(config):
             done = with_latency(done)
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from onnx_lobs.report.stages import RunStage
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
@@ -30,6 +32,8 @@ JUDGING = RunStage(
         "bounding": "bounds",
     },
 )
+RETRAINING = RunStage("retraining", {"retraining": ""})
+JUDGING_AGAIN = dataclasses.replace(JUDGING, name="evaluating what was retrained")
 WRITING = RunStage("writing", {"writing": ""})
 
 
@@ -41,5 +45,6 @@ def stages_of(setup: Setup, networks: Networks, *, writes: bool) -> tuple[RunSta
         *([CHOOSING] if is_measured else []),
         SOLVING,
         JUDGING,
+        *([RETRAINING, JUDGING_AGAIN] if setup.config.retrain is not None else []),
         *([WRITING] if writes else []),
     )

@@ -16,6 +16,7 @@ from onnx_lobs.report.record.inputs import InputRange, range_words
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import BoundRecord, JudgedValue, OutputRecord
 from onnx_lobs.report.record.report import SCHEMA, Report
+from onnx_lobs.report.record.rounds import RoundRecord
 from onnx_lobs.report.record.score import ScoreRecord
 from onnx_lobs.report.record.totals import FileWeights, SkipRecord, Totals
 
@@ -41,6 +42,7 @@ __all__ = [
     "OutputRecord",
     "PinnedRecord",
     "Report",
+    "RoundRecord",
     "ScoreRecord",
     "SkipRecord",
     "TargetRecord",

@@ -14,6 +14,7 @@ from onnx_lobs.report.record.details import Details
 from onnx_lobs.report.record.inputs import InputRange
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import OutputRecord
+from onnx_lobs.report.record.rounds import RoundRecord
 from onnx_lobs.report.record.totals import SkipRecord, Totals
 
 # 4 had no `details` and no `command`; 3 had `linear` in `output`; 2 `errors` in `allocation`;
@@ -59,6 +60,8 @@ class Report:
         What was made for ``--target`` or ``--chip``; None without.
     channels
         Those that were removed; None where single weights went.
+    rounds
+        Retrainings behind pruning; `output` is what the last of them left.
     """
 
     model: str
@@ -82,6 +85,7 @@ class Report:
     inputs: tuple[InputRange, ...] = ()
     deploy: DeployRecord | None = None
     channels: ChannelsRecord | None = None
+    rounds: tuple[RoundRecord, ...] = ()
 
     def __repr__(self) -> str:
         """Return one short line."""

@@ -43,12 +43,15 @@ class Course:
         A key of OPTIMISERS.
     seed
         Of the batches' order.
+    gather
+        Batches of one step, whose gradients are averaged.
     """
 
     steps: int
     rate: float
     optimiser: str
     seed: int
+    gather: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +128,7 @@ class _Descent:
 
     def step(self, part: float) -> bool:
         """Take a step with a part of the full rate; False, and no step, if a value is infinite."""
-        if not self._order:
-            self._order = self._rng.permutation(len(self.fitted.batches)).tolist()
-        gradients = _gradients(self.network, self.fitted, self._order.pop(), self.values)
+        gradients = self._gathered()
         if gradients is None:
             return False
         rate = self.course.rate * part * self._part
@@ -137,6 +138,26 @@ class _Descent:
             move = tensor.kept * (rate * self._sizes[name] * moves[name])
             self.values[name] = (self.values[name] + move).astype(np.float32)
         return True
+
+    def _gathered(self) -> dict[str, Array] | None:
+        """Return the mean gradients of the next batches, weighted by their samples."""
+        total: dict[str, Array] = {}
+        chosen = [self._next() for _ in range(self.course.gather)]
+        sizes = [self.fitted.batches.sizes[index] for index in chosen]
+        for index, size in zip(chosen, sizes, strict=True):
+            found = _gradients(self.network, self.fitted, index, self.values)
+            if found is None:
+                return None
+            share = size / sum(sizes)
+            for name, gradient in found.items():
+                total[name] = total.get(name, 0) + (gradient * np.float32(share))
+        return total
+
+    def _next(self) -> int:
+        """Return the next batch of a random order, in which each comes once."""
+        if not self._order:
+            self._order = self._rng.permutation(len(self.fitted.batches)).tolist()
+        return int(self._order.pop())
 
     def go_back(self, values: Mapping[str, Array]) -> None:
         """Begin again at a state, with smaller steps and no memory of gradients."""
