@@ -92,7 +92,7 @@ def train(
     of one batch; 20 forward passes over the held-out data.
     """
     descent = _Descent(network, fitted, course)
-    losses = [(0, _held_loss(network, held, descent.values))]
+    losses = [(0, held_loss(network, held, descent.values))]
     best, kept, since, returns = 0, dict(descent.values), 0, 0
     every = max(1, course.steps // LOOKS)
     progress.start("retraining", course.steps)
@@ -102,7 +102,7 @@ def train(
         if is_finite and step % every and step < course.steps:
             continue
         # look at the held-out data; from too large a step go back, and on with smaller ones
-        losses.append((step, _held_loss(network, held, descent.values) if is_finite else math.inf))
+        losses.append((step, held_loss(network, held, descent.values) if is_finite else math.inf))
         since += 1
         if losses[-1][1] < min(loss for _, loss in losses[:-1]):
             best, kept, since = step, dict(descent.values), 0
@@ -176,7 +176,7 @@ def _gradients(
     return gradients if is_finite else None
 
 
-def _held_loss(network: TrainedNetwork, held: TrainingSet, values: Mapping[str, Array]) -> float:
+def held_loss(network: TrainedNetwork, held: TrainingSet, values: Mapping[str, Array]) -> float:
     """Return the mean loss over all samples of the held-out data."""
     total = 0.0
     for index, size in enumerate(held.batches.sizes):
