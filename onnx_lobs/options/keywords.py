@@ -33,6 +33,7 @@ class PruneOptions(TypedDict, total=False):
     effort: str
     time: float | None
     refit: bool | None
+    refit_blocks: bool
     sequential: bool | None
     correct: bool | None
     damp: float | None

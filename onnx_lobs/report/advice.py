@@ -172,7 +172,7 @@ def _int8(report: Report) -> AdviceRecord | None:
     """The pruned model is good; int8 makes it smaller still, and keeps zeros."""
     if report.output_path is None or report.options.get("values", "fp32") != "fp32":
         return None
-    if report.rounds:  # weights are rounded as they are solved, and were moved since
+    if report.rounds or report.blocks:  # weights are rounded as they are solved, and moved since
         return None
     text = "int8 weights, rounded with the zeros, take a quarter of the bytes"
     return AdviceRecord("int8", text, changed(report.command, "--values", "int8"))

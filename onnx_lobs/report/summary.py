@@ -18,6 +18,7 @@ from onnx_lobs.report.numbers import (
 )
 from onnx_lobs.report.record import (
     AllocationRecord,
+    BlocksRecord,
     BoundRecord,
     CorrectionRecord,
     DeployRecord,
@@ -44,6 +45,8 @@ def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
     yield from _totals(report.totals, has_zeros=report.channels is None)
     yield from _allocation(report.allocation)
     yield from _correction(report.correction)
+    if report.blocks is not None:
+        yield "blocks", block_words(report.blocks)
     yield from _rounds(report.rounds)
     yield from _output(report)
     if report.output.score is not None:
@@ -139,6 +142,15 @@ def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
     where = " and ".join(f"{n} {word}{'s' * (n > 1)}" for n, word in parts if n)
     errors = f"{format_error(record.before)} -> {format_error(record.after)}"
     yield "corrected", f"{record.kind} behind {where} (held-out output error {errors})"
+
+
+def block_words(record: BlocksRecord) -> str:
+    """Return what fitting parts of the network did in words."""
+    words = f"{record.fitted} of {record.spans} parts fitted"
+    if record.error_before is None or record.error_after is None or not record.fitted:
+        return f"{words}; nothing was kept" if not record.is_kept else words
+    errors = f"{format_error(record.error_before)} -> {format_error(record.error_after)}"
+    return f"{words}; output error {errors}" + ("" if record.is_kept else ", not kept")
 
 
 def _rounds(records: Sequence[RoundRecord]) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import (
+    BlocksRecord,
     CorrectionRecord,
     Details,
     LayerRecord,
@@ -63,6 +64,8 @@ class Run:
         By the key of the layer or table: those of which its weights are multiples.
     rounds
         Retrainings behind pruning, the last one of this run.
+    blocks
+        What fitting windows brought; None where they were not.
     """
 
     setup: Setup
@@ -76,6 +79,7 @@ class Run:
     details: Details = field(default_factory=Details)
     scales: Mapping[str, RealArray] = field(default_factory=dict)
     rounds: tuple[RoundRecord, ...] = ()
+    blocks: BlocksRecord | None = None
 
 
 def run_once(

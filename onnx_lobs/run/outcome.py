@@ -117,7 +117,7 @@ def evaluate_run(
         score = score_record(scoring.score, before, after)
         if scoring.test is not None:
             classes = scores_by_class(scoring.test.labels, before, after)
-        if retrained or setup.config.retrain is None:  # else it is not the last word
+        if retrained == (setup.config.retrain is not None):  # else it is not the last word
             log.warn(*collapse_notes(score))
         output = dataclasses.replace(output, score=score)
     return output, Details((), tally.result(), tally.n_seen, classes)

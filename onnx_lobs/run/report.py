@@ -77,6 +77,7 @@ def make_report(
         inputs=input_ranges(run.setup.batches),
         channels=channels,
         rounds=run.rounds,
+        blocks=run.blocks,
     )
 
 

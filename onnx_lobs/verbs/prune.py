@@ -28,6 +28,7 @@ from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
 from onnx_lobs.report.showing import Told, telling
 from onnx_lobs.report.stages import CountedStages
+from onnx_lobs.run.blocks.in_run import refit_blocks
 from onnx_lobs.run.deliver import best_effort, write_model
 from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
 from onnx_lobs.run.guarantee import with_bounds
@@ -37,7 +38,11 @@ from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run, run_once
 from onnx_lobs.run.outcome import score_dense
 from onnx_lobs.run.report import make_report, with_file
-from onnx_lobs.run.retraining.in_run import check_retrainable, check_retraining
+from onnx_lobs.run.retraining.in_run import (
+    changes_behind,
+    check_retrainable,
+    check_retraining,
+)
 from onnx_lobs.run.save import Delivery, deliver, plan_delivery
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.run.stored_form import check_form
@@ -254,7 +259,7 @@ def _prune(
     with where, compiled.without(not is_compiled(setup)):
         check_modes(config)
         check_form(setup, networks)
-        if config.retrain is not None:
+        if changes_behind(config):
             check_retrainable(setup, networks)
         room = _room(setup, networks)
         if has_target(config):
@@ -283,6 +288,8 @@ def _prune(
             done, target = search(setup, networks, run, *planner.limits()[::-1], clock)
         else:
             done = run(setup if config.rounds is None else setup.at(config.rounds[0]), networks)
+        if config.refit_blocks:
+            done = refit_blocks(done, before, dense, scratch, progress)
         if config.retrain is not None:
             done = retrain_in_rounds(
                 done, before, dense, scratch, progress, log, clock, observations

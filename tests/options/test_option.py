@@ -35,7 +35,7 @@ OTHERS: dict[str, Any] = {
     "align": 16, "channel_choice": "l2",
     "include": ("a", "re:b,c"), "exclude": ("*",), "op_types": ("Gemm", "Conv"),
     "min_weights": 0, "tied": "prune", "method": "lobs", "effort": "best", "time": 600.0,
-    "refit": False, "sequential": True, "correct": False, "damp": 1e-3, "seed": 7,
+    "refit": False, "refit_blocks": True, "sequential": True, "correct": False, "damp": 1e-3, "seed": 7,
     "retrain": 20, "rounds": (0.5, 0.75), "retrain_towards": "labels", "retrain_move": "all",
     "retrain_rate": 0.1, "retrain_optimiser": "sgd",
     "score": "s.py:f", "samples": 9,

@@ -172,8 +172,15 @@ def test_a_cache_gives_back_what_was_retrained(tmp_path: Path) -> None:
         (DATA, {"retrain": 2, "values": "int8"}, ConfigError, "rounds them before it"),
         (DATA, {"retrain": 2, "bound": True}, ConfigError, "leave out --bound"),
         (DATA, {"retrain": 0}, ConfigError, "retrain is 0; it must be at least 1"),
-        (None, {"retrain": 2}, DataError, "retraining needs samples"),
-        ({"x": X[:1]}, {"retrain": 2}, DataError, "1 samples make one batch, and retraining"),
+        (None, {"retrain": 2}, DataError, "behind pruning needs samples"),
+        (
+            DATA,
+            {"rounds": (0.4,), "retrain": 2, "refit_blocks": True},
+            ConfigError,
+            "whole networks",
+        ),
+        (DATA, {"refit_blocks": True, "values": "fp16"}, ConfigError, "--refit-blocks moves"),
+        ({"x": X[:1]}, {"retrain": 2}, DataError, "1 samples make one batch, and one"),
         (DATA, {"retrain": 2, "retrain_towards": "labels"}, ConfigError, "has none; add an array"),
     ],
 )

@@ -1,6 +1,7 @@
 """Holds the record of a run, from which every form of report is made; a file for each kind."""
 
 from onnx_lobs.report.record.advice import AdviceRecord
+from onnx_lobs.report.record.blocks import BlocksRecord
 from onnx_lobs.report.record.channels import ChannelsRecord, GroupRecord, PinnedRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.deploy import DeployRecord
@@ -24,6 +25,7 @@ __all__ = [
     "SCHEMA",
     "AdviceRecord",
     "AllocationRecord",
+    "BlocksRecord",
     "BoundRecord",
     "ChangedSample",
     "ChannelsRecord",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.as_json import to_json
+from onnx_lobs.report.record.blocks import BlocksRecord
 from onnx_lobs.report.record.channels import ChannelsRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.deploy import DeployRecord
@@ -62,6 +63,8 @@ class Report:
         Those that were removed; None where single weights went.
     rounds
         Retrainings behind pruning; `output` is what the last of them left.
+    blocks
+        What ``--refit-blocks`` did; None without.
     """
 
     model: str
@@ -86,6 +89,7 @@ class Report:
     deploy: DeployRecord | None = None
     channels: ChannelsRecord | None = None
     rounds: tuple[RoundRecord, ...] = ()
+    blocks: BlocksRecord | None = None
 
     def __repr__(self) -> str:
         """Return one short line."""

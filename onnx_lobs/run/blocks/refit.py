@@ -1,6 +1,6 @@
-"""Fits each window of a pruned network to what the dense one gives there, zeros fixed.
+"""Fits each span of a pruned network to what the dense one gives there, zeros fixed.
 
-Single layers are at their optimum already; what is left lies between them. A window takes what the
+Single layers are at their optimum already; what is left lies between them. A span takes what the
 pruned network gives in front of it and learns what the dense one gives behind it: the least squares
 of retraining, of a part of the network, whose loss no later layer blurs.
 """
@@ -22,22 +22,22 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import LayerFilter, find_layers
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress, Silent
-from onnx_lobs.run.blocks.windows import Window, find_windows, part_of
+from onnx_lobs.run.blocks.spans import Span, find_spans, part_of
 from onnx_lobs.run.retraining.aims import Aim
 from onnx_lobs.run.retraining.moving import moving_weights
 from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.parameters import MovingTensor, find_small, find_weights
-from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, train
+from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, held_loss, train
 
-STEPS, RATE = 60, 0.01  # of a window
+STEPS, RATE = 60, 0.01  # of a span
 SHARES = (1.0, 0.5, 0.25)  # of the way from the least-squares weights, of which the best is taken
-LEAST_GAIN = 0.02  # of a window's loss on held-out samples; less is noise
-TARGET = "target of the window"
+LEAST_GAIN = 0.02  # of a span's loss on held-out samples; less is noise
+TARGET = "target of the span"
 
 
 @dataclass(frozen=True)
-class RefittedWindow:
-    """What became of a window: its output, and its loss on held-out samples before and after."""
+class RefittedSpan:
+    """What became of a span: its output, and its loss on held-out samples before and after."""
 
     output: str
     n_layers: int
@@ -47,8 +47,8 @@ class RefittedWindow:
 
 
 @dataclass(frozen=True)
-class WindowCourse:
-    """How windows are fitted: steps, largest relative step, what may move."""
+class SpanCourse:
+    """How spans are fitted: steps, largest relative step, what may move."""
 
     steps: int = STEPS
     rate: float = RATE
@@ -57,58 +57,58 @@ class WindowCourse:
     seed: int = 0
 
 
-def refit_windows(
+def refit_spans(
     networks: tuple[Model, Model],
-    last: tuple[str, str],
+    last: str,
     batches: Batches,
     provider: str,
     stores: tuple[Store, Store],
-    course: WindowCourse,
+    course: SpanCourse,
     progress: Progress,
-) -> tuple[tuple[RefittedWindow, ...], Mapping[str, Array]]:
-    """Fit every window in order, each behind those that were fitted before it.
+) -> tuple[tuple[RefittedSpan, ...], Mapping[str, Array]]:
+    """Fit every span in order, each behind those that were fitted before it.
 
     Parameters
     ----------
     networks
         Execution copies of the dense and of the pruned network. Values of the latter change.
     last
-        The value that each is judged by.
+        The value that the network is judged by.
     batches
         Calibration data; the held-out ones choose.
     provider
         Full name of an execution provider.
     stores
-        Where values between windows are kept, of each network.
+        Where values between spans are kept, of each network.
     course
-        How a window is fitted.
+        How a span is fitted.
     progress
-        Told of every window.
+        Told of every span.
 
     Returns
     -------
-    windows, values
+    spans, values
         What became of each, and the new values of every tensor that changed.
     """
     dense, pruned = networks
     layers, _ = find_layers(pruned, LayerFilter(depthwise=True))
-    windows = find_windows(pruned, layers, last[1])
+    spans = find_spans(pruned, layers, last)
     types = _types(pruned, batches, provider)
-    progress.start("fitting blocks", len(windows))
-    places = {window.output: _place(dense, window.output) for window in windows}
+    progress.start("fitting blocks", len(spans))
+    places = {span.output: _place(dense, span.output) for span in spans}
     fronts = NetworkRunner(
-        pruned, {w.start: w.inputs for w in windows if w.start}, batches, provider, stores[1]
+        pruned, {w.start: w.inputs for w in spans if w.start}, batches, provider, stores[1]
     )
     behinds = NetworkRunner(
-        dense, {places[w.output]: [w.output] for w in windows}, batches, provider, stores[0]
+        dense, {places[w.output]: [w.output] for w in spans}, batches, provider, stores[0]
     )
     found, changed = [], dict[str, Array]()
-    for window in windows:
-        if window.start:
-            fronts.advance(window.start)
-        behinds.advance(places[window.output])
-        samples = _WindowSamples(window, fronts, behinds, batches)
-        one, values = _refit(part_of(pruned, window, types), window, samples, provider, course)
+    for span in spans:
+        if span.start:
+            fronts.advance(span.start)
+        behinds.advance(places[span.output])
+        samples = _SpanSamples(span, fronts, behinds, batches)
+        one, values = _refit(part_of(pruned, span, types), span, samples, provider, course)
         found.append(one)
         for name, value in values.items():
             tensor = pruned.main.initializers[name]
@@ -121,29 +121,29 @@ def refit_windows(
     return tuple(found), changed
 
 
-class _WindowSamples:
-    """What goes into a window and what should come out, batch by batch; targets in order."""
+class _SpanSamples:
+    """What goes into a span and what should come out, batch by batch; targets in order."""
 
     def __init__(
-        self, window: Window, fronts: NetworkRunner, behinds: NetworkRunner, batches: Batches
+        self, span: Span, fronts: NetworkRunner, behinds: NetworkRunner, batches: Batches
     ) -> None:
-        self.window, self.fronts, self.behinds, self.batches = window, fronts, behinds, batches
+        self.span, self.fronts, self.behinds, self.batches = span, fronts, behinds, batches
 
     def load(self, index: int) -> dict[str, Array]:
-        """Return the inputs of the window on a batch."""
-        if not self.window.start:
+        """Return the inputs of the span on a batch."""
+        if not self.span.start:
             feeds = self.batches.load(index)
-            return {name: np.asarray(feeds[name]) for name in self.window.inputs}
+            return {name: np.asarray(feeds[name]) for name in self.span.inputs}
         values = self.fronts.values(index)
-        return {name: np.asarray(values[name]) for name in self.window.inputs}
+        return {name: np.asarray(values[name]) for name in self.span.inputs}
 
     def target(self, index: int) -> Array:
-        """Return what the dense network gives behind the window."""
-        return np.asarray(self.behinds.values(index)[self.window.output])
+        """Return what the dense network gives behind the span."""
+        return np.asarray(self.behinds.values(index)[self.span.output])
 
     def sets(self) -> tuple[TrainingSet, TrainingSet]:
         """Return the batches to learn from, and those held out."""
-        whole = Batches(self.load, self.batches.sizes, "a window")
+        whole = Batches(self.load, self.batches.sizes, "a span")
         fitted, held = split_held(whole)
         assert held is not None
         return TrainingSet(fitted, _Known(self, fitted)), TrainingSet(held, _Known(self, held))
@@ -152,7 +152,7 @@ class _WindowSamples:
 class _Known:
     """The targets of some batches."""
 
-    def __init__(self, samples: _WindowSamples, batches: Batches) -> None:
+    def __init__(self, samples: _SpanSamples, batches: Batches) -> None:
         self._samples, self._places = samples, batches.first_places
 
     def of(
@@ -163,27 +163,27 @@ class _Known:
 
 
 def _refit(
-    part: Model, window: Window, samples: _WindowSamples, provider: str, course: WindowCourse
-) -> tuple[RefittedWindow, Mapping[str, Array]]:
-    """Return what fitting a window brought, and the values that changed."""
+    part: Model, span: Span, samples: _SpanSamples, provider: str, course: SpanCourse
+) -> tuple[RefittedSpan, Mapping[str, Array]]:
+    """Return what fitting a span brought, and the values that changed."""
     fitted, held = samples.sets()
     tensors = _tensors(part, fitted.batches, provider, course)
     size = _mean_square(samples, fitted.batches)
-    aim = Aim(window.output, "distance", None, window.output, 1 / max(size, 1e-30))
+    aim = Aim(span.output, "distance", None, span.output, 1 / max(size, 1e-30))
     network = TrainedNetwork(part, (aim,), tensors, provider)
     if not tensors:
-        return RefittedWindow(window.output, window.n_layers, 0.0, 0.0, 0.0), {}
+        return RefittedSpan(span.output, span.n_layers, 0.0, 0.0, 0.0), {}
     made = Course(course.steps, course.rate, "adam", course.seed, course.gather)
     done = train(network, fitted, held, made, Silent())
     share, after, values = _pulled(network, held, tensors, done)
     before = done.losses[0][1]
     if not after < (1 - LEAST_GAIN) * before:
-        return RefittedWindow(window.output, window.n_layers, before, before, 0.0), {}
-    return RefittedWindow(window.output, window.n_layers, before, after, share), values
+        return RefittedSpan(span.output, span.n_layers, before, before, 0.0), {}
+    return RefittedSpan(span.output, span.n_layers, before, after, share), values
 
 
 def _tensors(
-    part: Model, fitted: Batches, provider: str, course: WindowCourse
+    part: Model, fitted: Batches, provider: str, course: SpanCourse
 ) -> tuple[MovingTensor, ...]:
     layers, _ = find_layers(part, LayerFilter(depthwise=True))
     weights = find_weights(part, layers)
@@ -202,8 +202,6 @@ def _pulled(
     network: TrainedNetwork, held: TrainingSet, tensors: Sequence[MovingTensor], done: Trained
 ) -> tuple[float, float, Mapping[str, Array]]:
     """Return how far to go from the values before, the loss there, and the values."""
-    from onnx_lobs.run.retraining.training import held_loss
-
     best = (0.0, done.losses[0][1], dict[str, Array]())
     for share in SHARES:
         values = {
@@ -216,7 +214,7 @@ def _pulled(
     return best
 
 
-def _mean_square(samples: _WindowSamples, fitted: Batches) -> float:
+def _mean_square(samples: _SpanSamples, fitted: Batches) -> float:
     """Return the sum of squares of the targets of one sample."""
     first = samples.target(fitted.first_places[0]).astype(np.float64)
     return float(np.square(first).sum() / len(first))

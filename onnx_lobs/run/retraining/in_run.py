@@ -48,17 +48,23 @@ def check_retraining(config: PruneConfig) -> None:
     """
     if config.rounds is not None:
         _check_rounds(config)
-    if config.retrain is None:
+    if not changes_behind(config):
         return
+    asked = "--retrain" if config.retrain is not None else "--refit-blocks"
     if config.values != "fp32":
         raise ConfigError(
-            f"retraining moves weights, and values {config.values} rounds them before it; leave "
-            "out --values, or --retrain"
+            f"{asked} moves weights, and values {config.values} rounds them before it; leave "
+            f"out --values, or {asked}"
         )
     if config.bound:
         raise ConfigError(
-            "a bound goes by the layers' errors before retraining; leave out --bound, or --retrain"
+            f"a bound goes by the layers' errors before {asked}; leave out --bound, or {asked}"
         )
+
+
+def changes_behind(config: PruneConfig) -> bool:
+    """Whether weights move once more behind pruning."""
+    return config.retrain is not None or config.refit_blocks
 
 
 def _check_rounds(config: PruneConfig) -> None:
@@ -74,6 +80,8 @@ def _check_rounds(config: PruneConfig) -> None:
         raise ConfigError(
             f"pattern {config.pattern} has one round; leave out --rounds, or choose another pattern"
         )
+    if config.refit_blocks:
+        raise ConfigError("rounds retrain whole networks; leave out --refit-blocks, or --rounds")
 
 
 def check_retrainable(setup: Setup, networks: Networks) -> None:
@@ -89,16 +97,17 @@ def check_retrainable(setup: Setup, networks: Networks) -> None:
     if networks.is_staged or networks.result.is_private:
         raise ConfigError(
             f"the model has {networks.dense.weight_bytes:,} bytes of weights, more than the "
-            f"{networks.limit:,} that one session gets, and retraining runs it as a whole; give "
-            "more --memory, or leave out --retrain"
+            f"{networks.limit:,} that one session gets, and moving them runs it as a whole; give "
+            "more --memory, or leave out --retrain and --refit-blocks"
         )
     if setup.batches.synthetic:
         raise DataError(
-            "retraining needs samples, and there are none beside the model; give them with -d"
+            "moving weights behind pruning needs samples, and there are none beside the model; "
+            "give them with -d"
         )
     if split_held(setup.batches)[1] is None:
         raise DataError(
-            f"{setup.batches.n_samples} samples make one batch, and retraining holds one out; give "
+            f"{setup.batches.n_samples} samples make one batch, and one is held out; give "
             "more samples, or a smaller batch_size"
         )
 
@@ -142,7 +151,7 @@ def retrain_run(
     started = time.perf_counter()
     setup, networks, log = run.setup, run.networks, run.log
     how = RetrainOptions.of_run(setup.config)
-    opened = _opened(networks)
+    opened = open_result(networks)
     samples = _samples(setup)
     remember = _memory_of(run, opened, samples, how)
     found = retrain_networks(
@@ -174,7 +183,7 @@ def retrain_run(
     )
 
 
-def _opened(networks: Networks) -> OpenedNetworks:
+def open_result(networks: Networks) -> OpenedNetworks:
     """Return the dense network, and an execution copy of the result."""
     result = networks.result
     proto, _ = to_executable(result.proto, result.folder, networks.provider)

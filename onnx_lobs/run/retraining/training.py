@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from onnx_lobs.arrays import Array
+from onnx_lobs.arrays import Array, Feeds
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.run.retraining.aims import Targets
 from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.optimiser import OPTIMISERS, rate_at, size_of
 
@@ -21,12 +21,21 @@ SLOWER = 0.25  # of the rate, from there on
 MOST_RETURNS = 3  # after which it ends
 
 
+class TargetsOfBatches(Protocol):
+    """Gives what the values of a batch are compared with."""
+
+    def of(
+        self, index: int, feeds: Feeds, shapes: Mapping[str, tuple[int, ...]]
+    ) -> Sequence[Array]:
+        """Return the targets of one batch, an array for each aim."""
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
     """Batches and what they are trained towards."""
 
     batches: Batches
-    targets: Targets
+    targets: TargetsOfBatches
 
 
 @dataclass(frozen=True)

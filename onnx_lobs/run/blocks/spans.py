@@ -1,4 +1,4 @@
-"""Finds windows: parts of a network between two cuts, with layers and a nonlinearity between."""
+"""Finds spans: parts of a network between two cuts, with layers and a nonlinearity between."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from onnx_lobs.layers.layer import Layer
 
 LEAST_LAYERS, MOST_LAYERS = 2, 12
 LINEAR = frozenset(
-    "Add AveragePool BatchNormalization Cast Concat Conv ConvTranspose Dropout Expand Flatten Gather "
-    "Gemm GlobalAveragePool Identity MatMul Mul Pad ReduceMean ReduceSum Reshape Resize Slice Split "
-    "Squeeze Sub Sum Transpose Unsqueeze".split()
-)
+    {
+        "Add", "AveragePool", "BatchNormalization", "Cast", "Concat", "Conv", "ConvTranspose",
+        "Dropout", "Expand", "Flatten", "Gather", "Gemm", "GlobalAveragePool", "Identity", "MatMul",
+        "Mul", "Pad", "ReduceMean", "ReduceSum", "Reshape", "Resize", "Slice", "Split", "Squeeze",
+        "Sub", "Sum", "Transpose", "Unsqueeze",
+    }
+)  # fmt: skip
 """operators that are linear in each of their inputs; of two that move, a product is not"""
 
 
 @dataclass(frozen=True)
-class Window:
+class Span:
     """A part of a network that one value enters and one leaves, beside what pruning cannot change.
 
     Parameters
@@ -43,8 +46,8 @@ class Window:
     n_layers: int
 
 
-def find_windows(model: Model, layers: Sequence[Layer], last: str) -> tuple[Window, ...]:
-    """Return the windows of a network, in order; they do not overlap.
+def find_spans(model: Model, layers: Sequence[Layer], last: str) -> tuple[Span, ...]:
+    """Return the spans of a network, in order; they do not overlap.
 
     Parameters
     ----------
@@ -53,50 +56,57 @@ def find_windows(model: Model, layers: Sequence[Layer], last: str) -> tuple[Wind
     layers
         Those that were pruned.
     last
-        The value that the network is judged by; no window reaches behind it.
+        The value that the network is judged by; no span reaches behind it.
 
     Notes
     -----
-    A cut is a place where one value alone is live of those that depend on a layer. A window is the
+    A cut is a place where one value alone is live of those that depend on a layer. A span is the
     shortest part between two cuts that has LEAST_LAYERS layers and behind the first of them
-    something that is not linear. One with more than MOST_LAYERS is left out.
+    something that is not linear; the last one goes to the last cut. One with more than MOST_LAYERS
+    is left out.
     """
     nodes = model.main.graph.node
     moved = _moved(model, layers)
     uses = {use.output for layer in layers for use in layer.uses if use.scope == 0}
     end = next((i + 1 for i, node in enumerate(nodes) if last in node.output), 0)
     live = _live(model, end, last)
-    found, start = [], 0
-    for stop in range(1, end + 1):
-        leaving = live[stop] & moved
-        if len(leaving) != 1:
-            continue
+    stops = [stop for stop in range(1, end + 1) if len(live[stop] & moved) == 1]
+    parts: list[tuple[int, int]] = []
+    start = 0
+    for stop in stops:
         inside = nodes[start:stop]
-        n_layers = sum(name in uses for node in inside for name in node.output)
-        if n_layers < LEAST_LAYERS or not _is_bent(inside, moved, uses):
-            continue
-        if n_layers <= MOST_LAYERS:
-            (output,) = leaving
-            found.append(Window(start, stop, tuple(sorted(live[start])), output, n_layers))
-        start = stop
-    return tuple(found)
+        if _count(inside, uses) >= LEAST_LAYERS and _is_bent(inside, moved, uses):
+            parts.append((start, stop))
+            start = stop
+    if parts and stops[-1] > start and _count(nodes[start : stops[-1]], uses):
+        parts[-1] = (parts[-1][0], stops[-1])  # what is left is too little for one of its own
+    return tuple(
+        Span(start, stop, tuple(sorted(live[start])), min(live[stop] & moved), n_layers)
+        for start, stop in parts
+        if (n_layers := _count(nodes[start:stop], uses)) <= MOST_LAYERS
+    )
 
 
-def part_of(model: Model, window: Window, types: dict[str, int]) -> Model:
-    """Return a model of a window alone.
+def _count(nodes: Sequence[onnx.NodeProto], uses: Collection[str]) -> int:
+    """Return how many uses of layers there are among nodes."""
+    return sum(name in uses for node in nodes for name in node.output)
+
+
+def part_of(model: Model, span: Span, types: dict[str, int]) -> Model:
+    """Return a model of a span alone.
 
     Parameters
     ----------
     model
         The execution copy that it was found in. Not modified.
-    window
-        The window.
+    span
+        The span.
     types
         ONNX element types of its inputs, by name.
     """
     makers = constant_makers(model)
     nodes = model.main.graph.node
-    chosen = set(range(window.start, window.stop))
+    chosen = set(range(span.start, span.stop))
     open_nodes = [*chosen]
     while open_nodes:  # and what computes its constants
         for name in outer_names(nodes[open_nodes.pop()]):
@@ -109,13 +119,13 @@ def part_of(model: Model, window: Window, types: dict[str, int]) -> Model:
     proto.ir_version = model.proto.ir_version
     proto.opset_import.extend(model.proto.opset_import)
     graph = proto.graph
-    graph.name = "window"
+    graph.name = "span"
     graph.node.extend(nodes[i] for i in sorted(chosen))
     graph.initializer.extend(t for t in model.main.graph.initializer if t.name in read)
     graph.input.extend(
-        onnx.helper.make_tensor_value_info(name, types[name], None) for name in window.inputs
+        onnx.helper.make_tensor_value_info(name, types[name], None) for name in span.inputs
     )
-    graph.output.append(onnx.ValueInfoProto(name=window.output))
+    graph.output.append(onnx.ValueInfoProto(name=span.output))
     return Model(proto, model.folder)
 
 
@@ -138,7 +148,7 @@ def _live(model: Model, end: int, last: str) -> dict[int, set[str]]:
     for index in range(end - 1, -1, -1):
         node, behind = nodes[index], live[index + 1]
         made = set(node.output)
-        # an output that is not the last value is live to the end, so that no window hides it
+        # an output that is not the last value is live to the end, so that no span hides it
         kept = behind - made
         needed = bool(behind & made) or bool(made & outputs)
         live[index] = kept | ((outer_names(node) - constants) if needed else set())
