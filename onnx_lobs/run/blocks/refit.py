@@ -29,7 +29,7 @@ from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.parameters import MovingTensor, find_small, find_weights
 from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, held_loss, train
 
-STEPS, RATE = 60, 0.01  # of a span
+STEPS, RATE = 100, 0.005  # of a span
 SHARES = (1.0, 0.5, 0.25)  # of the way from the least-squares weights, of which the best is taken
 LEAST_GAIN = 0.02  # of a span's loss on held-out samples; less is noise
 TARGET = "target of the span"
