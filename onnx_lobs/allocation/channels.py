@@ -13,6 +13,7 @@ from onnx_lobs.arrays import FloatArray, IntArray
 from onnx_lobs.errors import ConfigError
 
 STEPS = 40  # of the bisection of a share
+AHEAD = 4  # corners of a group that are compared with those of others
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,16 @@ def share_channels(
     ConfigError
         When not even one step of every group saves so much.
     """
+    check_share(slots, costs, share)
     wanted = costs.fixed + (1 - share) * costs.total
+    return CHANNEL_RULES[rule](slots, costs, wanted)
+
+
+def check_share(slots: Sequence[GroupSlot], costs: ChannelCosts, share: float) -> None:
+    """Raise ConfigError when not even one step of every group saves such a share.
+
+    Parameters are those of :func:`share_channels`; losses do not matter.
+    """
     most = np.asarray([int(slot.counts[-1]) for slot in slots], np.int64)
     least = (costs.left(most) - costs.fixed) / max(costs.total, 1e-300)
     if share > 1 - least:
@@ -74,7 +84,6 @@ def share_channels(
             f"sparsity {share:g} leaves a group of channels empty: with one step of each of the "
             f"{len(slots)} groups left, {1 - least:.3f} are gone; ask for less, or lower align"
         )
-    return CHANNEL_RULES[rule](slots, costs, wanted)
 
 
 def share_uniformly(slots: Sequence[GroupSlot], costs: ChannelCosts, wanted: float) -> IntArray:
@@ -103,23 +112,31 @@ def share_by_loss(slots: Sequence[GroupSlot], costs: ChannelCosts, wanted: float
     """
     counts = np.zeros(len(slots), np.int64)
     hulls = [_hull(slot) for slot in slots]
-    places = [0] * len(slots)
-    while costs.left(counts) > wanted:
-        slopes = costs.slopes(counts)
-        best, lowest = -1, np.inf
-        for group, (slot, hull, place) in enumerate(zip(slots, hulls, places, strict=True)):
-            if place + 1 == hull.size:
-                continue
-            step = hull[place + 1] - hull[place]
-            rise = slot.loss[hull[place + 1]] - slot.loss[hull[place]]
-            price = rise / max(step * slopes[group], 1e-300)
-            if price < lowest:
-                best, lowest = group, price
-        if best < 0:
+    left = costs.left(counts)
+    while left > wanted:
+        steps = _next_steps(hulls, counts)
+        if not steps:
             break
-        places[best] += 1
-        counts[best] = hulls[best][places[best]]
+        tried = np.repeat(counts[None], len(steps), axis=0)
+        for row, (group, count) in enumerate(steps):
+            tried[row, group] = count
+        saved = np.maximum(left - costs.each_left(tried), 1e-300)
+        rises = [slots[g].loss[count] - slots[g].loss[counts[g]] for g, count in steps]
+        counts = tried[int(np.argmin(rises / saved))]
+        left = costs.left(counts)
     return _within_last(slots, costs, wanted, counts)
+
+
+def _next_steps(hulls: Sequence[IntArray], counts: IntArray) -> list[tuple[int, int]]:
+    """Return the counts that each group may be brought to: its next corners.
+
+    Several, as one alone may save nothing where costs are measured times.
+    """
+    return [
+        (group, int(corner))
+        for group, (hull, count) in enumerate(zip(hulls, counts, strict=True))
+        for corner in hull[hull > count][:AHEAD]
+    ]
 
 
 def _within_last(

@@ -65,6 +65,11 @@ def is_channels(config: PruneConfig) -> bool:
     return config.pattern.strip().lower() == CHANNELS
 
 
+def removes_first(config: PruneConfig) -> bool:
+    """Whether whole channels are removed before the weights that stay are pruned."""
+    return config.channels is not None
+
+
 def has_target(config: PruneConfig) -> bool:
     """Whether the options name what the sparsity is to be found by, in place of it."""
     return has_limit(config) or fits_chip(config)

@@ -14,6 +14,7 @@ class PruneOptions(TypedDict, total=False):
 
     sparsity: float | None
     pattern: str
+    channels: float | None
     max_drop: float | None
     max_output_error: float | None
     max_bytes: int | None
@@ -24,6 +25,7 @@ class PruneOptions(TypedDict, total=False):
     budget: str | None
     align: int | None
     channel_choice: str
+    drop_empty: bool
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     op_types: tuple[str, ...]
@@ -69,6 +71,7 @@ class PruneOptions(TypedDict, total=False):
     cache: str | None
     target: str | None
     chip: str | None
+    optimise: str
     storage: str | None
     values: str
     activations: str

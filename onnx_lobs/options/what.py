@@ -7,14 +7,24 @@ from dataclasses import dataclass
 
 from onnx_lobs.errors import ConfigError, did_you_mean
 from onnx_lobs.options.checks import check_sparsity, finite
-from onnx_lobs.options.kinds import FRACTIONS, GLOBS, choice, choices, count, number, size, text
+from onnx_lobs.options.kinds import (
+    FRACTIONS,
+    GLOBS,
+    SWITCH,
+    choice,
+    choices,
+    count,
+    number,
+    size,
+    text,
+)
 from onnx_lobs.options.option import Affects, option
 
 OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN")
 PATTERN_FORMS = ("unstructured", "N:M", "RxC")
 ALLOCATIONS = ("auto", "uniform", "erk", "global")
 TIED = ("keep", "prune")
-BUDGETS = ("weights", "bytes", "macs", "channels")
+BUDGETS = ("weights", "bytes", "macs", "channels", "latency")
 CHANNELS = "channels"  # the one pattern that removes what it prunes
 CHANNEL_CHOICES = ("obs", "l1", "l2", "apoz", "random")
 _PATTERN_TEXTS = (*PATTERN_FORMS, CHANNELS)
@@ -57,6 +67,18 @@ class WhatOptions:
         affects=Affects.SOLVING,
         brief="Where zeros may stand: anywhere, 2:4, blocks as 4x1, channels.",
         rank=6,
+    )
+    channels: float | None = option(
+        None,
+        "Remove this share of the multiplications first, as whole channels; zeros follow among the "
+        "weights that stay.",
+        number(check_sparsity),
+        unset="none are removed",
+        more="One run, one report: scores and errors are against the model as it was given. "
+        "`budget` channels or latency, `align` and `channel_choice` are then those of the "
+        "channels.",
+        affects=Affects.SOLVING,
+        aliases=("channel_sparsity", "ch_sparsity"),
     )
     max_drop: float | None = option(
         None,
@@ -118,28 +140,39 @@ class WhatOptions:
     )
     budget: str | None = option(
         None,
-        "What `sparsity` is a fraction of: weights, bytes as stored, multiplications, or channels.",
+        "What `sparsity` is a fraction of: weights, bytes as stored, multiplications; of whole "
+        "channels also channels, or milliseconds (latency).",
         choice(BUDGETS),
         unset="weights; macs with pattern channels",
         more="Multiplications are those of one sample. With pattern channels they, or the bytes, "
-        "are those of the layers that can lose channels.",
+        "are those of the layers that can lose channels. Milliseconds are measured on this "
+        "machine, on one thread of onnxruntime, for several widths of every layer.",
         affects=Affects.SOLVING,
     )
     align: int | None = option(
         None,
-        "With pattern channels: keep a multiple of so many channels of each group.",
+        "Where whole channels go: keep a multiple of so many of each group.",
         count(1),
-        unset="8, but 1 in groups of fewer than 32",
+        unset="8, but 1 in groups of fewer than 32; 16 where budget latency finds 8 no faster",
         more="Kernels work on 8 or 16 channels at once: 127 may be slower than 128.",
         affects=Affects.SOLVING,
     )
     channel_choice: str = option(
         "obs",
-        "With pattern channels, which go: those whose loss the others can make up for (obs), or "
+        "Where whole channels go, which: those whose loss the others can make up for (obs), or "
         "the usual scores to compare it with.",
         choice(CHANNEL_CHOICES),
         more="l1 and l2: the least norm of a channel's filters. apoz: the least active on average.",
         affects=Affects.SOLVING,
+    )
+    drop_empty: bool = option(
+        False,
+        "Drop channels without loss that nothing but zeros read or make.",
+        SWITCH,
+        more="Filters of zeros, and columns of zeros in all that read a channel, as single weights "
+        "leave them at high sparsity. What a filter of zeros gives, its bias, goes into the "
+        "biases of the layers that read it. With sparsity 0 a model that was pruned before.",
+        affects=Affects.RUN,
     )
     include: tuple[str, ...] = option(
         (),

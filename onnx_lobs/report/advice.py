@@ -15,6 +15,7 @@ from onnx_lobs.report.numbers import format_bytes, format_error, format_percent,
 from onnx_lobs.report.record import AdviceRecord, LayerRecord, Report
 from onnx_lobs.report.record.score import CLEARLY
 from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.targets.runtimes import RUNTIMES
 
 MOST = 2  # pieces of advice that one run gives
 LOST = 0.5  # of the outputs' mean square: of such outputs about half is noise
@@ -38,7 +39,7 @@ def with_advice(report: Report, command: Sequence[str]) -> Report:
 def advise(report: Report) -> tuple[AdviceRecord, ...]:
     """Return what to try next, the most urgent first, at most MOST; `report` has its command."""
     of_weights = (_few_weights, _same_size, _int8)  # which say nothing of channels
-    rules = (r for r in RULES if report.channels is None or r not in of_weights)
+    rules = (r for r in RULES if report.has_zeros or r not in of_weights)
     found = (rule(report) for rule in rules)
     return tuple(advice for advice in found if advice is not None)[:MOST]
 
@@ -163,6 +164,8 @@ def _same_size(report: Report) -> AdviceRecord | None:
     best = min(shrinking, key=lambda form: form.price(4), default=None)
     if best is None or (1 - sparsity) * best.price(4) > SMALLER * 4:
         return None
+    if not _is_for_target(report, "storage", best.name):
+        return None
     text = f"the file is not smaller ({format_bytes(sizes[1])}): store the zeros in less space"
     words = changed(report.command, "--format", best.name, drop=("--format",))
     return AdviceRecord("same size", text, words)
@@ -174,8 +177,20 @@ def _int8(report: Report) -> AdviceRecord | None:
         return None
     if report.rounds or report.blocks:  # weights are rounded as they are solved, and moved since
         return None
+    if report.dropped is not None or not _is_for_target(report, "values", "int8"):
+        return None
     text = "int8 weights, rounded with the zeros, take a quarter of the bytes"
     return AdviceRecord("int8", text, changed(report.command, "--values", "int8"))
+
+
+def _is_for_target(report: Report, name: str, value: str) -> bool:
+    """Whether a value of an option helps on what the model is for; always where that is open."""
+    row = RUNTIMES.get(str(report.options.get("target")))
+    if row is None:
+        return True
+    if row.name == "c" and name == "storage":  # the file beside the code is not what runs
+        return False
+    return value in {"storage": row.storages, "values": row.values}[name]
 
 
 def _with_data(report: Report) -> tuple[str, ...]:

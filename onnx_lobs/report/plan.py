@@ -51,6 +51,8 @@ class RunPlan:
         What was found while opening.
     inputs
         Ranges of the inputs in the first batch.
+    channels
+        The share of the multiplications that goes first, as whole channels; or None.
     """
 
     model: str
@@ -70,6 +72,7 @@ class RunPlan:
     output: str
     warnings: tuple[str, ...] = ()
     inputs: tuple[InputRange, ...] = ()
+    channels: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -89,6 +92,9 @@ def render_plan(plan: RunPlan) -> RenderableType:
 
 def _rows(plan: RunPlan) -> Iterator[tuple[str, str]]:
     yield "calibrate on", range_words(f"{plan.data}, in {plan.batches} batches", plan.inputs)
+    if plan.channels is not None:
+        share = f"{100 * plan.channels:g} % of what the layers cost that can lose them"
+        yield "remove first", f"whole channels, {share}; the figures below are those before"
     share = "" if plan.zeros is None else f", {format_percent(plan.zeros, plan.weights)} to zero"
     yield "prune", f"{plan.weights:,} weights in {plan.layers} layers{share}"
     yield "by", f"{plan.method}, {plan.pattern}, zeros shared by {plan.allocation}"

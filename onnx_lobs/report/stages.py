@@ -28,6 +28,29 @@ class RunStage:
         return f"{self.name} ({word})" if word else self.name
 
 
+class OneStage:
+    """A Progress that tells another one that all phases belong to one stage.
+
+    Parameters
+    ----------
+    told
+        Told of phases by the stage's name and their own, and of steps.
+    stage
+        The stage; its name begins its phases.
+    """
+
+    def __init__(self, told: Progress, stage: RunStage) -> None:
+        self._told, self._name = told, stage.name
+
+    def start(self, phase: str, total: int) -> None:
+        """Begin a phase of `total` steps."""
+        self._told.start(f"{self._name}: {phase}", total)
+
+    def advance(self, n: int = 1) -> None:
+        """Count `n` steps of the present phase."""
+        self._told.advance(n)
+
+
 class CountedStages:
     """A Progress that tells another one which stage of how many a phase belongs to.
 

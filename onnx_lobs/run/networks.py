@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -40,7 +40,8 @@ class Networks:
     limit
         Bytes of weights in one session; a model with more runs in stages.
     original
-        What `dense` was before earlier rounds of pruning; None: there were none.
+        What outputs and scores are compared with where that is not `dense`: the network before
+        channels were removed, or before earlier rounds of pruning.
     """
 
     dense: Model
@@ -52,7 +53,7 @@ class Networks:
 
     @property
     def reference(self) -> Model:
-        """The network that the result is compared with: the one before all pruning."""
+        """The network that outputs and scores are compared with."""
         return self.dense if self.original is None else self.original
 
     @property
@@ -78,22 +79,19 @@ class Networks:
 
         Only for a `result` that nothing was written to. Nothing here is modified.
         """
-        pruned, result = self.dense.copied(), self.result.copied()
-        return Networks(self.dense, pruned, result, self.provider, self.limit)
+        return replace(self, pruned=self.dense.copied(), result=self.result.copied())
 
     def only_dense(self) -> Networks:
         """Return the dense network in all three places, for what changes none of them."""
-        return Networks(self.dense, self.dense, self.dense, self.provider, self.limit)
+        return replace(self, pruned=self.dense, result=self.dense)
 
     def unpruned(self) -> Networks:
         """Return the dense network, and two copies of it to prune that nobody delivers."""
-        pruned, result = self.dense.copied(), self.dense.copied()
-        return Networks(self.dense, pruned, result, self.provider, self.limit)
+        return replace(self, pruned=self.dense.copied(), result=self.dense.copied())
 
     def on_trial(self) -> Networks:
         """Return the dense network, and a copy of it to prune that nobody delivers."""
-        pruned = self.dense.copied()
-        return Networks(self.dense, pruned, self.dense, self.provider, self.limit)
+        return replace(self, pruned=self.dense.copied(), result=self.dense)
 
 
 def make_networks(

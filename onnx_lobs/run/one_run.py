@@ -19,6 +19,7 @@ from onnx_lobs.report.record import (
     BlocksRecord,
     CorrectionRecord,
     Details,
+    DroppedRecord,
     LayerRecord,
     OutputRecord,
     RoundRecord,
@@ -66,6 +67,8 @@ class Run:
         Retrainings behind pruning, the last one of this run.
     blocks
         What fitting windows brought; None where they were not.
+    dropped
+        Empty channels that its result lacks; None: none were looked for.
     """
 
     setup: Setup
@@ -80,6 +83,7 @@ class Run:
     scales: Mapping[str, RealArray] = field(default_factory=dict)
     rounds: tuple[RoundRecord, ...] = ()
     blocks: BlocksRecord | None = None
+    dropped: DroppedRecord | None = None
 
 
 def run_once(

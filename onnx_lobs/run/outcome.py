@@ -49,7 +49,7 @@ def score_dense(
         return None
     progress.start("scoring", scoring.n_batches)
     try:
-        return scoring.measure(networks.open(networks.dense), tick=progress.advance)
+        return scoring.measure(networks.open(networks.reference), tick=progress.advance)
     except DataError as error:
         if scoring.is_asked:
             raise

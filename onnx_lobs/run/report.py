@@ -10,7 +10,7 @@ from onnx_lobs.arrays import FloatArray
 from onnx_lobs.evaluation.input_ranges import input_ranges
 from onnx_lobs.graph.files.sizes import Sizes
 from onnx_lobs.graph.inferred_shapes import infer_shapes
-from onnx_lobs.layers.work import multiplications
+from onnx_lobs.layers.work import multiplications, share_of_observations
 from onnx_lobs.linalg import compiled
 from onnx_lobs.options.config import is_channels
 from onnx_lobs.options.option import values_of
@@ -78,6 +78,7 @@ def make_report(
         channels=channels,
         rounds=run.rounds,
         blocks=run.blocks,
+        dropped=run.dropped,
     )
 
 
@@ -103,7 +104,7 @@ def count_multiplications(run: Run, observations: FloatArray | None) -> tuple[La
         at = places[key]
         layer, whole = run.setup.layers[at], counts[at]
         if whole is None and observations is not None:
-            whole = round(layer.size * float(observations[at]))
+            whole = round(layer.size * float(observations[at]) * share_of_observations(layer))
         pair = None if whole is None else (whole, whole * (layer.size - record.zeros) // layer.size)
         counted.append(dataclasses.replace(record, multiplications=pair))
     return tuple(counted)

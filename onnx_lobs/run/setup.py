@@ -39,13 +39,13 @@ from onnx_lobs.layers.loops import add_loop_taps
 from onnx_lobs.layers.state_taps import add_state_taps
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.shares import MemoryShares, share_out
-from onnx_lobs.options.config import PruneConfig, has_target, is_channels
+from onnx_lobs.options.config import PruneConfig, has_target
 from onnx_lobs.options.data import BATCH_SIZE
 from onnx_lobs.patterns import Pattern
 from onnx_lobs.patterns.whole_columns import WholeColumns
 from onnx_lobs.report.record import FileWeights
 from onnx_lobs.run.calibration_data import open_calibration
-from onnx_lobs.run.channel_options import check_channels
+from onnx_lobs.run.channel_options import check_channels, usual_budget
 from onnx_lobs.run.file_weights import count_weights
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks, copy_external, make_networks
@@ -119,18 +119,21 @@ class Setup:
 
 
 def open_run(
-    model: ModelSource,
+    model: ModelSource | LoadedModel,
     data: Any,
     test: Any,
     config: PruneConfig,
     log: Log,
     scratch: Scratch | None = None,
     embed: int = PROTOBUF_LIMIT,
+    opened: Setup | None = None,
 ) -> tuple[Setup, Networks]:
     """Load the model, find its layers, and open the data.
 
     Parameters
     ----------
+    model
+        A model that was read before is changed.
     log
         Told of nodes that are skipped, and of what the data or the model lack.
     scratch
@@ -138,6 +141,9 @@ def open_run(
     embed
         Bytes of external weights that may be embedded in the model when they are solved; if
         the layers have more, their files are copied into `scratch` and change there.
+    opened
+        A run with the same data, which are then taken from it, as are `config`'s choices of how
+        they are read.
 
     Raises
     ------
@@ -147,12 +153,12 @@ def open_run(
         When no layer is left.
     """
     pattern, provider = weight_pattern(config), find_provider(config.provider)
-    if config.budget is None:
-        config = dataclasses.replace(config, budget="macs" if is_channels(config) else "weights")
-    if config.rounds is not None:  # what has to be possible is the last of them
+    if config.rounds is not None and config.sparsity is None:  # the last has to be possible
         config = dataclasses.replace(config, sparsity=config.rounds[-1])
     check_channels(config)
-    loaded, memory = load_model(model), share_out(config.memory)
+    config = dataclasses.replace(config, budget=usual_budget(config))
+    loaded = model if isinstance(model, LoadedModel) else load_model(model)
+    memory = share_out(config.memory)
     if config.storage is None:  # a model keeps its form
         config = dataclasses.replace(config, storage="sparse" if loaded.sparse else "dense")
     expand_weights(loaded, to_float=True)
@@ -166,26 +172,14 @@ def open_run(
     refused = {**inlining.refused, **folding.refused}
     can_measure = index.weight_bytes <= memory.weights
     layers, only_rounded, skips = _layers(index, config, log, refused, can_measure=can_measure)
-    check_read(config, (data, test))
-    config, notes = choose_preset(loaded, (test, data), config)
-    log.warn(*notes)
-    inputs, n_classes = input_specs(loaded.proto), class_count(loaded.proto)
-    labels = LabelNeed.WELCOME if _learns_labels(config) else LabelNeed.UNUSED
-    batches, notes = open_calibration(loaded.path, inputs, data, config, n_classes, labels)
-    run = None
     if not is_large:  # such a model runs in stages, and its weights are read when they are solved
         check_weights(index, layers)
-        run = Session(executable, folder=loaded.folder, provider=provider, light=True).run
-        with guesses(batches):
-            batches = cut_as_fixed_inside(batches, run)
-    log.warn(*notes, *batches.notes)
-    if config.batch_size is None:
-        size = BATCH_SIZE
-        if not is_large:  # such a model runs in stages anyway
-            batches, size = _cut(batches, index, layers, provider, config)
-        config = dataclasses.replace(config, batch_size=size)
-    scoring, notes = open_scoring(loaded, test, config, run)
-    log.warn(*notes)
+    if opened is None:
+        config, batches, scoring = _open_data(
+            loaded, executable, layers, data, test, config, log, is_large=is_large
+        )
+    else:
+        batches, scoring = opened.batches, opened.scoring
     copied = None if scratch is None else copy_external(loaded, layers, scratch, embed)
     networks = make_networks(loaded, executable, layers, copied, provider, memory.weights)
     layers = _real_dtypes(layers, networks.result)
@@ -198,31 +192,39 @@ def open_run(
     return setup, networks
 
 
-def reopen(setup: Setup, networks: Networks, sparsity: float) -> tuple[Setup, Networks]:
-    """Return a run that goes on with the result of another one, as if that were dense.
-
-    Its zeros stay, and the result changes further; what is compared with is the original.
-
-    Parameters
-    ----------
-    setup, networks
-        Of the run before, whose result is not private. Not modified.
-    sparsity
-        Of the next one.
-    """
-    config = dataclasses.replace(setup.config, sparsity=sparsity)
-    loaded = dataclasses.replace(setup.loaded, proto=networks.result.proto)
-    executable, _ = to_executable(loaded.proto, loaded.folder, networks.provider)
-    add_state_taps(executable, loaded.folder)
-    add_loop_taps(executable, loaded.folder)
-    index = Model(executable, loaded.folder)
-    layers, only_rounded, skips = _layers(index, config, Log(), {}, can_measure=True)
-    again = make_networks(loaded, executable, layers, None, networks.provider, networks.limit)
-    layers = _real_dtypes(layers, again.result)
-    present = present_zeros(again.result, layers, setup.pattern)
-    slots = _slots(layers, config, setup.pattern, skips, present, only_rounded)
-    found = dataclasses.replace(setup, config=config, loaded=loaded, layers=layers, slots=slots)
-    return found, dataclasses.replace(again, original=networks.reference)
+def _open_data(
+    loaded: LoadedModel,
+    executable: onnx.ModelProto,
+    layers: Sequence[Layer],
+    data: Any,
+    test: Any,
+    config: PruneConfig,
+    log: Log,
+    *,
+    is_large: bool,
+) -> tuple[PruneConfig, Batches, Scoring | None]:
+    """Open the data; return them, the score, and the options with what the data decide."""
+    check_read(config, (data, test))
+    config, notes = choose_preset(loaded, (test, data), config)
+    log.warn(*notes)
+    inputs, n_classes = input_specs(loaded.proto), class_count(loaded.proto)
+    labels = LabelNeed.WELCOME if _learns_labels(config) else LabelNeed.UNUSED
+    batches, notes = open_calibration(loaded.path, inputs, data, config, n_classes, labels)
+    run, index = None, Model(executable, loaded.folder)
+    provider = find_provider(config.provider)
+    if not is_large:
+        run = Session(executable, folder=loaded.folder, provider=provider, light=True).run
+        with guesses(batches):
+            batches = cut_as_fixed_inside(batches, run)
+    log.warn(*notes, *batches.notes)
+    if config.batch_size is None:
+        size = BATCH_SIZE
+        if not is_large:  # such a model runs in stages anyway
+            batches, size = _cut(batches, index, layers, provider, config)
+        config = dataclasses.replace(config, batch_size=size)
+    scoring, notes = open_scoring(loaded, test, config, run)
+    log.warn(*notes)
+    return config, batches, scoring
 
 
 def _learns_labels(config: PruneConfig) -> bool:

@@ -1,4 +1,4 @@
-"""Runs networks of which one layer is pruned, from that layer on.
+"""Runs networks of which one layer is pruned, or some together, from the first of them on.
 
 What stands in front of the layer gives what it gives in the dense network. So the dense network
 runs once, in stages, and each pruned one only behind the values that are live at its layer: half
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.calibration.lazy_stage import LazyStage
@@ -24,6 +24,20 @@ from onnx_lobs.layers.write import round_weight, write_bias, write_weight
 from onnx_lobs.memory.store import Store
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.solvers.layerwise import Outcome
+
+
+class ChangedPart(Protocol):
+    """Changes of some weights, which can be written into a model."""
+
+    @property
+    def top(self) -> int:
+        """The first top-level node that reads one of the weights."""
+
+    def write(self, model: Model) -> None:
+        """Write them into a model."""
+
+
+AnyPart = TypeVar("AnyPart", bound=ChangedPart)
 
 
 @dataclass(frozen=True)
@@ -60,9 +74,9 @@ def can_be_cut(networks: Networks) -> bool:
 
 
 def each_alone(
-    networks: Networks, batches: Batches, pruned: Sequence[PrunedLayer], store: Store
-) -> Iterator[tuple[PrunedLayer, Runnable]]:
-    """Yield every layer, in graph order, with what gives the judged values if it alone is pruned.
+    networks: Networks, batches: Batches, pruned: Sequence[AnyPart], store: Store
+) -> Iterator[tuple[AnyPart, Runnable]]:
+    """Yield every part, in graph order, with what gives the judged values if it alone is pruned.
 
     Parameters
     ----------
@@ -71,7 +85,7 @@ def each_alone(
     batches
         What is to be run; the dense network reads them once.
     pruned
-        The layers.
+        The parts: layers, or what changes several.
     store
         Where the values between stages are kept.
 

@@ -210,9 +210,10 @@ def make_finals(
 
 
 def remember_dense(setup: Setup, networks: Networks) -> RememberedOutputs:
-    """Return what the dense network gives on the batches of a run, in front of activations."""
+    """Return what the network before pruning gives on the batches of a run, before activations."""
     return RememberedOutputs(
-        lambda: networks.open_judged(networks.dense).in_front, setup.memory.activations // KEPT_PART
+        lambda: networks.open_judged(networks.reference).in_front,
+        setup.memory.activations // KEPT_PART,
     )
 
 

@@ -42,6 +42,7 @@ from onnx_lobs.verbs.stages import (
     JUDGING,
     JUDGING_AGAIN,
     JUDGING_BLOCKS,
+    REMOVING,
     RETRAINING,
     SCORING,
     SOLVING,
@@ -98,6 +99,7 @@ def dry_run(
             output=str(output),
             warnings=log.warnings,
             inputs=() if setup.batches.synthetic else input_ranges(setup.batches),
+            channels=config.channels,
         )
 
 
@@ -111,9 +113,12 @@ def _stages(
     if setup.scoring is not None and setup.scoring.test is not None:
         test = batch * setup.scoring.test.n_samples / max(setup.batches.sizes[0], 1)
     passes = 2 if is_sequential(setup.config) else 1
+    solving = passes * calibrating + solve_seconds(setup, observations, speed)
     seconds = {
         SCORING.name: test,
-        SOLVING.name: passes * calibrating + solve_seconds(setup, observations, speed),
+        # measuring all layers, and solving those that lose inputs
+        REMOVING.name: 2 * solving + 2 * calibrating,
+        SOLVING.name: solving,
         JUDGING.name: 2 * calibrating + (0.0 if setup.scoring is None else test),
     }
     judging, fitted = seconds[JUDGING.name], 0.9 * setup.batches.n_samples

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,18 +20,24 @@ from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
 from onnx_lobs.options.call import read_options, takes_options
-from onnx_lobs.options.config import OPTIONS, PruneConfig, fits_chip, has_target, is_channels
+from onnx_lobs.options.config import (
+    OPTIONS,
+    PruneConfig,
+    fits_chip,
+    has_target,
+    is_channels,
+    removes_first,
+)
 from onnx_lobs.options.option import to_plain
-from onnx_lobs.options.texts import write_duration
 from onnx_lobs.report.advice import with_advice
 from onnx_lobs.report.command import DATA, MODEL, PROGRAM, command_of, file_word, flag_words
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
 from onnx_lobs.report.showing import Told, telling
 from onnx_lobs.report.stages import CountedStages
-from onnx_lobs.run.blocks.in_run import refit_blocks
+from onnx_lobs.run.channels.drop_empty import without_empty
 from onnx_lobs.run.deliver import best_effort, write_model
-from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
+from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left, warn_of_time
 from onnx_lobs.run.guarantee import with_bounds
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.modes import check_modes, is_compiled
@@ -57,9 +64,10 @@ from onnx_lobs.search.trials import remember_dense
 from onnx_lobs.targets.chips import read_chip
 from onnx_lobs.targets.runtimes import fill_options
 from onnx_lobs.verbs.c_room import check_code, room_on
+from onnx_lobs.verbs.channels_first import remove_first
 from onnx_lobs.verbs.deploy import check_beside, check_deploy, deploy, pack
 from onnx_lobs.verbs.places import check_places
-from onnx_lobs.verbs.rounds import retrain_in_rounds
+from onnx_lobs.verbs.rounds import move_weights
 from onnx_lobs.verbs.stages import stages_of
 
 if TYPE_CHECKING:
@@ -182,7 +190,7 @@ def prune(
         setup, networks = open_run(model, data, test, config, log, scratch)
         stages = stages_of(setup, networks, writes=False)
         counted = CountedStages(told, stages)
-        run, report = _prune(setup, networks, _name(model), scratch, counted, log)
+        run, report = _prune(config, setup, networks, _name(model), scratch, counted, log)
         result = run.networks.result
         kept = scratch.release() if result.is_private else None
         delivery = plan_delivery(run.setup, run.networks, run.scales)
@@ -234,7 +242,7 @@ def prune_file(
         setup, networks = open_run(path, data, test, config, log, scratch, embed=embed)
         progress.advance()
         progress = CountedStages(progress, stages_of(setup, networks, writes=True))
-        run, record = _prune(setup, networks, str(path), scratch, progress, log)
+        run, record = _prune(config, setup, networks, str(path), scratch, progress, log)
         if record.target is not None and not record.target.is_met:
             output = best_effort(output)
             check_output(output, inputs=model_files(path), overwrite=overwrite)
@@ -250,15 +258,26 @@ def prune_file(
 
 
 def _prune(
-    setup: Setup, networks: Networks, name: str, scratch: Scratch, progress: Progress, log: Log
+    asked: PruneConfig,
+    setup: Setup,
+    networks: Networks,
+    name: str,
+    scratch: Scratch,
+    progress: Progress,
+    log: Log,
 ) -> tuple[Run, Report]:
-    """Run once, or search for a target; return the run that is delivered, and the report of all."""
-    config = setup.config
+    """Run once, or search for a target; return the run that is delivered, and the report of all.
+
+    With channels that go first, on what is left of the model.
+    """
+    config, channels = setup.config, None
     clock = Clock(config.time)
+    check_modes(config)
+    check_form(setup, networks)
+    if removes_first(config):
+        setup, networks, channels = remove_first(asked, setup, networks, scratch, progress, log)
     where = told_where(networks.dense, setup.layers, setup.batches, networks.provider)
     with where, compiled.without(not is_compiled(setup)):
-        check_modes(config)
-        check_form(setup, networks)
         if changes_behind(config):
             check_retrainable(setup, networks)
         room = _room(setup, networks)
@@ -288,12 +307,11 @@ def _prune(
             done, target = search(setup, networks, run, *planner.limits()[::-1], clock)
         else:
             done = run(setup if config.rounds is None else setup.at(config.rounds[0]), networks)
-        if config.refit_blocks:
-            done = refit_blocks(done, before, dense, scratch, progress)
-        if config.retrain is not None:
-            done = retrain_in_rounds(
-                done, before, dense, scratch, progress, log, clock, observations
-            )
+        if changes_behind(config):
+            done = move_weights(done, before, dense, scratch, progress, log, clock, observations)
+        if config.drop_empty:
+            smaller, dropped = without_empty(done.setup, done.networks)
+            done = replace(done, networks=smaller, dropped=dropped)
         if is_channels(config):
             done = with_latency(done)
         else:
@@ -301,8 +319,9 @@ def _prune(
         if config.bound:
             done = with_bounds(done, progress)
         seconds = clock.elapsed
-        _warn_of_time(config, seconds, log)
-        return done, make_report(name, done, target, log, seconds, observations)
+        warn_of_time(config, seconds, log)
+        report = make_report(name, done, target, log, seconds, observations)
+        return done, report if channels is None else dataclasses.replace(report, channels=channels)
 
 
 def _room(setup: Setup, networks: Networks) -> Room | None:
@@ -325,15 +344,6 @@ def _command(
         if source is not None:
             head += flag_words(flag, str(source) if isinstance(source, (str, Path)) else DATA)
     return command_of(head, OPTIONS.values(), to_plain(config))
-
-
-def _warn_of_time(config: PruneConfig, seconds: float, log: Log) -> None:
-    if config.time is not None and seconds > config.time:
-        log.warn(
-            f"the run took {write_duration(round(seconds))}, longer than --time "
-            f"{write_duration(config.time)}: solving the layers is never cut; --effort fast and "
-            "fewer --samples take less"
-        )
 
 
 def _name(model: ModelSource) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from onnx_lobs.options.config import removes_first
 from onnx_lobs.report.stages import RunStage
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
@@ -11,6 +12,7 @@ from onnx_lobs.run.setup import Setup
 from onnx_lobs.search.plan import Basis, choose_basis
 
 SCORING = RunStage("scoring the dense model", {"scoring": ""})
+REMOVING = RunStage("removing channels", {"removing channels": ""})
 CHOOSING = RunStage(
     "choosing the allocation",
     {
@@ -43,6 +45,7 @@ def stages_of(setup: Setup, networks: Networks, *, writes: bool) -> tuple[RunSta
     """Return the stages that a run will have; `writes` says whether it writes a file."""
     is_measured = choose_basis(setup, networks, Log()) is Basis.LOSSES
     return (
+        *([REMOVING] if removes_first(setup.config) else []),
         *([SCORING] if setup.scoring is not None else []),
         *([CHOOSING] if is_measured else []),
         SOLVING,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -38,11 +39,25 @@ def test_what_is_left_is_the_product_of_the_axes() -> None:
     assert COSTS.left(counts) == pytest.approx(expected)
 
 
-def test_slopes_are_what_one_channel_more_saves() -> None:
-    counts = np.array([1, 2, 0])
-    for group, slope in enumerate(COSTS.slopes(counts)):
-        more = counts + np.eye(3, dtype=int)[group]
-        assert slope == pytest.approx(COSTS.left(counts) - COSTS.left(more))
+def test_of_several_choices_the_same_is_left_as_of_each() -> None:
+    choices = np.array([[1, 2, 0], [0, 0, 0], [5, 3, 4]])
+    assert COSTS.each_left(choices) == pytest.approx([COSTS.left(each) for each in choices])
+
+
+def test_curves_of_the_shares_themselves_change_nothing() -> None:
+    curves = np.repeat(np.linspace(0, 1, 31)[None], len(COSTS.part), axis=0)
+    same = dataclasses.replace(COSTS, curves=curves)
+    for counts in itertools.product(range(4), range(3), range(4)):
+        assert same.left(np.array(counts)) == pytest.approx(COSTS.left(np.array(counts)))
+
+
+def test_a_group_whose_next_step_saves_nothing_is_not_stuck() -> None:
+    # only when half of the first is gone does its layer become faster
+    share = np.linspace(0, 1, 7)
+    curves = np.stack([np.where(share <= 0.5, 0.1, 1.0), share])
+    costs = ChannelCosts(np.ones(2), np.arange(2), np.full(2, 6.0), np.eye(2), curves)
+    slot = GroupSlot(np.arange(7.0) ** 2)
+    assert share_channels([slot, slot], costs, 0.4, "global").tolist() == [3, 0]
 
 
 @pytest.mark.parametrize("rule", ["uniform", "global"])

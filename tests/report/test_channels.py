@@ -16,6 +16,7 @@ RECORD = ChannelsRecord(
     multiplications=(2000, 1000),
     constants=(1_000_000, 500_000),
     latency=(0.004, 0.002),
+    predicted_latency=(0.004, 0.0025),
 )
 
 
@@ -41,6 +42,7 @@ def test_groups_and_what_stays_are_listed() -> None:
         ("multiplications", "2,000 -> 1,000 (2.00x smaller)"),
         ("constants", "1.00 MB -> 500 kB (2.00x smaller)"),
         ("latency", "4.00 -> 2.00 ms on one thread (2.00x faster)"),
+        ("latency predicted", "4.00 -> 2.50 ms (1.60x faster)"),
     ],
 )
 def test_what_was_saved_is_said(label: str, words: str) -> None:

@@ -129,6 +129,17 @@ def test_channels_are_removed_and_the_rest_is_retrained() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("options", [{"channels": 0.3, "align": 1}, {"drop_empty": True}])
+@pytest.mark.parametrize("rounds", [None, (0.4, 0.7)])
+def test_channels_that_go_first_or_are_empty_go_too(options: Any, rounds: Any) -> None:
+    chosen = {"sparsity": 0.5} if rounds is None else {"rounds": rounds}
+    found = onnx_lobs.prune(network(), DATA, retrain=5, **QUICK, **chosen, **options)
+    error = found.report.rounds[-1].error_after
+    held = np.concatenate([X[start : start + 32] for start in range(288, len(X), 320)])
+    assert relative_error(found.model, held) == pytest.approx(error, rel=1e-3)
+
+
+@pytest.mark.slow
 def test_stages_are_counted() -> None:
     calls = ProgressCalls(lambda phase, done, total: phases.append(phase))
     phases: list[str] = []

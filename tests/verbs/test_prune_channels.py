@@ -63,7 +63,18 @@ def test_the_error_of_the_last_reader_is_that_of_the_smaller_network(middle: Mid
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "rank"),
-    [(nets.flattened, 4), (nets.flattened_last, 4), (nets.attention, 3), (nets.group_norm, 4)],
+    [
+        (nets.flattened, 4),
+        (nets.flattened_last, 4),
+        (nets.attention, 3),
+        (nets.group_norm, 4),
+        (nets.einsum_attention, 3),
+        pytest.param(
+            nets.fused_attention,
+            3,
+            marks=pytest.mark.skipif(not nets.HAS_ATTENTION, reason="onnxruntime is too old"),
+        ),
+    ],
 )
 def test_so_it_is_for_flattened_channels_and_heads(
     build: Callable[[], ModelProto], rank: int
@@ -104,6 +115,21 @@ def test_at_least_the_share_of_the_budget_goes(budget: str) -> None:
     record = pruned(between(nets.gate), sparsity=0.4, budget=budget).report.channels
     assert record is not None
     assert 0.4 <= record.removed < 0.6  # groups are small: one channel is much
+
+
+@pytest.mark.slow
+def test_a_share_of_the_milliseconds_goes_and_the_record_predicts_and_measures() -> None:
+    chain = nets.Chain()
+    x = chain.add("Relu", chain.conv("x", 96, 3, 3))
+    x = chain.add("Relu", chain.conv(x, 96, 96, 3))
+    proto = chain.proto(chain.conv(x, 4, 96))
+    record = pruned(proto, sparsity=0.3, budget="latency", align=None).report.channels
+    assert record is not None
+    assert record.removed >= 0.3
+    assert record.predicted_latency is not None
+    before, after = record.predicted_latency
+    assert after < before
+    assert record.latency is not None
 
 
 @pytest.mark.slow
@@ -185,6 +211,21 @@ def test_a_model_without_free_channels_names_the_largest_group_that_stays() -> N
         onnx_lobs.prune(nothing_free(), batches_of(2), **WHOLE)
 
 
+@pytest.mark.slow
+def test_a_group_that_is_narrower_than_a_step_stays_and_is_told() -> None:
+    report = pruned(between(nets.residual), sparsity=0.2, align=8).report
+    assert report.channels is not None
+    assert {g.channels: g.kept for g in report.channels.groups} == {12: 8, 7: 7}
+    assert any("align 8 leaves 1 of 2 groups as they are" in text for text in report.warnings)
+
+
+def test_a_share_that_leaves_a_group_empty_is_refused_before_anything_is_measured() -> None:
+    phases: list[str] = []
+    with pytest.raises(ConfigError, match="ask for less, or lower align"):
+        pruned(between(nets.relu), sparsity=0.99, progress=lambda phase, *_: phases.append(phase))
+    assert "measuring channels" not in phases
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -196,6 +237,7 @@ def test_a_model_without_free_channels_names_the_largest_group_that_stays() -> N
         ({"max_bytes": 1000}, "does not go with --max-bytes"),
         ({"pattern": "2:4"}, "align is for whole channels; add --pattern channels"),
         ({"pattern": "2:4", "align": None, "budget": "channels"}, "budget is for whole channels"),
+        ({"pattern": "2:4", "align": None, "budget": "latency"}, "budget is for whole channels"),
         ({"pattern": "channel"}, "did you mean 'channels'"),
     ],
 )

@@ -49,13 +49,14 @@ def relu(step: BackwardStep) -> Found:
 def clip(step: BackwardStep) -> Found:
     """Differentiate Clip, with 0 at its limits and beyond.
 
+    It is the output that is compared, so that onnxruntime can still make a Conv and its Clip one.
     Limits that are inputs are compared as they are in the graph. Their own gradient is not made.
     """
     conditions = []
     if step.has(1):
-        conditions.append(step.op("Greater", step.x(), step.x(1)))
+        conditions.append(step.op("Greater", step.y(), step.x(1)))
     if step.has(2):
-        conditions.append(step.op("Less", step.x(), step.x(2)))
+        conditions.append(step.op("Less", step.y(), step.x(2)))
     if not conditions:
         yield 0, step.gradient
         return

@@ -20,13 +20,15 @@ def channel_costs(coupling: Coupling, budget: str) -> ChannelCosts:
     Multiplications are those of one batch.
     """
     if budget == "macs":
-        return _costs(coupling, [(n.multiplications, n.factors) for n in coupling.counted])
+        return costs_of_parts(coupling, [(n.multiplications, n.factors) for n in coupling.counted])
     if budget == "bytes":
-        return _costs(coupling, _constants(coupling))
+        return costs_of_parts(coupling, _constants(coupling))
     labels = coupling.classes.labels
     first = np.full(int(labels.max(initial=0)) + 1, -1, np.int64)
     first[labels[::-1]] = np.arange(labels.size)[::-1]  # one index of every class
-    return _costs(coupling, [(len(g.channels), [first[list(g.channels)]]) for g in coupling.groups])
+    return costs_of_parts(
+        coupling, [(len(g.channels), [first[list(g.channels)]]) for g in coupling.groups]
+    )
 
 
 def _constants(coupling: Coupling) -> list[tuple[float, list[IntArray]]]:
@@ -45,8 +47,10 @@ def _constants(coupling: Coupling) -> list[tuple[float, list[IntArray]]]:
     return found
 
 
-def _costs(coupling: Coupling, parts: Iterable[tuple[float, Iterable[IntArray]]]) -> ChannelCosts:
-    """Return costs from each part's own and the axes that it is in proportion to."""
+def costs_of_parts(
+    coupling: Coupling, parts: Iterable[tuple[float, Iterable[IntArray]]]
+) -> ChannelCosts:
+    """Return costs from each part's own and the axes that it is in proportion to, one a factor."""
     of_class = np.full(int(coupling.classes.labels.max(initial=0)) + 1, -1, np.int64)
     sizes_of_group = [len(group.channels) for group in coupling.groups]
     for number, group in enumerate(coupling.groups):

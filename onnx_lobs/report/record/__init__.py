@@ -13,6 +13,7 @@ from onnx_lobs.report.record.details import (
     KeptMap,
     LayerPicture,
 )
+from onnx_lobs.report.record.dropped import DroppedRecord
 from onnx_lobs.report.record.inputs import InputRange, range_words
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import BoundRecord, JudgedValue, OutputRecord
@@ -33,6 +34,7 @@ __all__ = [
     "CorrectionRecord",
     "DeployRecord",
     "Details",
+    "DroppedRecord",
     "FileWeights",
     "GroupRecord",
     "Histogram",

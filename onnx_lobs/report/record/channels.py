@@ -45,7 +45,10 @@ class ChannelsRecord:
 
     ``multiplications`` and ``constants`` are (before, after): of one batch of the samples that the
     model was observed on, by all products; and bytes. ``removable`` is the part of the budget's
-    costs that the groups have a share in, of ``removed`` the fraction that is gone.
+    costs that the groups have a share in, of ``removed`` the fraction that is gone. ``latency`` is
+    the seconds of one run on that batch, on one thread of this machine; ``predicted_latency`` what
+    the choice was made by, with budget latency. ``then_zeros`` says whether the weights that stay
+    were pruned in the same run.
     """
 
     groups: tuple[GroupRecord, ...]
@@ -55,3 +58,5 @@ class ChannelsRecord:
     multiplications: tuple[int, int]
     constants: tuple[int, int]
     latency: tuple[float, float] | None = None
+    predicted_latency: tuple[float, float] | None = None
+    then_zeros: bool = False

@@ -12,6 +12,7 @@ from onnx_lobs.report.record.channels import ChannelsRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.deploy import DeployRecord
 from onnx_lobs.report.record.details import Details
+from onnx_lobs.report.record.dropped import DroppedRecord
 from onnx_lobs.report.record.inputs import InputRange
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import OutputRecord
@@ -60,7 +61,9 @@ class Report:
     deploy
         What was made for ``--target`` or ``--chip``; None without.
     channels
-        Those that were removed; None where single weights went.
+        Those that were removed; None where none were to go.
+    dropped
+        Those that were empty, and dropped without loss; None where none were looked for.
     rounds
         Retrainings behind pruning; `output` is what the last of them left.
     blocks
@@ -90,6 +93,12 @@ class Report:
     channels: ChannelsRecord | None = None
     rounds: tuple[RoundRecord, ...] = ()
     blocks: BlocksRecord | None = None
+    dropped: DroppedRecord | None = None
+
+    @property
+    def has_zeros(self) -> bool:
+        """Whether single weights were pruned, and not channels alone removed."""
+        return self.channels is None or self.channels.then_zeros
 
     def __repr__(self) -> str:
         """Return one short line."""

@@ -91,15 +91,11 @@ def _reading(
         damp = usual_damp(task, sums)
         problem = pose(task, sums, damp, 0.0)
         mean = np.mean([moments.inputs.mean for moments in fit], axis=0)
+        weight, held = problem.weight, _held_sums(task, mean)
         result[layer_key(layer)] = ReadingLayer(
-            layer,
-            channels,
-            problem.weight,
-            problem.inverse,
-            problem.energy,
-            mean,
-            _held_sums(task, mean),
-        )
+            layer, channels, weight, problem.inverse, problem.energy, mean, held,
+            0.0 if held is None else float(np.vdot(weight @ held, weight)),
+        )  # fmt: skip
         problem.forget()
     return result
 

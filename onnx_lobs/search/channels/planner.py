@@ -10,16 +10,17 @@ from types import MappingProxyType
 import numpy as np
 
 from onnx_lobs.allocation.channel_costs import ChannelCosts
-from onnx_lobs.allocation.channels import GroupSlot, share_channels
+from onnx_lobs.allocation.channels import GroupSlot, check_share, share_channels
 from onnx_lobs.arrays import IntArray
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.layers.channels.costs import channel_costs
 from onnx_lobs.layers.channels.coupling import CoupledGroup, Coupling
 from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.options.config import has_target
 from onnx_lobs.patterns.whole_columns import WholeColumns
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import ChannelsRecord, GroupRecord, PinnedRecord
-from onnx_lobs.run.channels.choice import ChannelChoice, open_coupling
+from onnx_lobs.run.channels.choice import ChannelChoice, few_samples, open_coupling
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.selection import NothingToPruneError
@@ -27,9 +28,10 @@ from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.zeros import Choice
 from onnx_lobs.search.channels.measure import MeasuredChannels, measure_channels
 from onnx_lobs.search.channels.sensitivity import sensitivities
+from onnx_lobs.search.channels.times import time_costs
+from onnx_lobs.search.channels.widths import FINE, NARROW
 from onnx_lobs.solvers.channels.swaps import channel_error, swap_channels
 
-ALIGN, NARROW = 8, 32  # channels kept are a multiple of the first, in groups of the second or more
 NAMED = 12  # pinned groups that a report lists
 
 
@@ -45,6 +47,8 @@ class ChannelPlanner:
         What goes together.
     costs
         What the network costs without some channels, in the unit of the budget.
+    align
+        What is kept of groups of NARROW or more is a multiple of, unless the options say it.
     measured
         Measures when it is first asked, and returns the same from then on.
     weights
@@ -54,6 +58,7 @@ class ChannelPlanner:
     setup: Setup
     coupling: Coupling
     costs: ChannelCosts
+    align: int
     measured: Callable[[], MeasuredChannels]
     weights: Callable[[], tuple[float, ...]]
 
@@ -101,7 +106,7 @@ class ChannelPlanner:
         return self._choice(measured, gone, losses, None if is_uniform else weights)
 
     def _slots(self, weights: Sequence[float]) -> list[GroupSlot]:
-        aligns = [_align(self.setup, group) for group in self.coupling.groups]
+        aligns = [_align(self.setup, group, self.align) for group in self.coupling.groups]
         curves = [curve.loss for curve in self.measured().curves]
         triples = zip(weights, curves, aligns, strict=True)
         return [GroupSlot(weight * loss, align) for weight, loss, align in triples]
@@ -136,13 +141,13 @@ class ChannelPlanner:
         coupling, counts = self.coupling, np.asarray([each.size for each in gone], np.int64)
         before = np.zeros_like(counts)
         macs, bytes_ = (channel_costs(coupling, unit) for unit in ("macs", "bytes"))
-        saved = self.costs.left(before) - self.costs.left(counts)
+        spent = self.costs.left(before), self.costs.left(counts)
         none = [None] * len(counts)
         rows = zip(
             coupling.groups, counts, losses, none if weights is None else weights, strict=True
         )
         groups = tuple(
-            GroupRecord(name_of(coupling, group), len(group.channels),
+            GroupRecord(coupling.name_of(group), len(group.channels),
                         len(group.channels) - int(count), float(loss), weight)
             for group, count, loss, weight in rows
         )  # fmt: skip
@@ -150,9 +155,10 @@ class ChannelPlanner:
             groups,
             pinned_records(coupling),
             str(self.setup.config.budget),
-            saved / max(self.costs.total, 1e-300),
+            (spent[0] - spent[1]) / max(self.costs.total, 1e-300),
             (round(macs.left(before)), round(macs.left(counts))),
             (round(bytes_.left(before)), round(bytes_.left(counts))),
+            predicted_latency=spent if self.setup.config.budget == "latency" else None,
         )
 
 
@@ -166,11 +172,22 @@ def make_channel_planner(
     NothingToPruneError
         When no channel can go; it names the largest of those that have to stay, and why.
     ConfigError
-        When `align` is larger than every group.
+        When `align` is larger than every group, the groups do not have so much to give, or the
+        latency cannot be measured.
     """
     coupling = open_coupling(setup, networks, log)
-    _check(setup, coupling)
-    costs = channel_costs(coupling, str(setup.config.budget))
+    _check(setup, coupling, log)
+    budget = str(setup.config.budget)
+    if budget == "latency":
+        feeds = few_samples(setup, networks.result)
+        costs, align = time_costs(coupling, feeds, progress)
+    else:
+        costs, align = channel_costs(coupling, budget), FINE
+    if not has_target(setup.config):  # which stays within the limits by itself
+        sizes = [len(group.channels) for group in coupling.groups]
+        aligns = [_align(setup, group, align) for group in coupling.groups]
+        slots = [GroupSlot(np.zeros(n + 1), step) for n, step in zip(sizes, aligns, strict=True)]
+        check_share(slots, costs, setup.sparsity)
 
     @cache
     def measured() -> MeasuredChannels:
@@ -178,13 +195,13 @@ def make_channel_planner(
 
     @cache
     def weights() -> tuple[float, ...]:
-        return sensitivities(setup, networks, measured(), progress)
+        return sensitivities(setup, networks, measured(), scratch, progress)
 
-    return ChannelPlanner(setup, coupling, costs, measured, weights)
+    return ChannelPlanner(setup, coupling, costs, align, measured, weights)
 
 
-def _check(setup: Setup, coupling: Coupling) -> None:
-    """Raise an error where no channel can go."""
+def _check(setup: Setup, coupling: Coupling, log: Log) -> None:
+    """Raise an error where no channel can go, and warn where groups are narrower than a step."""
     if not coupling.groups:
         pinned = pinned_records(coupling)
         why = f": {pinned[0].channels} of {pinned[0].name}, as {pinned[0].reason}" if pinned else ""
@@ -199,14 +216,20 @@ def _check(setup: Setup, coupling: Coupling) -> None:
             f"align {align} leaves every group as it is: the widest has {widest} channels; "
             "ask for less"
         )
+    narrow = [len(g.channels) for g in coupling.groups if len(g.channels) <= (align or 0)]
+    if narrow:
+        log.warn(
+            f"align {align} leaves {len(narrow)} of {len(coupling.groups)} groups as they are: "
+            f"they have {max(narrow)} channels or fewer; lower align to take some of these too"
+        )
 
 
-def _align(setup: Setup, group: CoupledGroup) -> int:
+def _align(setup: Setup, group: CoupledGroup, usual: int) -> int:
     """Return what the kept channels of a group are a multiple of."""
     n, asked = len(group.channels), setup.config.align
     if asked is not None:
         return asked
-    return ALIGN if n >= NARROW else 1
+    return usual if n >= NARROW else 1
 
 
 def name_of(coupling: Coupling, group: CoupledGroup) -> str:
@@ -224,6 +247,6 @@ def pinned_records(coupling: Coupling) -> tuple[PinnedRecord, ...]:
     found = [group for group in coupling.pinned if products & set(group.channels)]
     found.sort(key=lambda group: len(group.channels), reverse=True)
     return tuple(
-        PinnedRecord(name_of(coupling, group), len(group.channels), group.reason)
+        PinnedRecord(coupling.name_of(group), len(group.channels), group.reason)
         for group in found[:NAMED]
     )

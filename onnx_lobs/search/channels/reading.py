@@ -30,6 +30,8 @@ class ReadingLayer:
         Mean input (groups, columns).
     held
         Sum of x xᵀ (groups, columns, columns) over what was held out, about `mean`; None: nothing.
+    held_energy
+        Sum of squares of its outputs over that.
     """
 
     layer: Layer
@@ -39,6 +41,7 @@ class ReadingLayer:
     energy: float
     mean: FloatArray
     held: FloatArray | None = None
+    held_energy: float = 0.0
 
     def readers(self, group: CoupledGroup) -> list[ChannelReader]:
         """Return what the choice of a group's channels sees of it: nothing if it reads none."""
@@ -62,9 +65,10 @@ class ReadingLayer:
     def held_loss(self, gone: BoolArray) -> float:
         """Return the relative error of that on what was held out; 0 where that says nothing."""
         assert self.held is not None
-        energy = float(np.vdot(self.weight @ self.held, self.weight))
+        if self.held_energy <= 0:
+            return 0.0
         change = self.without(gone) - self.weight
-        return float(np.vdot(change @ self.held, change)) / energy if energy > 0 else 0.0
+        return float(np.vdot(change @ self.held, change)) / self.held_energy
 
     def gone(self, classes: IntArray) -> BoolArray:
         """Return which columns (groups, columns) belong to some classes."""

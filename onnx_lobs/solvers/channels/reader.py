@@ -14,6 +14,8 @@ import numpy as np
 
 from onnx_lobs.arrays import FloatArray, IntArray
 
+LATER = 32  # columns whose downdates are put off, to be done as one product
+
 
 @dataclass(frozen=True, eq=False)
 class ChannelReader:
@@ -44,7 +46,7 @@ class ChannelReader:
 
 
 class ReaderState:
-    """A layer from which channels go one after the other: its weights, and H⁻¹ of what is left.
+    """A layer from which channels go one after the other: WᵀW and H⁻¹ of what is left.
 
     Parameters
     ----------
@@ -55,71 +57,83 @@ class ReaderState:
 
     Notes
     -----
-    Memory: copies of W and H⁻¹.
+    Removing the columns P subtracts ``RᵀF`` from H⁻¹ and ``FᵀT + TᵀF`` from S = WᵀW, where R are
+    the rows P of H⁻¹, ``F = (R_P)⁻¹ R`` and ``T = S_P - 1/2 S_PP F``. What the losses need of
+    that is done at once, the rest for many channels together, as products of matrices. Memory:
+    two (d, d) matrices.
     """
 
     def __init__(self, reader: ChannelReader, n: int) -> None:
-        self.scale = reader.scale
-        self.weight, self.inverse = reader.weight.copy(), reader.inverse.copy()
-        self.channels = reader.channels.copy()
-        self._n, self._gone = n, 0
+        self.scale, self._n = reader.scale, n
+        self._squares, self._inverse = reader.weight.T @ reader.weight, reader.inverse.copy()
+        self._channels = reader.channels.copy()
         self._order()
+        blocks = self._columns[:, :, None], self._columns[:, None, :]
+        self._square_blocks, self._inverse_blocks = self._squares[blocks], self._inverse[blocks]
+        self._forget()
 
     def _order(self) -> None:
         """Find the columns of every channel: (channels, columns of each), for those with any."""
-        order = np.argsort(self.channels, kind="stable")
-        owners = self.channels[order]
-        self.order = order[owners >= 0]
-        self.present, counts = np.unique(owners[owners >= 0], return_counts=True)
-        self.width = int(counts[0]) if counts.size else 0
+        order = np.argsort(self._channels, kind="stable")
+        owners = self._channels[order]
+        self._present, counts = np.unique(owners[owners >= 0], return_counts=True)
+        width = int(counts[0]) if counts.size else 0
+        self._columns = order[owners >= 0].reshape(self._present.size, width)
 
-    @property
-    def columns(self) -> IntArray:
-        """(present channels, columns of each)."""
-        return np.asarray(self.order.reshape(self.present.size, self.width), np.int64)
+    def _forget(self) -> None:
+        """Make room for what is to be subtracted."""
+        d, width = self._channels.size, self._columns.shape[1]
+        shape = max(LATER, width), d
+        self._later, self._n_later = [np.empty(shape) for _ in range(3)], 0
 
     def losses(self) -> FloatArray:
         """Return (n,) what each channel costs now; 0 for those that are gone or not read."""
         result = np.zeros(self._n)
-        if self.present.size == 0:
-            return result
-        columns = self.columns
-        if self.width == 1:
-            at = columns[:, 0]
-            squares = np.einsum("rc,rc->c", self.weight[:, at], self.weight[:, at])
-            result[self.present] = squares / self.inverse[at, at]
-        else:
-            blocks = self.inverse[columns[:, :, None], columns[:, None, :]]
-            parts = self.weight.T[columns]  # (channels, width, rows)
-            squares = parts @ parts.swapaxes(1, 2)
-            result[self.present] = np.einsum("cii->c", np.linalg.solve(blocks, squares))
+        if self._columns.shape[1] == 1:
+            result[self._present] = self._square_blocks[:, 0, 0] / self._inverse_blocks[:, 0, 0]
+        elif self._present.size:
+            solved = np.linalg.solve(self._inverse_blocks, self._square_blocks)
+            result[self._present] = np.einsum("cii->c", solved)
         return self.scale * result
 
     def remove(self, channel: int) -> None:
         """Take a channel away: the other weights make up for it."""
-        place = int(np.searchsorted(self.present, channel))
-        if place == self.present.size or self.present[place] != channel:
+        place = int(np.searchsorted(self._present, channel))
+        if place == self._present.size or self._present[place] != channel:
             return
-        at = self.columns[place]
-        rows = self.inverse[at]
+        at = self._columns[place]
+        if self._n_later + at.size > len(self._later[0]):
+            self._catch_up()
+            at = self._columns[place]
+        # rows of both matrices as they are by now
+        r, f, t = (each[: self._n_later] for each in self._later)
+        rows = self._inverse[at] - r[:, at].T @ f
+        squares = self._squares[at] - f[:, at].T @ t - t[:, at].T @ f
         factor = np.linalg.solve(rows[:, at], rows)
-        self.weight -= self.weight[:, at] @ factor
-        self.inverse -= rows.T @ factor
-        self.channels[at] = -2
-        self._gone += at.size
-        keep = np.arange(self.present.size) != place
-        self.order = self.columns[keep].ravel()
-        self.present = self.present[keep]
-        if 8 * self._gone > self.channels.size:
-            self._compact()
+        target = squares - 0.5 * squares[:, at] @ factor
+        for each, new in zip(self._later, (rows, factor, target), strict=True):
+            each[self._n_later : self._n_later + at.size] = new
+        self._n_later += at.size
+        # only the channels that are left are looked at
+        left = np.arange(self._present.size) != place
+        self._present, self._columns = self._present[left], self._columns[left]
+        r, f, t = (new[:, self._columns].transpose(1, 2, 0) for new in (rows, factor, target))
+        cross = f @ t.swapaxes(1, 2)
+        self._square_blocks = self._square_blocks[left] - cross - cross.swapaxes(1, 2)
+        self._inverse_blocks = self._inverse_blocks[left] - r @ f.swapaxes(1, 2)
+        self._channels[at] = -2
 
-    def _compact(self) -> None:
-        """Leave out the columns that are gone: what follows costs less."""
-        left = np.flatnonzero(self.channels != -2)
-        self.weight, self.channels = self.weight[:, left], self.channels[left]
-        self.inverse = self.inverse[np.ix_(left, left)]
-        self._gone = 0
+    def _catch_up(self) -> None:
+        """Subtract what was put off, and leave out the columns that are gone."""
+        r, f, t = (each[: self._n_later] for each in self._later)
+        left = np.flatnonzero(self._channels != -2)
+        r, f, t = (each[:, left] for each in (r, f, t))
+        cross = f.T @ t
+        self._squares = self._squares[np.ix_(left, left)] - cross - cross.T
+        self._inverse = self._inverse[np.ix_(left, left)] - r.T @ f
+        self._channels = self._channels[left]
         self._order()
+        self._forget()
 
 
 def without_columns(weight: FloatArray, inverse: FloatArray, gone: IntArray) -> FloatArray:

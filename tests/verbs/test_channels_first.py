@@ -1,0 +1,199 @@
+"""Channels go first and zeros follow, in one run whose figures are against the model as given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import coupled_networks as nets
+import numpy as np
+import onnx
+import pytest
+from build_onnx import run
+from coupled_networks import samples
+from onnx import ModelProto, numpy_helper
+from typer.testing import CliRunner
+
+import onnx_lobs
+from onnx_lobs.arrays import Array
+from onnx_lobs.cli.main import app
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.report.summary import summary_rows
+from onnx_lobs.verbs.dry_run import dry_run
+from onnx_lobs.verbs.prune import prune_file
+
+SAME = 1e-6  # relative: the same run twice, from float32 weights
+ERROR = 1e-4  # relative, of an output error of float32 outputs
+BOTH: dict[str, Any] = {
+    "channels": 0.3, "sparsity": 0.5, "align": 1, "allocation": "uniform", "positions": None,
+    "min_weights": 0,
+}  # fmt: skip
+
+
+def network() -> ModelProto:
+    chain = nets.Chain(1)
+    x = chain.add("Relu", chain.conv("x", 16, 3, 3))
+    x = chain.add("Relu", chain.conv(x, 16, 16, 3))
+    return chain.proto(chain.conv(x, 4, 16, 3))
+
+
+def batches(count: int = 10, n: int = 16) -> list[dict[str, Array]]:
+    return [{"x": samples(n=n, seed=seed)["x"] + np.float32(0.5)} for seed in range(count)]
+
+
+def weights(proto: ModelProto) -> dict[str, Array]:
+    return {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+
+
+@pytest.fixture(scope="module")
+def both() -> onnx_lobs.PruneResult:
+    return onnx_lobs.prune(network(), batches(), **BOTH)
+
+
+@pytest.mark.slow
+def test_one_run_gives_what_two_runs_give(both: onnx_lobs.PruneResult) -> None:
+    smaller = onnx_lobs.prune(
+        network(), batches(), pattern="channels", sparsity=0.3, align=1, positions=None,
+        allocation="uniform",
+    ).model  # fmt: skip
+    options = {k: v for k, v in BOTH.items() if k not in ("channels", "align")}
+    expected = weights(onnx_lobs.prune(smaller, batches(), **options).model)
+    found = weights(both.model)
+    assert {name: value.shape for name, value in found.items()} == {
+        name: value.shape for name, value in expected.items()
+    }
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], rtol=SAME, atol=SAME)
+
+
+@pytest.mark.slow
+def test_the_output_error_is_against_the_model_as_given(both: onnx_lobs.PruneResult) -> None:
+    held = batches()[9::10]  # the last of ten is held out
+    before, after = (
+        np.concatenate([run(each, **feeds)["y"].astype(np.float64) for feeds in held])
+        for each in (network(), both.model)
+    )
+    energy = np.square(before).sum()
+    errors = [np.square(after - before).sum() / energy]
+    assert both.report.output.n_held == len(before)
+    assert both.report.output.error == pytest.approx(min(errors), rel=ERROR)
+
+
+@pytest.mark.slow
+def test_the_report_tells_of_channels_and_of_zeros(both: onnx_lobs.PruneResult) -> None:
+    report = both.report
+    assert report.channels is not None
+    assert report.channels.removed >= 0.3
+    assert report.channels.then_zeros
+    assert report.has_zeros
+    assert report.totals.sparsity == pytest.approx(0.5, abs=0.01)
+    rows = dict(summary_rows(report))
+    assert "of the multiplications of the groups are gone" in str(rows["channels"])
+    assert "(50.0 %)" in str(rows["zeros"])
+    entry = next(p for p in both.model.metadata_props if p.key == "onnx_lobs")
+    assert "sparsity=0.5" in entry.value
+    assert "channels=0.3" in entry.value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("score", ["top1", "agreement"])
+def test_scores_are_against_the_model_as_given(score: str) -> None:
+    chain = nets.Chain(3)
+    x = chain.add("Relu", chain.conv("x", 16, 3, 3))
+    x = chain.add("Flatten", chain.add("GlobalAveragePool", chain.conv(x, 16, 16, 3)))
+    proto = chain.proto(chain.add("Gemm", x, chain.normal(5, 16), chain.normal(5), transB=1))
+    images = samples(n=300, seed=50)["x"]
+    labels = run(proto, x=images)["y"].argmax(axis=1)
+    test = {"x": images, "label": labels}
+    result = onnx_lobs.prune(proto, batches(), test=test, score=score, **BOTH)
+    found = result.report.output.score
+    assert found is not None
+    assert found.before == 1.0
+    after = run(result.model, x=images)["y"].argmax(axis=1)
+    assert found.after == pytest.approx((after == labels).mean())
+    assert found.after < 1.0
+
+
+@pytest.mark.slow
+def test_a_cache_gives_the_same_again(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = onnx_lobs.prune(network(), batches(), cache=cache, **BOTH)
+    kept = sorted(path.name for path in cache.rglob("*"))
+    again = onnx_lobs.prune(network(), batches(), cache=cache, **BOTH)
+    assert kept
+    assert sorted(path.name for path in cache.rglob("*")) == kept
+    assert again.model.SerializeToString() == first.model.SerializeToString()
+
+
+@pytest.mark.slow
+def test_the_file_has_fewer_channels_zeros_and_int8(tmp_path: Path) -> None:
+    source, output, data = tmp_path / "m.onnx", tmp_path / "small.onnx", tmp_path / "x.npz"
+    onnx.save(network(), source)
+    np.savez(data, x=np.concatenate([each["x"] for each in batches()]))
+    config = PruneConfig(**BOTH, values="int8", storage="packed", batch_size=16)
+    report = prune_file(source, output, config, data=data)
+    assert report.totals.file_bytes is not None
+    assert report.totals.file_bytes == (source.stat().st_size, output.stat().st_size)
+    proto = onnx.load(output)
+    assert {node.op_type for node in proto.graph.node} >= {"DequantizeLinear"}
+    assert run(proto, x=samples(n=3)["x"])["y"].shape == (3, 4, nets.SIZE, nets.SIZE)
+
+
+def test_a_dry_run_tells_of_the_channels(tmp_path: Path) -> None:
+    source, data = tmp_path / "m.onnx", tmp_path / "x.npz"
+    onnx.save(network(), source)
+    np.savez(data, x=np.concatenate([each["x"] for each in batches()]))
+    config = PruneConfig(**BOTH)
+    plan = dry_run(source, tmp_path / "out.onnx", config, data=data)
+    assert plan.channels == 0.3
+    assert "removing channels" in [stage.name for stage in plan.stages]
+    done = CliRunner().invoke(
+        app, [str(source), "-d", str(data), "--channels", "0.3", "-s", "0.5", "--dry-run"]
+    )
+    assert "whole channels, 30 % of what the layers cost" in " ".join(done.output.split())
+
+
+@pytest.mark.slow
+def test_a_configuration_file_takes_it(tmp_path: Path) -> None:
+    source, data, file = tmp_path / "m.onnx", tmp_path / "x.npz", tmp_path / "run.toml"
+    onnx.save(network(), source)
+    np.savez(data, x=np.concatenate([each["x"] for each in batches()]))
+    file.write_text("channels = 0.3\nsparsity = 0.5\nmin_weights = 0\nalign = 1\n")
+    output = tmp_path / "out.onnx"
+    arguments = [str(source), "-d", str(data), "--config", str(file), "-o", str(output)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert output.stat().st_size < source.stat().st_size
+
+
+@pytest.mark.slow
+def test_phases_of_the_channels_are_one_stage() -> None:
+    told: list[str] = []
+    onnx_lobs.prune(network(), batches(), progress=lambda phase, *_: told.append(phase), **BOTH)
+    first = [phase for phase in dict.fromkeys(told) if phase.startswith("1 of ")]
+    assert first == ["1 of 3: removing channels"]
+    assert told[0] == first[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("budget", ["channels", "macs"])
+def test_a_budget_of_channels_is_theirs_and_others_the_zeros(budget: str) -> None:
+    record = onnx_lobs.prune(network(), batches(), budget=budget, **BOTH).report.channels
+    assert record is not None
+    assert record.budget == budget
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"pattern": "channels"}, "leave one of the two out"),
+        ({"bound": True}, "--bound does not go with --channels"),
+        ({"channels": 1.0}, "channels is 1.0; it must be at least 0 and below 1"),
+        ({"channels": 0.99}, "sparsity 0.99 leaves a group of channels empty"),
+        ({"channels": None}, "add --pattern channels or --channels"),
+    ],
+)
+def test_what_contradicts_it_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        onnx_lobs.prune(network(), batches(2), **{**BOTH, **options})
