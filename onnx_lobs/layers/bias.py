@@ -9,8 +9,8 @@ import onnx
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, first_output
+from onnx_lobs.layers.bias_slot import BiasOrder, BiasSlot
 from onnx_lobs.layers.chain import Chain, Root, trace
-from onnx_lobs.layers.layer import BiasOrder, BiasSlot
 
 
 def find_input_bias(

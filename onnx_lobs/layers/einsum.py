@@ -16,9 +16,11 @@ import onnx
 
 from onnx_lobs.graph.model import attributes
 from onnx_lobs.layers.bias import find_add
+from onnx_lobs.layers.bias_slot import BiasOrder
 from onnx_lobs.layers.chain import Root
 from onnx_lobs.layers.contraction import Contraction
-from onnx_lobs.layers.layer import BiasOrder, Use, WeightLayout
+from onnx_lobs.layers.layer import Use
+from onnx_lobs.layers.layout import WeightLayout
 from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from onnx_lobs.arrays import Array, FloatArray
+from onnx_lobs.layers.bias_slot import BiasSlot
 from onnx_lobs.layers.chain import Chain
 from onnx_lobs.layers.contraction import Contraction
+from onnx_lobs.layers.layout import WeightLayout
 from onnx_lobs.layers.refusal import Refusal
 from onnx_lobs.layers.stored_weight import StoredWeight
 from onnx_lobs.linalg.convolution.unfold import (
@@ -22,135 +24,6 @@ from onnx_lobs.linalg.convolution.unfold import (
     resolve,
     unfold,
 )
-
-
-@dataclass(frozen=True)
-class WeightLayout:
-    """Exact two-way map between an ONNX weight and its (groups, rows, columns) matrices.
-
-    Parameters
-    ----------
-    shape
-        Shape of the ONNX tensor as the node sees it.
-    grouped
-        Shape of the view that has the group axis apart.
-    axes
-        Permutation of that view which yields (group, row, column...).
-    groups, rows, columns
-        Shape of the result; a row is one output, a column one input of the layer problem.
-    """
-
-    shape: tuple[int, ...]
-    grouped: tuple[int, ...]
-    axes: tuple[int, ...]
-    groups: int
-    rows: int
-    columns: int
-
-    def to_matrix(self, weight: Array) -> Array:
-        """Return `weight` (shape `self.shape`) as (groups, rows, columns)."""
-        view = weight.reshape(self.grouped).transpose(self.axes)
-        matrix: Array = view.reshape(self.groups, self.rows, self.columns)
-        return matrix
-
-    def from_matrix(self, matrix: Array) -> Array:
-        """Return the ONNX tensor of `matrix`; the inverse of :meth:`to_matrix`."""
-        permuted = matrix.reshape([self.grouped[a] for a in self.axes])
-        tensor: Array = permuted.transpose(np.argsort(self.axes)).reshape(self.shape)
-        return tensor
-
-
-def conv_layout(shape: tuple[int, ...], groups: int) -> WeightLayout:
-    """Layout of a Conv weight (outputs, inputs / groups, *kernel)."""
-    outputs, inputs, *kernel = shape
-    view = (groups, outputs // groups, inputs, *kernel)
-    columns = inputs * math.prod(kernel)
-    return WeightLayout(shape, view, tuple(range(len(view))), groups, outputs // groups, columns)
-
-
-def transposed_conv_layout(shape: tuple[int, ...], groups: int) -> WeightLayout:
-    """Layout of a ConvTranspose weight (inputs, outputs / groups, *kernel)."""
-    inputs, outputs, *kernel = shape
-    view = (groups, inputs // groups, outputs, *kernel)
-    axes = (0, 2, 1, *range(3, len(view)))
-    return WeightLayout(shape, view, axes, groups, outputs, inputs // groups * math.prod(kernel))
-
-
-def matmul_layout(shape: tuple[int, ...], rows_first: bool) -> WeightLayout:
-    """Layout of a matrix, or a stack of matrices, of a Gemm or MatMul.
-
-    `rows_first`: the tensor is (..., rows, columns) rather than (..., columns, rows). A
-    one-dimensional weight is a single row.
-    """
-    if len(shape) == 1:
-        return WeightLayout(shape, (1, 1, shape[0]), (0, 1, 2), 1, 1, shape[0])
-    *batch, p, q = shape
-    groups = math.prod(batch)
-    rows, columns = (p, q) if rows_first else (q, p)
-    axes = (0, 1, 2) if rows_first else (0, 2, 1)
-    return WeightLayout(shape, (groups, p, q), axes, groups, rows, columns)
-
-
-@dataclass(frozen=True)
-class BiasOrder:
-    """Says how a correction by groups and rows is put into the order of a bias.
-
-    It is seen with the shape `view`, its axes are permuted to `axes`, and zeros are put before and
-    behind it on the last one: `room`.
-    """
-
-    view: tuple[int, ...]
-    axes: tuple[int, ...]
-    room: tuple[int, int] = (0, 0)
-
-
-@dataclass(frozen=True)
-class BiasSlot:
-    """Where the correction of the mean output of one use goes.
-
-    Parameters
-    ----------
-    scope, node
-        Index of the scope and first output of the node whose input holds the bias: the
-        Conv or Gemm itself, or the Add behind a MatMul.
-    position
-        Index of that input.
-    name
-        Initializer that will hold the new values: the present one where nobody else reads
-        it, else a new one.
-    source
-        Name of the present constant, or None where there is no bias yet.
-    chain
-        From the source tensor to the values that the node sees.
-    factor
-        What the node multiplies the bias by (Gemm's beta).
-    shape
-        Shape in which a correction (groups * rows values) is added to the bias.
-    order
-        How it is put into the order that the bias has; None where that is its own.
-    """
-
-    scope: int
-    node: str
-    position: int
-    name: str
-    source: str | None
-    chain: Chain
-    factor: float
-    shape: tuple[int, ...]
-    order: BiasOrder | None = None
-
-    def arranged(self, change: FloatArray) -> FloatArray:
-        """Return a correction (groups, rows) in the shape in which it is added to the bias."""
-        if self.order is not None:
-            change = change.reshape(self.order.view).transpose(self.order.axes)
-            change = np.pad(change, [(0, 0)] * (change.ndim - 1) + [self.order.room])
-        return change.reshape(self.shape)
-
-    @property
-    def in_place(self) -> bool:
-        """Whether the present constant itself takes the new values."""
-        return self.name == self.source
 
 
 @dataclass(frozen=True)

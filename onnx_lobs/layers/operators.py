@@ -17,12 +17,8 @@ from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, attributes, is_quantis
 from onnx_lobs.layers.bias import find_add, find_input_bias
 from onnx_lobs.layers.chain import REMEDY_QUANTISED, Root, Stop, is_computed, makers, trace
 from onnx_lobs.layers.einsum import match_einsum, read_equation
-from onnx_lobs.layers.layer import (
-    Use,
-    conv_layout,
-    matmul_layout,
-    transposed_conv_layout,
-)
+from onnx_lobs.layers.layer import Use
+from onnx_lobs.layers.layout import conv_layout, matmul_layout, transposed_conv_layout
 from onnx_lobs.layers.misfit import conv_misfit, matrix_misfit
 from onnx_lobs.layers.not_taken import NOT_TAKEN, foreign_refusal, function_operators
 from onnx_lobs.layers.place import Match, NodePlace

@@ -10,7 +10,8 @@ import onnx
 
 from onnx_lobs.graph.model import Model, Scope, attributes, first_output
 from onnx_lobs.layers.chain import Root
-from onnx_lobs.layers.layer import Use, WeightLayout
+from onnx_lobs.layers.layer import Use
+from onnx_lobs.layers.layout import WeightLayout
 from onnx_lobs.layers.stored_weight import StoredWeight
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from onnx_lobs.graph.model import first_output
 from onnx_lobs.layers.bias import find_input_bias
+from onnx_lobs.layers.bias_slot import BiasOrder, BiasSlot
 from onnx_lobs.layers.chain import Root
-from onnx_lobs.layers.layer import BiasOrder, BiasSlot, Use, WeightLayout
+from onnx_lobs.layers.layer import Use
+from onnx_lobs.layers.layout import WeightLayout
 from onnx_lobs.layers.misfit import recurrent_misfit
 from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind

@@ -13,8 +13,9 @@ from onnx_lobs.errors import SolverError
 from onnx_lobs.graph.files.tensors import write_tensor
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.bias import bias_values
+from onnx_lobs.layers.bias_slot import BiasSlot
 from onnx_lobs.layers.chain import Root, trace
-from onnx_lobs.layers.layer import BiasSlot, Layer, Use
+from onnx_lobs.layers.layer import Layer, Use
 from onnx_lobs.layers.state_taps import is_recurrent, twin_name
 
 

@@ -10,8 +10,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.bias import holds
+from onnx_lobs.layers.bias_slot import BiasSlot
 from onnx_lobs.layers.find import find_layers
-from onnx_lobs.layers.layer import BiasSlot, Layer
+from onnx_lobs.layers.layer import Layer
 from onnx_lobs.layers.write import add_biases, write_bias
 
 NODE = helper.make_node

@@ -14,7 +14,8 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.bias import find_add
 from onnx_lobs.layers.chain import Root, trace
 from onnx_lobs.layers.find import find_layers
-from onnx_lobs.layers.layer import Layer, Skip, Use, matmul_layout
+from onnx_lobs.layers.layer import Layer, Skip, Use
+from onnx_lobs.layers.layout import matmul_layout
 from onnx_lobs.layers.operators import OPERATORS, Operator
 from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.refusal import Refusal, RefusalKind

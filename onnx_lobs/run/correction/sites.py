@@ -11,7 +11,8 @@ import onnx
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, Scope, attributes, outer_names
-from onnx_lobs.layers.layer import BiasSlot, Layer, Use
+from onnx_lobs.layers.bias_slot import BiasSlot
+from onnx_lobs.layers.layer import Layer, Use
 
 LAST_WITHOUT_FLAG = 13  # from the next operator set on, training is an attribute
 

@@ -11,7 +11,7 @@ import pytest
 from build_onnx import Array, normal, tensor
 from onnx import TensorProto, helper
 
-from onnx_lobs.layers.layer import conv_layout, transposed_conv_layout
+from onnx_lobs.layers.layout import conv_layout, transposed_conv_layout
 from onnx_lobs.linalg.convolution.unfold import (
     Unfold,
     n_positions,
