@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from build_onnx import model, value
 from onnx import ModelProto, NodeProto, helper
 
 from onnx_lobs.arrays import Array
 
 CHANNELS = 12
+HAS_ATTENTION = tuple(map(int, onnxruntime.__version__.split(".")[:2])) >= (1, 23)
 SIZE = 6
 
 
@@ -234,11 +236,41 @@ def size_read(c: Chain, x: str) -> tuple[str, int]:
     return c.add("Reshape", x, c.ints(0, 0, SIZE, SIZE)), CHANNELS
 
 
+def quantised(c: Chain, x: str) -> tuple[str, int]:
+    """Quantise each channel by a scale of its own, and filters that are stored quantised."""
+    scale, zero = c.positive(CHANNELS), c.constant(np.zeros(CHANNELS, np.int8))
+    x = c.add("QuantizeLinear", x, c.constant(np.full(CHANNELS, 0.25, np.float32)), zero, axis=1)
+    x = c.add("DequantizeLinear", x, scale, zero, axis=1)
+    stored = c.constant(c.rng.integers(-9, 9, (CHANNELS, 1, 3, 3)).astype(np.int8))
+    weight = c.add("DequantizeLinear", stored, scale, axis=0)
+    return c.add("Conv", x, weight, pads=[1] * 4, group=CHANNELS), CHANNELS
+
+
+def filled(c: Chain, x: str) -> tuple[str, int]:
+    """Add a constant that is filled with one number."""
+    return c.add("Add", x, c.add("ConstantOfShape", c.ints(1, CHANNELS, 1, 1))), CHANNELS
+
+
+def einsum(c: Chain, x: str) -> tuple[str, int]:
+    return c.add("Einsum", x, c.normal(9, CHANNELS), equation="nc...,dc->nd..."), 9
+
+
+def two_sizes_read(c: Chain, x: str) -> tuple[str, int]:
+    """Merge samples and rows, and part them again by sizes that are read."""
+    x = c.add("Transpose", x, perm=[0, 2, 3, 1])
+    shape = c.add("Shape", x)
+    count, rows = (c.add("Gather", shape, c.ints(place)) for place in (0, 1))
+    x = c.dense(c.add("Reshape", x, c.ints(-1, CHANNELS)), 9, CHANNELS)
+    x = c.add("Reshape", x, c.add("Concat", count, rows, c.ints(SIZE, 9), axis=0))
+    return c.add("Transpose", x, perm=[0, 3, 1, 2]), 9
+
+
 MIDDLES: tuple[Middle, ...] = (
     relu, residual, concat, split, equal_split, cut, gather, depthwise, depth_multiplier, grouped,
     transposed, transposed_groups, transposed_depthwise, batch_norm, instance_norm, scale, prelu,
     gate, pools, pad_and_resize, depth_to_space, depth_to_space_crd, space_to_depth, pixel_shuffle,
     channel_shuffle, squeeze, reduced, weight_reshaped, turned_there_and_back, tiled, size_read,
+    quantised, einsum, two_sizes_read, filled,
 )  # fmt: skip
 
 
@@ -275,6 +307,29 @@ def attention(heads: int = 3, depth: int = 4) -> ModelProto:
     x = c.add("Add", "x", c.dense(c.add("Reshape", mixed, c.ints(0, 0, width)), 8, width))
     x = c.add("LayerNormalization", x, c.positive(8), c.normal(8))
     return c.proto(c.dense(c.add("Relu", c.dense(x, 16, 8)), 8, 16), rank=3)
+
+
+def einsum_attention(heads: int = 3, depth: int = 4) -> ModelProto:
+    """Return attention whose products are Einsums: heads are axes of the weights."""
+    c = Chain()
+    q, k, v = (c.add("Einsum", "x", c.normal(8, heads, depth), equation="btd,dhk->bthk")
+               for _ in range(3))  # fmt: skip
+    logits = c.add("Einsum", q, k, equation="bthk,bshk->bhts")
+    mixed = c.add("Einsum", c.add("Softmax", logits, axis=-1), v, equation="bhts,bshk->bthk")
+    y = c.add("Einsum", mixed, c.normal(heads, depth, 8), equation="bthk,hkd->btd")
+    return c.proto(c.add("Add", y, c.normal(8)), rank=3)
+
+
+def fused_attention(heads: int = 3, depth: int = 4) -> ModelProto:
+    """Return the operator Attention between products."""
+    c, width = Chain(), heads * depth
+    q, k, v = (
+        c.add("Transpose", c.add("Reshape", c.dense("x", width, 8), c.ints(0, 0, heads, depth)),
+              perm=[0, 2, 1, 3])
+        for _ in range(3)
+    )  # fmt: skip
+    x = c.add("Transpose", c.add("Attention", q, k, v), perm=[0, 2, 1, 3])
+    return c.proto(c.dense(c.add("Reshape", x, c.ints(0, 0, width)), 8, width), rank=3, opset=23)
 
 
 def group_norm() -> ModelProto:

@@ -49,7 +49,7 @@ def samples(made: Network, n: int = 12, seed: int = 5) -> list[dict[str, Array]]
 def exported(made: Network, values: str, optimise: str = "size", **about: Any) -> CExport:
     return export_c(
         made,
-        about.pop("data", samples(made)),
+        about.pop("data") if "data" in about else samples(made),
         name="net",
         title="a test",
         version="0",

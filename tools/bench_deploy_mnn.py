@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from onnx_lobs.graph.files.load import load_model
@@ -81,7 +82,7 @@ def prune(dense: Path, pattern: str, sparsity: float, path: Path) -> None:
         asked = parse_pattern(pattern)
         n = asked.closest(matrix.shape, sparsity, layer.kernel_size)
         kept = asked.select(matrix**2, n, layer.kernel_size)
-        pruned = layer.layout.from_matrix(matrix * kept)
+        pruned = layer.layout.from_matrix(np.where(kept, matrix, 0))  # no negative zeros
         model.write(tensor, layer.chain.invert(pruned).astype("float32"))
     onnx.save(proto, path)
 

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_lobs.arrays import FloatArray
+from onnx_lobs.calibration.held_out import held_every
 from onnx_lobs.calibration.independent import calibrate_independent
 from onnx_lobs.calibration.options import CalibrationOptions
 from onnx_lobs.calibration.shared_inputs import find_shared_inputs
@@ -168,7 +169,9 @@ def make_real(model: Path, data: Path, wanted: dict[str, str]) -> Iterator[Bench
         networks.dense,
         shared_inputs,
         batches,
-        CalibrationOptions(n_batches=len(batches), provider=networks.provider),
+        CalibrationOptions(
+            n_batches=len(batches), held_every=held_every(batches), provider=networks.provider
+        ),
     )
     for shared, calibration in zip(shared_inputs, found, strict=True):
         for layer in shared.layers:

@@ -67,7 +67,16 @@ def share_channels(
     ConfigError
         When not even one step of every group saves so much.
     """
+    check_share(slots, costs, share)
     wanted = costs.fixed + (1 - share) * costs.total
+    return CHANNEL_RULES[rule](slots, costs, wanted)
+
+
+def check_share(slots: Sequence[GroupSlot], costs: ChannelCosts, share: float) -> None:
+    """Raise ConfigError when not even one step of every group saves such a share.
+
+    Parameters are those of :func:`share_channels`; losses do not matter.
+    """
     most = np.asarray([int(slot.counts[-1]) for slot in slots], np.int64)
     least = (costs.left(most) - costs.fixed) / max(costs.total, 1e-300)
     if share > 1 - least:
@@ -75,7 +84,6 @@ def share_channels(
             f"sparsity {share:g} leaves a group of channels empty: with one step of each of the "
             f"{len(slots)} groups left, {1 - least:.3f} are gone; ask for less, or lower align"
         )
-    return CHANNEL_RULES[rule](slots, costs, wanted)
 
 
 def share_uniformly(slots: Sequence[GroupSlot], costs: ChannelCosts, wanted: float) -> IntArray:

@@ -16,7 +16,7 @@ from onnx_lobs.options.config import OPTIONS, PruneConfig
 from onnx_lobs.options.kinds import PATH, SWITCH, choice, text
 from onnx_lobs.options.option import argument, for_verb, from_plain, option, options_of
 
-_SHARED = {name: OPTIONS[name] for name in ("samples", "seed", "input_shapes")}
+_SHARED = {name: OPTIONS[name] for name in ("samples", "seed", "input_shapes", "optimise")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +43,6 @@ class CFilesWanted:
     )
     values: str = option(
         "int8", "Weights and activations.", choice(("int8", "fp32")), panel=OUTPUT_PANEL
-    )
-    optimise: str = option(
-        "speed",
-        "How weights are stored: in the fewest instructions, or in the fewest bytes.",
-        choice(("speed", "size")),
-        panel=OUTPUT_PANEL,
     )
     ranges: str = option(
         "minmax",
@@ -80,7 +74,7 @@ def run(values: Mapping[str, Any]) -> None:
         wanted.model,
         wanted.output or wanted.model.with_name(f"{wanted.model.stem}_c"),
         data=wanted.data,
-        wanted=CWanted(wanted.values, wanted.optimise, wanted.ranges, chip),
+        wanted=CWanted(wanted.values, config.optimise, wanted.ranges, chip),
         config=config,
         overwrite=wanted.overwrite,
     )

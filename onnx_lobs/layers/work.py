@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from onnx_lobs.graph.inferred_shapes import KnownShape
@@ -25,8 +26,24 @@ def multiplications(layer: Layer, shapes: Mapping[str, KnownShape], samples: int
         known = tuple(size for size in sizes or () if size is not None)
         if sizes is None or len(known) != len(sizes) or not _fits(use, known):
             return None
-        total += layer.size * use.n_observations(known)
+        total += layer.size * _places(use, known)
     return total // samples
+
+
+def share_of_observations(layer: Layer) -> float:
+    """Return multiplications by a weight over observations: below one in a ConvTranspose.
+
+    Its observations are of the input with zeros between neighbours, by which nothing multiplies.
+    """
+    strides = {use.unfold.upsample for use in layer.uses if use.unfold is not None}
+    return 1 / math.prod(max(strides, default=()))
+
+
+def _places(use: Use, shape: tuple[int, ...]) -> int:
+    """Return the multiplications by one weight, as if no window reached the border."""
+    if use.op != "ConvTranspose":
+        return use.n_observations(shape)
+    return shape[0] * math.prod(shape[2:])  # each input meets each weight once
 
 
 def _fits(use: Use, shape: tuple[int, ...]) -> bool:

@@ -25,6 +25,7 @@ class PruneOptions(TypedDict, total=False):
     budget: str | None
     align: int | None
     channel_choice: str
+    drop_empty: bool
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     op_types: tuple[str, ...]
@@ -63,6 +64,7 @@ class PruneOptions(TypedDict, total=False):
     cache: str | None
     target: str | None
     chip: str | None
+    optimise: str
     storage: str | None
     values: str
     activations: str

@@ -10,6 +10,7 @@ from onnx_lobs.options.option import Affects, option
 FORMATS = ("dense", "sparse", "packed")
 VALUES = ("fp32", "fp16", "int8")
 ACTIVATIONS = ("fp32", "int8")
+OPTIMISE = ("speed", "size")
 TARGETS = ("onnxruntime", "openvino", "mnn", "xnnpack", "tensorrt", "c")
 
 
@@ -33,6 +34,13 @@ class OutputOptions:
         "`target` c and no `sparsity`: as few zeros as fit it.",
         text("PART"),
         unset="no part is looked at",
+        affects=Affects.SOLVING,
+    )
+    optimise: str = option(
+        "speed",
+        "How C code stores the weights that are left: so that they take the fewest instructions, "
+        "or the fewest bytes; with `target` c also the `budget`, macs or weights.",
+        choice(OPTIMISE, "optimise"),
         affects=Affects.SOLVING,
     )
     storage: str | None = option(

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from onnx_lobs.errors import ConfigError, did_you_mean
 from onnx_lobs.options.checks import check_sparsity, finite
-from onnx_lobs.options.kinds import FRACTIONS, GLOBS, choice, choices, count, number, size, text
+from onnx_lobs.options.kinds import (
+    FRACTIONS,
+    GLOBS,
+    SWITCH,
+    choice,
+    choices,
+    count,
+    number,
+    size,
+    text,
+)
 from onnx_lobs.options.option import Affects, option
 
 OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN")
@@ -155,6 +165,15 @@ class WhatOptions:
         choice(CHANNEL_CHOICES),
         more="l1 and l2: the least norm of a channel's filters. apoz: the least active on average.",
         affects=Affects.SOLVING,
+    )
+    drop_empty: bool = option(
+        False,
+        "Drop channels without loss that nothing but zeros read or make.",
+        SWITCH,
+        more="Filters of zeros, and columns of zeros in all that read a channel, as single weights "
+        "leave them at high sparsity. What a filter of zeros gives, its bias, goes into the "
+        "biases of the layers that read it. With sparsity 0 a model that was pruned before.",
+        affects=Affects.RUN,
     )
     include: tuple[str, ...] = option(
         (),

@@ -15,6 +15,7 @@ from onnx_lobs.report.numbers import format_bytes, format_error, format_percent,
 from onnx_lobs.report.record import AdviceRecord, LayerRecord, Report
 from onnx_lobs.report.record.score import CLEARLY
 from onnx_lobs.storage.formats import FORMATS
+from onnx_lobs.targets.runtimes import RUNTIMES
 
 MOST = 2  # pieces of advice that one run gives
 LOST = 0.5  # of the outputs' mean square: of such outputs about half is noise
@@ -163,6 +164,8 @@ def _same_size(report: Report) -> AdviceRecord | None:
     best = min(shrinking, key=lambda form: form.price(4), default=None)
     if best is None or (1 - sparsity) * best.price(4) > SMALLER * 4:
         return None
+    if not _is_for_target(report, "storage", best.name):
+        return None
     text = f"the file is not smaller ({format_bytes(sizes[1])}): store the zeros in less space"
     words = changed(report.command, "--format", best.name, drop=("--format",))
     return AdviceRecord("same size", text, words)
@@ -172,8 +175,20 @@ def _int8(report: Report) -> AdviceRecord | None:
     """The pruned model is good; int8 makes it smaller still, and keeps zeros."""
     if report.output_path is None or report.options.get("values", "fp32") != "fp32":
         return None
+    if report.dropped is not None or not _is_for_target(report, "values", "int8"):
+        return None
     text = "int8 weights, rounded with the zeros, take a quarter of the bytes"
     return AdviceRecord("int8", text, changed(report.command, "--values", "int8"))
+
+
+def _is_for_target(report: Report, name: str, value: str) -> bool:
+    """Whether a value of an option helps on what the model is for; always where that is open."""
+    row = RUNTIMES.get(str(report.options.get("target")))
+    if row is None:
+        return True
+    if row.name == "c" and name == "storage":  # the file beside the code is not what runs
+        return False
+    return value in {"storage": row.storages, "values": row.values}[name]
 
 
 def _with_data(report: Report) -> tuple[str, ...]:

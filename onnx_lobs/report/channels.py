@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from onnx_lobs.report.numbers import format_bytes, format_change, format_error, format_percent
-from onnx_lobs.report.record import ChannelsRecord
+from onnx_lobs.report.record import ChannelsRecord, DroppedRecord
 from onnx_lobs.report.table import Name, plain_table
 
 UNITS = {
@@ -45,13 +45,10 @@ def channel_rows(record: ChannelsRecord | None) -> Iterator[tuple[str, str]]:
     """Yield what removing channels saved, in words."""
     if record is None:
         return
-    before, after = record.multiplications
     unit = UNITS[record.budget]
     share = f"{100 * record.removed:.1f} % of the {unit} of the groups"
     yield "channels", f"{share} are gone"
-    yield "multiplications", f"{before:,} -> {after:,} ({format_change(before, after)})"
-    sizes = map(format_bytes, record.constants)
-    yield "constants", f"{' -> '.join(sizes)} ({format_change(*record.constants)})"
+    yield from _saved(record.multiplications, record.constants)
     if record.latency is not None:
         dense, pruned = (1000 * seconds for seconds in record.latency)
         yield (
@@ -61,3 +58,23 @@ def channel_rows(record: ChannelsRecord | None) -> Iterator[tuple[str, str]]:
     if record.predicted_latency is not None:
         dense, pruned = (1000 * seconds for seconds in record.predicted_latency)
         yield "latency predicted", f"{dense:.2f} -> {pruned:.2f} ms ({dense / pruned:.2f}x faster)"
+
+
+def dropped_rows(record: DroppedRecord | None) -> Iterator[tuple[str, str]]:
+    """Yield what dropping empty channels saved, in words."""
+    if record is None:
+        return
+    if not record.count:
+        yield "empty channels", "none"
+        return
+    yield "empty channels", f"{record.count:,} dropped without loss"
+    yield from _saved(record.multiplications, record.constants)
+
+
+def _saved(
+    multiplications: tuple[int, int], constants: tuple[int, int]
+) -> Iterator[tuple[str, str]]:
+    before, after = multiplications
+    yield "multiplications", f"{before:,} -> {after:,} ({format_change(before, after)})"
+    sizes = map(format_bytes, constants)
+    yield "constants", f"{' -> '.join(sizes)} ({format_change(*constants)})"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from onnx_lobs.report.channels import channel_rows
+from onnx_lobs.report.channels import channel_rows, dropped_rows
 from onnx_lobs.report.command import typed
 from onnx_lobs.report.numbers import (
     format_bytes,
@@ -40,6 +40,7 @@ def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
     yield "calibrated on", range_words(report.data, report.inputs)
     yield from _target(report.target)
     yield from channel_rows(report.channels)
+    yield from dropped_rows(report.dropped)
     yield from _totals(report.totals, has_zeros=report.has_zeros)
     yield from _allocation(report.allocation)
     yield from _correction(report.correction)

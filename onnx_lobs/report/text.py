@@ -46,14 +46,22 @@ def render_report(report: Report, *, verbose: bool = False) -> RenderableType:
     parts += ["", fact_grid(summary_rows(report)), *warning_panel(report.warnings)]
     if report.output_path is not None:
         place = Text.assemble("written to ", (report.output_path, "bold"), overflow="fold")
-        hint = FORMATS[str(report.options.get("storage") or "dense")].hint
-        if not report.has_zeros:  # what is gone takes no space in any form
-            hint = ""
-        values = VALUES[str(report.options.get("values", "fp32"))].hint
-        parts += ["", place, *(Text(f"note: {text}", "dim") for text in (values, hint) if text)]
+        parts += ["", place, *(Text(f"note: {text}", "dim") for text in _hints(report) if text)]
     for advice in report.advice:
         parts += ["", Text(f"next: {advice.text}:"), _typed(advice)]
     return Group(*parts)
+
+
+def _hints(report: Report) -> tuple[str, str]:
+    """Return what to know of the values and the format of the file."""
+    storage = str(report.options.get("storage") or "dense")
+    values = VALUES[str(report.options.get("values", "fp32"))].hint
+    target = None if report.deploy is None else report.deploy.target
+    if target == "c":  # the file beside it is not what runs
+        return "", ""
+    # what is gone takes no space in any form, and a target says itself what zeros buy there
+    is_told = not report.has_zeros or (storage == "dense" and target is not None)
+    return values, "" if is_told else FORMATS[storage].hint
 
 
 def _typed(advice: AdviceRecord) -> Text:

@@ -13,6 +13,11 @@ OWN_BUDGETS = ("channels", "latency")  # which no zeros save
 
 def check_channels(config: PruneConfig) -> None:
     """Raise ConfigError when options contradict whole channels, or ask for them without."""
+    if config.drop_empty and "int8" in (config.values, config.activations):
+        raise ConfigError(
+            "--drop-empty does not go with int8, whose scales are those of all channels; drop them "
+            "first, and round the smaller model's weights in a second run, with --sparsity 0"
+        )
     if removes_first(config):
         _check_first(config)
     elif is_channels(config):
@@ -84,5 +89,5 @@ def channels_alone(config: PruneConfig) -> PruneConfig:
         config, pattern=CHANNELS, sparsity=config.channels, channels=None, budget=budget,
         allocation=allocation, layer_sparsity={}, layer_min={}, layer_max={}, max_drop=None,
         max_output_error=None, max_bytes=None, cache=None, values="fp32", activations="fp32",
-        storage="dense", correct=None, target=None, chip=None,
+        storage="dense", correct=None, target=None, chip=None, drop_empty=False,
     )  # fmt: skip

@@ -39,7 +39,7 @@ def draw_layers(layers: Sequence[Layer], networks: Networks) -> tuple[LayerPictu
 
 
 def _draw(layer: Layer, networks: Networks) -> LayerPicture:
-    before, after = (_matrix(layer, model) for model in (networks.dense, networks.result))
+    before, after = (_matrix(layer, model) for model in (networks.dense, networks.pruned))
     groups, rows, columns = after.shape
     return LayerPicture(
         name=layer.name,

@@ -15,7 +15,13 @@ from onnx_lobs.layers.layer import Layer
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.report.record import CorrectionRecord, Details, LayerRecord, OutputRecord
+from onnx_lobs.report.record import (
+    CorrectionRecord,
+    Details,
+    DroppedRecord,
+    LayerRecord,
+    OutputRecord,
+)
 from onnx_lobs.run.channels.choice import ChannelChoice
 from onnx_lobs.run.channels.remove import without_channels
 from onnx_lobs.run.correction.correct import correct
@@ -55,6 +61,8 @@ class Run:
         Which samples and classes changed most.
     scales
         By the key of the layer or table: those of which its weights are multiples.
+    dropped
+        Empty channels that its result lacks; None: none were looked for.
     """
 
     setup: Setup
@@ -67,6 +75,7 @@ class Run:
     log: Log
     details: Details = field(default_factory=Details)
     scales: Mapping[str, RealArray] = field(default_factory=dict)
+    dropped: DroppedRecord | None = None
 
 
 def run_once(

@@ -10,7 +10,7 @@ from onnx_lobs.arrays import FloatArray
 from onnx_lobs.evaluation.input_ranges import input_ranges
 from onnx_lobs.graph.files.sizes import Sizes
 from onnx_lobs.graph.inferred_shapes import infer_shapes
-from onnx_lobs.layers.work import multiplications
+from onnx_lobs.layers.work import multiplications, share_of_observations
 from onnx_lobs.linalg import compiled
 from onnx_lobs.options.config import is_channels
 from onnx_lobs.options.option import values_of
@@ -76,6 +76,7 @@ def make_report(
         is_made_up=run.setup.batches.synthetic,
         inputs=input_ranges(run.setup.batches),
         channels=channels,
+        dropped=run.dropped,
     )
 
 
@@ -101,7 +102,7 @@ def count_multiplications(run: Run, observations: FloatArray | None) -> tuple[La
         at = places[key]
         layer, whole = run.setup.layers[at], counts[at]
         if whole is None and observations is not None:
-            whole = round(layer.size * float(observations[at]))
+            whole = round(layer.size * float(observations[at]) * share_of_observations(layer))
         pair = None if whole is None else (whole, whole * (layer.size - record.zeros) // layer.size)
         counted.append(dataclasses.replace(record, multiplications=pair))
     return tuple(counted)

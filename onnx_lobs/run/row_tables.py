@@ -11,6 +11,7 @@ from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.solvers.vector_rounding import round_vectors
+from onnx_lobs.storage.formats import find_format
 from onnx_lobs.storage.int8 import LEAST_OPSET
 from onnx_lobs.storage.row_tables import find_row_tables
 
@@ -43,21 +44,24 @@ def round_tables(setup: Setup, networks: Networks, log: Log) -> Mapping[str, Rea
         The scales of the rows, by the key of the table.
     """
     found: dict[str, RealArray] = {}
-    changes = [0.0]
+    changes, widths = [0.0], set[int]()
     for name in row_tables(setup, networks.result):
         tensor = networks.result.constant(networks.result.main, name)
         assert tensor is not None
-        rounded = round_vectors(networks.result.value(tensor))
+        bits = find_format(setup.config.storage).table_bits(tensor)
+        rounded = round_vectors(networks.result.value(tensor), 2 ** (bits - 1) - 1)
         for model in (networks.pruned, networks.result):
             own = model.constant(model.main, name)
             assert own is not None
             model.write(own, rounded.vectors.astype(model.value(own).dtype, copy=False))
         found[table_key(name)] = rounded.scales
         changes.append(rounded.change)
+        widths.add(bits)
     if found:
         log.warn(
             f"tables of which rows are looked up ({len(found)}) are int8 too, a scale for each "
-            f"row: that changes them by at most {max(changes):.1g} of their mean square"
+            f"row, stored in {' or '.join(map(str, sorted(widths)))} bits: that changes them by at "
+            f"most {max(changes):.1g} of their mean square"
         )
     return found
 

@@ -111,7 +111,7 @@ def deliver(
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     both = (*delivery.weights, *delivery.tables)
-    held = encode_values(copy, both, VALUES[delivery.values], folder)[: len(delivery.weights)]
+    held = encode_values(copy, both, VALUES[delivery.values], folder)
     names = list(dict.fromkeys([*held, *delivery.sparse]))
     find_format(delivery.storage).encode(copy, names, folder)
 

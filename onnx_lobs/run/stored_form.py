@@ -67,10 +67,11 @@ def encode_result(
     weights, tables = weight_values(setup, model, scales), table_values(setup, model, scales)
     if config.activations == "int8" and quantises:
         return quantise_activations(proto, weights, setup.batches, storage)
-    held = encode_values(proto, [*weights, *tables], kind, folder)[: len(weights)]
+    every = encode_values(proto, [*weights, *tables], kind, folder)
+    held = every[: len(weights)]
     pairs = zip(setup.layers, held, strict=True)
     same = [layer.name for layer, name in pairs if name == layer.weight]
-    storable = list(dict.fromkeys([*held, *setup.loaded.sparse]))  # what was sparse stays so
+    storable = list(dict.fromkeys([*every, *setup.loaded.sparse]))  # what was sparse stays so
     storage.encode(proto, storable, folder)
     notes = storage.notes(proto, held)
     if kind.element is not None and same:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from onnx_lobs.allocation.rules import Slot
 from onnx_lobs.arrays import FloatArray
 from onnx_lobs.layers.layer import Layer
+from onnx_lobs.layers.work import share_of_observations
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.observations import observations_of
@@ -50,5 +51,5 @@ def with_price(config: PruneConfig, layer: Layer, slot: Slot, observations: floa
         itemsize = VALUES[config.values].itemsize(layer.dtype.itemsize)
         price = find_format(config.storage).price(itemsize)
     elif config.budget == "macs":
-        price = max(observations, 1e-9)
+        price = max(observations * share_of_observations(layer), 1e-9)
     return dataclasses.replace(slot, price=price)

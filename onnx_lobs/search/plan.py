@@ -159,7 +159,7 @@ class Planner:
         if config.budget != "weights" and not has_target(config):
             check_limits(self._slots(), sparsity)
         least = self.limits()[0]
-        if 0 < sparsity <= least:  # there is nothing to share
+        if sparsity <= least:  # there is nothing to share
             return self._by_rule("uniform", self._slots(), sparsity, kind)
         if kind is None and config.allocation != "auto":
             kind = config.allocation

@@ -30,19 +30,21 @@ class RoundedVectors:
     change: float
 
 
-def round_vectors(vectors: Array) -> RoundedVectors:
-    """Return vectors as int8 numbers and a scale for each can hold them.
+def round_vectors(vectors: Array, most: int = MOST_LEVEL) -> RoundedVectors:
+    """Return vectors as whole numbers and a scale for each can hold them.
 
     Parameters
     ----------
     vectors
         (n, d), of a floating type. Not modified.
+    most
+        The largest whole number; the least is its negative.
 
     Returns
     -------
     RoundedVectors
         In that type: products of whole numbers and float32 scales, as float32 rounds them. No
-        vector changes by more than plain rounding with its largest number at 127 changes it.
+        vector changes by more than plain rounding with its largest number at `most` changes it.
 
     Notes
     -----
@@ -54,14 +56,14 @@ def round_vectors(vectors: Array) -> RoundedVectors:
     for start in range(0, len(vectors), ROWS_AT_ONCE):
         some = slice(start, start + ROWS_AT_ONCE)
         wanted = vectors[some].astype(np.float64)
-        found, scales[some] = _round(wanted)
+        found, scales[some] = _round(wanted, most)
         result[some] = found.astype(vectors.dtype)
         moved += float(((result[some].astype(np.float64) - wanted) ** 2).sum())
         energy += float((wanted**2).sum())
     return RoundedVectors(result, scales, moved / energy if energy else 0.0)
 
 
-def _round(wanted: FloatArray) -> tuple[FloatArray, NDArray[np.float32]]:
+def _round(wanted: FloatArray, most: int) -> tuple[FloatArray, NDArray[np.float32]]:
     """Return the best multiples of each row, and their scales."""
     largest = np.abs(wanted).max(axis=1, initial=0.0, keepdims=True)
     best, scales, least = wanted, np.ones_like(largest), np.full_like(largest, np.inf)
@@ -72,9 +74,9 @@ def _round(wanted: FloatArray) -> tuple[FloatArray, NDArray[np.float32]]:
             ideal = (steps * wanted).sum(axis=1, keepdims=True) / np.where(square > 0, square, 1.0)
             tried = np.where(ideal > 0, ideal, scales)
         else:
-            tried = np.where(largest > 0, fraction * largest / MOST_LEVEL, 1.0)
+            tried = np.where(largest > 0, fraction * largest / most, 1.0)
         tried = as_float32(tried)
-        levels = np.clip(np.rint(wanted / tried), -MOST_LEVEL, MOST_LEVEL)
+        levels = np.clip(np.rint(wanted / tried), -most, most)
         rounded = as_float32(levels * tried)
         error = ((rounded - wanted) ** 2).sum(axis=1, keepdims=True)
         better = error < least

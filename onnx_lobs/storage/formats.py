@@ -14,9 +14,11 @@ from onnx import ModelProto, TensorProto
 
 from onnx_lobs.storage.dense import BytesAt, dense_bytes, keep_dense
 from onnx_lobs.storage.packed import (
+    BYTE_BITS,
     encode_packed,
     packed_bytes,
     packed_price,
+    packed_table_bits,
     packing_notes,
     packing_trouble,
 )
@@ -33,6 +35,11 @@ def no_trouble(proto: ModelProto) -> str | None:
 def no_notes(proto: ModelProto, names: Collection[str]) -> list[str]:
     """Say nothing of any weight."""
     return []
+
+
+def whole_bytes(tensor: TensorProto) -> int:
+    """Return the bits of a byte, for any table."""
+    return BYTE_BITS
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class StorageFormat:
         Says why no weight of a model can be stored so, or nothing.
     notes
         Says of the encoded model which of the weights stay dense whatever zeros they have.
+    table_bits
+        In how many bits the numbers of a table that becomes int8 will be stored.
     """
 
     name: str
@@ -74,6 +83,7 @@ class StorageFormat:
     anywhere: bool = False
     trouble: Callable[[ModelProto], str | None] = no_trouble
     notes: Callable[[ModelProto, Collection[str]], list[str]] = no_notes
+    table_bits: Callable[[TensorProto], int] = whole_bytes
 
 
 FORMATS: Mapping[str, StorageFormat] = {
@@ -95,12 +105,14 @@ FORMATS: Mapping[str, StorageFormat] = {
             sparse_bytes,
             sparse_price,
             shrinks=True,
-            hint="onnxruntime reads sparse initializers and makes them dense when it loads "
-            "them: the file is smaller, memory and speed are as before. OpenVINO, TensorRT, MNN, "
-            "onnx2tf, onnxoptimizer, onnx's version converter and reference evaluator cannot read "
+            hint="onnxruntime reads sparse initializers, unless built without sparse tensors, and "
+            "makes them dense when it loads them: the file is smaller, memory and speed are as "
+            "before. OpenVINO, TensorRT, MNN, onnx2tf, onnxoptimizer, the values of "
+            "onnx-graphsurgeon, onnx's full_check, extract_model, version converter and reference "
+            "evaluator, onnxruntime's float16 converter and symbolic shape inference cannot read "
             "them; onnx_ir, and shape inference that is not told, lose weights or shapes without a "
-            "word. onnxruntime's quantisers fail on them: quantise first, or after `onnx-lobs "
-            "expand`, which makes it dense again.",
+            "word; what onnxruntime saves of it is no valid ONNX. onnxruntime's quantisers fail on "
+            "them: quantise first, or after `onnx-lobs expand`, which makes it dense again.",
         ),
         StorageFormat(
             "packed",
@@ -111,11 +123,13 @@ FORMATS: Mapping[str, StorageFormat] = {
             hint="onnxruntime and OpenVINO unpack the weights when they load the model, which "
             "takes up to five times the memory of a dense one for that moment; speed is as before. "
             "TensorRT, onnx2tf, and onnxruntime built for few operators cannot read it; with "
-            "optimisation disabled it unpacks at every run; onnxsim, onnxslim and "
-            "onnx-graphsurgeon make it large again. Pack last; `onnx-lobs expand` makes it dense.",
+            "optimisation disabled it unpacks at every run; onnxsim, onnxslim, onnx-graphsurgeon "
+            "and what onnxruntime saves of it make it large again, and onnxruntime's quantisers "
+            "find no weights. Pack last; `onnx-lobs expand` makes it dense.",
             anywhere=True,
             trouble=packing_trouble,
             notes=packing_notes,
+            table_bits=packed_table_bits,
         ),
     )
 }

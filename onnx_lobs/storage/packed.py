@@ -1,4 +1,4 @@
-"""Packs weights, each in the smallest of three forms: dense, a bitmask, or gaps of a byte.
+"""Packs weights, each in the smallest of four forms: dense, a bitmask, gaps of a byte, seven bits.
 
 What unpacks them are nodes in front of those of the graph, of ONNX's own operators. onnxruntime
 runs them once, when it loads the model, and then has a dense one; so does OpenVINO. Simplifiers
@@ -20,6 +20,7 @@ from onnx_lobs.graph.model import opset_of
 from onnx_lobs.storage.bitmask import bitmask_size, pack_bitmask
 from onnx_lobs.storage.dense import BytesAt, dense_bytes
 from onnx_lobs.storage.gap8 import gap8_size, pack_gap8
+from onnx_lobs.storage.narrow import NARROW_BITS, pack_narrow
 from onnx_lobs.storage.stored_weights import (
     FRAME,
     INITIALIZERS_APART,
@@ -28,7 +29,7 @@ from onnx_lobs.storage.stored_weights import (
     lift_constants,
     put_in_place,
 )
-from onnx_lobs.storage.unpacking import SharedConstants
+from onnx_lobs.storage.unpacking import SharedConstants, as_bits
 
 PACKED_OPSET = 11  # the first with CumSum, ScatterElements and a ConstantOfShape of any type
 LARGEST_FOLDED = 1 << 30  # bytes that onnxruntime stores of one computed value, by default
@@ -37,8 +38,9 @@ PACKED_HEADER = 450  # bytes of names, nodes and dims of a packed weight, about
 # types in which onnxruntime has all of the operators; bfloat16 lacks some
 PACKED_TYPES = frozenset((1, 2, 3, 4, 5, 6, 10, 11))
 
-Pack = Callable[[TensorProto, Array, SharedConstants], Restoring]
-PACKINGS: tuple[Pack, ...] = (pack_bitmask, pack_gap8)
+Pack = Callable[[TensorProto, Array, SharedConstants], Restoring | None]  # None: it cannot
+PACKINGS: tuple[Pack, ...] = (pack_bitmask, pack_gap8, pack_narrow)
+BYTE_BITS = 8
 
 
 def encode_packed(
@@ -75,7 +77,7 @@ def encode_packed(
     lift_constants(proto, names)
     made = _pack_all(proto, names, folder, PACKINGS)
     if 0 < made.saved <= made.table_size:
-        made = _pack_all(proto, names, folder, (pack_gap8,))  # a small model, and a large table
+        made = _pack_all(proto, names, folder, PACKINGS[1:])  # a small model, and a large table
     for graph, restored in made.by_graph.values():
         put_in_place(graph, restored)
     proto.graph.initializer.extend(made.used())
@@ -112,15 +114,25 @@ def _pack_all(
         if tensor_trouble(tensor) is not None:
             continue
         array = read_tensor(tensor, folder)
-        forms = [pack(tensor, array, made.shared) for pack in packings]
+        able = packings if _has_zeros_enough(array) else (pack_narrow,)
+        forms = [form for pack in able if (form := pack(tensor, array, made.shared)) is not None]
+        if not forms:
+            continue
         smallest = min(forms, key=lambda form: form.size)
         if smallest.size >= raw_size(tensor) + FRAME:
             continue
         others = (form.size for form in forms if form is not smallest)
-        if smallest is forms[0]:
+        if able[0] is pack_bitmask and smallest is forms[0]:
             made.saved += min([raw_size(tensor) + FRAME, *others]) - smallest.size
         made.by_graph.setdefault(id(graph), (graph, {}))[1][tensor.name] = smallest
     return made
+
+
+def _has_zeros_enough(array: Array) -> bool:
+    """Whether the values that are not zero, and least of what says where they are, are smaller."""
+    kept = int(np.count_nonzero(as_bits(array)))
+    gaps = kept * (1 + array.itemsize)
+    return min(bitmask_size(array.size, kept, array.itemsize), gaps) < array.nbytes
 
 
 def packing_trouble(proto: ModelProto) -> str | None:
@@ -194,6 +206,11 @@ def packing_notes(proto: ModelProto, names: Collection[str]) -> list[str]:
     given = [(name, "it is an input too") for name in names if name in inputs - stored]
     reasons = [(name, why) for name, why in (*found, *given) if why is not None]
     return [f"weight {name!r} was left dense: {why}" for name, why in reasons]
+
+
+def packed_table_bits(tensor: TensorProto) -> int:
+    """Return in how many bits the numbers of an int8 table are stored."""
+    return BYTE_BITS if tensor_trouble(tensor) is not None else NARROW_BITS
 
 
 def packed_price(itemsize: float) -> float:

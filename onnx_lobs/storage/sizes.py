@@ -12,6 +12,7 @@ from onnx_lobs.graph.files.tensors import raw_size
 from onnx_lobs.graph.files.walk import iter_graphs
 from onnx_lobs.storage.dense import dense_bytes
 from onnx_lobs.storage.formats import StorageFormat
+from onnx_lobs.storage.packed import BYTE_BITS
 from onnx_lobs.storage.values import VALUES, Precision
 
 SCALE_BYTES = 4  # float32
@@ -38,7 +39,8 @@ def expected_bytes(
     tables
         Matrices whose rows will be stored in these values too, with a scale each.
     """
-    saved = sum(_saved(t, values) for t in _weights(proto) if t.name in set(tables))
+    bits = storage.table_bits
+    saved = sum(_saved(t, values, bits(t)) for t in _weights(proto) if t.name in set(tables))
     anywhere = storage.anywhere or values.element is not None
     tensors = list(_weights(proto) if anywhere else proto.graph.initializer)
     tensors = [tensor for tensor in tensors if tensor.name in set(names)]
@@ -47,10 +49,10 @@ def expected_bytes(
     return lambda sparsity: float(rest + bytes_at(sparsity).sum())
 
 
-def _saved(table: TensorProto, values: Precision) -> int:
+def _saved(table: TensorProto, values: Precision, bits: int) -> int:
     """Return the bytes that a table of rows with scales takes less than it does now."""
     scales = int(table.dims[0]) * SCALE_BYTES
-    return raw_size(table) - raw_size(values.stand_in(table)) - scales
+    return raw_size(table) - raw_size(values.stand_in(table)) * bits // BYTE_BITS - scales
 
 
 def _weights(proto: ModelProto) -> Iterator[TensorProto]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.given import as_choice
+from onnx_lobs.options.output import OPTIMISE, VALUES
 
 _IN_PLACE = ("sparsity", "max_drop", "max_output_error", "max_bytes")
 
@@ -130,7 +131,12 @@ def fill_options(values: Mapping[str, Any], given: Collection[str]) -> dict[str,
     row = _row(values.get("target"))
     if row is None:
         return filled
-    filled |= {name: value for name, value in row.options.items() if name not in given}
+    options = dict(row.options)
+    if row.name == "c" and as_choice(str(filled.get("optimise")), OPTIMISE) == "size":
+        options["budget"] = "weights"  # a weight takes its bytes wherever it stands
+    if row.name == "openvino" and as_choice(str(filled.get("activations")), VALUES) == "int8":
+        options["storage"] = "dense"  # OpenVINO computes in float with int8 that it has to unpack
+    filled |= {name: value for name, value in options.items() if name not in given}
     if row.sparsity is not None and not any(name in given for name in _IN_PLACE):
         filled["sparsity"] = row.sparsity
     return filled
@@ -165,15 +171,19 @@ def check_options(target: str, options: Mapping[str, Any]) -> None:
         wrong.insert(0, "pattern")
     if wrong:
         raise ConfigError(
-            f"--target {target} with {wrong[0]} {options[wrong[0]]}: {row.why[wrong[0]]}"
+            f"--target {target} with {_flag(wrong[0])} {options[wrong[0]]}: {row.why[wrong[0]]}"
         )
     sparsity = options["sparsity"]
     least = least_zeros(row, str(options["pattern"]))
     if not has_channels and sparsity is not None and least and sparsity <= least:
         raise ConfigError(
-            f"--target {target} with sparsity {sparsity:g}: {row.why['least']} {100 * least:.0f} % "
-            "of them; ask for more zeros"
+            f"--target {target} with --sparsity {sparsity:g}: {row.why['least']} "
+            f"{100 * least:.0f} % of them; ask for more zeros"
         )
+
+
+def _flag(name: str) -> str:
+    return "--format" if name == "storage" else f"--{name}"
 
 
 # of a layer, by how many output channels are zero together, as MNN's converter decides

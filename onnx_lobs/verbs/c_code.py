@@ -11,7 +11,7 @@ from onnx_lobs import __version__
 from onnx_lobs.arrays import Feeds
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.inputs import InputSpec, input_specs
-from onnx_lobs.errors import DataError
+from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.graph.files.load import LoadedModel
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.c_export import CRecord
@@ -146,17 +146,34 @@ def c_record(
 def _shapes(
     specs: tuple[InputSpec, ...], batches: Batches, given: Mapping[str, Shape]
 ) -> dict[str, Shape]:
-    """Return the shapes of inputs with open axes: what was given, else that of the samples."""
+    """Return the shapes of inputs with open axes: what was given, else that of the samples.
+
+    Raises
+    ------
+    ConfigError
+        Nothing was given, and the samples are made up.
+    """
     first = next(iter(batches))
     shapes = {}
     for spec in specs:
         shape = given.get(spec.name)
         if shape is None:
             is_open = spec.shape is None or any(not isinstance(d, int) for d in spec.shape[1:])
+            if is_open and batches.synthetic:
+                raise ConfigError(
+                    f"the input {spec.name!r} has open axes, and C code has fixed sizes; give them "
+                    f"with --input-shape {_example(spec)}, say, or samples with -d"
+                )
             shape = (1, *first[spec.name].shape[1:]) if is_open else None
         if shape is not None:
             shapes[spec.name] = tuple(shape)
     return shapes
+
+
+def _example(spec: InputSpec) -> str:
+    """Return what a shape of an input may look like on the command line."""
+    open_axes = (1, 3, 224, 224) if spec.shape is None else (1, *spec.shape[1:])
+    return f"{spec.name}:{'x'.join(str(d) if isinstance(d, int) else '224' for d in open_axes)}"
 
 
 def one_by_one(batches: Batches, network: Network) -> Iterator[Feeds]:

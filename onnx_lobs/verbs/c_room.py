@@ -81,7 +81,7 @@ def _foreseen(setup: Setup, networks: Networks) -> Callable[[float], float]:
         if ranges is None and config.values == "int8":
             few = list(islice(one_by_one(batches, network), FEW))
             ranges = find_ranges(network, few, "minmax")
-        sizes.append(flash_estimate(lower(network, ranges, CWanted().optimise)))
+        sizes.append(flash_estimate(lower(network, ranges, config.optimise)))
     return lambda sparsity: float(np.interp(sparsity, FORESEEN, sizes))
 
 
@@ -109,4 +109,4 @@ def _loaded(setup: Setup, networks: Networks) -> LoadedModel:
 
 
 def _wanted(config: PruneConfig) -> CWanted:
-    return CWanted(config.values)
+    return CWanted(config.values, config.optimise)

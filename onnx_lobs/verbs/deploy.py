@@ -8,6 +8,7 @@ from pathlib import Path
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.config import PruneConfig, fits_chip, is_channels
+from onnx_lobs.options.output import OPTIMISE
 from onnx_lobs.report.record import DeployRecord, Report
 from onnx_lobs.run.one_run import Run
 from onnx_lobs.targets.c.emit import write_files
@@ -48,6 +49,10 @@ def check_deploy(config: PruneConfig) -> Chip | None:
     if config.target is not None:
         names = ("pattern", "storage", "values", "activations", "sparsity")
         check_options(config.target, {name: getattr(config, name) for name in names})
+    if config.optimise != OPTIMISE[0] and config.target != "c":
+        raise ConfigError(
+            f"--optimise {config.optimise} says how C code stores weights; add --target c"
+        )
     chip = None if config.chip is None else read_chip(config.chip)
     if chip is not None and chip.flash is None and fits_chip(config):
         raise ConfigError(

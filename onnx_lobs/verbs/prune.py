@@ -36,6 +36,7 @@ from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
 from onnx_lobs.report.showing import Told, telling
 from onnx_lobs.report.stages import CountedStages
+from onnx_lobs.run.channels.drop_empty import check_drop, without_empty
 from onnx_lobs.run.deliver import best_effort, write_model
 from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
 from onnx_lobs.run.guarantee import with_bounds
@@ -266,6 +267,8 @@ def _prune(
     clock = Clock(config.time)
     check_modes(config)
     check_form(setup, networks)
+    if config.drop_empty:
+        check_drop(setup, networks)
     if removes_first(config):
         setup, networks, channels = remove_first(asked, setup, networks, scratch, progress, log)
     where = told_where(networks.dense, setup.layers, setup.batches, networks.provider)
@@ -297,6 +300,9 @@ def _prune(
             done, target = search(setup, networks, run, *planner.limits()[::-1], clock)
         else:
             done = run(setup, networks)
+        if config.drop_empty:
+            smaller, dropped = without_empty(setup, done.networks)
+            done = dataclasses.replace(done, networks=smaller, dropped=dropped)
         if is_channels(config):
             done = with_latency(done)
         else:

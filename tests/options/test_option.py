@@ -29,10 +29,11 @@ from onnx_lobs.options.samples import SAMPLE_OPTIONS
 
 # values beside the defaults; an option that is added has to be added here, too
 OTHERS: dict[str, Any] = {
-    "sparsity": 0.8, "pattern": "2:4", "channels": 0.3, "max_drop": 0.01, "max_output_error": 0.1,
+    "sparsity": 0.8, "pattern": "2:4", "channels": 0.3, "max_drop": 0.01,
+    "max_output_error": 0.1,
     "max_bytes": 500_000, "layer_sparsity": {"*a=b*": 0.7, "re:x": 0.1 + 0.2},
     "layer_min": {"a": 0.0}, "layer_max": {"*": 0.9}, "allocation": "erk", "budget": "macs",
-    "align": 16, "channel_choice": "l2",
+    "align": 16, "channel_choice": "l2", "drop_empty": True,
     "include": ("a", "re:b,c"), "exclude": ("*",), "op_types": ("Gemm", "Conv"),
     "min_weights": 0, "tied": "prune", "method": "lobs", "effort": "best", "time": 600.0,
     "refit": False, "sequential": True, "correct": False, "damp": 1e-3, "seed": 7,
@@ -42,7 +43,7 @@ OTHERS: dict[str, Any] = {
     "layout": "nhwc", "resize": (256,), "crop": (224, 320), "channel_order": "bgr",
     "classes": "c.txt", "sample_rate": 16000, "tokenizer": "t.json", "max_length": 64,
     "label_column": "y", "provider": "cuda", "gram": "graph", "memory": 2**31,
-    "scratch": "/tmp", "cache": "c", "target": "mnn", "chip": "nrf52840",
+    "scratch": "/tmp", "cache": "c", "target": "mnn", "chip": "nrf52840", "optimise": "size",
     "storage": "sparse", "values": "int8", "activations": "int8",
     "bound": True,
 }  # fmt: skip

@@ -18,6 +18,7 @@ from onnx_lobs.report.record import (
     TargetRecord,
     Totals,
 )
+from onnx_lobs.targets.runtimes import RUNTIMES, check_options
 
 COMMAND = ("onnx-lobs", "m.onnx", "--data", "d.npz", "--test", "t.npz", "--sparsity", "0.9")
 LAYERS = tuple(
@@ -99,6 +100,19 @@ def test_a_rule_gives_its_command(kind: str) -> None:
     assert found[0].text
     if command is not None:
         assert found[0].command == command
+
+
+@pytest.mark.parametrize("target", RUNTIMES)
+def test_no_advice_contradicts_the_target(target: str) -> None:
+    same = Totals(4000, 3600, 9.0, (20_000, 20_100))
+    options = {**DENSE, **RUNTIMES[target].options, "values": "fp32", "target": target}
+    command = (*COMMAND, "--target", target)
+    for advice in advise(with_(options=options, totals=same, command=command)):
+        asked = dict(zip(advice.command, advice.command[1:], strict=False))
+        wanted = {"storage": asked.get("--format"), "values": asked.get("--values")}
+        pattern = RUNTIMES[target].options.get("pattern", "unstructured")
+        rest = {"activations": None, "sparsity": 0.9, "pattern": pattern}
+        check_options(target, wanted | rest)  # raises where it is contradicted
 
 
 def test_a_good_run_needs_no_advice() -> None:

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from shown_report import LAYERS, LONG, REPORT, rendered, with_, words
 
 from onnx_lobs.report.inspection import render_inspection
-from onnx_lobs.report.record import FileWeights, SkipRecord
+from onnx_lobs.report.record import DeployRecord, FileWeights, SkipRecord
 from onnx_lobs.report.skips import MOST_ROWS, group_skips
 from onnx_lobs.report.text import render_report
 from onnx_lobs.verbs.inspect import Inspection, LayerRow
@@ -88,7 +88,11 @@ def test_a_remedy_is_said_once_per_status() -> None:
         ("sparse", "OpenVINO, TensorRT, MNN, onnx2tf, onnxoptimizer"),
         ("sparse", "lose weights or shapes without a word"),
         ("packed", "up to five times the memory of a dense one"),
-        ("packed", "onnxsim, onnxslim and onnx-graphsurgeon make it large again"),
+        (
+            "packed",
+            "onnxsim, onnxslim, onnx-graphsurgeon and what onnxruntime saves of it "
+            "make it large again",
+        ),
         ("packed", "TensorRT, onnx2tf, and onnxruntime built for few operators cannot read it"),
     ],
 )
@@ -96,6 +100,15 @@ def test_the_hint_is_honest_about_the_format(storage: str, hint: str) -> None:
     text = words(render_report(with_(options={"storage": storage})))
     assert "written to m_pruned.onnx" in text
     assert hint in text
+
+
+@pytest.mark.parametrize(("target", "is_told"), [("mnn", False), ("c", False), ("openvino", True)])
+def test_a_target_tells_itself_what_dense_zeros_buy(target: str, is_told: bool) -> None:
+    storage = "packed" if target == "openvino" else "dense"
+    deployed = DeployRecord(target, expect=("faster",), files=(), command=())
+    text = words(render_report(with_(options={"storage": storage}, deploy=deployed)))
+    assert ("note:" in text) is is_told
+    assert "faster" in text
 
 
 def test_int8_values_have_a_hint_of_their_own() -> None:

@@ -56,6 +56,15 @@ def outputs(path: Path) -> Array:
     return np.asarray(found)
 
 
+def kernels(path: Path) -> list[str]:
+    """What onnxruntime runs of a file, at its usual optimisation."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(path.with_suffix(".optimised"))
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(str(path), options)
+    return [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
+
+
 def test_numbers_and_zeros_of_the_run_are_kept(tmp_path: Path) -> None:
     _, plain = pruned(tmp_path, "plain.onnx", network())
     record, both = pruned(tmp_path, "both.onnx", network(), activations="int8")
@@ -74,6 +83,8 @@ def test_packing_comes_last_and_changes_no_output(tmp_path: Path) -> None:
     _, packed = pruned(tmp_path, "packed.onnx", network(), activations="int8", storage="packed")
     assert packed.stat().st_size < dense.stat().st_size
     np.testing.assert_array_equal(outputs(packed), outputs(dense))
+    assert "QLinearConv" in kernels(packed)  # what is unpacked is fused as what is dense
+    assert kernels(packed) == kernels(dense)
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,10 @@ def matrix(layer: Layer, model: Model) -> np.ndarray:
 
 
 def halve(layer: Layer, networks: Networks) -> None:
-    """Set the first half of a layer's rows to zero in the result."""
+    """Set the first half of a layer's rows to zero in the pruned network."""
     new = matrix(layer, networks.dense).copy()
     new[:, : new.shape[1] // 2] = 0
-    write_weight(networks.result, layer, layer.layout.from_matrix(new).astype(layer.dtype))
+    write_weight(networks.pruned, layer, layer.layout.from_matrix(new).astype(layer.dtype))
 
 
 def test_histograms_count_all_weights_but_zeros(opened: tuple[Setup, Networks]) -> None:
@@ -40,7 +40,7 @@ def test_histograms_count_all_weights_but_zeros(opened: tuple[Setup, Networks]) 
     for layer in setup.layers:
         halve(layer, networks)
     for layer, picture in zip(setup.layers, draw_layers(setup.layers, networks), strict=True):
-        before, after = matrix(layer, networks.dense), matrix(layer, networks.result)
+        before, after = matrix(layer, networks.dense), matrix(layer, networks.pruned)
         assert (picture.name, picture.shape) == (layer.name, after.shape)
         assert sum(picture.histogram.before) == np.count_nonzero(before)
         assert sum(picture.histogram.after) == np.count_nonzero(after)
@@ -56,7 +56,7 @@ def test_maps_show_the_share_of_each_cell(
     layer = max(setup.layers, key=lambda one: one.size)
     halve(layer, networks)
     (picture,) = draw_layers([layer], networks)
-    kept = matrix(layer, networks.result)[0] != 0
+    kept = matrix(layer, networks.pruned)[0] != 0
     shares = np.frombuffer(picture.kept.shares, np.uint8)
     shares = shares.reshape(picture.kept.rows, picture.kept.columns)
     assert shares.shape == kept.shape  # small enough for a cell for each weight

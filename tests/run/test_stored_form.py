@@ -165,6 +165,26 @@ def test_tables_are_int8_and_the_report_tells_their_change(tmp_path: Path) -> No
     assert inspected.layers[0].zeros >= 0.7 * 24 * 16 - 1
 
 
+def test_packed_tables_take_seven_bits_and_the_report_says_so(tmp_path: Path) -> None:
+    record, proto = pruned(tmp_path, reader(), data=WORDS, values="int8", storage="packed")
+    (told,) = (text for text in record.warnings if "rows are looked up (1)" in text)
+    assert "stored in 7 bits" in told
+    # four times the change of 127 steps
+    assert float(told.split("at most ")[1].split()[0]) == pytest.approx(1.2e-4, rel=0.5)
+    assert [300 * 24 // 8, 7] in [list(t.dims) for t in proto.graph.initializer]
+    again = pruned(tmp_path, onnx.load(tmp_path / "o.onnx"), data=WORDS, sparsity=0.8)[1]
+    assert [node.op_type for node in again.graph.node][-2:] == ["Gather", "MatMul"]
+
+
+def test_a_result_that_is_saved_from_python_has_packed_tables(tmp_path: Path) -> None:
+    result = onnx_lobs.prune(
+        reader(), WORDS, sparsity=0.7, values="int8", storage="packed", min_weights=0
+    )
+    result.save(tmp_path / "o.onnx")
+    shapes = [list(tensor.dims) for tensor in onnx.load(tmp_path / "o.onnx").graph.initializer]
+    assert [300 * 24 // 8, 7] in shapes
+
+
 def test_tables_are_read_again_as_floating_ones(tmp_path: Path) -> None:
     pruned(tmp_path, reader(), data=WORDS, values="int8")
     _, proto = pruned(tmp_path, onnx.load(tmp_path / "o.onnx"), data=WORDS, sparsity=0.8)

@@ -26,30 +26,33 @@ def errors(wanted: np.ndarray, found: np.ndarray) -> FloatArray:
     return np.asarray(((wanted.astype(np.float64) - found.astype(np.float64)) ** 2).sum(axis=1))
 
 
-def plain(wanted: np.ndarray, scale: FloatArray) -> FloatArray:
-    return np.asarray(np.clip(np.rint(wanted / scale), -127, 127) * scale)
+def plain(wanted: np.ndarray, scale: FloatArray, most: int) -> FloatArray:
+    return np.asarray(np.clip(np.rint(wanted / scale), -most, most) * scale)
 
 
+@pytest.mark.parametrize("most", [127, 63])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_numbers_are_multiples_of_the_scales_of_their_rows(dtype: Any) -> None:
+def test_numbers_are_multiples_of_the_scales_of_their_rows(dtype: Any, most: int) -> None:
     wanted = vectors(dtype)
-    rounded = round_vectors(wanted)
+    rounded = round_vectors(wanted, most)
     assert rounded.vectors.dtype == dtype
     levels = np.rint(rounded.vectors.astype(np.float64) / rounded.scales[:, None])
-    assert np.abs(levels).max() <= 127
+    assert np.abs(levels).max() == most
     product = levels.astype(np.float32) * rounded.scales[:, None]
     np.testing.assert_array_equal(product.astype(dtype), rounded.vectors)
     assert not rounded.vectors[7].any()
 
 
-def test_no_row_is_worse_than_by_plain_rounding_and_few_than_by_any_scale() -> None:
+@pytest.mark.parametrize("most", [127, 63])
+def test_no_row_is_worse_than_by_plain_rounding_and_few_than_by_any_scale(most: int) -> None:
     wanted = vectors().astype(np.float64)
-    found = errors(wanted, round_vectors(wanted).vectors)
-    largest = np.abs(wanted).max(axis=1, keepdims=True) / 127
+    found = errors(wanted, round_vectors(wanted, most).vectors)
+    largest = np.abs(wanted).max(axis=1, keepdims=True) / most
     largest[7] = 1
-    assert (found <= errors(wanted, plain(wanted, largest)) * (1 + 1e-6)).all()
+    assert (found <= errors(wanted, plain(wanted, largest, most)) * (1 + 1e-6)).all()
     tried = [
-        errors(wanted, plain(wanted, largest * part)) for part in np.linspace(0.5, 1.0, N_SCALES)
+        errors(wanted, plain(wanted, largest * part, most))
+        for part in np.linspace(0.5, 1.0, N_SCALES)
     ]
     least = np.min(tried, axis=0)
     some = least > 0

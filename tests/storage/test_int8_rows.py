@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from build_onnx import constant, initializer, model, normal, run, value
+from build_onnx import constant, initializer, model, normal, run, tensor, value
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from onnx_lobs.arrays import Array
@@ -117,11 +117,15 @@ def test_layers_small_and_given_tables_and_outputs_are_none() -> None:
     assert find_row_tables(Model(shown, None), ()) == ()
 
 
-def test_sizes_are_foreseen_with_tables() -> None:
+@pytest.mark.parametrize(("form", "most"), [("dense", 127), ("packed", 63)])
+def test_sizes_are_foreseen_with_tables(form: str, most: int) -> None:
+    storage = FORMATS[form]
+    assert 2 ** (storage.table_bits(tensor("t", normal(1, 4, 4))) - 1) - 1 == most
     proto = network(normal(1, 4000, 64))
-    expected = expected_bytes(proto, (), FORMATS["dense"], VALUES["int8"], ("t",))(0.0)
+    expected = expected_bytes(proto, (), storage, VALUES["int8"], ("t",))(0.0)
     scales = Scales(np.full(4000, 0.05, np.float32), 0)
-    codes = RNG.integers(-127, 128, (4000, 64)).astype(np.int8)
+    codes = RNG.integers(-most, most + 1, (4000, 64)).astype(np.int8)
     stored = network(dequantised(codes, scales, np.dtype(np.float32)))
-    encode_values(stored, [WeightValues(0, "t", scales)], VALUES["int8"])
+    held = encode_values(stored, [WeightValues(0, "t", scales)], VALUES["int8"])
+    storage.encode(stored, held, None)
     assert stored.ByteSize() == pytest.approx(expected, rel=0.01)

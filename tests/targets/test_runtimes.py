@@ -34,6 +34,19 @@ def test_options_that_are_given_win_even_with_their_defaults() -> None:
     assert filled["budget"] == "macs"
 
 
+@pytest.mark.parametrize(("optimise", "budget"), [("speed", "macs"), ("Size", "weights")])
+def test_c_code_saves_multiplications_or_bytes(optimise: str, budget: str) -> None:
+    assert fill_options({"target": "c", "optimise": optimise}, ["target"])["budget"] == budget
+    given = {"target": "c", "optimise": optimise, "budget": "bytes"}
+    assert fill_options(given, list(given))["budget"] == "bytes"
+
+
+@pytest.mark.parametrize(("target", "storage"), [("openvino", "dense"), ("onnxruntime", "packed")])
+def test_openvino_gets_int8_that_it_computes_with(target: str, storage: str) -> None:
+    values = {"target": target, "values": "int8", "activations": "int8"}
+    assert fill_options(values, list(values))["storage"] == storage
+
+
 def test_without_a_target_nothing_is_set() -> None:
     assert fill_options({"pattern": "2:4"}, []) == {"pattern": "2:4"}
     assert set_by(None) == ()
@@ -53,9 +66,9 @@ def test_a_limit_takes_the_place_of_the_sparsity_of_a_target() -> None:
 @pytest.mark.parametrize(
     ("target", "given", "message"),
     [
-        ("mnn", {"pattern": "2:4"}, "mnn with pattern 2:4: .* take 4x1"),
+        ("mnn", {"pattern": "2:4"}, "mnn with --pattern 2:4: .* take 4x1"),
         ("mnn", {"pattern": "1x4"}, "take 4x1"),
-        ("mnn", {"storage": "sparse"}, "mnn with storage sparse: .* take dense"),
+        ("mnn", {"storage": "sparse"}, "mnn with --format sparse: .* take dense"),
         ("mnn", {"values": "int8"}, "float32 only; take fp32"),
         ("mnn", {"sparsity": 0.3}, "fewer than 30 % of them; ask for more"),
         ("mnn", {"pattern": "unstructured", "sparsity": 0.5}, "fewer than 60 %"),

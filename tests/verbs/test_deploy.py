@@ -42,9 +42,10 @@ def write(folder: Path, last: str = "Relu", width: int = 32) -> Path:
 
 
 def run(path: Path, **options: Any) -> Any:
+    output = path.with_name(options.pop("output", "out.onnx"))
     given = {**FAST, **options}
     config = PruneConfig(**fill_options(given, given))
-    return prune_file(path, path.with_name("out.onnx"), config)
+    return prune_file(path, output, config)
 
 
 def test_mnn_gets_blocks_and_its_parameters(tmp_path: Path) -> None:
@@ -81,6 +82,18 @@ def test_the_least_sparse_network_that_fits_is_found(tmp_path: Path) -> None:
     assert len(report.target.runs) <= 3
 
 
+def test_c_code_for_size_takes_fewer_bytes_with_the_same_weights(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    speed, size = (
+        run(path, target="c", sparsity=0.5, optimise=kind, output=f"{kind}.onnx")
+        for kind in ("speed", "size")
+    )
+    assert size.deploy.flash_bytes < speed.deploy.flash_bytes
+    assert size.deploy.multiplications == speed.deploy.multiplications
+    models = [(tmp_path / f"{kind}.onnx").read_bytes() for kind in ("speed", "size")]
+    assert len(models[0]) == len(models[1])
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -89,6 +102,7 @@ def test_the_least_sparse_network_that_fits_is_found(tmp_path: Path) -> None:
         ({"target": "c", "chip": "ram=64KB"}, ConfigError, "names no flash"),
         ({"target": "c", "chip": "stm32"}, ConfigError, "chip 'stm32' is unknown"),
         ({"target": "mnn", "values": "int8"}, ConfigError, "float32 only"),
+        ({"optimise": "size"}, ConfigError, "--optimise size .*; add --target c"),
     ],
 )
 def test_what_is_refused_leaves_nothing(

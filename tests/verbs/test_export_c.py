@@ -15,7 +15,7 @@ from targets_c import COMPILER, run_check
 
 from onnx_lobs.cli.main import main
 from onnx_lobs.data.reader import input_specs, open_data
-from onnx_lobs.errors import ConfigError, DataError, ModelError
+from onnx_lobs.errors import ConfigError, DataError, ModelError, NotFiniteError
 from onnx_lobs.graph.files.load import load_model
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.targets.c.export import export_c as make_c
@@ -114,6 +114,37 @@ def test_a_shape_that_the_samples_do_not_have_is_refused(folder: Path) -> None:
     np.save(folder / "x.npy", normal(3, 10, 3, 6, 7))
     with pytest.raises(DataError, match=r"shape \(1, 3, 6, 7\), the C code takes \(1, 3, 8, 8\)"):
         export(folder, config=PruneConfig(input_shapes={"x": (1, 3, 8, 8)}))
+
+
+def test_open_axes_are_not_guessed(folder: Path) -> None:
+    save(folder, [node("Conv", ["x", "w"])], ["n", 3, "h", "w"], w=normal(1, 4, 3, 3, 3))
+    with pytest.raises(ConfigError, match=r"open axes.*--input-shape x:1x3x224x224"):
+        export(folder, data=None)
+    assert not (folder / "out").exists()
+    shape = {"x": (1, 3, 6, 7)}
+    assert export(folder, data=None, config=PruneConfig(input_shapes=shape)).io_bytes > 0
+
+
+def test_floats_that_are_not_finite_are_refused(folder: Path) -> None:
+    weights = {"w": 300 * normal(1, 12, 5), "v": normal(2, 5, 5)}
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"])]
+    nodes += [helper.make_node("Exp", ["a"], ["b"]), node("MatMul", ["b", "v"])]
+    save(folder, nodes, ["n", 12], **weights)
+    with pytest.raises(NotFiniteError, match="output 'y' is not finite on sample 0"):
+        export(folder, wanted=CWanted("fp32"))
+    with pytest.raises(DataError, match="reach from 0 to inf"):
+        export(folder)
+    assert not (folder / "out").exists()
+
+
+def test_whole_numbers_ask_for_float32(folder: Path) -> None:
+    nodes = [helper.make_node("Cast", ["x"], ["a"], to=onnx.TensorProto.DOUBLE)]
+    nodes += [helper.make_node("MatMul", ["a", "w"], ["b"])]
+    nodes += [helper.make_node("Cast", ["b"], ["y"], to=onnx.TensorProto.FLOAT)]
+    save(folder, nodes, ["n", 12], w=normal(1, 12, 5).astype(np.float64))
+    with pytest.raises(ModelError, match=r"not float32.*take --values fp32"):
+        export(folder)
+    assert export(folder, wanted=CWanted("fp32")).multiplications == 60
 
 
 def test_nodes_may_share_a_name(folder: Path) -> None:

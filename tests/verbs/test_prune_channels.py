@@ -10,7 +10,7 @@ import coupled_networks as nets
 import numpy as np
 import onnx
 import pytest
-from build_onnx import model, run, value
+from build_onnx import branch, constant, model, run, value
 from coupled_networks import MIDDLES, Middle, between, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,7 +63,18 @@ def test_the_error_of_the_last_reader_is_that_of_the_smaller_network(middle: Mid
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "rank"),
-    [(nets.flattened, 4), (nets.flattened_last, 4), (nets.attention, 3), (nets.group_norm, 4)],
+    [
+        (nets.flattened, 4),
+        (nets.flattened_last, 4),
+        (nets.attention, 3),
+        (nets.group_norm, 4),
+        (nets.einsum_attention, 3),
+        pytest.param(
+            nets.fused_attention,
+            3,
+            marks=pytest.mark.skipif(not nets.HAS_ATTENTION, reason="onnxruntime is too old"),
+        ),
+    ],
 )
 def test_so_it_is_for_flattened_channels_and_heads(
     build: Callable[[], ModelProto], rank: int
@@ -198,6 +209,43 @@ def nothing_free() -> ModelProto:
 def test_a_model_without_free_channels_names_the_largest_group_that_stays() -> None:
     with pytest.raises(NothingToPruneError, match=r"no channels of this model can go.*8 of w.*'x'"):
         onnx_lobs.prune(nothing_free(), batches_of(2), **WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("is_outside", "words"),
+    [
+        (False, "no product of the main graph sums over channels that a weight makes"),
+        (True, r"the largest group that has to stay: \d of (one|two)_w, as If 'y' has no rule"),
+    ],
+)
+def test_a_model_with_products_in_branches_alone_is_told_so(is_outside: bool, words: str) -> None:
+    weight, names = np.ones((8, 9), np.float32), ("one", "two")
+
+    def product(name: str) -> onnx.GraphProto:
+        held = [] if is_outside else [constant(f"{name}_w", weight)]
+        return branch([*held, helper.make_node("Gemm", ["x", f"{name}_w"], [name])], name)
+
+    kept, other = map(product, names)
+    node = helper.make_node("If", ["yes"], ["y"], then_branch=kept, else_branch=other)
+    held = {f"{name}_w": weight for name in names} if is_outside else {}
+    proto = model([node], [value("x", ["n", 8])], ["y"], {"yes": np.array(True), **held})
+    with pytest.raises(NothingToPruneError, match=words):
+        onnx_lobs.prune(proto, batches_of(2), **WHOLE)
+
+
+@pytest.mark.slow
+def test_a_group_that_is_narrower_than_a_step_stays_and_is_told() -> None:
+    report = pruned(between(nets.residual), sparsity=0.2, align=8).report
+    assert report.channels is not None
+    assert {g.channels: g.kept for g in report.channels.groups} == {12: 8, 7: 7}
+    assert any("align 8 leaves 1 of 2 groups as they are" in text for text in report.warnings)
+
+
+def test_a_share_that_leaves_a_group_empty_is_refused_before_anything_is_measured() -> None:
+    phases: list[str] = []
+    with pytest.raises(ConfigError, match="ask for less, or lower align"):
+        pruned(between(nets.relu), sparsity=0.99, progress=lambda phase, *_: phases.append(phase))
+    assert "measuring channels" not in phases
 
 
 @pytest.mark.parametrize(

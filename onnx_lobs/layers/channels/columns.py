@@ -9,10 +9,11 @@ import onnx
 
 from onnx_lobs.arrays import IntArray
 from onnx_lobs.graph.model import Model, first_output
+from onnx_lobs.layers.channels.axes import ReadAxis
 from onnx_lobs.layers.channels.coupling import Coupling
 from onnx_lobs.layers.layer import Layer
 
-PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum")
 NOT_TAKEN = "its weight is not among those that are pruned"
 IN_BRANCH = "its weight is used inside a branch too"
 
@@ -38,9 +39,14 @@ def refit_reasons(
     return found
 
 
-def column_channels(coupling: Coupling, layer: Layer) -> IntArray | None:
-    """Return the class of the channel that each column is, (groups, columns); None: not known."""
-    read = coupling.reads.get(layer.uses[0].output)
+def column_channels(
+    coupling: Coupling, layer: Layer, read: ReadAxis | None = None
+) -> IntArray | None:
+    """Return the class of the channel that each column is, (groups, columns); None: not known.
+
+    `read` is what a use of the layer sums over; None: the first one's.
+    """
+    read = coupling.reads.get(layer.uses[0].output) if read is None else read
     if read is None:
         return None
     layout, classes = layer.layout, coupling.of(read.ids)

@@ -77,6 +77,14 @@ class Coupling:
         """Return the classes of indices."""
         return self.classes.labels[ids]
 
+    def name_of(self, group: CoupledGroup) -> str:
+        """Return the first weight that holds a group's channels."""
+        model, shapes = self.observed.model, self.observed.shapes
+        held = [
+            name for (name, _), _ in group.spans if model.constant(model.main, name) is not None
+        ]
+        return next((name for name in held if len(shapes[name]) > 1), group.spans[0][0][0])
+
 
 def find_coupling(
     observed: Observed,

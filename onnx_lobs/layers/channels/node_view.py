@@ -117,12 +117,15 @@ class NodeEdit:
         Indices that stay, of the axes that lose some.
     constants
         Takes new constants by name.
+    before
+        Takes nodes to be put in front of it.
     """
 
     node: onnx.NodeProto
     view: NodeView
     kept: Mapping[AxisPlace, IntArray]
     constants: dict[str, Array]
+    before: list[onnx.NodeProto] = field(default_factory=list)
 
     def kept_of(self, name: str, axis: int) -> IntArray | None:
         """Return the indices of an axis that stay; None: all."""
@@ -141,8 +144,30 @@ class NodeEdit:
         """Give the node a constant of its own as an input."""
         while len(self.node.input) <= position:
             self.node.input.append("")
-        name = f"{self.node.output[0]}_{len(self.constants)}_kept"
-        self.constants[name] = np.asarray(values, np.int64)
+        self.node.input[position] = self.constant(np.asarray(values, np.int64))
+
+    def constant(self, values: Array) -> str:
+        """Return the name of a new constant."""
+        name = self._new_name("kept")
+        self.constants[name] = values
+        return name
+
+    def _new_name(self, end: str) -> str:
+        """Return a name that nothing has: neither here nor where channels went before."""
+        name = f"{self.node.output[0]}_{len(self.constants)}_{end}"
+        while name in self.view.observed.shapes or name in self.constants:
+            name += "_"
+        return name
+
+    def replace_some(self, position: int, by: dict[int, int]) -> None:
+        """Give the node an input as it is computed, but for some of its numbers."""
+        shape = (self.view.shape(self.view.input(position))[0],)
+        is_new, new = np.zeros(shape, bool), np.zeros(shape, np.int64)
+        for place, value in by.items():
+            is_new[place], new[place] = True, value
+        inputs = [self.constant(is_new), self.constant(new), self.node.input[position]]
+        name = self._new_name("sizes")
+        self.before.append(onnx.helper.make_node("Where", inputs, [name], name=name))
         self.node.input[position] = name
 
     def set_attribute(self, name: str, value: int | list[int] | None) -> None:

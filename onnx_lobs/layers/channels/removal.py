@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from onnx_lobs.arrays import Array, IntArray
+from onnx_lobs.graph.files.tensors import write_tensor
 from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, outer_names
 from onnx_lobs.layers.channels.axes import AxisLabels, AxisPlace
 from onnx_lobs.layers.channels.coupling import Coupling
@@ -58,13 +59,19 @@ def remove_channels(coupling: Coupling, channels: Collection[int]) -> onnx.Model
     result = Model(proto, observed.model.folder)
     _slice_constants(result, kept)
     made: dict[str, Array] = {}
-    labels = AxisLabels(observed.shapes)
+    labels, nodes = AxisLabels(observed.shapes), list[onnx.NodeProto]()
     for before, node in zip(observed.model.proto.graph.node, proto.graph.node, strict=True):
         names = {*outer_names(before), *filter(None, before.output)}
         is_known = node.domain in DEFAULT_DOMAINS and node.op_type in RULES
         if is_known and _loses(observed, kept, names):
             view = NodeView(before, observed, labels, coupling.carriers)
-            RULES[node.op_type].edit(NodeEdit(node, view, kept, made))
+            edit = NodeEdit(node, view, kept, made)
+            RULES[node.op_type].edit(edit)
+            nodes += edit.before
+        nodes.append(onnx.NodeProto.FromString(node.SerializeToString()))
+    if len(nodes) > len(proto.graph.node):
+        del proto.graph.node[:]
+        proto.graph.node.extend(nodes)
     for name, values in made.items():
         tensor = proto.graph.initializer.add()
         tensor.CopyFrom(onnx.numpy_helper.from_array(values, name))
@@ -75,6 +82,15 @@ def remove_channels(coupling: Coupling, channels: Collection[int]) -> onnx.Model
     del proto.graph.value_info[:]
     drop_unread(proto)
     return proto
+
+
+def found_again(before: Coupling, now: Coupling, channels: Collection[int]) -> set[int]:
+    """Return the classes that channels have in a model to which biases were added since."""
+    gone, found = np.asarray(sorted(channels), np.int64), set[int]()
+    for place in before.classes.starts.keys() & now.classes.starts.keys():
+        is_gone = np.isin(before.classes.of(place), gone)
+        found |= set(now.classes.of(place)[is_gone].tolist())
+    return found
 
 
 def _loses(observed: Observed, kept: Kept, names: Collection[str]) -> bool:
@@ -112,7 +128,7 @@ def _replace(tensor: onnx.TensorProto, values: Array) -> None:
     if text:
         tensor.doc_string = text
     tensor.dims.extend(values.shape)
-    tensor.raw_data = np.ascontiguousarray(values).tobytes()
+    write_tensor(tensor, values)  # which packs numbers of less than a byte
 
 
 def drop_unread(proto: onnx.ModelProto) -> None:

@@ -12,6 +12,7 @@ from onnx_lobs.report.record.details import (
     KeptMap,
     LayerPicture,
 )
+from onnx_lobs.report.record.dropped import DroppedRecord
 from onnx_lobs.report.record.inputs import InputRange, range_words
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import BoundRecord, JudgedValue, OutputRecord
@@ -30,6 +31,7 @@ __all__ = [
     "CorrectionRecord",
     "DeployRecord",
     "Details",
+    "DroppedRecord",
     "FileWeights",
     "GroupRecord",
     "Histogram",

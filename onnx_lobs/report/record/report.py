@@ -11,6 +11,7 @@ from onnx_lobs.report.record.channels import ChannelsRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.deploy import DeployRecord
 from onnx_lobs.report.record.details import Details
+from onnx_lobs.report.record.dropped import DroppedRecord
 from onnx_lobs.report.record.inputs import InputRange
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import OutputRecord
@@ -59,6 +60,8 @@ class Report:
         What was made for ``--target`` or ``--chip``; None without.
     channels
         Those that were removed; None where none were to go.
+    dropped
+        Those that were empty, and dropped without loss; None where none were looked for.
     """
 
     model: str
@@ -82,6 +85,7 @@ class Report:
     inputs: tuple[InputRange, ...] = ()
     deploy: DeployRecord | None = None
     channels: ChannelsRecord | None = None
+    dropped: DroppedRecord | None = None
 
     @property
     def has_zeros(self) -> bool:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
-
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.channels.coupling import find_coupling
-from onnx_lobs.layers.channels.removal import remove_channels
+from onnx_lobs.layers.channels.removal import found_again, remove_channels
 from onnx_lobs.run.channels.choice import ChannelChoice, observed_in
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
@@ -22,9 +20,7 @@ def without_channels(setup: Setup, networks: Networks, choice: ChannelChoice) ->
     """
     observed = observed_in(setup, networks.result)
     now = find_coupling(observed, known=choice.coupling.carriers)
-    before, gone = choice.coupling.classes, np.asarray(choice.gone, np.int64)
-    found: set[int] = set()
-    for place in before.starts.keys() & now.classes.starts.keys():
-        found |= set(now.classes.of(place)[np.isin(before.of(place), gone)].tolist())
-    proto = remove_channels(now, found)
-    return dataclasses.replace(networks, result=Model(proto, networks.result.folder))
+    proto = remove_channels(now, found_again(choice.coupling, now, choice.gone))
+    return dataclasses.replace(
+        networks, result=Model(proto, networks.result.folder, is_private=networks.result.is_private)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -10,12 +10,13 @@ from types import MappingProxyType
 import numpy as np
 
 from onnx_lobs.allocation.channel_costs import ChannelCosts
-from onnx_lobs.allocation.channels import GroupSlot, share_channels
+from onnx_lobs.allocation.channels import GroupSlot, check_share, share_channels
 from onnx_lobs.arrays import IntArray
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.layers.channels.costs import channel_costs
 from onnx_lobs.layers.channels.coupling import CoupledGroup, Coupling
 from onnx_lobs.memory.scratch import Scratch
+from onnx_lobs.options.config import has_target
 from onnx_lobs.patterns.whole_columns import WholeColumns
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import ChannelsRecord, GroupRecord, PinnedRecord
@@ -104,18 +105,8 @@ class ChannelPlanner:
             losses.append(channel_error(readers, chosen))
         return self._choice(measured, gone, losses, None if is_uniform else weights)
 
-    def _align(self, group: CoupledGroup) -> int:
-        """Return what the kept channels of a group are a multiple of."""
-        asked = self.setup.config.align
-        if asked is not None:
-            return asked
-        n = len(group.channels)
-        if self.setup.config.budget == "latency":
-            return timed_align(n, self.align)
-        return self.align if n >= NARROW else 1
-
     def _slots(self, weights: Sequence[float]) -> list[GroupSlot]:
-        aligns = [self._align(group) for group in self.coupling.groups]
+        aligns = [_align(self.setup, group, self.align) for group in self.coupling.groups]
         curves = [curve.loss for curve in self.measured().curves]
         triples = zip(weights, curves, aligns, strict=True)
         return [GroupSlot(weight * loss, align) for weight, loss, align in triples]
@@ -156,7 +147,7 @@ class ChannelPlanner:
             coupling.groups, counts, losses, none if weights is None else weights, strict=True
         )
         groups = tuple(
-            GroupRecord(name_of(coupling, group), len(group.channels),
+            GroupRecord(coupling.name_of(group), len(group.channels),
                         len(group.channels) - int(count), float(loss), weight)
             for group, count, loss, weight in rows
         )  # fmt: skip
@@ -181,16 +172,22 @@ def make_channel_planner(
     NothingToPruneError
         When no channel can go; it names the largest of those that have to stay, and why.
     ConfigError
-        When `align` is larger than every group, or the latency cannot be measured.
+        When `align` is larger than every group, the groups do not have so much to give, or the
+        latency cannot be measured.
     """
     coupling = open_coupling(setup, networks, log)
-    _check(setup, coupling)
+    _check(setup, coupling, log)
     budget = str(setup.config.budget)
     if budget == "latency":
         feeds = few_samples(setup, networks.result)
         costs, align = time_costs(coupling, feeds, progress)
     else:
         costs, align = channel_costs(coupling, budget), FINE
+    if not has_target(setup.config):  # which stays within the limits by itself
+        sizes = [len(group.channels) for group in coupling.groups]
+        aligns = [_align(setup, group, align) for group in coupling.groups]
+        slots = [GroupSlot(np.zeros(n + 1), step) for n, step in zip(sizes, aligns, strict=True)]
+        check_share(slots, costs, setup.sparsity)
 
     @cache
     def measured() -> MeasuredChannels:
@@ -203,15 +200,16 @@ def make_channel_planner(
     return ChannelPlanner(setup, coupling, costs, align, measured, weights)
 
 
-def _check(setup: Setup, coupling: Coupling) -> None:
-    """Raise an error where no channel can go."""
+def _check(setup: Setup, coupling: Coupling, log: Log) -> None:
+    """Raise an error where no channel can go, and warn where groups are narrower than a step."""
     if not coupling.groups:
-        pinned = pinned_records(coupling)
-        why = f": {pinned[0].channels} of {pinned[0].name}, as {pinned[0].reason}" if pinned else ""
-        raise NothingToPruneError(
-            f"nothing to prune: no channels of this model can go; the largest group that has to "
-            f"stay{why}"
-        )
+        why = "no product of the main graph sums over channels that a weight makes"
+        pinned = pinned_records(coupling) or tuple(_records(coupling, coupling.pinned[:1]))
+        if pinned:
+            first = pinned[0]
+            why = f"the largest group that has to stay: {first.channels} of {first.name}"
+            why += f", as {first.reason}"
+        raise NothingToPruneError(f"nothing to prune: no channels of this model can go; {why}")
     widest = max(len(group.channels) for group in coupling.groups)
     align = setup.config.align
     if align is not None and align >= widest:
@@ -219,6 +217,22 @@ def _check(setup: Setup, coupling: Coupling) -> None:
             f"align {align} leaves every group as it is: the widest has {widest} channels; "
             "ask for less"
         )
+    narrow = [len(g.channels) for g in coupling.groups if len(g.channels) <= (align or 0)]
+    if narrow:
+        log.warn(
+            f"align {align} leaves {len(narrow)} of {len(coupling.groups)} groups as they are: "
+            f"they have {max(narrow)} channels or fewer; lower align to take some of these too"
+        )
+
+
+def _align(setup: Setup, group: CoupledGroup, usual: int) -> int:
+    """Return what the kept channels of a group are a multiple of."""
+    n, asked = len(group.channels), setup.config.align
+    if asked is not None:
+        return asked
+    if setup.config.budget == "latency":
+        return timed_align(n, usual)
+    return usual if n >= NARROW else 1
 
 
 def name_of(coupling: Coupling, group: CoupledGroup) -> str:
@@ -235,7 +249,9 @@ def pinned_records(coupling: Coupling) -> tuple[PinnedRecord, ...]:
     }
     found = [group for group in coupling.pinned if products & set(group.channels)]
     found.sort(key=lambda group: len(group.channels), reverse=True)
-    return tuple(
-        PinnedRecord(name_of(coupling, group), len(group.channels), group.reason)
-        for group in found[:NAMED]
-    )
+    return tuple(_records(coupling, found[:NAMED]))
+
+
+def _records(coupling: Coupling, groups: Sequence[CoupledGroup]) -> Iterator[PinnedRecord]:
+    for group in groups:
+        yield PinnedRecord(coupling.name_of(group), len(group.channels), group.reason)

@@ -8,6 +8,7 @@ from string import Template
 import numpy as np
 
 from onnx_lobs.arrays import Array
+from onnx_lobs.errors import NotFiniteError
 from onnx_lobs.targets.c.program import Program, Value
 from onnx_lobs.targets.c.text import array_text
 
@@ -42,8 +43,22 @@ def check_files(
     ----------
     program, name, samples
         As of :func:`onnx_lobs.targets.c.emit.emit`.
+
+    Raises
+    ------
+    NotFiniteError
+        A float32 network gives an output that is not finite.
     """
-    outputs = [program.compute(sample) for sample in samples]
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # told apart here
+        outputs = [program.compute(sample) for sample in samples]
+    for value in program.outputs:
+        wrong = [i for i, made in enumerate(outputs) if not np.isfinite(made[value.name]).all()]
+        if wrong:
+            raise NotFiniteError(
+                f"the output {value.name!r} is not finite on sample {wrong[0]} of the calibration "
+                "data; C code cannot be checked with it: give data on which the model computes "
+                "numbers"
+            )
     lines = [f"#define N_SAMPLES {len(samples)}"]
     for i, value in enumerate(program.inputs):
         stacked = np.stack([sample[value.name].reshape(-1) for sample in samples])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from onnx_lobs.targets.c.steps.finish import float_text
 from onnx_lobs.targets.c.text import array_text, comment
 
 _PER_LETTER, _PER_CALL, _PER_LOOP = 0.25, 60, 130  # bytes, of :func:`code_estimate`
+_CALLS = re.compile(r"^ *\w+\(.*\);$", re.MULTILINE)  # lines that are calls
+_MATH = re.compile(r"\b(?:expf|log1pf|logf|tanhf|erff|sqrtf|fabsf|INFINITY)\b")
 _TYPES = {"int8": "int8_t", "uint8": "uint8_t", "uint16": "uint16_t", "int32": "int32_t"}
 _TYPES |= {"uint32": "uint32_t", "float32": "float"}
 _HEADER = Template(
@@ -45,7 +48,7 @@ _SOURCE = Template(
     """/* $title. Written by onnx-lobs $version; $licence. */
 #include "$name.h"
 $includes
-$functions
+$shared$functions
 $tables
 $buffers
 void ${name}_run($parameters)
@@ -100,6 +103,8 @@ def emit(
     """
     codes, plan = _codes(program)
     tables, table_bytes = _tables(codes)
+    shared = _shared(codes)
+    table_bytes += sum(int(table.nbytes) for table in shared.values())
     scratch = max((code.scratch for code in codes), default=0)
     is_float = program.inputs[0].grid is None
     buffers, ram = _buffers(plan.size, scratch, is_float)
@@ -108,6 +113,7 @@ def emit(
     source = _SOURCE.substitute(
         about,
         includes="#include <math.h>\n" if _needs_math(codes) else "",
+        shared="".join(f"{_constant(label, table)}\n\n" for label, table in shared.items()),
         functions="\n".join(functions),
         tables=tables,
         buffers=buffers,
@@ -130,6 +136,7 @@ def flash_estimate(program: Program) -> int:
     """Return the bytes of the tables and the code of a program, without writing them."""
     codes, _ = _codes(program)
     tables = [table for code in codes for table in code.tables.values()]
+    tables += _shared(codes).values()
     windows = [window for code in codes for window in code.windows.values()]
     table_bytes = sum(int(t.nbytes) for t in tables) + sum(map(_window_bytes, windows))
     return table_bytes + code_estimate(codes)
@@ -140,10 +147,12 @@ def _codes(program: Program) -> tuple[list[CCode], BufferPlan]:
     codes, plan = [], plan_buffers(program)
     pointers = _pointers(program, plan.offsets)
     for number, step in enumerate(program.steps):
+        made = [pointers[program.root(value.name)] for value in step.outputs]
         names = Names(
             tuple(pointers[program.root(value.name)] for value in step.inputs),
-            pointers[program.root(step.output.name)],
+            made[0],
             _numbered(number),
+            others=tuple(made[1:]),
         )
         codes.append(step.code(names))
     return codes, plan
@@ -161,12 +170,15 @@ def _window_bytes(window: str) -> int:
 def code_estimate(codes: Sequence[CCode]) -> int:
     """Return how many bytes compiled code takes at most, on a Cortex-M4 at -O2.
 
-    Bytes per letter of functions, per call and per loop that held, with room to spare, for all
-    networks that were compiled for the guide's page ``microcontrollers``.
+    Bytes per letter of functions, per step, per loop and per further call of a step. They held,
+    with room to spare, for all networks that were compiled for the guide's page
+    ``microcontrollers``, and for those of the tests.
     """
     letters = sum(map(len, {text for code in codes for text in code.functions}))
+    further = sum(max(0, len(_CALLS.findall(code.call)) - 1) for code in codes)
     loops = sum(code.call.count("for (") for code in codes)
-    return round(_PER_LETTER * letters + _PER_CALL * len(codes) + _PER_LOOP * loops)
+    blocks = _PER_CALL * len(codes) + _PER_LOOP * (loops + further)
+    return round(_PER_LETTER * letters + blocks)
 
 
 def write_files(files: CFiles, folder: Path) -> list[Path]:
@@ -197,11 +209,10 @@ def _pointers(program: Program, offsets: Mapping[str, int]) -> dict[str, str]:
         found[program.root(value.name)] = f"output_{number}"
     for number, value in enumerate(program.inputs):
         found[value.name] = f"input_{number}"
-    by_step = {step.output.name: step.output for step in program.steps}
+    made = {value.name: value for step in program.steps for value in step.outputs}
     for name in offsets:
-        grid = by_step[name].grid
-        if grid is not None:  # one buffer of bytes holds both types
-            found[name] = f"({by_step[name].c_type} *)({found[name]})"
+        if made[name].grid is not None:  # one buffer of bytes holds both types
+            found[name] = f"({made[name].c_type} *)({found[name]})"
     return {name: f"({text})" if " " in text else text for name, text in found.items()}
 
 
@@ -243,14 +254,20 @@ def _tables(codes: Sequence[CCode]) -> tuple[str, int]:
             lines.append(f"static const window {suffix}_{number} = {window};")
             n_bytes += _window_bytes(window)
         for suffix, table in code.tables.items():
-            lines.append(
-                array_text(f"static const {_TYPES[table.dtype.name]} {suffix}_{number}", table)
-            )
+            lines.append(_constant(f"{suffix}_{number}", table))
             n_bytes += table.nbytes
     return "\n".join([*lines, ""]), n_bytes
 
 
+def _constant(name: str, table: Array) -> str:
+    return array_text(f"static const {_TYPES[table.dtype.name]} {name}", table)
+
+
+def _shared(codes: Sequence[CCode]) -> dict[str, Array]:
+    """Return the constants that steps share, by name."""
+    return {name: table for code in codes for name, table in code.shared.items()}
+
+
 def _needs_math(codes: Sequence[CCode]) -> bool:
-    words = ("expf", "tanhf", "sqrtf", "fabsf", "INFINITY")
     texts = [text for code in codes for text in (code.call, *code.functions)]
-    return any(word in text for text in texts for word in words)
+    return any(_MATH.search(text) for text in texts)

@@ -13,16 +13,23 @@ from pathlib import Path
 
 import onnx
 import onnxruntime as ort
+from onnx import TensorProto
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.data.inputs import check_named, input_specs
 from onnx_lobs.errors import ConfigError, ModelError
+from onnx_lobs.graph.files.external import external_bytes
 from onnx_lobs.graph.files.load import LoadedModel
+from onnx_lobs.graph.files.location import is_external
+from onnx_lobs.graph.files.tensors import read_tensor, write_tensor
+from onnx_lobs.graph.files.walk import iter_tensors
 from onnx_lobs.graph.inferred_shapes import declared_shape
-from onnx_lobs.graph.model import Model, opset_of
+from onnx_lobs.graph.model import Model, opset_of, subgraphs
 from onnx_lobs.graph.run.session import CRASHING, ORT_ERRORS, one_line
 
 Shape = tuple[int, ...]
+_MOST_EXTERNAL = 2**31 - 2**20  # a model in one message has at most 2 GB, the graph included
+RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,13 @@ class Network:
         return opset_of(self.proto)
 
     @property
+    def element_types(self) -> dict[str, int]:
+        """ONNX's numbers of the element types of all values but constants."""
+        graph = self.proto.graph
+        values = (*graph.input, *graph.output, *graph.value_info)
+        return {value.name: value.type.tensor_type.elem_type for value in values}
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs."""
         return tuple(spec.name for spec in input_specs(self.proto))
@@ -82,15 +96,19 @@ def read_network(loaded: LoadedModel, input_shapes: Mapping[str, Shape]) -> Netw
     ConfigError
         An axis is open and no shape was given.
     ModelError
-        onnxruntime cannot simplify the model, a shape stays unknown, or a node is in a branch or
-        belongs to another domain.
+        onnxruntime cannot simplify the model, a shape stays unknown, a node has a graph of its
+        own, or the weights take more than 2 GB.
     """
     fixed = onnx.ModelProto()
     fixed.CopyFrom(loaded.proto)
     _fix_inputs(fixed, input_shapes)
     _tell_apart(fixed)
-    simple = _simplified(fixed, loaded.folder)
-    inferred = onnx.shape_inference.infer_shapes(simple, strict_mode=True, data_prop=True)
+    _hold_external(fixed, loaded.folder)
+    simple = _simplified(fixed)
+    if _is_foldable(simple):  # functions were inlined behind the folding of constants
+        simple = _simplified(simple)
+    _name_vectors(simple)
+    inferred = _inferred(simple)
     index = Model(inferred, None)
     constants = {name: index.value(one) for name, one in index.main.initializers.items()}
     readers = {name: [node for _, node in read] for name, read in index.main.readers.items()}
@@ -106,6 +124,12 @@ def _shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
         if shape is not None and None not in shape
     }
     for node in graph.node:
+        if any(True for _ in subgraphs(node)):
+            raise ModelError(
+                f"{node.op_type} {node.name!r} has no C code: it runs a graph of its own; export "
+                "the model without loops and branches, or deploy it with a runtime (--target "
+                "onnxruntime)"
+            )
         for name in filter(None, node.output):
             if name not in known:
                 raise ModelError(
@@ -153,14 +177,54 @@ def _tell_apart(model: onnx.ModelProto) -> None:
         seen.add(node.name)
 
 
-def _simplified(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
+def _is_foldable(model: onnx.ModelProto) -> bool:
+    """Whether a node reads nothing but constants."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return any(
+        node.input and all(name in constants for name in node.input if name)
+        for node in model.graph.node
+    )
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with the shapes of all values."""
+    try:
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(
+            f"the shapes of the model cannot be found: {one_line(error)}; export it again, or "
+            "deploy it with a runtime (--target onnxruntime)"
+        ) from error
+
+
+def _name_vectors(model: onnx.ModelProto) -> None:
+    """Give all vectors of recurrent nodes a name, in place, so that their range can be found."""
+    for node in model.graph.node:
+        if node.op_type in RECURRENT and not (node.output and node.output[0]):
+            node.output[:] = [f"{node.name or node.output[1]} (all)", *node.output[1:]]
+
+
+def _hold_external(model: onnx.ModelProto, folder: Path | None) -> None:
+    """Read external data into the model, in place."""
+    size = external_bytes(model)
+    if size > _MOST_EXTERNAL:
+        raise ModelError(
+            f"the weights take {size:,} bytes, at most {_MOST_EXTERNAL:,} can become C code; "
+            "deploy the model with a runtime (--target onnxruntime)"
+        )
+    for tensor in iter_tensors(model):
+        if is_external(tensor):
+            array = read_tensor(tensor, folder)
+            tensor.ClearField("external_data")
+            tensor.data_location = TensorProto.DEFAULT
+            write_tensor(tensor, array)
+
+
+def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model as onnxruntime writes it after its basic optimisations."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    if folder is not None:
-        key = "session.model_external_initializers_file_folder_path"
-        options.add_session_config_entry(key, str(folder))
     with tempfile.TemporaryDirectory() as scratch:
         options.optimized_model_filepath = str(Path(scratch) / "simple.onnx")
         try:

@@ -38,9 +38,10 @@ def plan_buffers(program: Program) -> BufferPlan:
             root = program.root(value.name)
             if root in lives:
                 lives[root] = (lives[root][0], number)
-        if step.output.name not in outside:
-            lives[step.output.name] = (number, number)
-            values[step.output.name] = step.output
+        for value in step.outputs:
+            if value.name not in outside:
+                lives[value.name] = (number, number)
+                values[value.name] = value
     offsets: dict[str, int] = {}
     for name in sorted(lives, key=lambda name: (-values[name].size, lives[name])):
         first, last = lives[name]

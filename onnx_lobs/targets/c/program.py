@@ -49,12 +49,13 @@ class Value:
 
 @dataclass(frozen=True)
 class Names:
-    """The C expressions with which a step calls its function."""
+    """The C expressions with which a step calls its function; `others` are its further outputs."""
 
     inputs: tuple[str, ...]
     output: str
     table: Callable[[str], str]
     scratch: str = "sums"
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class CCode:
         Sums of 32 bits (int32 or float) that it needs beside its values.
     windows
         Initialisers of constant windows by suffix.
+    shared
+        Constants by their whole names, in front of the functions; steps share those of one name.
     """
 
     call: str
@@ -80,6 +83,7 @@ class CCode:
     tables: Mapping[str, Array] = field(default_factory=dict)
     scratch: int = 0
     windows: Mapping[str, str] = field(default_factory=dict)
+    shared: Mapping[str, Array] = field(default_factory=dict)
 
 
 class Step(ABC):
@@ -87,6 +91,11 @@ class Step(ABC):
 
     inputs: tuple[Value, ...]
     output: Value
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        """All values that it makes, `output` first."""
+        return (self.output,)
 
     @property
     @abstractmethod
@@ -102,6 +111,10 @@ class Step(ABC):
         values
             Of the inputs, in their types (8-bit integers or float32) and shapes.
         """
+
+    def compute_all(self, *values: Array) -> tuple[Array, ...]:
+        """Return all outputs, as :meth:`compute` returns the first."""
+        return (self.compute(*values),)
 
     @abstractmethod
     def code(self, names: Names) -> CCode:
@@ -144,7 +157,8 @@ class Program:
         made = {value.name: np.asarray(feeds[value.name]) for value in self.inputs}
         for step in self.steps:
             arrays = [made[self.root(v.name)].reshape(v.shape) for v in step.inputs]
-            made[step.output.name] = step.compute(*arrays).reshape(step.output.shape)
+            for value, array in zip(step.outputs, step.compute_all(*arrays), strict=True):
+                made[value.name] = array.reshape(value.shape)
         return {v.name: made[self.root(v.name)].reshape(v.shape) for v in self.outputs}
 
     def root(self, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -61,7 +62,13 @@ def find_ranges(network: Network, samples: Iterable[Feeds], method: str) -> dict
     -----
     Cost: one run per sample. Memory: the values of one sample, and histograms.
     """
-    with tempfile.TemporaryDirectory() as scratch, redirect_stdout(io.StringIO()):
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        # of a value that is never a number; its range is refused where its grid is made
+        warnings.filterwarnings("ignore", "All-NaN axis", RuntimeWarning)
         path, shown = Path(scratch) / "network.onnx", Path(scratch) / "shown.onnx"
         onnx.save(network.proto, path)
         calibrator = create_calibrator(

@@ -144,3 +144,32 @@ def test_types_and_other_values_stay_to_the_last_bit() -> None:
     assert np.array_equal(found["c2"], chain.weights["c2"][:, ::2])
     assert np.array_equal(found["c3"], chain.weights["c3"])
     assert {t.data_type for t in result.graph.initializer} == {TensorProto.FLOAT}
+
+
+def test_what_is_quantised_in_blocks_stays() -> None:
+    chain = Chain()
+    weight = chain.constant(np.ones((nets.CHANNELS, 8), np.int8))
+    scales = chain.positive(nets.CHANNELS // 4, 8)
+    x = chain.add("Transpose", chain.conv("x", nets.CHANNELS, 3), perm=[0, 2, 3, 1])
+    matrix = chain.add("DequantizeLinear", weight, scales, axis=0, block_size=4)
+    y = chain.add("MatMul", x, matrix)
+    assert "quantises it in blocks" in reason_for(chain.proto(y, opset=21))
+
+
+def test_numbers_of_half_a_byte_are_sliced() -> None:
+    chain = Chain()
+    values = np.arange(-8, 8).reshape(1, 16, 1, 1).repeat(2, axis=0).reshape(16, 2, 1, 1)
+    stored = chain.constant(values.astype(np.int8))
+    weight = chain.add("DequantizeLinear", stored, chain.positive(16), axis=0)
+    x = chain.add("Conv", chain.conv("x", 2, 3), weight)
+    proto = chain.proto(chain.conv(x, 4, 16), opset=21)
+    tensor = next(t for t in proto.graph.initializer if t.name == stored)
+    tensor.CopyFrom(
+        helper.make_tensor(stored, TensorProto.INT4, values.shape, values.ravel().tolist())
+    )
+    coupling = coupling_of(proto)
+    group = next(g for g in coupling.groups if len(g.channels) == 16)
+    result = remove_channels(coupling, group.channels[1::2])
+    tensor = next(t for t in result.graph.initializer if t.name == stored)
+    assert np.array_equal(onnx.numpy_helper.to_array(tensor).astype(int), values[::2])
+    assert run(result, **samples())["y"].shape == (2, 4, 6, 6)

@@ -7,17 +7,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build_onnx import normal
-from onnx import helper
+from build_onnx import model, normal, value
+from onnx import TensorProto, helper
+from onnx.defs import onnx_opset_version
 from targets_c import COMPILER, exported, network, node, run_check, samples, sparse
 
 from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.files.load import load_model
 from onnx_lobs.graph.run.session import Session
 from onnx_lobs.targets.c.agreement import compare
-from onnx_lobs.targets.c.network import Network
+from onnx_lobs.targets.c.export import quantised
+from onnx_lobs.targets.c.network import Network, read_network
 
 FLOAT_ERROR = 1e-10  # squared: float32 keeps 6e-8 of a value, sums of some hundred terms 1e-6
 BYTE_ERROR = 4e-3  # squared: steps of 1/127 of the largest value, several in a row
+FLOAT, INT32 = TensorProto.FLOAT, TensorProto.INT32
+FUNCTIONS = ("Relu", "Sigmoid", "Tanh", "HardSwish", "Exp", "Neg", "Abs", "Erf", "Softplus")
+FUNCTIONS += ("Softsign",)
 W = normal(3, 6, 4, 3, 3)
 
 
@@ -32,6 +38,12 @@ def one(op: str, shape: tuple[int, ...] = (1, 4, 5, 6), opset: int = 17, **about
     return network([node(op, ["x"], **about)], shape, opset=opset)
 
 
+def positive(op: str) -> Network:
+    """A function of numbers from .5 on."""
+    nodes = [node("Abs", ["x"], "a"), node("Add", ["a", "c"], "b"), node(op, ["b"])]
+    return network(nodes, (1, 4, 5, 6), {"c": np.float32(0.5)})
+
+
 def with_constant(op: str, constant: Any, *, is_first: bool = False) -> Network:
     names = ["c", "x"] if is_first else ["x", "c"]
     return network([node(op, names)], (1, 4, 5, 6), {"c": np.asarray(constant, np.float32)})
@@ -43,6 +55,10 @@ def shaped(
     names = [f"c{i}" if c is not None else "" for i, c in enumerate(constants)]
     weights = {n: np.asarray(c) for n, c in zip(names, constants, strict=True) if n}
     return network([node(op, ["x", *names], **about)], shape, weights, opset=opset)
+
+
+def resized(shape: tuple[int, ...], mode: str = "nearest") -> Network:
+    return shaped("Resize", shape, None, np.array([1, 1, 2, 2.0], np.float32), mode=mode)
 
 
 def branches(op: str, shape: tuple[int, ...] = (1, 4, 5, 6), **about: Any) -> Network:
@@ -107,7 +123,9 @@ CASES = {
         (1, 4, 7, 9),
         {"w": sparse(W), "lo": np.float32(0), "hi": np.float32(2)},
     ),
-    **{op: one(op) for op in ("Relu", "Sigmoid", "Tanh", "HardSwish", "Exp", "Neg", "Abs")},
+    **{op: one(op) for op in FUNCTIONS},
+    **{op: positive(op) for op in ("Log", "Reciprocal", "Sqrt")},
+    "mish": one("Mish", opset=18),
     "leaky": one("LeakyRelu", alpha=0.2),
     "elu": one("Elu", alpha=0.7),
     "hard sigmoid": one("HardSigmoid", alpha=0.3, beta=0.4),
@@ -133,6 +151,9 @@ CASES = {
     "reduce mean": one("ReduceMean", axes=[1, 3], keepdims=0),
     "reduce mean 18": shaped("ReduceMean", (1, 4, 5, 6), np.array([2, 3]), opset=18),
     "softmax": one("Softmax", (1, 3, 9), axis=-1),
+    "softmax of channels": one("Softmax", (1, 3, 4, 5), axis=1),
+    "softmax of one plane": one("Softmax", (1, 9, 1, 1), axis=1),
+    "softmax of all": one("Softmax", (2, 3, 4), opset=11, axis=0),
     "softmax 11": one("Softmax", (1, 3, 9), opset=11, axis=1),
     "transpose": one("Transpose", perm=[0, 2, 3, 1]),
     "flatten": one("Flatten"),
@@ -162,6 +183,32 @@ CASES = {
     "depth to space": one("DepthToSpace", blocksize=2),
     "depth to space CRD": one("DepthToSpace", blocksize=2, mode="CRD"),
     "space to depth": one("SpaceToDepth", (1, 2, 4, 6), blocksize=2),
+    **{
+        f"resize {coordinates} {rounding}": shaped(
+            "Resize",
+            (1, 2, 3, 4),
+            None,
+            np.array([1, 1, 2, 2.5], np.float32),
+            mode="nearest",
+            coordinate_transformation_mode=coordinates,
+            nearest_mode=rounding,
+        )
+        for coordinates, rounding in (
+            ("align_corners", "floor"),
+            ("asymmetric", "round_prefer_ceil"),
+            ("half_pixel", "ceil"),
+        )
+    },
+    "resize down": shaped(
+        "Resize", (1, 2, 6, 9), None, None, np.array([1, 2, 3, 4]), mode="nearest"
+    ),
+    **{
+        f"pad {mode}": shaped("Pad", (1, 3, 4, 5), np.array([0, 1, 2, 0, 0, 0, 1, 3]), mode=mode)
+        for mode in ("edge", "reflect")
+    },
+    "gather at will": shaped("Gather", (1, 4, 5, 6), np.array([[0, 2], [3, 3]]), axis=1),
+    "gather bytes at will": shaped("Gather", (1, 300), np.array([299, 0, 7, 256]), axis=1),
+    "dropout": shaped("Dropout", (1, 4, 5), np.float32(0.5), np.array(False)),
     "resize": shaped(
         "Resize",
         (1, 2, 3, 4),
@@ -172,6 +219,12 @@ CASES = {
         nearest_mode="floor",
     ),
 }
+
+if onnx_opset_version() >= 28:
+    CASES["space to depth CRD"] = one(
+        "SpaceToDepth", (1, 2, 4, 6), blocksize=2, mode="CRD", opset=28
+    )
+    CASES["swish"] = one("Swish", opset=24)  # a function with a constant of its own
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -206,20 +259,61 @@ def test_compiled_code_gives_what_numpy_does(
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (one("Erf"), "Erf 'the Erf' has no C code: there is no float32 code"),
+        (one("Selu"), "Selu 'the Selu' has no C code: there is no float32 code"),
         (one("LRN", size=3), "LRN 'the LRN' has no C code: the operator is not"),
-        (one("Softmax", (1, 3, 9), axis=1), "it goes along axis 1"),
+        (shaped("Dropout", (1, 4), np.float32(0.5), np.array(True)), "it is in training mode"),
+        (
+            network([node("Cast", ["x"], "a", to=INT32), node("Cast", ["a"], to=FLOAT)], (1, 4)),
+            "it rounds or cuts float to int32",
+        ),
         (branches("Div"), "it divides by a computed value"),
         (conv((2, 4, 5, 5), (6, 4, 3, 3)), "only one sample at a time"),
+        (resized((1, 2, 3, 4), mode="linear"), "the mode linear; only nearest"),
+        (resized((1, 1, 4100, 4100)), "its input has 16,810,000 elements, at most 16,777,216"),
         (
-            shaped("Pad", (1, 4, 5), np.array([0, 0, 1, 0, 0, 1]), mode="reflect"),
-            "the mode reflect",
+            shaped(
+                "Resize",
+                (1, 2, 3, 4),
+                np.array([0, 0, 0, 0, 1, 1, 1, 2], np.float32),
+                None,
+                np.array([1, 2, 6, 8]),
+                mode="nearest",
+                coordinate_transformation_mode="tf_crop_and_resize",
+                extrapolation_value=-1.0,
+            ),
+            "its elements are no whole slices",
         ),
     ],
 )
 def test_what_has_no_code_is_named(made: Network, message: str) -> None:
     with pytest.raises(ModelError, match=message):
+        exported(made, "fp32", data=[])
+
+
+def test_arithmetic_of_whole_numbers_is_refused() -> None:
+    nodes = [node("Div", ["x", "c"], "a"), node("Cast", ["a"], to=FLOAT)]
+    proto = model(nodes, [value("x", (1, 4), INT32)], ["y"], {"c": np.array(2, np.int32)})
+    with pytest.raises(ModelError, match="Div 'the Div' has no C code: it computes int32"):
+        exported(read_network(load_model(proto), {}), "fp32", data=[])
+
+
+def test_a_mask_of_dropout_is_refused() -> None:
+    drop = helper.make_node("Dropout", ["x"], ["a", "mask"], name="the Dropout")
+    nodes = [drop, node("Cast", ["mask"], "m", to=FLOAT), node("Mul", ["a", "m"])]
+    made = network(nodes, (1, 4))
+    with pytest.raises(ModelError, match="Dropout 'the Dropout' has no C code: its mask is read"):
         exported(made, "fp32")
+
+
+def test_whole_numbers_may_become_floats() -> None:
+    nodes = [node("Cast", ["x"], "a", to=INT32), node("Cast", ["a"], "b", to=FLOAT)]
+    nodes += [node("Neg", ["b"])]
+    proto = model(nodes, [value("x", (1, 4), TensorProto.UINT8)], ["y"])
+    made = read_network(load_model(proto), {})
+    x = np.array([[0, 1, 200, 255]], np.uint8)
+    program = exported(made, "fp32", data=[{"x": x}]).program
+    (got,) = program.compute(quantised(program, {"x": x})).values()
+    assert np.array_equal(got, [[0, -1, -200, -255]])
 
 
 def test_every_output_of_a_network_is_written() -> None:

@@ -201,6 +201,20 @@ def join_expand(view: NodeView) -> None:
             view.join_axes(x, axis, y, axis)
 
 
+def join_filled(view: NodeView) -> None:
+    """Let go what a ConstantOfShape of constant sizes fills: all its numbers are one."""
+    if view.known(view.input(0)) is not None:
+        for axis in range(len(view.shape(view.output))):
+            view.ids(view.output, axis)
+
+
+def edit_filled(edit: NodeEdit) -> None:
+    """Give a ConstantOfShape the sizes that are left."""
+    if edit.changes(edit.view.output):
+        rank = len(edit.view.shape(edit.view.output))
+        edit.set_input(0, np.asarray([edit.size(edit.view.output, axis) for axis in range(rank)]))
+
+
 def join_tile(view: NodeView) -> None:
     """Join the axes that a Tile repeats once."""
     repeats = view.known(view.input(1))

@@ -54,9 +54,13 @@ def join_reshape(view: NodeView) -> None:
     """Join what a Reshape, Flatten, Squeeze or Unsqueeze leaves apart, merges or splits."""
     x, y = view.input(0), view.output
     before, after = view.shape(x), view.shape(y)
-    if 0 in before or (view.node.op_type == "Reshape" and new_sizes(view) is None):
+    if 0 in before:
         return
+    is_open = view.node.op_type == "Reshape" and new_sizes(view) is None
+    given = _given_sizes(view) if is_open else []
     for one, other in aligned(before, after):
+        if is_open and any(given[axis] is None for axis in other):
+            continue
         if len(one) == len(other) == 1:
             view.join_axes(x, one[0], y, other[0])
         elif len(one) == 1:
@@ -127,9 +131,37 @@ def new_sizes(view: NodeView, edit: NodeEdit | None = None) -> list[int] | None:
     return sizes if sizes.count(-1) <= 1 else None
 
 
+def _given_sizes(view: NodeView) -> list[int | None]:
+    """Return the sizes that a Reshape is given by constants, whatever the data; None for others.
+
+    Its shape may be put together of constants and of sizes that are read.
+    """
+    known = view.known(view.input(1))
+    if known is not None:
+        return [int(size) for size in known]
+    observed = view.observed
+    parts = observed.model.main.producers.get(view.input(1))
+    if parts is None or parts.op_type != "Concat":
+        return [None] * len(view.shape(view.output))
+    sizes: list[int | None] = []
+    for name in parts.input:
+        part = view.known(name)
+        count = view.shape(name)[0]
+        sizes += [None] * count if part is None else [int(size) for size in part]
+    return sizes
+
+
 def edit_reshape(edit: NodeEdit) -> None:
     """Give a Reshape the sizes that its output has afterwards."""
-    sizes = new_sizes(edit.view, edit)
-    if edit.changes(edit.view.output) or edit.changes(edit.view.input(0)):
-        assert sizes is not None, "the rule pins a Reshape whose sizes cannot be told"
+    view = edit.view
+    if not edit.changes(view.output) and not edit.changes(view.input(0)):
+        return
+    sizes = new_sizes(view, edit)
+    if sizes is not None:
         edit.set_input(1, np.asarray(sizes))
+        return
+    given = _given_sizes(view)
+    new = {axis: edit.size(view.output, axis) for axis, size in enumerate(given) if size}
+    changed = {axis: size for axis, size in new.items() if 0 < (given[axis] or 0) != size}
+    if changed:
+        edit.replace_some(1, changed)

@@ -12,7 +12,10 @@ from types import MappingProxyType
 
 from onnx_lobs.layers.channels.node_view import NodeEdit, NodeView
 from onnx_lobs.layers.channels.rules import convolution, norms, products, selecting, shaping
+from onnx_lobs.layers.channels.rules.attention import join_attention
+from onnx_lobs.layers.channels.rules.einsum import join_einsum
 from onnx_lobs.layers.channels.rules.elementwise import ELEMENTWISE, join_elementwise
+from onnx_lobs.layers.channels.rules.quantised import join_quantised
 
 
 def leave(edit: NodeEdit) -> None:
@@ -50,12 +53,16 @@ _SOFTMAX = CouplingRule(norms.join_softmax)
 RULES: Mapping[str, CouplingRule] = MappingProxyType(
     {
         **dict.fromkeys(ELEMENTWISE, CouplingRule(join_elementwise)),
+        "Attention": CouplingRule(join_attention, rest="multiplies along it"),
         "AveragePool": _IMAGES,
         "BatchNormalization": CouplingRule(norms.join_batch_norm),
         "Concat": CouplingRule(selecting.join_concat),
+        "ConstantOfShape": CouplingRule(selecting.join_filled, selecting.edit_filled, _DYNAMIC),
         "Conv": CouplingRule(convolution.join_conv, convolution.edit_conv, _SPACE),
         "ConvTranspose": CouplingRule(convolution.join_transposed, convolution.edit_conv, _SPACE),
         "DepthToSpace": CouplingRule(convolution.join_depth_to_space, rest=_SPACE),
+        "DequantizeLinear": CouplingRule(join_quantised),
+        "Einsum": CouplingRule(join_einsum),
         "Expand": CouplingRule(selecting.join_expand, rest=_DYNAMIC),
         "Flatten": _FLATTEN,
         "Gather": CouplingRule(selecting.join_gather, selecting.edit_gather),
@@ -73,6 +80,7 @@ RULES: Mapping[str, CouplingRule] = MappingProxyType(
         "MatMul": CouplingRule(products.join_matmul),
         "MaxPool": _IMAGES,
         "Pad": CouplingRule(convolution.join_pad, rest="pads it"),
+        "QuantizeLinear": CouplingRule(join_quantised),
         "ReduceL1": _REDUCTION,
         "ReduceL2": _REDUCTION,
         "ReduceLogSum": _REDUCTION,

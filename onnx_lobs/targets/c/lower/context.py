@@ -72,8 +72,22 @@ class Lowering:
         """Whether a value never changes."""
         return name in self.network.constants
 
+    def is_read(self, name: str) -> bool:
+        """Whether a node or the caller reads a value."""
+        read = self.network.readers.get(name) or name in self.network.outputs
+        return bool(name) and bool(read)
+
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a value."""
+        """Return the shape of a value.
+
+        Raises
+        ------
+        ModelError
+            It is a constant, where a rule takes what is computed.
+        """
+        if name in self.network.constants:
+            node = self.network.readers[name][0]
+            raise refusal(node, f"its input {name!r} is constant")
         return self.network.shapes[name]
 
     def value(self, name: str) -> Value:
@@ -89,7 +103,10 @@ class Lowering:
             root = self.views[root]
         if root not in self.grids:
             if root not in self.ranges:
-                raise ModelError(f"{root!r} is not float32; 8-bit C code holds floats only")
+                raise ModelError(
+                    f"the values of {root!r} are not float32, and only such get 8-bit grids; take "
+                    "--values fp32, or cut the model behind them"
+                )
             self.grids[root] = grid_of(root, *self.ranges[root])
         return self.grids[root]
 

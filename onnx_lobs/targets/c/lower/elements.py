@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
+from scipy.special import erf
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import DataError
@@ -163,4 +164,13 @@ _FUNCTIONS: Mapping[str, tuple[str, Callable[[Array], Array]]] = {
     "Sqrt": ("sqrtf(v)", np.sqrt),
     "Neg": ("-v", np.negative),
     "Abs": ("fabsf(v)", np.abs),
+    "Log": ("logf(v)", np.log),
+    "Reciprocal": ("1 / v", np.reciprocal),
+    "Erf": ("erff(v)", erf),
+    "Softplus": ("log1pf(expf(-fabsf(v))) + (v > 0 ? v : 0)", lambda v: np.logaddexp(v, 0)),
+    "Softsign": ("v / (1 + fabsf(v))", lambda v: v / (1 + np.abs(v))),
+    "Mish": (
+        "v * tanhf(log1pf(expf(-fabsf(v))) + (v > 0 ? v : 0))",
+        lambda v: v * np.tanh(np.logaddexp(v, 0)),
+    ),
 }

@@ -9,13 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime as ort
-from onnx import TensorProto, helper, numpy_helper
 
 from onnx_lobs.arrays import Array, FloatArray
-from onnx_lobs.errors import ModelError
-from onnx_lobs.graph.run.session import ORT_ERRORS, one_line
 from onnx_lobs.targets.c.lower.context import node_attributes, scalar
+from onnx_lobs.targets.c.lower.evaluate import run_nodes
 from onnx_lobs.targets.c.network import Network
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization")
@@ -191,28 +188,5 @@ def evaluate_function(network: Network, function: ElementFunction, points: Float
         onnxruntime has no kernel for a node.
     """
     names = {name for node in function.nodes for name in node.input if name in network.constants}
-    constants = [
-        numpy_helper.from_array(np.asarray(network.constants[name]).reshape(()), name)
-        for name in sorted(names)
-    ]
-    shape = [len(points)]
-    graph = helper.make_graph(
-        list(function.nodes),
-        "function",
-        [helper.make_tensor_value_info(function.source, TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(function.output, TensorProto.FLOAT, shape)],
-        constants,
-    )
-    model = helper.make_model(graph, opset_imports=network.proto.opset_import)
-    model.ir_version = network.proto.ir_version
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    try:
-        session = ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        return np.asarray(session.run(None, {function.source: points.astype(np.float32)})[0])
-    except ORT_ERRORS as error:
-        node = function.nodes[-1]
-        message = f"{node.op_type} {node.name!r} cannot be evaluated: {one_line(error)}"
-        raise ModelError(message) from error
+    constants = {name: np.asarray(network.constants[name]).reshape(()) for name in sorted(names)}
+    return run_nodes(network, function.nodes, function.source, points, constants)

@@ -1,4 +1,4 @@
-"""Lowers what only moves or renames elements: Reshape, Transpose, Slice, Pad, Concat, Resize ..."""
+"""Lowers what only moves or renames elements: Reshape, Transpose, Slice, Pad, Concat ..."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ import onnx
 from onnx_lobs.arrays import Array
 from onnx_lobs.targets.c.grid import ByteGrid
 from onnx_lobs.targets.c.lower.context import Lowering, node_attributes, refusal, scalar
+from onnx_lobs.targets.c.lower.taken import append_taken, lower_neighbours
 from onnx_lobs.targets.c.program import Value
 from onnx_lobs.targets.c.steps.move import Move, Part
 from onnx_lobs.targets.c.steps.strides import broadcast_strides, strides_of
-
-
-def lower_view(made: Lowering, node: onnx.NodeProto) -> None:
-    """Let the output be the input in another shape."""
-    made.views[node.output[0]] = node.input[0]
 
 
 def lower_transpose(made: Lowering, node: onnx.NodeProto) -> None:
@@ -79,7 +75,7 @@ def lower_expand(made: Lowering, node: onnx.NodeProto) -> None:
 
 
 def lower_gather(made: Lowering, node: onnx.NodeProto) -> None:
-    """Append the elements of a Gather with constant, evenly spaced indices."""
+    """Append the elements of a Gather with constant indices."""
     x = made.shape(node.input[0])
     if made.is_constant(node.input[0]):
         raise refusal(node, "it looks up a table by computed indices")
@@ -88,7 +84,8 @@ def lower_gather(made: Lowering, node: onnx.NodeProto) -> None:
     places = indices.reshape(-1) % x[axis]
     step = int(places[1] - places[0]) if places.size > 1 else 1
     if indices.ndim > 1 or np.any(np.diff(places) != step):
-        raise refusal(node, "its indices are not evenly spaced")
+        append_taken(made, node, {axis: places})
+        return
     own = list(strides_of(x))
     first = int(places[0]) * own[axis]
     own[axis : axis + 1] = [own[axis] * step] * indices.ndim
@@ -101,7 +98,8 @@ def lower_depth_to_space(made: Lowering, node: onnx.NodeProto) -> None:
     block, x = int(given["blocksize"]), made.value(node.input[0])
     n, c, h, w = x.shape
     if node.op_type == "SpaceToDepth":
-        split, order = (n, c, h // block, block, w // block, block), (0, 3, 5, 1, 2, 4)
+        split = (n, c, h // block, block, w // block, block)
+        order = (0, 3, 5, 1, 2, 4) if given["mode"] == "DCR" else (0, 1, 3, 5, 2, 4)
     elif given["mode"] == "DCR":
         split, order = (n, block, block, c // block**2, h, w), (0, 3, 4, 1, 5, 2)
     else:
@@ -114,26 +112,12 @@ def lower_depth_to_space(made: Lowering, node: onnx.NodeProto) -> None:
     made.add(Move((x,), y, (Part(sizes, reads, strides_of(sizes)),)))
 
 
-def lower_resize(made: Lowering, node: onnx.NodeProto) -> None:
-    """Append the repetition of a Resize to nearest neighbours by whole factors."""
-    x, y = made.shape(node.input[0]), made.shape(node.output[0])
-    mode = node_attributes(node, {"mode": "nearest"})["mode"]
-    if mode != "nearest" or any(b % a for a, b in zip(x, y, strict=True)):
-        raise refusal(node, f"{mode} from {x} to {y}; only nearest by whole factors is written")
-    sizes, reads = [], []
-    for axis, (few, many) in enumerate(zip(x, y, strict=True)):
-        sizes += [few, many // few]
-        reads += [strides_of(x)[axis], 0]
-    made.share_grid(node.output[0], node.input[0])
-    part = Part(tuple(sizes), tuple(reads), strides_of(sizes))
-    made.add(Move((made.value(node.input[0]),), made.value(node.output[0]), (part,)))
-
-
 def lower_pad(made: Lowering, node: onnx.NodeProto) -> None:
-    """Append a Pad with a constant; negative pads cut."""
+    """Append a Pad; negative pads cut."""
     given = node_attributes(node, {"mode": "constant", "value": 0.0})
     if given["mode"] != "constant":
-        raise refusal(node, f"the mode {given['mode']}; only constant is written")
+        lower_neighbours(made, node)
+        return
     x, y = made.shape(node.input[0]), made.shape(node.output[0])
     pads = made.constant(node, 1, "the pads") if len(node.input) > 1 else np.array(given["pads"])
     fill = made.optional(node, 2, "the value")

@@ -9,8 +9,10 @@ from onnx_lobs.targets.c.grid import ByteGrid, factors_of
 from onnx_lobs.targets.c.lower.context import Lowering, node_attributes, refusal, window_sizes
 from onnx_lobs.targets.c.lower.layout import permuted
 from onnx_lobs.targets.c.program import Value
+from onnx_lobs.targets.c.steps.move import Move, Part
 from onnx_lobs.targets.c.steps.pool import Mean, Pool
 from onnx_lobs.targets.c.steps.softmax import PROBABILITY_STEPS, Softmax
+from onnx_lobs.targets.c.steps.strides import strides_of
 from onnx_lobs.targets.c.steps.window import Window
 
 
@@ -74,14 +76,28 @@ def _mean(made: Lowering, node: onnx.NodeProto, x: Value, length: int) -> None:
 
 
 def lower_softmax(made: Lowering, node: onnx.NodeProto) -> None:
-    """Append a softmax over the last axis."""
+    """Append a softmax; an axis that is not the last is moved there and back."""
     x = made.value(node.input[0])
     is_old = made.network.opset < 13  # the axes from `axis` on count as one
     axis = int(node_attributes(node, {"axis": 1 if is_old else -1})["axis"]) % len(x.shape)
-    n, behind = x.shape[axis], int(np.prod(x.shape[axis + 1 :], dtype=np.int64))
-    if behind != 1 and not is_old:
-        raise refusal(node, f"it goes along axis {axis} of {x.shape}; only the last is written")
     if x.grid is not None:
         made.grids[node.output[0]] = ByteGrid(1 / PROBABILITY_STEPS, False)
-    y, rows = made.value(node.output[0]), (x.size // (n * behind), n * behind)
+    y = made.value(node.output[0])
+    if is_old:
+        _softmax(made, x, y, int(np.prod(x.shape[axis:], dtype=np.int64)))
+        return
+    order = [*(i for i in range(len(x.shape)) if i != axis), axis]
+    if order == sorted(order) or x.shape[axis] == x.size:
+        _softmax(made, x, y, x.shape[axis])
+        return
+    moved = permuted(made, node, x, order)
+    made_there = Value(f"{y.name} (moved)", moved.shape, y.grid)
+    _softmax(made, moved, made_there, x.shape[axis])
+    reads = [strides_of(moved.shape)[order.index(i)] for i in range(len(order))]
+    made.add(Move((made_there,), y, (Part(y.shape, tuple(reads), strides_of(y.shape)),)))
+
+
+def _softmax(made: Lowering, x: Value, y: Value, n: int) -> None:
+    """Append a softmax over every n elements that follow each other."""
+    rows = (x.size // n, n)
     made.add(Softmax((Value(x.name, rows, x.grid),), Value(y.name, rows, y.grid)))

@@ -22,11 +22,9 @@ from onnx_lobs.targets.c.lower.layout import (
     lower_expand,
     lower_gather,
     lower_pad,
-    lower_resize,
     lower_slice,
     lower_split,
     lower_transpose,
-    lower_view,
 )
 from onnx_lobs.targets.c.lower.pooling import (
     lower_global,
@@ -41,7 +39,15 @@ from onnx_lobs.targets.c.lower.products import (
     lower_matmul,
     lower_normalisation,
 )
-from onnx_lobs.targets.c.network import Network
+from onnx_lobs.targets.c.lower.recurrent import lower_recurrent
+from onnx_lobs.targets.c.lower.taken import lower_resize
+from onnx_lobs.targets.c.lower.views import (
+    check_element_type,
+    lower_cast,
+    lower_dropout,
+    lower_view,
+)
+from onnx_lobs.targets.c.network import RECURRENT, Network
 from onnx_lobs.targets.c.program import Program, Value
 from onnx_lobs.targets.c.ranges import Ranges
 
@@ -52,6 +58,7 @@ RULES: Mapping[str, Rule] = {
     "Gemm": lower_gemm,
     "MatMul": lower_matmul,
     "BatchNormalization": lower_normalisation,
+    **dict.fromkeys(RECURRENT, lower_recurrent),
     **dict.fromkeys(ONE_NUMBER, lower_function),
     "Add": lower_sum,
     "Sub": lower_sum,
@@ -64,9 +71,9 @@ RULES: Mapping[str, Rule] = {
     "GlobalMaxPool": lower_global,
     "ReduceMean": lower_reduce_mean,
     "Softmax": lower_softmax,
-    **dict.fromkeys(
-        ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"), lower_view
-    ),
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"), lower_view),
+    "Dropout": lower_dropout,
+    "Cast": lower_cast,
     "Transpose": lower_transpose,
     "Slice": lower_slice,
     "Split": lower_split,
@@ -79,6 +86,9 @@ RULES: Mapping[str, Rule] = {
     "Pad": lower_pad,
     "Concat": lower_concat,
 }
+
+
+_OWN_GRID = {"Concat", "Softmax", "Split", *RECURRENT}
 
 
 def lower(network: Network, ranges: Ranges | None, optimise: str) -> Program:
@@ -110,6 +120,7 @@ def lower(network: Network, ranges: Ranges | None, optimise: str) -> Program:
             if node.domain not in DEFAULT_DOMAINS or node.op_type not in RULES:
                 domain = f" of {node.domain}" if node.domain not in DEFAULT_DOMAINS else ""
                 raise refusal(node, f"the operator{domain} is not among those written")
+            check_element_type(made, node)
             RULES[node.op_type](made, node)
         for function in by_place.get(number, ()):
             lower_lookup(made, function)
@@ -146,7 +157,7 @@ def _join_ranges(made: Lowering, nodes: list[onnx.NodeProto]) -> None:
     for node in nodes:
         for name in node.input if node.op_type == "Concat" else ():
             maker = makers.get(name)
-            free = maker is not None and maker.op_type not in {*keep, "Concat", "Softmax", "Split"}
+            free = maker is not None and maker.op_type not in {*keep, *_OWN_GRID}
             if free and len(made.network.readers[name]) == 1:
                 made.share_grid(name, node.output[0])
 
@@ -154,7 +165,7 @@ def _join_ranges(made: Lowering, nodes: list[onnx.NodeProto]) -> None:
 def _outputs(made: Lowering) -> tuple[Value, ...]:
     """Return the outputs, each with elements of its own that a step makes; copies where needed."""
     found: list[Value] = []
-    free = {step.output.name for step in made.steps}
+    free = {value.name for step in made.steps for value in step.outputs}
     for name in made.network.outputs:
         root = name
         while root in made.views:

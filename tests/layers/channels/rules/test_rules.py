@@ -30,6 +30,7 @@ WIDTHS = {
     "grouped": [3, 4], "transposed": [5, 12], "depth_to_space": [3], "depth_to_space_crd": [3],
     "transposed_groups": [3, 4], "pixel_shuffle": [3], "channel_shuffle": [4], "residual": [7, 12],
     "gate": [6, 12], "turned_there_and_back": [9, 12],
+    "einsum": [9, 12], "two_sizes_read": [9, 12],
 }  # fmt: skip
 
 
@@ -106,6 +107,17 @@ def test_heads_and_inner_widths_of_a_transformer_go_as_wholes() -> None:
     assert any("LayerNormalization" in reason for reason in reasons)
 
 
+def test_heads_of_einsums_go_as_wholes() -> None:
+    (group,) = check_lossless(nets.einsum_attention(), rank=3).groups
+    assert len(group.channels) == 3
+
+
+@pytest.mark.skipif(not nets.HAS_ATTENTION, reason="onnxruntime has no Attention yet")
+def test_heads_of_the_operator_attention_go_as_wholes() -> None:
+    (group,) = check_lossless(nets.fused_attention(), rank=3).groups
+    assert len(group.channels) == 3
+
+
 def test_groups_of_a_group_norm_go_as_wholes() -> None:
     (group,) = check_lossless(nets.group_norm()).groups
     assert len(group.channels) == 4
@@ -117,7 +129,12 @@ def test_random_networks_lose_channels_that_nobody_reads(middles: list[Middle], 
     x = "x"
     for middle in middles:
         x = chain.conv(x, nets.CHANNELS, width, 3)
-        if middle in (nets.channel_shuffle, nets.pixel_shuffle, nets.size_read):
+        if middle in (
+            nets.channel_shuffle,
+            nets.pixel_shuffle,
+            nets.size_read,
+            nets.two_sizes_read,
+        ):
             middle = nets.relu  # these name the size of the first image
         x, width = middle(chain, x)
     check_lossless(chain.proto(chain.conv(x, 4, width, 3)), seed)
@@ -126,7 +143,9 @@ def test_random_networks_lose_channels_that_nobody_reads(middles: list[Middle], 
 def test_every_rule_is_tried() -> None:
     networks = [between(middle) for middle in MIDDLES]
     networks += [nets.flattened(), nets.attention(), nets.group_norm()]
+    networks += [nets.fused_attention()] if nets.HAS_ATTENTION else []
     tried = {node.op_type for proto in networks for node in proto.graph.node}
     missing = set(RULES) - tried - {op for op in RULES if RULES[op] is RULES["Relu"]}
     alike = [RULES[op] for op in tried if op in RULES]
+    missing -= set() if nets.HAS_ATTENTION else {"Attention"}
     assert {op for op in missing if RULES[op] not in alike} == set()
