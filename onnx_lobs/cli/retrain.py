@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from onnx_lobs.cli.files import DATA_PANEL, OUTPUT_PANEL
+from onnx_lobs.cli.repeat import repeat_command
 from onnx_lobs.cli.screen import Screen, show_warnings
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.options.config import PruneConfig
@@ -63,19 +64,28 @@ def run(values: Mapping[str, Any]) -> None:
     """Retrain what is not zero in PRUNED, by labels or by the outputs of the dense model."""
     from onnx_lobs.cli.progress import showing
     from onnx_lobs.report.retraining import render_retraining
+    from onnx_lobs.report.write import check_reports, write_reports
+    from onnx_lobs.verbs.places import check_report_apart
     from onnx_lobs.verbs.retrain import retrain_file
 
     config = from_plain(PruneConfig, {name: values[name] for name in RUN_OPTIONS})
     files, how = from_plain(RetrainFiles, values), from_plain(RetrainOptions, values)
     screen = from_plain(Screen, values)
     output = files.output or files.pruned.with_name(f"{files.pruned.stem}_retrained.onnx")
+    if screen.report:
+        check_reports(screen.report, overwrite=files.overwrite)
+        models = {"the pruned model": files.pruned}
+        models |= {} if files.dense is None else {"the dense model": files.dense}
+        check_report_apart(models, files.data, config, screen.report, output)
     with showing(screen) as progress:
         record = retrain_file(
             files.pruned, output, files.data, config, how,
             dense=files.dense, test=files.test, overwrite=files.overwrite, progress=progress,
         )  # fmt: skip
+    record = replace(record, command=repeat_command(RETRAIN, values))
     screen.show(render_retraining(record), record.to_json())
     show_warnings(screen, record.warnings)
+    write_reports(screen.report, record)
 
 
 RETRAIN = Verb(

@@ -26,7 +26,7 @@ class Screen:
         "or JSON (.json).",
         PATHS,
         metavar="FILE",
-        also=("evaluate",),
+        also=("evaluate", "retrain"),
     )
     as_json: bool = option(
         False,

@@ -14,12 +14,14 @@ from onnx_lobs.options.machine import MachineOptions
 from onnx_lobs.options.option import Option, check_options, options_of
 from onnx_lobs.options.output import OutputOptions
 from onnx_lobs.options.prose import documents_options
+from onnx_lobs.options.rounds import RoundOptions
 from onnx_lobs.options.samples import SampleOptions
 from onnx_lobs.options.what import CHANNELS, WhatOptions
 
 PANELS = {
     "What is pruned": WhatOptions,
     "How": HowOptions,
+    "Retraining": RoundOptions,
     "Data": DataOptions,
     "Pictures, sound, texts, tables": SampleOptions,
     "Machine": MachineOptions,
@@ -31,7 +33,13 @@ PANELS = {
 @documents_options
 @dataclass(frozen=True, kw_only=True)
 class PruneConfig(
-    OutputOptions, MachineOptions, SampleOptions, DataOptions, HowOptions, WhatOptions
+    OutputOptions,
+    MachineOptions,
+    SampleOptions,
+    DataOptions,
+    RoundOptions,
+    HowOptions,
+    WhatOptions,
 ):
     """The options of one pruning run.
 

@@ -68,6 +68,15 @@ class HowOptions:
         unset="yes, but not for lobs",
         affects=Affects.SOLVING,
     )
+    refit_blocks: bool = option(
+        False,
+        "Behind pruning, fit parts of the network, nonlinearities included, to what the dense one "
+        "gives there; kept where that lowers the output error on held-out samples.",
+        SWITCH,
+        more="A part lies between two places where a single value leads on, as between residual "
+        "blocks. The guide's page on retraining tells what it won.",
+        affects=Affects.RUN,
+    )
     sequential: bool | None = option(
         None,
         "Solve each layer on the inputs that the pruned network gives it, or on the dense "

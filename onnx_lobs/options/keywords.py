@@ -35,10 +35,17 @@ class PruneOptions(TypedDict, total=False):
     effort: str
     time: float | None
     refit: bool | None
+    refit_blocks: bool
     sequential: bool | None
     correct: bool | None
     damp: float | None
     seed: int
+    retrain: int | None
+    rounds: tuple[float, ...] | None
+    retrain_towards: str
+    retrain_move: str
+    retrain_rate: float
+    retrain_optimiser: str
     score: str | Callable[..., Any] | None
     samples: int | None
     positions: int | None
@@ -125,3 +132,4 @@ class RetrainKeywords(TypedDict, total=False):
     max_length: int | None
     label_column: str | None
     provider: str
+    memory: int | None

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from onnx_lobs.errors import ConfigError
+from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.kinds import choice, count, number
 from onnx_lobs.options.limits import SHARED_OPTIONS
 from onnx_lobs.options.option import check_options, option, options_of
 from onnx_lobs.options.prose import documents_options
+from onnx_lobs.options.rounds import (
+    MOVE_NAMES,
+    OPTIMISER_NAMES,
+    RATE,
+    STEPS,
+    TOWARDS_NAMES,
+    check_rate,
+)
 
 RETRAINING_PANEL = "Retraining"
-OPTIMISER_NAMES = ("adam", "sgd")
-MOVE_NAMES = ("auto", "biases", "observed", "all")
-TOWARDS_NAMES = ("auto", "labels", "classes", "outputs")
-
-
-def check_rate(name: str, value: float) -> None:
-    """Raise ConfigError unless a relative step lies above 0 and at most at 1."""
-    if not (math.isfinite(value) and 0 < value <= 1):
-        raise ConfigError(
-            f"{name} is {value}; it must be above 0 and at most 1: a part of a weight's size, "
-            "such as 0.03"
-        )
 
 
 @documents_options
@@ -37,7 +32,7 @@ class RetrainOptions:
         When a value is not possible.
     """
 
-    steps: int = option(200, "Most steps taken, a batch each.", count(1))
+    steps: int = option(STEPS, "Most steps taken, a batch each.", count(1))
     towards: str = option(
         "auto",
         "What is learnt: labels (cross entropy); the dense model's classes (cross entropy with the "
@@ -54,7 +49,7 @@ class RetrainOptions:
         choice(MOVE_NAMES, "move"),
     )
     rate: float = option(
-        0.03,
+        RATE,
         "Largest step, relative to the size of a tensor's weights.",
         number(check_rate, "R"),
     )
@@ -63,7 +58,19 @@ class RetrainOptions:
     def __post_init__(self) -> None:
         check_options(self)
 
+    @classmethod
+    def of_run(cls, config: PruneConfig) -> RetrainOptions:
+        """Return how a pruning run retrains, which its options say."""
+        assert config.retrain is not None
+        return cls(
+            steps=config.retrain,
+            towards=config.retrain_towards,
+            move=config.retrain_move,
+            rate=config.retrain_rate,
+            optimiser=config.retrain_optimiser,
+        )
 
-# all runs in one session, within what it takes: no limit of memory is obeyed
-RUN_OPTIONS = {n: o for n, o in SHARED_OPTIONS.items() if n not in ("memory", "scratch")}
+
+# nothing is put on the disk; memory decides how many samples go through the network at once
+RUN_OPTIONS = {n: o for n, o in SHARED_OPTIONS.items() if n != "scratch"}
 RETRAIN_OPTIONS = {**options_of(RetrainOptions, RETRAINING_PANEL), **RUN_OPTIONS}

@@ -123,7 +123,7 @@ def _gentler(report: Report, what: str, flag: str, limit: str) -> AdviceRecord |
     """
     if ":" not in str(report.options.get("pattern", "")):
         text = f"{what}: let the sparsity be found that keeps it within {limit}"
-        words = changed(report.command, flag, limit, drop=("--sparsity",))
+        words = changed(report.command, flag, limit, drop=("--sparsity", "--rounds"))
         return AdviceRecord("large drop", text, words)
     worst = _worst(report.layers)
     if not worst or len(report.layers) <= len(worst):
@@ -174,6 +174,8 @@ def _same_size(report: Report) -> AdviceRecord | None:
 def _int8(report: Report) -> AdviceRecord | None:
     """The pruned model is good; int8 makes it smaller still, and keeps zeros."""
     if report.output_path is None or report.options.get("values", "fp32") != "fp32":
+        return None
+    if report.rounds or report.blocks:  # weights are rounded as they are solved, and moved since
         return None
     if report.dropped is not None or not _is_for_target(report, "values", "int8"):
         return None

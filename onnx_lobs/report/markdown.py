@@ -13,6 +13,7 @@ from onnx_lobs.report.numbers import format_error, format_gain, format_percent
 from onnx_lobs.report.printable import printable
 from onnx_lobs.report.record import ChangedSample, ClassScore, Details, LayerRecord, Report
 from onnx_lobs.report.repeat import repetition
+from onnx_lobs.report.retraining import Retraining, retraining_rows, retraining_title
 from onnx_lobs.report.sentences import evaluation_sentences, report_sentences
 from onnx_lobs.report.summary import summary_rows
 from onnx_lobs.report.text import report_warnings
@@ -69,6 +70,19 @@ def evaluation_markdown(evaluation: Evaluation) -> str:
         *_details(evaluation.details),
         *_facts(evaluation_rows(evaluation)),
         *_repeat(typed(evaluation.command), ""),
+    )
+
+
+def retraining_markdown(record: Retraining) -> str:
+    """Return the record of a retraining."""
+    losses = ((f"{step:,}", f"{loss:.4g}") for step, loss in record.losses)
+    return _joined(
+        f"# Retraining report: {_plain(PurePath(record.model).name or record.model)}",
+        _paragraph([f"{retraining_title(record).capitalize()}."]),
+        *_list("Warnings", record.warnings),
+        *_facts(retraining_rows(record)),
+        *_table("Losses on the held-out samples", ("step", "loss"), losses),
+        *_repeat(typed(record.command), ""),
     )
 
 

@@ -58,6 +58,8 @@ class Retraining:
         What the reader had better know.
     output, file_bytes
         The file written, and its size; None where there is none.
+    command
+        The words that repeat it.
     """
 
     model: str
@@ -79,6 +81,7 @@ class Retraining:
     warnings: tuple[str, ...] = ()
     output: str | None = None
     file_bytes: int | None = None
+    command: tuple[str, ...] = ()
     schema: int = SCHEMA
 
     @property
@@ -95,6 +98,24 @@ class Retraining:
         """Return the record as JSON."""
         return to_json(dataclasses.asdict(self))
 
+    def to_html(self) -> str:
+        """Return the record as a page of HTML that needs nothing else.
+
+        Raises
+        ------
+        ConfigError
+            When jinja2, which the extra ``report`` brings, is not installed.
+        """
+        from onnx_lobs.report.html.retraining_page import retraining_page
+
+        return retraining_page(self)
+
+    def to_markdown(self) -> str:
+        """Return the record as Markdown."""
+        from onnx_lobs.report.markdown import retraining_markdown
+
+        return retraining_markdown(self)
+
 
 def render_retraining(record: Retraining) -> RenderableType:
     """Return a retraining as lines of text.
@@ -104,30 +125,38 @@ def render_retraining(record: Retraining) -> RenderableType:
     record
         Not modified.
     """
-    return Group(*(Text(line) for line in _lines(record)), *warning_panel(record.warnings))
+    lines = [retraining_title(record)]
+    lines += [f"{label:<11} {words}" for label, words in retraining_rows(record)]
+    return Group(*map(Text, lines), *warning_panel(record.warnings))
 
 
-def _lines(record: Retraining) -> Iterator[str]:
+def retraining_title(record: Retraining) -> str:
+    """Return what was retrained, and towards what."""
     aim = record.towards if record.towards == "labels" else f"the dense model's {record.towards}"
-    yield f"retrained {record.model} towards {aim}"
+    return f"retrained {record.model} towards {aim}"
+
+
+def retraining_rows(record: Retraining) -> Iterator[tuple[str, str]]:
+    """Yield what is said of a retraining: labels, and values in words."""
     yield (
-        f"samples     {record.samples:,} learnt from, {record.held_samples:,} held out, of "
-        f"{record.data}"
+        "samples",
+        f"{record.samples:,} learnt from, {record.held_samples:,} held out, of {record.data}",
     )
     yield (
-        f"moved       {record.weights:,} weights of {record.layers} layers, {record.biases:,} "
-        f"biases and scales"
+        "moved",
+        f"{record.weights:,} weights of {record.layers} layers, {record.biases:,} "
+        "biases and scales",
     )
     share = format_percent(record.zeros, record.of_weights)
-    yield f"zeros       {record.zeros:,} of {record.of_weights:,} weights, {share}: all stay"
+    yield "zeros", f"{record.zeros:,} of {record.of_weights:,} weights, {share}: all stay"
     what = f"best after {record.best}" if record.best else "none was better than before"
-    yield f"steps       {record.steps}; {what}"
-    yield f"held out    loss {record.loss_before:.4g} -> {record.loss_after:.4g}"
+    yield "steps", f"{record.steps}; {what}"
+    yield "held out", f"loss {record.loss_before:.4g} -> {record.loss_after:.4g}"
     for score in record.scores:
-        yield f"{score.name:<11} {_score_words(score)}"
-    yield f"seconds     {record.seconds:.1f}"
+        yield score.name, _score_words(score)
+    yield "seconds", f"{record.seconds:.1f}"
     if record.output is not None:
-        yield f"written to  {record.output}, {record.file_bytes:,} bytes"
+        yield "written to", f"{record.output}, {record.file_bytes:,} bytes"
 
 
 def _score_words(score: RetrainedScore) -> str:

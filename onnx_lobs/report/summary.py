@@ -18,12 +18,14 @@ from onnx_lobs.report.numbers import (
 )
 from onnx_lobs.report.record import (
     AllocationRecord,
+    BlocksRecord,
     BoundRecord,
     CorrectionRecord,
     DeployRecord,
     JudgedValue,
     OutputRecord,
     Report,
+    RoundRecord,
     ScoreRecord,
     TargetRecord,
     Totals,
@@ -44,6 +46,9 @@ def summary_rows(report: Report) -> Iterator[tuple[str, str | Text]]:
     yield from _totals(report.totals, has_zeros=report.has_zeros)
     yield from _allocation(report.allocation)
     yield from _correction(report.correction)
+    if report.blocks is not None:
+        yield "blocks", block_words(report.blocks)
+    yield from _rounds(report.rounds)
     yield from _output(report)
     if report.output.score is not None:
         yield score_row(report.output.score)
@@ -138,6 +143,38 @@ def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
     where = " and ".join(f"{n} {word}{'s' * (n > 1)}" for n, word in parts if n)
     errors = f"{format_error(record.before)} -> {format_error(record.after)}"
     yield "corrected", f"{record.kind} behind {where} (held-out output error {errors})"
+
+
+def block_words(record: BlocksRecord) -> str:
+    """Return what fitting parts of the network did in words."""
+    words = f"{record.fitted} of {record.spans} parts fitted"
+    if record.error_before is None or record.error_after is None or not record.fitted:
+        return f"{words}; nothing was kept" if not record.is_kept else words
+    errors = f"{format_error(record.error_before)} -> {format_error(record.error_after)}"
+    return f"{words}; output error {errors}" + ("" if record.is_kept else ", not kept")
+
+
+def _rounds(records: Sequence[RoundRecord]) -> Iterator[tuple[str, str]]:
+    """Yield what retraining did, round by round."""
+    for number, record in enumerate(records, 1):
+        label = "retrained" if len(records) == 1 else f"round {number}"
+        yield label, round_words(record)
+
+
+def round_words(record: RoundRecord) -> str:
+    """Return what retraining did in words: where it began, and what it won."""
+    aim = record.towards if record.towards == "labels" else f"the dense model's {record.towards}"
+    what = f"best after {record.best}" if record.best else "none was better than before"
+    words = f"{100 * record.sparsity:.4g} % zeros, {record.steps} steps ({what}) towards {aim}"
+    if record.error_before is not None and record.error_after is not None:
+        errors = f"{format_error(record.error_before)} -> {format_error(record.error_after)}"
+        words += f"; output error {errors}"
+    if record.score_before is not None and record.score_after is not None:
+        pair = (record.score_before, record.score_after)
+        is_fraction = record.score_after.is_fraction
+        scores = (format_score(each.after, None, is_fraction=is_fraction) for each in pair)
+        words += f"; {score_label(record.score_after.name)} {' -> '.join(scores)}"
+    return words
 
 
 def _output(report: Report) -> Iterator[tuple[str, str]]:

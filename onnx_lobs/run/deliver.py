@@ -41,6 +41,8 @@ def stamp(proto: onnx.ModelProto, setup: Setup) -> None:
         f"sparsity={setup.sparsity:g} "
         f"allocation={config.allocation} seed={config.seed}"
     )
+    if config.retrain is not None:
+        text += f" retrain={config.retrain}"
     if config.channels is not None:
         text += f" channels={config.channels:g}"
     entry = next((p for p in proto.metadata_props if p.key == PROVENANCE), None)

@@ -26,6 +26,8 @@ def judge_outputs(
     scratch: Scratch,
     progress: Progress,
     watch: Watch,
+    *,
+    others: bool = True,
 ) -> OutputRecord:
     """Return the output error on samples that were held out, without a score.
 
@@ -37,6 +39,8 @@ def judge_outputs(
         As for :func:`onnx_lobs.run.other_fits.other_fits`.
     watch
         Shown what the delivered network does to every batch, those that were held out last.
+    others
+        Whether few samples are judged by other fits too.
 
     Returns
     -------
@@ -52,10 +56,11 @@ def judge_outputs(
     if held is not None:
         _compare(dense, pruned, held, unseen, watch, progress.advance)
         n_held, n_fits = held.n_samples, 1
-        n_others = count_other_fits(setup, networks)
+        n_others = count_other_fits(setup, networks) if others else 0
         if n_others:
             progress.start("fitting to other samples", n_others)
-        for other, left_out in other_fits(setup, networks, records, scratch):
+        fits = other_fits(setup, networks, records, scratch) if n_others else ()
+        for other, left_out in fits:
             _compare(dense, other.open_judged(other.pruned).in_front, left_out, unseen)
             n_held, n_fits = n_held + left_out.n_samples, n_fits + 1
             progress.advance()

@@ -41,7 +41,7 @@ class Networks:
         Bytes of weights in one session; a model with more runs in stages.
     original
         What outputs and scores are compared with where that is not `dense`: the network before
-        channels were removed.
+        channels were removed, or before earlier rounds of pruning.
     """
 
     dense: Model

@@ -16,11 +16,13 @@ from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import (
+    BlocksRecord,
     CorrectionRecord,
     Details,
     DroppedRecord,
     LayerRecord,
     OutputRecord,
+    RoundRecord,
 )
 from onnx_lobs.run.channels.choice import ChannelChoice
 from onnx_lobs.run.channels.remove import without_channels
@@ -61,6 +63,10 @@ class Run:
         Which samples and classes changed most.
     scales
         By the key of the layer or table: those of which its weights are multiples.
+    rounds
+        Retrainings behind pruning, the last one of this run.
+    blocks
+        What fitting windows brought; None where they were not.
     dropped
         Empty channels that its result lacks; None: none were looked for.
     """
@@ -75,6 +81,8 @@ class Run:
     log: Log
     details: Details = field(default_factory=Details)
     scales: Mapping[str, RealArray] = field(default_factory=dict)
+    rounds: tuple[RoundRecord, ...] = ()
+    blocks: BlocksRecord | None = None
     dropped: DroppedRecord | None = None
 
 

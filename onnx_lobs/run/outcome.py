@@ -69,6 +69,8 @@ def evaluate_run(
     scratch: Scratch,
     progress: Progress,
     log: Log,
+    *,
+    retrained: bool = False,
 ) -> tuple[OutputRecord, Details]:
     """Return the output error on samples that were held out, and the score beside the dense one's.
 
@@ -85,6 +87,8 @@ def evaluate_run(
         What the dense network gives on the batches.
     scratch
         Where values of other fits go that do not fit memory.
+    retrained
+        Whether the network was retrained: then it is judged by itself, as other fits were not.
 
     Raises
     ------
@@ -95,7 +99,9 @@ def evaluate_run(
     pruned = networks.open_judged(networks.pruned)
     with guesses(setup.batches):
         judged = dense, pruned.in_front
-        output = judge_outputs(setup, networks, judged, records, scratch, progress, tally.add)
+        output = judge_outputs(
+            setup, networks, judged, records, scratch, progress, tally.add, others=not retrained
+        )
     if not output.n_held:
         log.warn(NOTHING_HELD)
     if output.error is None and setup.config.max_output_error is not None:
@@ -111,7 +117,8 @@ def evaluate_run(
         score = score_record(scoring.score, before, after)
         if scoring.test is not None:
             classes = scores_by_class(scoring.test.labels, before, after)
-        log.warn(*collapse_notes(score))
+        if retrained == (setup.config.retrain is not None):  # else it is not the last word
+            log.warn(*collapse_notes(score))
         output = dataclasses.replace(output, score=score)
     return output, Details((), tally.result(), tally.n_seen, classes)
 

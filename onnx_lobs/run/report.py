@@ -76,6 +76,8 @@ def make_report(
         is_made_up=run.setup.batches.synthetic,
         inputs=input_ranges(run.setup.batches),
         channels=channels,
+        rounds=run.rounds,
+        blocks=run.blocks,
         dropped=run.dropped,
     )
 

@@ -18,6 +18,7 @@ from onnx_lobs.allocation.rules import Slot, check_limits
 from onnx_lobs.calibration.batch_size import fit_batches
 from onnx_lobs.calibration.options import LEAST_OBSERVATIONS
 from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
+from onnx_lobs.data.kinds.request import LabelNeed
 from onnx_lobs.data.kinds.table import check_read
 from onnx_lobs.data.reader import Batches, input_specs
 from onnx_lobs.data.synthetic import guesses
@@ -152,6 +153,8 @@ def open_run(
         When no layer is left.
     """
     pattern, provider = weight_pattern(config), find_provider(config.provider)
+    if config.rounds is not None and config.sparsity is None:  # the last has to be possible
+        config = dataclasses.replace(config, sparsity=config.rounds[-1])
     check_channels(config)
     config = dataclasses.replace(config, budget=usual_budget(config))
     loaded = model if isinstance(model, LoadedModel) else load_model(model)
@@ -205,7 +208,8 @@ def _open_data(
     config, notes = choose_preset(loaded, (test, data), config)
     log.warn(*notes)
     inputs, n_classes = input_specs(loaded.proto), class_count(loaded.proto)
-    batches, notes = open_calibration(loaded.path, inputs, data, config, n_classes)
+    labels = LabelNeed.WELCOME if _learns_labels(config) else LabelNeed.UNUSED
+    batches, notes = open_calibration(loaded.path, inputs, data, config, n_classes, labels)
     run, index = None, Model(executable, loaded.folder)
     provider = find_provider(config.provider)
     if not is_large:
@@ -221,6 +225,11 @@ def _open_data(
     scoring, notes = open_scoring(loaded, test, config, run)
     log.warn(*notes)
     return config, batches, scoring
+
+
+def _learns_labels(config: PruneConfig) -> bool:
+    """Whether retraining behind pruning takes labels where there are any."""
+    return config.retrain is not None and config.retrain_towards in ("auto", "labels")
 
 
 def _layers(

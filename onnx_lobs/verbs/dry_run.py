@@ -11,6 +11,7 @@ from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.memory.scratch import scratch_in
 from onnx_lobs.options.config import PruneConfig, has_target
 from onnx_lobs.report.plan import PlannedStage, RunPlan
+from onnx_lobs.run.blocks.refit import STEPS
 from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
 from onnx_lobs.run.estimate import (
     batch_seconds,
@@ -23,14 +24,33 @@ from onnx_lobs.run.log import Log
 from onnx_lobs.run.modes import check_modes, is_sequential
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.observations import observations_of
+from onnx_lobs.run.retraining.in_run import (
+    changes_behind,
+    check_retrainable,
+    check_retraining,
+)
+from onnx_lobs.run.retraining.opened import samples_of_step
+from onnx_lobs.run.retraining.training import LOOKS
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.search.measure import by_layer
 from onnx_lobs.search.plan import has_finals, n_trials
 from onnx_lobs.search.targets import RUNS, check_target
 from onnx_lobs.search.trial_samples import samples_needed, samples_scored
-from onnx_lobs.verbs.stages import CHOOSING, JUDGING, REMOVING, SCORING, SOLVING, stages_of
+from onnx_lobs.verbs.stages import (
+    BLOCKS,
+    CHOOSING,
+    JUDGING,
+    JUDGING_AGAIN,
+    JUDGING_BLOCKS,
+    REMOVING,
+    RETRAINING,
+    SCORING,
+    SOLVING,
+    stages_of,
+)
 
 FINAL_RUNS, FINAL_PART = 0.75, 0.75  # runs that finals take, if held at all, on this part
+BACKWARD = 3  # forward passes that a step takes, itself included
 MEASURED_TRIALS = 8  # trials that take as long as measuring the layers
 
 
@@ -46,9 +66,12 @@ def dry_run(
         As :func:`onnx_lobs.verbs.prune.prune_file` before its work begins.
     """
     log = Log()
+    check_retraining(config)
     with scratch_in(config.scratch) as scratch:
         setup, networks = open_run(path, data, test, config, log, scratch)
         check_modes(config)
+        if changes_behind(config):
+            check_retrainable(setup, networks)
         if has_target(config):
             check_target(setup, networks)
         warn_of_left(setup, log)
@@ -98,6 +121,17 @@ def _stages(
         SOLVING.name: solving,
         JUDGING.name: 2 * calibrating + (0.0 if setup.scoring is None else test),
     }
+    judging, fitted = seconds[JUDGING.name], 0.9 * setup.batches.n_samples
+    if setup.config.refit_blocks:  # every part learns from a batch a step
+        seconds |= {BLOCKS.name: BACKWARD * STEPS * batch, JUDGING_BLOCKS.name: judging}
+    if setup.config.retrain is not None:
+        batches = max(1.0, samples_of_step(int(fitted)) / max(setup.batches.sizes))
+        steps = setup.config.retrain * len(setup.config.rounds or (1,))
+        looks = LOOKS * calibrating / 10
+        seconds |= {
+            RETRAINING.name: BACKWARD * steps * batches * batch + looks,
+            JUDGING_AGAIN.name: judging,
+        }
     found = stages_of(setup, networks, writes=True)
     if CHOOSING in found:
         seconds[CHOOSING.name] = _choosing(setup, observations, speed, calibrating)

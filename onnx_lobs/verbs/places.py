@@ -56,9 +56,13 @@ def check_places(
 
 
 def check_report_apart(
-    models: dict[str, Path], data: Any, config: PruneConfig, report: Sequence[Path]
+    models: dict[str, Path],
+    data: Any,
+    config: PruneConfig,
+    report: Sequence[Path],
+    output: Path | None = None,
 ) -> None:
-    """Refuse reports of ``evaluate`` that would replace what it reads.
+    """Refuse reports of ``evaluate`` and ``retrain`` that would replace what is read or written.
 
     Raises
     ------
@@ -66,7 +70,8 @@ def check_report_apart(
         As :func:`check_places`.
     """
     reads = what_is_read(models, data, None, config.score)
-    check_apart(_named(report), {**reads, **_sides(config)})
+    writes = {} if output is None else {"the output": output}
+    check_apart({**writes, **_named(report)}, {**reads, **_sides(config)})
 
 
 def _named(reports: Sequence[Path]) -> dict[str, Path]:

@@ -29,7 +29,6 @@ from onnx_lobs.options.config import (
     removes_first,
 )
 from onnx_lobs.options.option import to_plain
-from onnx_lobs.options.texts import write_duration
 from onnx_lobs.report.advice import with_advice
 from onnx_lobs.report.command import DATA, MODEL, PROGRAM, command_of, file_word, flag_words
 from onnx_lobs.report.progress import Progress, as_progress
@@ -38,7 +37,7 @@ from onnx_lobs.report.showing import Told, telling
 from onnx_lobs.report.stages import CountedStages
 from onnx_lobs.run.channels.drop_empty import check_drop, without_empty
 from onnx_lobs.run.deliver import best_effort, write_model
-from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
+from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left, warn_of_time
 from onnx_lobs.run.guarantee import with_bounds
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.modes import check_modes, is_compiled
@@ -46,6 +45,11 @@ from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run, run_once
 from onnx_lobs.run.outcome import score_dense
 from onnx_lobs.run.report import make_report, with_file
+from onnx_lobs.run.retraining.in_run import (
+    changes_behind,
+    check_retrainable,
+    check_retraining,
+)
 from onnx_lobs.run.save import Delivery, deliver, plan_delivery
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.run.stored_form import check_form
@@ -63,6 +67,7 @@ from onnx_lobs.verbs.c_room import check_code, room_on
 from onnx_lobs.verbs.channels_first import remove_first
 from onnx_lobs.verbs.deploy import check_beside, check_deploy, deploy, pack
 from onnx_lobs.verbs.places import check_places
+from onnx_lobs.verbs.rounds import move_weights
 from onnx_lobs.verbs.stages import stages_of
 
 if TYPE_CHECKING:
@@ -180,6 +185,7 @@ def prune(
     given = read_options(options, OPTIONS)
     config, log = PruneConfig(**fill_options(given, given)), Log()
     check_deploy(config)
+    check_retraining(config)
     with telling(progress) as told, scratch_in(config.scratch) as scratch:
         setup, networks = open_run(model, data, test, config, log, scratch)
         stages = stages_of(setup, networks, writes=False)
@@ -226,6 +232,7 @@ def prune_file(
     check_output(output, inputs=model_files(path), overwrite=overwrite)
     check_places(path, output, config, data=data, test=test, report=report)
     chip = check_deploy(config)
+    check_retraining(config)
     check_beside(config, output, overwrite=overwrite)
     if has_target(config):
         check_output(best_effort(output), inputs=model_files(path), overwrite=overwrite)
@@ -273,6 +280,8 @@ def _prune(
         setup, networks, channels = remove_first(asked, setup, networks, scratch, progress, log)
     where = told_where(networks.dense, setup.layers, setup.batches, networks.provider)
     with where, compiled.without(not is_compiled(setup)):
+        if changes_behind(config):
+            check_retrainable(setup, networks)
         room = _room(setup, networks)
         if has_target(config):
             check_target(setup, networks)
@@ -299,9 +308,11 @@ def _prune(
         elif has_target(config):
             done, target = search(setup, networks, run, *planner.limits()[::-1], clock)
         else:
-            done = run(setup, networks)
+            done = run(setup if config.rounds is None else setup.at(config.rounds[0]), networks)
+        if changes_behind(config):
+            done = move_weights(done, before, dense, scratch, progress, log, clock, observations)
         if config.drop_empty:
-            smaller, dropped = without_empty(setup, done.networks)
+            smaller, dropped = without_empty(done.setup, done.networks)
             done = dataclasses.replace(done, networks=smaller, dropped=dropped)
         if is_channels(config):
             done = with_latency(done)
@@ -310,7 +321,7 @@ def _prune(
         if config.bound:
             done = with_bounds(done, progress)
         seconds = clock.elapsed
-        _warn_of_time(config, seconds, log)
+        warn_of_time(config, seconds, log)
         report = make_report(name, done, target, log, seconds, observations)
         return done, report if channels is None else dataclasses.replace(report, channels=channels)
 
@@ -335,15 +346,6 @@ def _command(
         if source is not None:
             head += flag_words(flag, str(source) if isinstance(source, (str, Path)) else DATA)
     return command_of(head, OPTIONS.values(), to_plain(config))
-
-
-def _warn_of_time(config: PruneConfig, seconds: float, log: Log) -> None:
-    if config.time is not None and seconds > config.time:
-        log.warn(
-            f"the run took {write_duration(round(seconds))}, longer than --time "
-            f"{write_duration(config.time)}: solving the layers is never cut; --effort fast and "
-            "fewer --samples take less"
-        )
 
 
 def _name(model: ModelSource) -> str:

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx
 
 from onnx_lobs.data.batches import Batches
-from onnx_lobs.errors import ModelError
 from onnx_lobs.evaluation.scoring import open_scoring
 from onnx_lobs.graph.files.load import LoadedModel, load_model
 from onnx_lobs.graph.files.outputs import check_output, model_files
@@ -22,7 +20,7 @@ from onnx_lobs.graph.files.source import ModelSource, as_source
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.graph.run.session import Session
-from onnx_lobs.layers.find import LayerFilter, find_layers
+from onnx_lobs.memory.shares import share_out
 from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.option import take
@@ -30,23 +28,16 @@ from onnx_lobs.options.retraining import RETRAIN_OPTIONS, RUN_OPTIONS, RetrainOp
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.retraining import RetrainedScore, Retraining
 from onnx_lobs.report.showing import Told, telling
-from onnx_lobs.run.retraining.aims import Targets
-from onnx_lobs.run.retraining.moving import chosen_move, moving_weights
-from onnx_lobs.run.retraining.network import TrainedNetwork
-from onnx_lobs.run.retraining.opened import (
-    OpenedNetworks,
-    chosen_aim,
-    find_aims,
-    open_networks,
-    open_samples,
-)
-from onnx_lobs.run.retraining.parameters import MovingTensor, find_small, find_weights
-from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, train
+from onnx_lobs.run.retraining.aims import MOST_HELD
+from onnx_lobs.run.retraining.opened import OpenedNetworks, open_networks, open_samples
+from onnx_lobs.run.retraining.retrain import RetrainedNetwork, retrain_networks
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from onnx_lobs.options.keywords import RetrainKeywords
+
+KEPT_PART = 4  # of the memory for activations, a part for the dense network's outputs
 
 
 @dataclass(frozen=True, repr=False)
@@ -170,47 +161,37 @@ def retrain_model(
     reference = None if sources[1] is None else load_model(as_source(sources[1]))
     networks = open_networks(loaded, reference, config)
     fitted, held, notes = open_samples(loaded, networks, data, config)
-    # what is learnt, and what may move
-    aims, session, values = find_aims(networks, fitted, how.towards)
-    layers, _ = find_layers(networks.pruned, LayerFilter(depthwise=True))
-    weights = find_weights(networks.pruned, layers)
-    move = chosen_move(how.move, weights, fitted.n_samples)
-    observations = {w.name: _observations(w, values.shapes, fitted.sizes[0]) for w in weights}
-    moved = moving_weights(move, weights, fitted.n_samples, observations)
-    tensors = (*moved, *find_small(networks.pruned, layers))
-    if not tensors:
-        raise ModelError(f"nothing in the model can move ({move}); name more with --move all")
-    # train, and put the best values into the model
-    network = TrainedNetwork(networks.pruned, aims, tensors, networks.provider)
-    sets = [TrainingSet(some, Targets(aims, some, session)) for some in (fitted, held)]
-    course = Course(how.steps, how.rate, how.optimiser, config.seed)
-    done = train(network, sets[0], sets[1], course, told)
-    stopped = network.shaped(fitted.load(0)).stopped
-    result = Model(loaded.proto, loaded.folder)
-    scores, score_notes = _scores(loaded, networks, test, config, tensors, done)
-    _write(result, tensors, done)
+    kept = min(MOST_HELD, share_out(config.memory).activations // KEPT_PART)
+    found = retrain_networks(
+        networks, (fitted, held), how, config.seed, told,
+        kept_bytes=kept, gathers=config.batch_size is None,
+    )  # fmt: skip
+    scores, score_notes = _scores(loaded, networks, test, config, found)
+    found.write(Model(loaded.proto, loaded.folder))
+    moved = [tensor for tensor in found.moved if tensor.layer is not None]
+    small = [tensor for tensor in found.moved if tensor.layer is None]
     record = Retraining(
         model=str(loaded.path or "the model given"),
         data=_origin(fitted),
         samples=fitted.n_samples,
         held_samples=held.n_samples,
-        towards=chosen_aim(networks, fitted, how.towards),
-        move=move,
+        towards=found.towards,
+        move=found.move,
         layers=len(moved),
         weights=sum(tensor.n_kept for tensor in moved),
-        biases=sum(tensor.n_kept for tensor in tensors[len(moved) :]),
-        zeros=sum(tensor.kept.size - tensor.n_kept for tensor in weights),
-        of_weights=sum(tensor.kept.size for tensor in weights),
-        steps=done.losses[-1][0],
-        best=done.best,
-        losses=done.losses,
+        biases=sum(tensor.n_kept for tensor in small),
+        zeros=sum(tensor.kept.size - tensor.n_kept for tensor in found.weights),
+        of_weights=sum(tensor.kept.size for tensor in found.weights),
+        steps=found.done.losses[-1][0],
+        best=found.done.best,
+        losses=found.done.losses,
         scores=scores,
         seconds=time.perf_counter() - started,
         warnings=(
             *notes,
             *networks.notes,
             *score_notes,
-            *(f"the gradient stops at {stop}" for stop in stopped),
+            *found.stopped,
             *_sparse_notes(loaded),
         ),
     )
@@ -248,37 +229,19 @@ def _origin(fitted: Batches) -> str:
     return fitted.origin.partition(" batches of ")[2] or fitted.origin
 
 
-def _observations(weight: MovingTensor, shapes: Any, batch: int) -> int:
-    """Return how many observations a sample gives the layer of a weight."""
-    assert weight.layer is not None
-    uses = weight.layer.uses
-    return sum(use.n_observations(shapes[use.input]) for use in uses) // batch
-
-
-def _write(model: Model, tensors: tuple[MovingTensor, ...], done: Trained) -> None:
-    """Put the values into a model, in the types in which it stores them; zeros stay zeros."""
-    for tensor in tensors:
-        stored = model.constant(model.main, tensor.name)
-        assert stored is not None
-        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(stored.data_type))
-        if done.best:
-            model.write(stored, done.values[tensor.name].astype(dtype))
-
-
 def _scores(
     loaded: LoadedModel,
     networks: OpenedNetworks,
     test: Any,
     config: PruneConfig,
-    tensors: tuple[MovingTensor, ...],
-    done: Trained,
+    found: RetrainedNetwork,
 ) -> tuple[tuple[RetrainedScore, ...], list[str]]:
     """Return the score on test data, before and after, if there are any; and notes."""
     scoring, notes = open_scoring(loaded, test, config)
     if scoring is None:
         return (), notes
     after = networks.pruned.copied()
-    _write(after, tensors, done)
+    found.write(after)
 
     def session(model: Model) -> Session:
         return Session(model.proto, folder=model.folder, provider=networks.provider)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from onnx_lobs.options.config import removes_first
 from onnx_lobs.report.stages import RunStage
 from onnx_lobs.run.log import Log
@@ -32,6 +34,10 @@ JUDGING = RunStage(
         "bounding": "bounds",
     },
 )
+BLOCKS = RunStage("fitting blocks", {"fitting blocks": ""})
+JUDGING_BLOCKS = dataclasses.replace(JUDGING, name="evaluating the blocks")
+RETRAINING = RunStage("retraining", {"retraining": ""})
+JUDGING_AGAIN = dataclasses.replace(JUDGING, name="evaluating what was retrained")
 WRITING = RunStage("writing", {"writing": ""})
 
 
@@ -44,5 +50,7 @@ def stages_of(setup: Setup, networks: Networks, *, writes: bool) -> tuple[RunSta
         *([CHOOSING] if is_measured else []),
         SOLVING,
         JUDGING,
+        *([BLOCKS, JUDGING_BLOCKS] if setup.config.refit_blocks else []),
+        *([RETRAINING, JUDGING_AGAIN] if setup.config.retrain is not None else []),
         *([WRITING] if writes else []),
     )

@@ -29,14 +29,16 @@ from onnx_lobs.options.samples import SAMPLE_OPTIONS
 
 # values beside the defaults; an option that is added has to be added here, too
 OTHERS: dict[str, Any] = {
-    "sparsity": 0.8, "pattern": "2:4", "channels": 0.3, "max_drop": 0.01,
-    "max_output_error": 0.1,
+    "sparsity": 0.8, "pattern": "2:4", "channels": 0.3, "max_drop": 0.01, "max_output_error": 0.1,
     "max_bytes": 500_000, "layer_sparsity": {"*a=b*": 0.7, "re:x": 0.1 + 0.2},
     "layer_min": {"a": 0.0}, "layer_max": {"*": 0.9}, "allocation": "erk", "budget": "macs",
     "align": 16, "channel_choice": "l2", "drop_empty": True,
     "include": ("a", "re:b,c"), "exclude": ("*",), "op_types": ("Gemm", "Conv"),
     "min_weights": 0, "tied": "prune", "method": "lobs", "effort": "best", "time": 600.0,
-    "refit": False, "sequential": True, "correct": False, "damp": 1e-3, "seed": 7,
+    "refit": False, "refit_blocks": True, "sequential": True, "correct": False, "damp": 1e-3,
+    "seed": 7,
+    "retrain": 20, "rounds": (0.5, 0.75), "retrain_towards": "labels", "retrain_move": "all",
+    "retrain_rate": 0.1, "retrain_optimiser": "sgd",
     "score": "s.py:f", "samples": 9,
     "positions": None, "batch_size": 3, "input_shapes": {"a:0": (1, 3), "b": (7,)},
     "preset": "-1-1", "mean": (0.1, 0.2, 1 / 3), "std": (127.5,), "scale": 1 / 255,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,9 +28,11 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["joint", "magnitude"])
-def test_its_stages_are_those_of_the_run(path: Path, method: str) -> None:
-    config = PruneConfig(method=method)
+@pytest.mark.parametrize(
+    "options", [{}, {"method": "magnitude"}, {"method": "magnitude", "retrain": 2, "seed": 1}]
+)
+def test_its_stages_are_those_of_the_run(path: Path, options: dict[str, Any]) -> None:
+    config = PruneConfig(**options)
     plan = dry_run(path, path.with_name("o.onnx"), config)
     seen: list[str] = []
     told = ProgressCalls(lambda phase, done, total: seen.append(phase))
@@ -67,3 +70,18 @@ def test_what_is_wrong_is_found_by_it_too(path: Path) -> None:
         dry_run(path, path, PruneConfig(sparsity=0.5, max_output_error=0.1))
     with pytest.raises(DataError):
         dry_run(path, path, PruneConfig(), data=path.with_name("gone.npz"))
+    with pytest.raises(ConfigError, match="rounds retrain in between"):
+        dry_run(path, path, PruneConfig(rounds=(0.5,)))
+    with pytest.raises(DataError, match="one is held out"):
+        dry_run(path, path, PruneConfig(retrain=2, samples=1))
+
+
+def test_moving_weights_behind_pruning_takes_time(path: Path) -> None:
+    plans = [
+        dry_run(path, path, PruneConfig(**options))
+        for options in ({}, {"retrain": 50}, {"refit_blocks": True})
+    ]
+    added = [{stage.name for stage in plan.stages} for plan in plans]
+    assert added[1] - added[0] == {"retraining", "evaluating what was retrained"}
+    assert added[2] - added[0] == {"fitting blocks", "evaluating the blocks"}
+    assert all(stage.seconds > 0 for plan in plans[1:] for stage in plan.stages[-4:-1])

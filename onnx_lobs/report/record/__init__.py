@@ -1,6 +1,7 @@
 """Holds the record of a run, from which every form of report is made; a file for each kind."""
 
 from onnx_lobs.report.record.advice import AdviceRecord
+from onnx_lobs.report.record.blocks import BlocksRecord
 from onnx_lobs.report.record.channels import ChannelsRecord, GroupRecord, PinnedRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.deploy import DeployRecord
@@ -17,6 +18,7 @@ from onnx_lobs.report.record.inputs import InputRange, range_words
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import BoundRecord, JudgedValue, OutputRecord
 from onnx_lobs.report.record.report import SCHEMA, Report
+from onnx_lobs.report.record.rounds import RoundRecord
 from onnx_lobs.report.record.score import ScoreRecord
 from onnx_lobs.report.record.totals import FileWeights, SkipRecord, Totals
 
@@ -24,6 +26,7 @@ __all__ = [
     "SCHEMA",
     "AdviceRecord",
     "AllocationRecord",
+    "BlocksRecord",
     "BoundRecord",
     "ChangedSample",
     "ChannelsRecord",
@@ -43,6 +46,7 @@ __all__ = [
     "OutputRecord",
     "PinnedRecord",
     "Report",
+    "RoundRecord",
     "ScoreRecord",
     "SkipRecord",
     "TargetRecord",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.as_json import to_json
+from onnx_lobs.report.record.blocks import BlocksRecord
 from onnx_lobs.report.record.channels import ChannelsRecord
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.deploy import DeployRecord
@@ -15,6 +16,7 @@ from onnx_lobs.report.record.dropped import DroppedRecord
 from onnx_lobs.report.record.inputs import InputRange
 from onnx_lobs.report.record.layer import LayerRecord
 from onnx_lobs.report.record.output import OutputRecord
+from onnx_lobs.report.record.rounds import RoundRecord
 from onnx_lobs.report.record.totals import SkipRecord, Totals
 
 # 4 had no `details` and no `command`; 3 had `linear` in `output`; 2 `errors` in `allocation`;
@@ -62,6 +64,10 @@ class Report:
         Those that were removed; None where none were to go.
     dropped
         Those that were empty, and dropped without loss; None where none were looked for.
+    rounds
+        Retrainings behind pruning; `output` is what the last of them left.
+    blocks
+        What ``--refit-blocks`` did; None without.
     """
 
     model: str
@@ -86,6 +92,8 @@ class Report:
     deploy: DeployRecord | None = None
     channels: ChannelsRecord | None = None
     dropped: DroppedRecord | None = None
+    rounds: tuple[RoundRecord, ...] = ()
+    blocks: BlocksRecord | None = None
 
     @property
     def has_zeros(self) -> bool:

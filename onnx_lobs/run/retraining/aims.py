@@ -158,10 +158,19 @@ class Targets:
         The samples, with labels where one aims at them.
     dense
         Gives the dense network's values; None where labels are the only target.
+    most_kept
+        Bytes of them that are kept for the next time.
     """
 
-    def __init__(self, aims: Sequence[Aim], batches: Batches, dense: Session | None) -> None:
+    def __init__(
+        self,
+        aims: Sequence[Aim],
+        batches: Batches,
+        dense: Session | None,
+        most_kept: int = MOST_HELD,
+    ) -> None:
         self.aims, self.batches, self.dense = tuple(aims), batches, dense
+        self.most_kept = most_kept
         self._firsts = np.cumsum((0, *batches.sizes))
         self._held: dict[int, tuple[Array, ...]] = {}
         self._bytes = 0
@@ -178,7 +187,7 @@ class Targets:
             seen = self.dense.run(feeds, [aim.dense for aim in self.aims])
             found = tuple(_target(aim, seen[aim.dense]) for aim in self.aims)
         size = sum(array.nbytes for array in found)
-        if self._bytes + size <= MOST_HELD:
+        if self._bytes + size <= self.most_kept:
             self._held[index], self._bytes = found, self._bytes + size
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from onnx_lobs.graph.files.load import LoadedModel
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.graph.run.session import Session, find_provider
+from onnx_lobs.memory.shares import share_out
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.run.calibration_data import open_calibration
 from onnx_lobs.run.retraining.aims import (
@@ -95,8 +97,8 @@ def open_samples(
 ) -> tuple[Batches, Batches, tuple[str, ...]]:
     """Return the batches to learn from, those held out (a tenth), and notes.
 
-    Batches have a 64th of the samples, 8 at least and 512 at most, unless the options or the
-    model say otherwise.
+    Batches are as :func:`samples_of_step` has them, and what memory allows, unless the options or
+    the model say otherwise.
 
     Raises
     ------
@@ -110,7 +112,7 @@ def open_samples(
             "retraining needs samples, and there are none beside the model; give them with -d"
         )
     if config.batch_size is None and found.recut is not None:
-        size = min(max(found.n_samples // BATCHES, SMALLEST_BATCH), LARGEST_BATCH)
+        size = min(samples_of_step(found.n_samples), most_at_once(networks, found, config.memory))
         found = found.recut(min(size, max(1, found.n_samples // 2)))
     session = Session(
         networks.pruned.proto, folder=networks.pruned.folder, provider=networks.provider
@@ -123,6 +125,26 @@ def open_samples(
             "or a smaller batch_size"
         )
     return fitted, held, (*notes, *found.notes)
+
+
+def samples_of_step(n_samples: int) -> int:
+    """Return how many samples a step looks at: a 64th of all, 8 at least and 512 at most."""
+    return min(max(n_samples // BATCHES, SMALLEST_BATCH), LARGEST_BATCH)
+
+
+def most_at_once(networks: OpenedNetworks, batches: Batches, memory: int | None) -> int:
+    """Return how many samples may go through the network at once, forward and back.
+
+    The values of a forward pass are kept for the backward one, whose gradients have their sizes.
+    """
+    shapes = observe(networks.pruned, batches.load(0), provider=networks.provider)
+    sizes = (
+        math.prod(shape) * shapes.types[name].itemsize
+        for name, shape in shapes.shapes.items()
+        if name not in networks.pruned.main.initializers
+    )
+    each = 2 * sum(sizes) / batches.sizes[0]
+    return max(1, int(share_out(memory).activations / max(each, 1)))
 
 
 def find_aims(

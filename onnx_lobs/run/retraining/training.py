@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from onnx_lobs.arrays import Array
+from onnx_lobs.arrays import Array, Feeds
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.run.retraining.aims import Targets
 from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.optimiser import OPTIMISERS, rate_at, size_of
 
@@ -21,12 +21,21 @@ SLOWER = 0.25  # of the rate, from there on
 MOST_RETURNS = 3  # after which it ends
 
 
+class TargetsOfBatches(Protocol):
+    """Gives what the values of a batch are compared with."""
+
+    def of(
+        self, index: int, feeds: Feeds, shapes: Mapping[str, tuple[int, ...]]
+    ) -> Sequence[Array]:
+        """Return the targets of one batch, an array for each aim."""
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
     """Batches and what they are trained towards."""
 
     batches: Batches
-    targets: Targets
+    targets: TargetsOfBatches
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,15 @@ class Course:
         A key of OPTIMISERS.
     seed
         Of the batches' order.
+    gather
+        Batches of one step, whose gradients are averaged.
     """
 
     steps: int
     rate: float
     optimiser: str
     seed: int
+    gather: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +101,7 @@ def train(
     of one batch; 20 forward passes over the held-out data.
     """
     descent = _Descent(network, fitted, course)
-    losses = [(0, _held_loss(network, held, descent.values))]
+    losses = [(0, held_loss(network, held, descent.values))]
     best, kept, since, returns = 0, dict(descent.values), 0, 0
     every = max(1, course.steps // LOOKS)
     progress.start("retraining", course.steps)
@@ -99,7 +111,7 @@ def train(
         if is_finite and step % every and step < course.steps:
             continue
         # look at the held-out data; from too large a step go back, and on with smaller ones
-        losses.append((step, _held_loss(network, held, descent.values) if is_finite else math.inf))
+        losses.append((step, held_loss(network, held, descent.values) if is_finite else math.inf))
         since += 1
         if losses[-1][1] < min(loss for _, loss in losses[:-1]):
             best, kept, since = step, dict(descent.values), 0
@@ -125,9 +137,7 @@ class _Descent:
 
     def step(self, part: float) -> bool:
         """Take a step with a part of the full rate; False, and no step, if a value is infinite."""
-        if not self._order:
-            self._order = self._rng.permutation(len(self.fitted.batches)).tolist()
-        gradients = _gradients(self.network, self.fitted, self._order.pop(), self.values)
+        gradients = self._gathered()
         if gradients is None:
             return False
         rate = self.course.rate * part * self._part
@@ -137,6 +147,26 @@ class _Descent:
             move = tensor.kept * (rate * self._sizes[name] * moves[name])
             self.values[name] = (self.values[name] + move).astype(np.float32)
         return True
+
+    def _gathered(self) -> dict[str, Array] | None:
+        """Return the mean gradients of the next batches, weighted by their samples."""
+        total: dict[str, Array] = {}
+        chosen = [self._next() for _ in range(self.course.gather)]
+        sizes = [self.fitted.batches.sizes[index] for index in chosen]
+        for index, size in zip(chosen, sizes, strict=True):
+            found = _gradients(self.network, self.fitted, index, self.values)
+            if found is None:
+                return None
+            share = size / sum(sizes)
+            for name, gradient in found.items():
+                total[name] = total.get(name, 0) + (gradient * np.float32(share))
+        return total
+
+    def _next(self) -> int:
+        """Return the next batch of a random order, in which each comes once."""
+        if not self._order:
+            self._order = self._rng.permutation(len(self.fitted.batches)).tolist()
+        return int(self._order.pop())
 
     def go_back(self, values: Mapping[str, Array]) -> None:
         """Begin again at a state, with smaller steps and no memory of gradients."""
@@ -155,7 +185,7 @@ def _gradients(
     return gradients if is_finite else None
 
 
-def _held_loss(network: TrainedNetwork, held: TrainingSet, values: Mapping[str, Array]) -> float:
+def held_loss(network: TrainedNetwork, held: TrainingSet, values: Mapping[str, Array]) -> float:
     """Return the mean loss over all samples of the held-out data."""
     total = 0.0
     for index, size in enumerate(held.batches.sizes):

@@ -96,3 +96,14 @@ def test_every_step_is_told() -> None:
     told: list[tuple[str, int, int]] = []
     trained(Bowl(), ProgressCalls(lambda *seen: told.append(seen)), steps=4)
     assert told[-1] == ("retraining", 4, 4)
+
+
+def test_a_step_takes_several_batches_and_each_comes_once() -> None:
+    bowl = Bowl()
+    trained(bowl, steps=5, gather=2)
+    assert sorted(bowl.orders) == sorted([*range(5)] * 2)
+
+
+def test_gathered_batches_move_as_one_does_where_all_say_the_same() -> None:
+    one, three = trained(Bowl(), steps=20), trained(Bowl(), steps=20, gather=3)
+    np.testing.assert_allclose(one.values["w"], three.values["w"], rtol=1e-5)

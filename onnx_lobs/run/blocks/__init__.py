@@ -1,0 +1,1 @@
+"""Fits what lies between two cuts of a pruned network to the dense one, nonlinearities included."""

@@ -1,0 +1,135 @@
+"""Retrains opened networks: finds what is learnt and what may move, and takes the steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from onnx_lobs.data.batches import Batches
+from onnx_lobs.errors import ModelError
+from onnx_lobs.graph.model import Model
+from onnx_lobs.layers.find import LayerFilter, find_layers
+from onnx_lobs.options.retraining import RetrainOptions
+from onnx_lobs.report.progress import Progress
+from onnx_lobs.run.retraining.aims import MOST_HELD, Targets
+from onnx_lobs.run.retraining.moving import chosen_move, moving_weights
+from onnx_lobs.run.retraining.network import TrainedNetwork
+from onnx_lobs.run.retraining.opened import OpenedNetworks, chosen_aim, find_aims, samples_of_step
+from onnx_lobs.run.retraining.parameters import MovingTensor, find_small, find_weights
+from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, train
+
+Remember = Callable[[Sequence[MovingTensor], Callable[[], Trained]], Trained]
+
+
+@dataclass(frozen=True, eq=False)
+class RetrainedNetwork:
+    """What a retraining moved, and what came of it.
+
+    Parameters
+    ----------
+    weights
+        Those of layers that can move, whether they did or not.
+    moved
+        Those that did; after them come biases and scales.
+    done
+        The best values, and the losses on the way.
+    towards, move
+        What was learnt, and what might move.
+    stopped
+        Operators without a rule, at which the gradient stops, in words.
+    """
+
+    weights: tuple[MovingTensor, ...]
+    moved: tuple[MovingTensor, ...]
+    done: Trained
+    towards: str
+    move: str
+    stopped: tuple[str, ...]
+
+    def write(self, model: Model) -> None:
+        """Put the best values into a model, in the types in which it stores them."""
+        if not self.done.best:
+            return
+        for tensor in self.moved:
+            stored = model.constant(model.main, tensor.name)
+            assert stored is not None
+            dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(stored.data_type))
+            model.write(stored, self.done.values[tensor.name].astype(dtype))
+
+
+def retrain_networks(
+    networks: OpenedNetworks,
+    samples: tuple[Batches, Batches],
+    how: RetrainOptions,
+    seed: int,
+    progress: Progress,
+    *,
+    kept_bytes: int = MOST_HELD,
+    gathers: bool = True,
+    remember: Remember = lambda tensors, make: make(),
+) -> RetrainedNetwork:
+    """Retrain the pruned network; nothing is written.
+
+    Parameters
+    ----------
+    networks
+        Both, and how they run.
+    samples
+        Batches to learn from, and those held out.
+    how
+        The options.
+    seed
+        Of the order of the batches.
+    progress
+        Told of every step.
+    kept_bytes
+        Of the dense network's outputs that are kept for the next time.
+    gathers
+        Whether a step takes several batches where they are smaller than it wants; else one.
+    remember
+        Given what moves and what trains it; returns what that gives, or gave before.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As :func:`onnx_lobs.run.retraining.opened.find_aims`.
+    ModelError
+        When nothing can move.
+    """
+    fitted = samples[0]
+    aims, session, values = find_aims(networks, fitted, how.towards)
+    layers, _ = find_layers(networks.pruned, LayerFilter(depthwise=True))
+    # choose what moves
+    weights = find_weights(networks.pruned, layers)
+    move = chosen_move(how.move, weights, fitted.n_samples)
+    observations = {w.name: _observations(w, values.shapes, fitted.sizes[0]) for w in weights}
+    moved = moving_weights(move, weights, fitted.n_samples, observations)
+    tensors = (*moved, *find_small(networks.pruned, layers))
+    if not tensors:
+        raise ModelError(f"nothing in the model can move ({move}); name more with --move all")
+    # train
+    network = TrainedNetwork(networks.pruned, aims, tensors, networks.provider)
+    sets = [TrainingSet(some, Targets(aims, some, session, kept_bytes)) for some in samples]
+    gather = math.ceil(samples_of_step(fitted.n_samples) / max(fitted.sizes)) if gathers else 1
+    course = Course(how.steps, how.rate, how.optimiser, seed, gather)
+    done = remember(tensors, lambda: train(network, sets[0], sets[1], course, progress))
+    stopped = network.shaped(fitted.load(0)).stopped
+    return RetrainedNetwork(
+        weights,
+        tensors,
+        done,
+        chosen_aim(networks, fitted, how.towards),
+        move,
+        tuple(f"the gradient stops at {stop}" for stop in stopped),
+    )
+
+
+def _observations(weight: MovingTensor, shapes: Mapping[str, tuple[int, ...]], batch: int) -> int:
+    """Return how many observations a sample gives the layer of a weight."""
+    assert weight.layer is not None
+    uses = weight.layer.uses
+    return sum(use.n_observations(shapes[use.input]) for use in uses) // batch

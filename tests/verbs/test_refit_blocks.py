@@ -1,0 +1,59 @@
+"""Parts of a network are fitted with zeros fixed, and only what helps is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from build_onnx import run
+from retrained_networks import X, network, tensors
+
+import onnx_lobs
+from onnx_lobs.run.blocks import in_run
+
+DATA = {"x": X}
+QUICK: dict[str, Any] = {
+    "min_weights": 1, "allocation": "uniform", "method": "magnitude", "sparsity": 0.5,
+}  # fmt: skip
+HELD = np.concatenate([X[start : start + 32] for start in range(288, len(X), 320)])
+
+
+def test_parts_come_nearer_and_zeros_stay() -> None:
+    alone = onnx_lobs.prune(network(), DATA, **QUICK)
+    both = onnx_lobs.prune(network(), DATA, refit_blocks=True, **QUICK)
+    record = both.report.blocks
+    assert record is not None
+    assert record.is_kept
+    assert 0 < record.fitted <= record.spans
+    assert record.error_before is not None
+    assert record.error_after is not None
+    assert record.error_after < record.error_before
+    old, new = tensors(alone.model), tensors(both.model)
+    for name in ("w1", "w2", "w3"):
+        np.testing.assert_array_equal(old[name] == 0, new[name] == 0)
+    dense, other = (run(proto, x=HELD)["y"] for proto in (network(), both.model))
+    error = np.square(dense - other).sum() / np.square(dense).sum()
+    assert error == pytest.approx(both.report.output.error, rel=1e-3)
+    assert error == pytest.approx(record.error_after, rel=1e-3)
+
+
+def test_what_does_not_help_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    refit = in_run.refit_spans
+
+    def spoiled(networks: Any, *rest: Any) -> Any:
+        spans, values = refit(networks, *rest)
+        worse = {name: -value for name, value in values.items()}
+        for name, value in worse.items():
+            networks[1].write(networks[1].main.initializers[name], value)
+        return spans, worse
+
+    monkeypatch.setattr(in_run, "refit_spans", spoiled)
+    alone = onnx_lobs.prune(network(), DATA, **QUICK)
+    both = onnx_lobs.prune(network(), DATA, refit_blocks=True, **QUICK)
+    assert both.report.blocks is not None
+    assert not both.report.blocks.is_kept
+    assert both.report.output == alone.report.output
+    old, new = tensors(alone.model), tensors(both.model)
+    for name, value in old.items():
+        np.testing.assert_array_equal(value, new[name])
