@@ -8,7 +8,8 @@
 Every case is one network, one method and one share of the multiplications of what can lose
 channels. ``onnx-lobs`` runs with its defaults; ``uniform`` takes the same share of each group.
 onnxsim's methods then remove as many channels as bring the network to as many multiplications as
-``onnx-lobs`` left, found by bisection, never fewer; its interpreter needs onnxsim 0.8.1. Scores are
+``onnx-lobs`` left, found by bisection, never fewer, from a model that onnxsim simplified first; its
+interpreter needs onnxsim 0.8.1. Scores are
 those of ``tools/zoo.py``, on samples that no method saw; the networks of
 ``tools/make_small_networks.py`` have random weights and no score. Latencies are the least of
 runs of one sample that take turns with the dense network's, on one thread: time on the processor,
@@ -133,7 +134,7 @@ def run_rival(case: Case, subject: Subject, output: Path, wanted: float) -> Case
     apply: Callable[..., onnx.ModelProto] = onnxsim.apply_structured_pruning
     if case.method == "onnxsim-wanda":
         apply = partial(onnxsim.apply_structured_wanda_pruning, calibration_data=batches)
-    dense = lift_constants(onnx.load(subject.path))
+    dense, _ = onnxsim.simplify(lift_constants(onnx.load(subject.path)))
     whole, started = multiplications(dense, one), time.perf_counter()
     # without calibration: which channels go decides, how many is the same
     left, low, high = {}, 0.0, 0.99
