@@ -122,6 +122,10 @@ def run_once(
             resume.keep_choice(choice)
         known = resume.known(choice.zeros)
         part = setup if choice.channels is None else _readers(setup, choice.channels)
+        if choice.channels is not None:
+            for each in choice.channels.products:
+                each.write(networks.pruned)
+                each.write(networks.result)
         solved = solve_all(part, networks, known, scratch, progress, log)
         release_memory()  # of the solver
         correction = _correct(setup, networks, solved.changed, scratch, progress, log)

@@ -1,11 +1,11 @@
 """Reduces what queries and keys have in common, with the least change of their products.
 
-A head's logits are q kᵀ, with D numbers in each query and key. With A and B (D, r), queries q A and
-keys k B have r numbers, and their products change by q (I - A Bᵀ) kᵀ. Over all pairs its mean square
-is ``|Cq^½ (I - A Bᵀ) Ck^½|²`` in the Frobenius norm, with the second moments Cq and Ck. The best
-product of rank r is the truncated singular value decomposition of ``Cq^½ Ck^½`` (Eckart, Young
-1936), whose factors are nested: one pair of bases holds the optimum of every r in its first columns.
-Queries and keys are reduced in closed form like this in arXiv 2602.05243.
+A head's logits are q kᵀ, with D numbers in each query and key. With A and B (D, r), queries q A
+and keys k B have r numbers, and their products change by q (I - A Bᵀ) kᵀ. Over all pairs the mean
+square of that is ``|Cq^½ (I - A Bᵀ) Ck^½|²`` in the Frobenius norm, with the second moments Cq and
+Ck. The best product of rank r is the truncated singular value decomposition of ``Cq^½ Ck^½``
+(Eckart, Young 1936), whose factors are nested: one pair of bases holds the optimum of every r in
+its first columns. arXiv 2602.05243 reduces queries and keys in closed form like this.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Dimensions of queries and keys go with the least change of their products, as searched by hand."""
+"""Dimensions of queries and keys go with the least change of their products."""
 
 from __future__ import annotations
 
