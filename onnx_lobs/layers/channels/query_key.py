@@ -87,13 +87,16 @@ def find_query_keys(
 
 
 def _is_query_key(observed: Observed, node: onnx.NodeProto) -> bool:
-    """Whether a node multiplies two computed values, and a Softmax runs over its last axis."""
-    if node.op_type != "MatMul" or node.domain not in DEFAULT_DOMAINS:
+    """Whether a node multiplies two computed values, and a Softmax runs over its last axis.
+
+    The operator Attention does both.
+    """
+    if node.op_type not in ("MatMul", "Attention") or node.domain not in DEFAULT_DOMAINS:
         return False
-    names, shapes = list(node.input), observed.shapes
+    names, shapes = list(node.input[:2]), observed.shapes
     if any((0, x) in observed.model.computed or len(shapes.get(x, ())) < 2 for x in names):
         return False
-    return _reaches_softmax(observed, node.output[0])
+    return node.op_type == "Attention" or _reaches_softmax(observed, node.output[0])
 
 
 def _reaches_softmax(observed: Observed, name: str) -> bool:
@@ -130,9 +133,12 @@ def _query_key(
         When its dimensions have to stay.
     """
     shapes = coupling.observed.shapes
-    ranks = [len(shapes[x]) for x in node.input]
+    ranks = [len(shapes[x]) for x in node.input[:2]]
+    is_whole = node.op_type == "Attention"
+    if is_whole and (max(ranks) != 4 or any(node.input[4:]) or any(node.output[1:])):
+        raise NotFollowedError(f"Attention {name!r} has a cache, or heads that are no axis")
     query = follow_back(coupling.observed, node, 0, ranks[0] - 1, layers)
-    key = follow_back(coupling.observed, node, 1, ranks[1] - 2, layers)
+    key = follow_back(coupling.observed, node, 1, ranks[1] - (1 if is_whole else 2), layers)
     depth = shapes[node.input[0]][-1]
     if query.layer is key.layer:
         raise NotFollowedError("one weight makes queries and keys")
