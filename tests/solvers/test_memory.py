@@ -97,9 +97,10 @@ def test_a_large_problem_holds_no_matrix_for_later_and_ends_the_same(
     rows: int, saved: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loose = solve(layer((1, rows, 300)))
-    held = peak_of(layer((1, rows, 300)), "joint")
+    # threads that meet by chance add to a peak: the least of three
+    held = min(peak_of(layer((1, rows, 300)), "joint") for _ in range(3))
     monkeypatch.setattr("onnx_lobs.solvers.problem.LARGE_SQUARE", SQUARE)
     tight = solve(layer((1, rows, 300)))
     assert np.array_equal(loose.weight == 0, tight.weight == 0)
     assert np.allclose(loose.weight, tight.weight, rtol=SAME)
-    assert peak_of(layer((1, rows, 300)), "joint") < held - saved
+    assert min(peak_of(layer((1, rows, 300)), "joint") for _ in range(3)) < held - saved

@@ -91,9 +91,9 @@ class Report:
     inputs: tuple[InputRange, ...] = ()
     deploy: DeployRecord | None = None
     channels: ChannelsRecord | None = None
+    dropped: DroppedRecord | None = None
     rounds: tuple[RoundRecord, ...] = ()
     blocks: BlocksRecord | None = None
-    dropped: DroppedRecord | None = None
 
     @property
     def has_zeros(self) -> bool:

@@ -75,8 +75,9 @@ def test_so_they_do_in_random_networks(middles: list[Middle], seed: int) -> None
             nets.pixel_shuffle,
             nets.size_read,
             nets.two_sizes_read,
+            nets.space_to_depth,
         ):
-            middle = nets.relu  # these name the size of the first image
+            middle = nets.relu  # these name the size of the first image, or need an even one
         x, width = middle(chain, chain.conv(x, CHANNELS, width, 3))
     check_lossless(with_zero_filters(chain.proto(chain.conv(x, 4, width, 3)), 0.5, seed))
 
