@@ -23,6 +23,7 @@ from onnx_lobs.run.setup import open_run
 from onnx_lobs.search.channels.dimensions import measure_products
 
 PREDICTED = 1e-5  # relative: float32 logits
+POOLED = 1e-4  # relative: float32 outputs, whose errors are added up in another order
 SUMS = 1e-5  # of numbers near 1: float32, added up in another order
 ONE = {"x": nets.samples(3, 1)["x"] + np.float32(0.5)}  # all queries meet all keys
 
@@ -115,6 +116,21 @@ def test_the_scale_of_the_operator_attention_stays() -> None:
     assert record.products[0].kept < 16
     expected = run(proto, **batches(1)[0])["y"]
     np.testing.assert_allclose(run(result.model, **batches(1)[0])["y"], expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_output_error_is_that_of_the_smaller_network() -> None:
+    proto, data = nets.query_key(heads=4, depth=16), batches()
+    result = onnx_lobs.prune(proto, data, pattern="channels", sparsity=0.3, positions=None)
+    output = result.report.output
+    assert output.error is not None
+    assert output.n_fits == len(data)  # each judged on a batch of its own
+    before, after = (
+        np.concatenate([run(each, **feeds)["y"].astype(np.float64) for feeds in data])
+        for each in (proto, result.model)
+    )
+    error = np.square(after - before).sum() / np.square(before).sum()
+    assert output.error == pytest.approx(error, rel=POOLED)
 
 
 @pytest.mark.slow
