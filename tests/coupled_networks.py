@@ -75,6 +75,7 @@ class Chain:
 
 
 Middle = Callable[[Chain, str], tuple[str, int]]
+Change = Callable[[Chain, str, int], str]
 
 
 def between(middle: Middle, kernel: int = 3, opset: int = 17) -> ModelProto:
@@ -307,6 +308,30 @@ def attention(heads: int = 3, depth: int = 4) -> ModelProto:
     x = c.add("Add", "x", c.dense(c.add("Reshape", mixed, c.ints(0, 0, width)), 8, width))
     x = c.add("LayerNormalization", x, c.positive(8), c.normal(8))
     return c.proto(c.dense(c.add("Relu", c.dense(x, 16, 8)), 8, 16), rank=3)
+
+
+def query_key(
+    change: Change | None = None, heads: int = 2, depth: int = 6, *, has_bias: bool = True
+) -> ModelProto:
+    """Return attention of sizes that are constants; `change` stands behind what makes queries."""
+    c, width = Chain(), heads * depth
+
+    def made() -> str:
+        x = c.add("MatMul", "x", c.normal(8, width))
+        return str(c.add("Add", x, c.normal(width)) if has_bias else x)
+
+    def split_heads(x: str, perm: list[int]) -> str:
+        return str(c.add("Transpose", c.add("Reshape", x, c.ints(0, 0, heads, depth)), perm=perm))
+
+    q = made()
+    q = split_heads(q if change is None else change(c, q, width), [0, 2, 1, 3])
+    q = c.add("Mul", q, c.constant(np.array([0.3], np.float32)))
+    k, v = split_heads(made(), [0, 2, 3, 1]), split_heads(made(), [0, 2, 1, 3])
+    logits = c.add("Add", c.add("MatMul", q, k), c.normal(1, 1, 1, 5))
+    mixed = c.add("MatMul", c.add("Softmax", logits, axis=-1), v)
+    mixed = c.add("Transpose", mixed, perm=[0, 2, 1, 3])
+    x = c.dense(c.add("Reshape", mixed, c.ints(0, 0, width)), 8, width)
+    return c.proto(c.add("Add", "x", x), rank=3)
 
 
 def einsum_attention(heads: int = 3, depth: int = 4) -> ModelProto:

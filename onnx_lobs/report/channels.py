@@ -31,6 +31,8 @@ def channel_tables(record: ChannelsRecord | None) -> Iterator[Table]:
             Name(group.name), str(group.channels), str(group.kept), gone, loss, sensitivity
         )
     yield table
+    if record.products:
+        yield _products(record)
     if record.pinned:
         stay = plain_table("channels that stay")
         stay.add_column("weight", min_width=Name.least)
@@ -39,6 +41,19 @@ def channel_tables(record: ChannelsRecord | None) -> Iterator[Table]:
         for pinned in record.pinned:
             stay.add_row(Name(pinned.name), str(pinned.channels), pinned.reason)
         yield stay
+
+
+def _products(record: ChannelsRecord) -> Table:
+    """Return the table of the dimensions of queries and keys."""
+    table = plain_table("dimensions of queries and keys")
+    table.add_column("product", min_width=Name.least)
+    for heading in ("heads", "dimensions", "kept", "loss", "output\nper loss"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in record.products:
+        sensitivity = "-" if each.sensitivity is None else f"{each.sensitivity:.2g}"
+        numbers = (str(n) for n in (each.heads, each.dimensions, each.kept))
+        table.add_row(Name(each.name), *numbers, format_error(each.loss), sensitivity)
+    return table
 
 
 def channel_rows(record: ChannelsRecord | None) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from onnx_lobs.calibration.held_out import split_held
 from onnx_lobs.data.batches import Batches
@@ -13,6 +13,7 @@ from onnx_lobs.graph.run.staged import Runnable
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import LayerRecord, OutputRecord
+from onnx_lobs.run.channels.reduced import ReducedProduct
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.other_fits import count_other_fits, other_fits
 from onnx_lobs.run.setup import Setup
@@ -28,6 +29,7 @@ def judge_outputs(
     watch: Watch,
     *,
     others: bool = True,
+    products: Sequence[ReducedProduct] = (),
 ) -> OutputRecord:
     """Return the output error on samples that were held out, without a score.
 
@@ -41,6 +43,8 @@ def judge_outputs(
         Shown what the delivered network does to every batch, those that were held out last.
     others
         Whether few samples are judged by other fits too.
+    products
+        As for :func:`onnx_lobs.run.other_fits.other_fits`.
 
     Returns
     -------
@@ -59,7 +63,7 @@ def judge_outputs(
         n_others = count_other_fits(setup, networks) if others else 0
         if n_others:
             progress.start("fitting to other samples", n_others)
-        fits = other_fits(setup, networks, records, scratch) if n_others else ()
+        fits = other_fits(setup, networks, records, scratch, products) if n_others else ()
         for other, left_out in fits:
             _compare(dense, other.open_judged(other.pruned).in_front, left_out, unseen)
             n_held, n_fits = n_held + left_out.n_samples, n_fits + 1

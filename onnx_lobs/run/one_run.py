@@ -122,13 +122,17 @@ def run_once(
             resume.keep_choice(choice)
         known = resume.known(choice.zeros)
         part = setup if choice.channels is None else _readers(setup, choice.channels)
+        products = () if choice.channels is None else choice.channels.products
+        for each in products:
+            each.write(networks.pruned)
+            each.write(networks.result)
         solved = solve_all(part, networks, known, scratch, progress, log)
         release_memory()  # of the solver
         correction = _correct(setup, networks, solved.changed, scratch, progress, log)
     scales = {**solved.scales, **round_tables(setup, networks, log)}
     release_memory()  # before two networks are loaded
     output, details = evaluate_run(
-        setup, networks, solved.records, before, dense, scratch, progress, log
+        setup, networks, solved.records, before, dense, scratch, progress, log, products=products
     )
     if choice.channels is not None:
         networks = without_channels(setup, networks, choice.channels)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from onnx_lobs.layers.write import round_weight
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Silent
 from onnx_lobs.report.record import LayerRecord
+from onnx_lobs.run.channels.reduced import ReducedProduct
 from onnx_lobs.run.layer_step import UNTOUCHED, Solved, make_task, stored_matrix, write_one
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.modes import refits
@@ -59,6 +60,7 @@ def other_fits(
     networks: Networks,
     records: Mapping[str, LayerRecord],
     scratch: Scratch,
+    products: Sequence[ReducedProduct] = (),
 ) -> Iterator[tuple[Networks, Batches]]:
     """Yield the networks of each other fit, and the samples that it left out.
 
@@ -70,6 +72,9 @@ def other_fits(
         Of its layers, by their keys.
     scratch
         Where values go that do not fit memory.
+    products
+        Products of queries and keys that lose dimensions. Their bases are those of the run: these
+        had all but the run's own held-out samples in sight.
 
     Notes
     -----
@@ -84,6 +89,9 @@ def other_fits(
         turned = setup.batches.pick((first + i) % n_batches for i in range(n_batches))
         part = dataclasses.replace(setup.with_options(effort="fast"), batches=turned)
         fitted = networks.unpruned()
+        for product in products:
+            product.write(fitted.pruned)
+            product.write(fitted.result)
         _fit(part, fitted, records, scratch)
         release_memory()  # before two networks are loaded
         left_out = split_held(turned)[1]

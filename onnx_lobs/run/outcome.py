@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from onnx_lobs.evaluation.scoring import collapse_notes, score_record
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import ClassScore, Details, LayerRecord, OutputRecord
+from onnx_lobs.run.channels.reduced import ReducedProduct
 from onnx_lobs.run.judge import judge_outputs
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
@@ -71,6 +72,7 @@ def evaluate_run(
     log: Log,
     *,
     retrained: bool = False,
+    products: Sequence[ReducedProduct] = (),
 ) -> tuple[OutputRecord, Details]:
     """Return the output error on samples that were held out, and the score beside the dense one's.
 
@@ -89,6 +91,8 @@ def evaluate_run(
         Where values of other fits go that do not fit memory.
     retrained
         Whether the network was retrained: then it is judged by itself, as other fits were not.
+    products
+        Products of queries and keys that lost dimensions.
 
     Raises
     ------
@@ -100,8 +104,9 @@ def evaluate_run(
     with guesses(setup.batches):
         judged = dense, pruned.in_front
         output = judge_outputs(
-            setup, networks, judged, records, scratch, progress, tally.add, others=not retrained
-        )
+            setup, networks, judged, records, scratch, progress, tally.add,
+            others=not retrained, products=products,
+        )  # fmt: skip
     if not output.n_held:
         log.warn(NOTHING_HELD)
     if output.error is None and setup.config.max_output_error is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from rich.console import Console, Group
 
 from onnx_lobs.report.channels import channel_rows, channel_tables
-from onnx_lobs.report.record import ChannelsRecord, GroupRecord, PinnedRecord
+from onnx_lobs.report.record import ChannelsRecord, GroupRecord, PinnedRecord, QueryKeyRecord
 
 RECORD = ChannelsRecord(
     groups=(GroupRecord("conv1.weight", 64, 48, 0.0123, 0.25), GroupRecord("fc.weight", 8, 8, 0.0)),
@@ -17,6 +19,7 @@ RECORD = ChannelsRecord(
     constants=(1_000_000, 500_000),
     latency=(0.004, 0.002),
     predicted_latency=(0.004, 0.0025),
+    products=(QueryKeyRecord("attention.MatMul", 12, 32, 24, 0.0234, 0.5),),
 )
 
 
@@ -33,6 +36,14 @@ def test_groups_and_what_stays_are_listed() -> None:
     assert "25.0 %" in text
     assert "head.weight" in text
     assert "'y' is an output of the graph" in text
+
+
+def test_dimensions_of_queries_and_keys_are_listed_where_there_are_any() -> None:
+    text, other = shown(RECORD), shown(dataclasses.replace(RECORD, products=()))
+    row = next(line for line in text.splitlines() if "attention.MatMul" in line)
+    assert row.split()[1:] == ["12", "32", "24", "0.0234", "0.5"]
+    assert "dimensions of queries and keys" in text
+    assert "dimensions of queries and keys" not in other
 
 
 @pytest.mark.parametrize(

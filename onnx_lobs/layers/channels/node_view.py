@@ -170,7 +170,7 @@ class NodeEdit:
         self.before.append(onnx.helper.make_node("Where", inputs, [name], name=name))
         self.node.input[position] = name
 
-    def set_attribute(self, name: str, value: int | list[int] | None) -> None:
+    def set_attribute(self, name: str, value: float | list[int] | None) -> None:
         """Set an attribute; None removes it."""
         rest = [a for a in self.node.attribute if a.name != name]
         del self.node.attribute[:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -14,24 +15,34 @@ from onnx_lobs.layers.channels.axes import AxisLabels, AxisPlace
 from onnx_lobs.layers.channels.coupling import Coupling
 from onnx_lobs.layers.channels.node_view import NodeEdit, NodeView
 from onnx_lobs.layers.channels.observed import Observed
+from onnx_lobs.layers.channels.query_key import QueryKey
 from onnx_lobs.layers.channels.rules.table import RULES
 
+NONE: Mapping[QueryKey, int] = MappingProxyType({})
 Kept = Mapping[AxisPlace, IntArray]
 """the indices that stay, of the axes that lose some"""
 
 
-def kept_indices(coupling: Coupling, channels: Collection[int]) -> Kept:
-    """Return what stays of every axis that loses indices with `channels`."""
+def kept_indices(
+    coupling: Coupling, channels: Collection[int], dimensions: Mapping[QueryKey, int] = NONE
+) -> Kept:
+    """Return what stays of every axis that loses indices with `channels` or `dimensions`."""
     classes, gone = coupling.classes, np.asarray(sorted(channels), np.int64)
     found = {}
     for place in classes.starts:
         stays = ~np.isin(classes.of(place), gone)
         if not stays.all():
             found[place] = np.flatnonzero(stays)
+    for each, kept in dimensions.items():
+        for place in each.places:
+            left = each.stay(classes.sizes[place], kept)
+            found[place] = np.intersect1d(found[place], left) if place in found else left
     return found
 
 
-def remove_channels(coupling: Coupling, channels: Collection[int]) -> onnx.ModelProto:
+def remove_channels(
+    coupling: Coupling, channels: Collection[int], dimensions: Mapping[QueryKey, int] = NONE
+) -> onnx.ModelProto:
     """Return a copy of the model without some channels.
 
     Parameters
@@ -40,6 +51,8 @@ def remove_channels(coupling: Coupling, channels: Collection[int]) -> onnx.Model
         Of the model. Not modified.
     channels
         Classes of its groups; at least one of each group must stay.
+    dimensions
+        How many dimensions stay of products of queries and keys: the first ones of each head.
 
     Returns
     -------
@@ -53,7 +66,7 @@ def remove_channels(coupling: Coupling, channels: Collection[int]) -> onnx.Model
     Cost: a copy of the model. What is left computes what the model does when everything that the
     products read of the removed channels is zero.
     """
-    observed, kept = coupling.observed, kept_indices(coupling, channels)
+    observed, kept = coupling.observed, kept_indices(coupling, channels, dimensions)
     proto = onnx.ModelProto()
     proto.CopyFrom(observed.model.proto)
     result = Model(proto, observed.model.folder)

@@ -2,7 +2,12 @@
 
 from onnx_lobs.report.record.advice import AdviceRecord
 from onnx_lobs.report.record.blocks import BlocksRecord
-from onnx_lobs.report.record.channels import ChannelsRecord, GroupRecord, PinnedRecord
+from onnx_lobs.report.record.channels import (
+    ChannelsRecord,
+    GroupRecord,
+    PinnedRecord,
+    QueryKeyRecord,
+)
 from onnx_lobs.report.record.choice import AllocationRecord, CorrectionRecord, TargetRecord
 from onnx_lobs.report.record.deploy import DeployRecord
 from onnx_lobs.report.record.details import (
@@ -45,6 +50,7 @@ __all__ = [
     "LayerRecord",
     "OutputRecord",
     "PinnedRecord",
+    "QueryKeyRecord",
     "Report",
     "RoundRecord",
     "ScoreRecord",

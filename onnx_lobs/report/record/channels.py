@@ -31,6 +31,31 @@ class GroupRecord:
 
 
 @dataclass(frozen=True)
+class QueryKeyRecord:
+    """One product of queries and keys, whose dimensions go in all heads at once.
+
+    Parameters
+    ----------
+    name
+        The product.
+    heads, dimensions, kept
+        Heads that the model had, and dimensions of each before and after.
+    loss
+        What is lost of the logits, relative to their energy; both without what all keys of a
+        query have in common.
+    sensitivity
+        As that of a GroupRecord.
+    """
+
+    name: str
+    heads: int
+    dimensions: int
+    kept: int
+    loss: float
+    sensitivity: float | None = None
+
+
+@dataclass(frozen=True)
 class PinnedRecord:
     """Channels of a weight that have to stay, and why."""
 
@@ -60,3 +85,4 @@ class ChannelsRecord:
     latency: tuple[float, float] | None = None
     predicted_latency: tuple[float, float] | None = None
     then_zeros: bool = False
+    products: tuple[QueryKeyRecord, ...] = ()

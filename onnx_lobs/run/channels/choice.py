@@ -12,6 +12,7 @@ from onnx_lobs.layers.channels.coupling import Coupling, find_coupling
 from onnx_lobs.layers.channels.observed import Observed, observe
 from onnx_lobs.patterns.whole_columns import WholeColumns
 from onnx_lobs.report.record import ChannelsRecord
+from onnx_lobs.run.channels.reduced import ReducedProduct
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
@@ -33,12 +34,15 @@ class ChannelChoice:
         The columns that each layer keeps, by its key; layers that lose none are not named.
     record
         For the report.
+    products
+        Products of queries and keys that lose dimensions.
     """
 
     coupling: Coupling
     gone: tuple[int, ...]
     kept: Mapping[str, WholeColumns]
     record: ChannelsRecord
+    products: tuple[ReducedProduct, ...] = ()
 
 
 def open_coupling(setup: Setup, networks: Networks, log: Log) -> Coupling:

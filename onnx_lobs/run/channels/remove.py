@@ -20,7 +20,9 @@ def without_channels(setup: Setup, networks: Networks, choice: ChannelChoice) ->
     """
     observed = observed_in(setup, networks.result)
     now = find_coupling(observed, known=choice.coupling.carriers)
-    proto = remove_channels(now, found_again(choice.coupling, now, choice.gone))
+    gone = found_again(choice.coupling, now, choice.gone)
+    dimensions = {each.product: each.kept for each in choice.products}
+    proto = remove_channels(now, gone, dimensions)
     return dataclasses.replace(
         networks, result=Model(proto, networks.result.folder, is_private=networks.result.is_private)
     )

@@ -11,12 +11,14 @@ import numpy as np
 from onnx_lobs.arrays import FloatArray
 from onnx_lobs.layers.channels.columns import column_channels
 from onnx_lobs.layers.channels.coupling import CoupledGroup, Coupling
+from onnx_lobs.layers.channels.query_key import QueryKey
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.run.layer_step import make_task
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.slots import layer_key
+from onnx_lobs.search.channels.dimensions import MeasuredProduct, measure_products
 from onnx_lobs.search.channels.reading import ReadingLayer
 from onnx_lobs.search.channels.usual_scores import usual_order
 from onnx_lobs.search.trials import layer_moments
@@ -32,18 +34,27 @@ SHARES = (0.0, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)  # of a group's channels
 
 @dataclass(frozen=True, eq=False)
 class MeasuredChannels:
-    """What was measured of the groups, in their order, and of the layers, by their key."""
+    """What was measured of the groups, in their order, and of the layers, by their key.
+
+    `products` are those of queries and keys that can lose dimensions.
+    """
 
     coupling: Coupling
     curves: tuple[ChannelCurve, ...]
     readers: tuple[tuple[ChannelReader, ...], ...]
     layers: Mapping[str, ReadingLayer]
+    products: tuple[MeasuredProduct, ...] = ()
 
 
 def measure_channels(
-    setup: Setup, networks: Networks, coupling: Coupling, scratch: Scratch, progress: Progress
+    setup: Setup,
+    networks: Networks,
+    coupling: Coupling,
+    scratch: Scratch,
+    progress: Progress,
+    products: Sequence[QueryKey] = (),
 ) -> MeasuredChannels:
-    """Return the curve of every group, on the dense network's inputs.
+    """Return the curve of every group, and of `products`, on the dense network's inputs.
 
     Notes
     -----
@@ -63,7 +74,8 @@ def measure_channels(
         curves.append(_on_held(curve, group, list(layers.values())))
         all_readers.append(tuple(readers))
         progress.advance()
-    return MeasuredChannels(coupling, tuple(curves), tuple(all_readers), layers)
+    reduced = measure_products(setup, networks, products, scratch)
+    return MeasuredChannels(coupling, tuple(curves), tuple(all_readers), layers, reduced)
 
 
 def _reading(
@@ -81,7 +93,9 @@ def _reading(
         setup.with_options(sequential=False),
         layers=tuple(layer for layer, _ in pairs), slots=tuple(slot for _, slot in pairs),
     )  # fmt: skip
-    result = {}
+    result: dict[str, ReadingLayer] = {}
+    if not pairs:
+        return result
     for layer, calibration in layer_moments(part, networks.only_dense(), scratch):
         channels = columns[layer_key(layer)]
         assert channels is not None

@@ -15,12 +15,14 @@ from onnx_lobs.arrays import IntArray
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.layers.channels.costs import channel_costs
 from onnx_lobs.layers.channels.coupling import CoupledGroup, Coupling
+from onnx_lobs.layers.channels.query_key import QueryKey, WholeProduct, find_query_keys
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.options.config import has_target
 from onnx_lobs.patterns.whole_columns import WholeColumns
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.report.record import ChannelsRecord, GroupRecord, PinnedRecord
+from onnx_lobs.report.record import ChannelsRecord, GroupRecord, PinnedRecord, QueryKeyRecord
 from onnx_lobs.run.channels.choice import ChannelChoice, few_samples, open_coupling
+from onnx_lobs.run.channels.reduced import ReducedProduct
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.selection import NothingToPruneError
@@ -45,8 +47,10 @@ class ChannelPlanner:
         The run, not pruned.
     coupling
         What goes together.
+    products, whole
+        Products of queries and keys whose dimensions can go, and those whose have to stay.
     costs
-        What the network costs without some channels, in the unit of the budget.
+        What the network costs without some channels and dimensions, in the unit of the budget.
     align
         What is kept of groups of NARROW or more is a multiple of, unless the options say it.
     measured
@@ -57,6 +61,8 @@ class ChannelPlanner:
 
     setup: Setup
     coupling: Coupling
+    products: tuple[QueryKey, ...]
+    whole: tuple[WholeProduct, ...]
     costs: ChannelCosts
     align: int
     measured: Callable[[], MeasuredChannels]
@@ -70,7 +76,7 @@ class ChannelPlanner:
 
     @property
     def _n(self) -> int:
-        return len(self.coupling.groups)
+        return len(self.coupling.groups) + len(self.products)
 
     def choose(self, sparsity: float, kind: str | None = None) -> Choice:
         """Return the channels for a share of the costs, as zeros of the layers that read them.
@@ -96,18 +102,25 @@ class ChannelPlanner:
         swaps = self.setup.config.channel_choice == "obs"
         gone, losses = [], []
         for group, count, curve, readers in zip(
-            self.coupling.groups, counts, measured.curves, measured.readers, strict=True
-        ):
+            self.coupling.groups, counts[: len(self.coupling.groups)], measured.curves,
+            measured.readers, strict=True,
+        ):  # fmt: skip
             chosen = curve.order[:count]
             if swaps:
                 chosen = swap_channels(readers, chosen, len(group.channels))
             gone.append(np.asarray(group.channels, np.int64)[chosen])
             losses.append(channel_error(readers, chosen))
-        return self._choice(measured, gone, losses, None if is_uniform else weights)
+        products = [
+            each.without(int(count))
+            for each, count in zip(measured.products, counts[len(gone) :], strict=True)
+        ]
+        return self._choice(measured, gone, losses, products, None if is_uniform else weights)
 
     def _slots(self, weights: Sequence[float]) -> list[GroupSlot]:
-        aligns = [_align(self.setup, group, self.align) for group in self.coupling.groups]
-        curves = [curve.loss for curve in self.measured().curves]
+        aligns = _aligns(self.setup, self.coupling, self.products, self.align)
+        measured = self.measured()
+        curves = [each.loss for each in measured.curves]
+        curves += [each.loss for each in measured.products]
         triples = zip(weights, curves, aligns, strict=True)
         return [GroupSlot(weight * loss, align) for weight, loss, align in triples]
 
@@ -116,6 +129,7 @@ class ChannelPlanner:
         measured: MeasuredChannels,
         gone: Sequence[IntArray],
         losses: Sequence[float],
+        products: Sequence[ReducedProduct],
         weights: Sequence[float] | None,
     ) -> Choice:
         """Return the choice, with the columns that each layer keeps."""
@@ -128,7 +142,8 @@ class ChannelPlanner:
                 zeros[key] = kept[key].n_zeros(each.weight.shape[1])
         channels = ChannelChoice(
             self.coupling, tuple(classes.tolist()), MappingProxyType(kept),
-            self._record(gone, losses, weights),
+            self._record(gone, losses, products, weights),
+            tuple(each for each in products if each.kept < each.product.depth),
         )  # fmt: skip
         return Choice(MappingProxyType(zeros), channels=channels)
 
@@ -136,16 +151,18 @@ class ChannelPlanner:
         self,
         gone: Sequence[IntArray],
         losses: Sequence[float],
+        products: Sequence[ReducedProduct],
         weights: Sequence[float] | None,
     ) -> ChannelsRecord:
-        coupling, counts = self.coupling, np.asarray([each.size for each in gone], np.int64)
+        coupling = self.coupling
+        fewer = [each.product.depth - each.kept for each in products]
+        counts = np.asarray([*(each.size for each in gone), *fewer], np.int64)
         before = np.zeros_like(counts)
-        macs, bytes_ = (channel_costs(coupling, unit) for unit in ("macs", "bytes"))
+        macs, bytes_ = (channel_costs(coupling, x, self.products) for x in ("macs", "bytes"))
         spent = self.costs.left(before), self.costs.left(counts)
-        none = [None] * len(counts)
-        rows = zip(
-            coupling.groups, counts, losses, none if weights is None else weights, strict=True
-        )
+        known = [None] * len(counts) if weights is None else list(weights)
+        of_groups, of_products = known[: len(gone)], known[len(gone) :]
+        rows = zip(coupling.groups, counts[: len(gone)], losses, of_groups, strict=True)
         groups = tuple(
             GroupRecord(coupling.name_of(group), len(group.channels),
                         len(group.channels) - int(count), float(loss), weight)
@@ -153,13 +170,27 @@ class ChannelPlanner:
         )  # fmt: skip
         return ChannelsRecord(
             groups,
-            pinned_records(coupling),
+            (
+                *pinned_records(coupling),
+                *(PinnedRecord(w.name, w.depth, w.reason) for w in self.whole),
+            ),
             str(self.setup.config.budget),
             (spent[0] - spent[1]) / max(self.costs.total, 1e-300),
             (round(macs.left(before)), round(macs.left(counts))),
             (round(bytes_.left(before)), round(bytes_.left(counts))),
             predicted_latency=spent if self.setup.config.budget == "latency" else None,
+            products=self._product_records(products, of_products),
         )
+
+    def _product_records(
+        self, products: Sequence[ReducedProduct], weights: Sequence[float | None]
+    ) -> tuple[QueryKeyRecord, ...]:
+        rows = zip(self.measured().products, products, weights, strict=True)
+        return tuple(
+            QueryKeyRecord(each.product.name, each.product.heads, each.product.depth, reduced.kept,
+                           float(each.loss[each.product.depth - reduced.kept]), weight)
+            for each, reduced, weight in rows
+        )  # fmt: skip
 
 
 def make_channel_planner(
@@ -176,33 +207,33 @@ def make_channel_planner(
         latency cannot be measured.
     """
     coupling = open_coupling(setup, networks, log)
-    _check(setup, coupling, log)
+    products, whole = find_query_keys(coupling, setup.layers)
+    _check(setup, coupling, products, log)
     budget = str(setup.config.budget)
     if budget == "latency":
         feeds = few_samples(setup, networks.result)
-        costs, align = time_costs(coupling, feeds, progress)
+        costs, align = time_costs(coupling, feeds, progress, products)
     else:
-        costs, align = channel_costs(coupling, budget), FINE
+        costs, align = channel_costs(coupling, budget, products), FINE
     if not has_target(setup.config):  # which stays within the limits by itself
-        sizes = [len(group.channels) for group in coupling.groups]
-        aligns = [_align(setup, group, align) for group in coupling.groups]
+        sizes, aligns = _sizes(coupling, products), _aligns(setup, coupling, products, align)
         slots = [GroupSlot(np.zeros(n + 1), step) for n, step in zip(sizes, aligns, strict=True)]
         check_share(slots, costs, setup.sparsity)
 
     @cache
     def measured() -> MeasuredChannels:
-        return measure_channels(setup, networks, coupling, scratch, progress)
+        return measure_channels(setup, networks, coupling, scratch, progress, products)
 
     @cache
     def weights() -> tuple[float, ...]:
         return sensitivities(setup, networks, measured(), scratch, progress)
 
-    return ChannelPlanner(setup, coupling, costs, align, measured, weights)
+    return ChannelPlanner(setup, coupling, products, whole, costs, align, measured, weights)
 
 
-def _check(setup: Setup, coupling: Coupling, log: Log) -> None:
+def _check(setup: Setup, coupling: Coupling, products: Sequence[QueryKey], log: Log) -> None:
     """Raise an error where no channel can go, and warn where groups are narrower than a step."""
-    if not coupling.groups:
+    if not coupling.groups and not products:
         why = "no product of the main graph sums over channels that a weight makes"
         pinned = pinned_records(coupling) or tuple(_records(coupling, coupling.pinned[:1]))
         if pinned:
@@ -210,7 +241,7 @@ def _check(setup: Setup, coupling: Coupling, log: Log) -> None:
             why = f"the largest group that has to stay: {first.channels} of {first.name}"
             why += f", as {first.reason}"
         raise NothingToPruneError(f"nothing to prune: no channels of this model can go; {why}")
-    widest = max(len(group.channels) for group in coupling.groups)
+    widest = max(_sizes(coupling, products))
     align = setup.config.align
     if align is not None and align >= widest:
         raise ConfigError(
@@ -225,9 +256,22 @@ def _check(setup: Setup, coupling: Coupling, log: Log) -> None:
         )
 
 
-def _align(setup: Setup, group: CoupledGroup, usual: int) -> int:
-    """Return what the kept channels of a group are a multiple of."""
-    n, asked = len(group.channels), setup.config.align
+def _sizes(coupling: Coupling, products: Sequence[QueryKey]) -> list[int]:
+    """Return the channels of each group, and behind them the dimensions of each product."""
+    groups = [len(group.channels) for group in coupling.groups]
+    return groups + [each.depth for each in products]
+
+
+def _aligns(
+    setup: Setup, coupling: Coupling, products: Sequence[QueryKey], usual: int
+) -> list[int]:
+    """Return what is kept of each group and product is a multiple of."""
+    return [_align(setup, n, usual) for n in _sizes(coupling, products)]
+
+
+def _align(setup: Setup, n: int, usual: int) -> int:
+    """Return what is kept of `n` channels is a multiple of."""
+    asked = setup.config.align
     if asked is not None:
         return asked
     if setup.config.budget == "latency":

@@ -16,6 +16,7 @@ from onnx_lobs.layers.write import round_weight, write_bias, write_weight
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
+from onnx_lobs.run.channels.reduced import ReducedProduct
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.search.alone import can_be_cut, each_alone
@@ -48,6 +49,11 @@ class WithoutChannels:
     classes: IntArray
 
     @property
+    def loss(self) -> float:
+        """What that loses."""
+        return float(self.measured.curves[self.group].loss[self.classes.size])
+
+    @property
     def readers(self) -> list[ReadingLayer]:
         """The layers that read them."""
         return [each for each in self.measured.layers.values() if each.gone(self.classes).any()]
@@ -70,6 +76,27 @@ class WithoutChannels:
                     write_bias(model, use, layer, change)
 
 
+@dataclass(frozen=True, eq=False)
+class WithoutDimensions:
+    """A product of queries and keys without some dimensions; `group` counts behind the groups."""
+
+    group: int
+    loss: float
+    reduced: ReducedProduct
+
+    @property
+    def top(self) -> int:
+        """The first top-level node that reads one of the weights."""
+        return self.reduced.top
+
+    def write(self, model: Model) -> None:
+        """Write its weights into a model."""
+        self.reduced.write(model)
+
+
+AloneChanged = WithoutChannels | WithoutDimensions
+
+
 def sensitivities(
     setup: Setup,
     networks: Networks,
@@ -79,6 +106,7 @@ def sensitivities(
 ) -> tuple[float, ...]:
     """Return the output error over the loss, with some channels of each group alone gone.
 
+    Behind the groups stand the products of queries and keys, without some of their dimensions.
     The losses are those of samples that were held out, if any were: on few samples a refit hides
     what is lost on others. So is the output error, as far as these are SAMPLES: a tenth of few
     samples is too noisy.
@@ -89,34 +117,38 @@ def sensitivities(
     what stands behind the first of them.
     """
     judge = Judge(networks, _scored(setup.batches), remember_dense(setup, networks))
-    progress.start("measuring sensitivities", len(measured.curves))
-    parts = [part for part in _parts(measured) if part.readers]
-    found = [0.0] * len(measured.curves)
+    found = [0.0] * (len(measured.curves) + len(measured.products))
+    progress.start("measuring sensitivities", len(found))
+    parts = list(_parts(measured))
     for part, outputs in _outputs(setup, networks, judge, parts, scratch):
-        loss = float(measured.curves[part.group].loss[part.classes.size])
         error = judge.score_outputs(outputs).loss.error
-        found[part.group] = error / loss if loss > 0 and error is not None else 0.0
+        found[part.group] = error / part.loss if part.loss > 0 and error is not None else 0.0
         progress.advance()
     progress.advance(len(found) - len(parts))
     top = max(found, default=0.0)
     return tuple(max(each, FLOOR * top) if top > 0 else 1.0 for each in found)
 
 
-def _parts(measured: MeasuredChannels) -> Iterator[WithoutChannels]:
+def _parts(measured: MeasuredChannels) -> Iterator[AloneChanged]:
     """Yield what each group alone changes."""
     groups = zip(measured.coupling.groups, measured.curves, strict=True)
     for number, (group, curve) in enumerate(groups):
         gone = curve.order[: max(1, round(SHARE * curve.order.size))]
-        yield WithoutChannels(measured, number, np.asarray(group.channels, np.int64)[gone])
+        part = WithoutChannels(measured, number, np.asarray(group.channels, np.int64)[gone])
+        if part.readers:
+            yield part
+    for number, each in enumerate(measured.products, len(measured.curves)):
+        count = max(1, round(SHARE * each.product.depth))
+        yield WithoutDimensions(number, float(each.loss[count]), each.without(count))
 
 
 def _outputs(
     setup: Setup,
     networks: Networks,
     judge: Judge,
-    parts: Sequence[WithoutChannels],
+    parts: Sequence[AloneChanged],
     scratch: Scratch,
-) -> Iterator[tuple[WithoutChannels, Runnable]]:
+) -> Iterator[tuple[AloneChanged, Runnable]]:
     """Yield each part with what gives the outputs when it alone is changed."""
     if can_be_cut(networks):
         store = Store(setup.memory.activations, scratch)

@@ -25,6 +25,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.latency import is_in_one_piece, least_seconds
 from onnx_lobs.layers.channels.costs import costs_of_parts
 from onnx_lobs.layers.channels.coupling import Coupling
+from onnx_lobs.layers.channels.query_key import QueryKey
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.search.channels.one_node import TimedNode, element_types, one_node
 from onnx_lobs.search.channels.widths import (
@@ -68,10 +69,13 @@ class MeasuredTimes:
     align: int
 
 
-def time_costs(coupling: Coupling, feeds: Feeds, progress: Progress) -> tuple[ChannelCosts, int]:
+def time_costs(
+    coupling: Coupling, feeds: Feeds, progress: Progress, products: Sequence[QueryKey] = ()
+) -> tuple[ChannelCosts, int]:
     """Return the seconds that a network takes without some channels, and what to align them to.
 
-    One thread of onnxruntime on this machine's CPU. Cost: see :func:`measure_times`.
+    One thread of onnxruntime on this machine's CPU. Cost: see :func:`measure_times`. What
+    dimensions of `products` save is not timed, but taken to be in proportion.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def time_costs(coupling: Coupling, feeds: Feeds, progress: Progress) -> tuple[Ch
             "without external data; take --budget macs, which follows the time of large products"
         )
     times = measure_times(coupling, feeds, progress)
-    return costs_from_times(coupling, times), times.align
+    return costs_from_times(coupling, times, products), times.align
 
 
 def measure_times(coupling: Coupling, feeds: Feeds, progress: Progress) -> MeasuredTimes:
@@ -143,7 +147,9 @@ def _times_of(
     return known[key] if len(widths) == count else [0.0] * count
 
 
-def costs_from_times(coupling: Coupling, times: MeasuredTimes) -> ChannelCosts:
+def costs_from_times(
+    coupling: Coupling, times: MeasuredTimes, products: Sequence[QueryKey] = ()
+) -> ChannelCosts:
     """Return the seconds of a network as costs of its products, of all other nodes and the rest."""
     sums = np.stack([np.ones(len(times.whole)), times.nodes.sum(axis=0), times.others], axis=1)
     sizes = np.maximum(sums[0], 1e-300)
@@ -160,7 +166,7 @@ def costs_from_times(coupling: Coupling, times: MeasuredTimes) -> ChannelCosts:
         starts = [(classes.starts[p], classes.sizes[p]) for p in places if p in classes.starts]
         factors = [np.arange(start, start + size) for start, size in starts]
         parts.append((float(each) * math.prod(shapes[name]), factors))
-    plain = costs_of_parts(coupling, [*parts, (float(constant), [])])
+    plain = costs_of_parts(coupling, [*parts, (float(constant), [])], products)
     return dataclasses.replace(plain, curves=_curves(plain, times))
 
 
@@ -189,10 +195,13 @@ def _curves(costs: ChannelCosts, times: MeasuredTimes) -> FloatArray:
     """Return what each factor leaves of its part's time, at shares of its axis."""
     grid = np.linspace(0, 1, POINTS)
     curves = np.repeat(grid[None], costs.part.size, axis=0)
-    of_products = np.flatnonzero(costs.part < len(times.nodes))  # other parts are in proportion
+    # other parts are in proportion, and so are dimensions, behind the groups
+    is_timed = costs.part < len(times.nodes)
+    n_groups = times.kept.shape[1]
+    of_products = np.flatnonzero(is_timed & ~costs.taken[:, n_groups:].any(axis=1))
     costs = dataclasses.replace(
         costs, part=costs.part[of_products], sizes=costs.sizes[of_products],
-        taken=costs.taken[of_products],
+        taken=costs.taken[of_products, :n_groups],
     )  # fmt: skip
     gone = times.kept[0] - times.kept
     shares = 1 - (costs.taken @ gone.T) / costs.sizes[:, None]  # (factors, widths)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx_lobs.layers.channels.node_view import NodeView
+from onnx_lobs.layers.channels.node_view import NodeEdit, NodeView
 
 
 def join_attention(view: NodeView) -> None:
@@ -25,3 +25,10 @@ def join_attention(view: NodeView) -> None:
             view.join_axes(name, axis, y, axis)
     view.join_axes(v, 3, y, 3)
     view.join_axes(q, 2, y, 2)
+
+
+def edit_attention(edit: NodeEdit) -> None:
+    """Keep the scale, which by default follows the dimensions of queries."""
+    view = edit.view
+    if edit.kept_of(view.input(0), -1) is not None and "scale" not in view.attributes:
+        edit.set_attribute("scale", view.shape(view.input(0))[-1] ** -0.5)

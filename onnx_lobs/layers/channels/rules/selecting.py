@@ -156,19 +156,25 @@ def _chosen(view: NodeView, axis: int) -> IntArray | None:
 
 def join_shape(view: NodeView) -> None:
     """Pin the axes of a Shape's input whose sizes somebody reads."""
-    rank = len(view.shape(view.input(0)))
-    first = range(rank)[slice(view.attributes.get("start", 0), view.attributes.get("end"))]
-    read: set[int] = set()
-    for _, reader in view.observed.model.main.readers.get(view.output, []):
-        part = NodeView(reader, view.observed, view.labels)
-        read |= {first[place] for place in _places_read(part, len(first))}
-    if view.output in view.observed.model.main.outputs:
-        read = set(first)
-    for axis in range(rank):
+    read = sizes_read(view)
+    for axis in range(len(view.shape(view.input(0)))):
         if axis in read:
             view.pin_axis(view.input(0), axis, "reads its size")
         else:
             view.ids(view.input(0), axis)
+
+
+def sizes_read(view: NodeView) -> set[int]:
+    """Return the axes of a Shape's input whose sizes somebody reads."""
+    rank = len(view.shape(view.input(0)))
+    first = range(rank)[slice(view.attributes.get("start", 0), view.attributes.get("end"))]
+    if view.output in view.observed.model.main.outputs:
+        return set(first)
+    read: set[int] = set()
+    for _, reader in view.observed.model.main.readers.get(view.output, []):
+        part = NodeView(reader, view.observed, view.labels)
+        read |= {first[place] for place in _places_read(part, len(first))}
+    return read
 
 
 def _places_read(reader: NodeView, count: int) -> set[int]:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from onnx_lobs.layers.channels.node_view import NodeEdit, NodeView
 from onnx_lobs.layers.channels.rules import convolution, norms, products, selecting, shaping
-from onnx_lobs.layers.channels.rules.attention import join_attention
+from onnx_lobs.layers.channels.rules.attention import edit_attention, join_attention
 from onnx_lobs.layers.channels.rules.einsum import join_einsum
 from onnx_lobs.layers.channels.rules.elementwise import ELEMENTWISE, join_elementwise
 from onnx_lobs.layers.channels.rules.quantised import join_quantised
@@ -53,7 +53,7 @@ _SOFTMAX = CouplingRule(norms.join_softmax)
 RULES: Mapping[str, CouplingRule] = MappingProxyType(
     {
         **dict.fromkeys(ELEMENTWISE, CouplingRule(join_elementwise)),
-        "Attention": CouplingRule(join_attention, rest="multiplies along it"),
+        "Attention": CouplingRule(join_attention, edit_attention, "multiplies along it"),
         "AveragePool": _IMAGES,
         "BatchNormalization": CouplingRule(norms.join_batch_norm),
         "Concat": CouplingRule(selecting.join_concat),
