@@ -26,6 +26,7 @@ from readers import READERS, TOLERANCES, outputs
 
 FORMS = ("dense", "sparse", "packed", "packed int8")
 CLOSE = 1e-4  # of the largest output: other kernels sum in another order
+NOT_THERE = ("no: ImportError", "no: ModuleNotFoundError")  # the program, or what it needs
 GROWN = 1.5  # times the file's bytes, from which on a rewritten one counts as dense again
 
 
@@ -116,6 +117,8 @@ def measure(out: Path, path: Path) -> None:
         if found.get(program, {}).get("version") == version:
             continue
         row = {form: in_a_process(out, program, form) for form in FORMS}
+        if row["dense"] in NOT_THERE:
+            continue
         found[program] = {"version": version} | row
         print(program, found[program], flush=True)
         found = {name: found[name] for name in READERS if name in found}
