@@ -116,6 +116,7 @@ def long_retrained(model: onnx.ModelProto, network: str, mnist: Mnist) -> dict[s
 
 
 Pruner = Callable[[onnx.ModelProto, Mnist], onnx.ModelProto]
+Maker = Callable[[Mnist], Row]
 
 
 def pruned_row(

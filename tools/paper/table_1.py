@@ -32,6 +32,7 @@ from paper.rows import (
     SEVEN,
     STAGE_1,
     STAGE_2,
+    Maker,
     Row,
     Shares,
     by_weight,
@@ -46,8 +47,6 @@ SURGEON = 2_000  # for the matrices of single neurons
 DYNAMIC_STEPS = {LENET_300: (640, 34_000), LENET_5: (840, 12_000)}
 SPLICING_DECAY = 0.003  # thresholds stay as they were, so a larger one leaves too few weights
 SKINNY_STEPS = {LENET_300: 20_000, LENET_5: 7_000}
-
-Maker = Callable[[Mnist], Row]
 
 
 def at_random(model: onnx.ModelProto, mnist: Mnist, shares: Shares) -> onnx.ModelProto:
