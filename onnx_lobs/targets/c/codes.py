@@ -20,7 +20,6 @@ import numpy as np
 
 from onnx_lobs.arrays import Array, IntArray
 
-OPTIMISE = ("size", "speed")
 MOST_GAP = 255
 # instructions of a Cortex-M4 for one place and for one value, counted in compiled code (-O3)
 _PLACE = {"dense": 5.0, "bitmask": 5.0, "gaps": 0.0}
@@ -101,6 +100,12 @@ class Code:
         """The C type of counts; empty where there are none."""
         counts = self.tables.get("counts")
         return "" if counts is None else f"{counts.dtype.name}_t"
+
+    @property
+    def tag(self) -> str:
+        """What the names of kernels have of it: the kind, and the bits of counts."""
+        counts = self.tables.get("counts")
+        return self.kind.name if counts is None else f"{self.kind.name}{8 * counts.itemsize}"
 
 
 def encode(rows: Array, optimise: str = "size") -> Code:

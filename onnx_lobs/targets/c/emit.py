@@ -14,8 +14,7 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.targets.c.check_program import check_files
 from onnx_lobs.targets.c.plan import BufferPlan, plan_buffers
 from onnx_lobs.targets.c.program import CCode, Names, Program
-from onnx_lobs.targets.c.steps.finish import float_text
-from onnx_lobs.targets.c.text import array_text, comment
+from onnx_lobs.targets.c.text import array_text, comment, float_text
 
 _PER_LETTER, _PER_CALL, _PER_LOOP = 0.25, 60, 130  # bytes, of :func:`code_estimate`
 _CALLS = re.compile(r"^ *\w+\(.*\);$", re.MULTILINE)  # lines that are calls

@@ -17,7 +17,8 @@ from onnx_lobs.targets.c.steps.cells import GRU, LINEAR_GRU, LSTM, RNN, Recurren
 from onnx_lobs.targets.c.steps.gate_product import GateProduct, gate_scale
 from onnx_lobs.targets.c.steps.gates import ONE, SUM_REACH
 from onnx_lobs.targets.c.steps.move import Move, Part
-from onnx_lobs.targets.c.steps.recurrent import START_POINT, Direction, Recurrent, Start
+from onnx_lobs.targets.c.steps.recurrent import Direction, Recurrent
+from onnx_lobs.targets.c.steps.start import START_POINT, Start
 from onnx_lobs.targets.c.steps.strides import strides_of
 
 _ACTIVATIONS = {
@@ -246,7 +247,7 @@ class _Build:
             return Start(source=at)
         self._check_state(source.grid.scale * source.grid.highest)
         if vector is None:
-            return Start(source=at, scale=round(source.grid.scale * 2.0**START_POINT))
+            return Start(source=at, step=round(source.grid.scale * 2.0**START_POINT))
         real = np.array([source.grid.scale / self.vectors.grid.scale])
         return Start(source=at, scale=factors_of(self._name, real))
 

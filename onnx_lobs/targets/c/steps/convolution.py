@@ -174,8 +174,7 @@ class Convolution(Step):
         x, y, kind, count = self.inputs[0], self.output, self.stored.kind, self.stored.count_type
         verb = "spread" if self.is_transposed else "add"
         acc, weight = ("float", "float") if y.grid is None else ("int32_t", "int8_t")
-        width = count.removeprefix("uint").removesuffix("_t")
-        name = f"conv_{verb}_{kind.name}{width}_{x.tag}_{y.tag}{self.finish.tag}"
+        name = f"conv_{verb}_{self.stored.tag}_{x.tag}_{y.tag}{self.finish.tag}"
         types = {"X": x.c_type, "Y": y.c_type, "A": acc, "W": weight, "N": count}
         function = _KERNEL.substitute(
             types,

@@ -73,7 +73,7 @@ class Dense(Step):
         """Return a call of the function for the types of input, output and code."""
         x, y, kind = self.inputs[0], self.output, self.stored.kind
         count = self.stored.count_type
-        name = f"dense_{kind.name}{_short(count)}_{x.tag}_{y.tag}{self.finish.tag}"
+        name = f"dense_{self.stored.tag}_{x.tag}_{y.tag}{self.finish.tag}"
         acc = "float" if y.grid is None else "int32_t"
         body = "sum += w * x[pos];"
         starts = [p.split()[-1].lstrip("*") for p in kind.parameters.split(",")]
@@ -112,10 +112,6 @@ def _renamed(parameters: str) -> list[str]:
 def _restart(parameter: str, types: dict[str, str]) -> str:
     name = parameter.rpartition("*")[2]
     return Template(f"{parameter} = all_{name};").substitute(types)
-
-
-def _short(count_type: str) -> str:
-    return count_type.removeprefix("uint").removesuffix("_t")
 
 
 def _weight_type(output: Value) -> str:

@@ -159,5 +159,4 @@ class GateProduct:
         return "columns" in self.stored.kind.loop
 
     def _name(self, x: Value) -> str:
-        counts = self.stored.count_type.removeprefix("uint").removesuffix("_t")
-        return f"gate_sums_{self.stored.kind.name}{counts}_{x.tag}"
+        return f"gate_sums_{self.stored.tag}_{x.tag}"

@@ -58,8 +58,8 @@ class GateArithmetic(ABC):
 
     Attributes
     ----------
-    c_type, tag, one
-        Of its numbers: the C type, what names of C functions call it, and 1.
+    c_type, tag
+        Of its numbers: the C type, and what names of C functions call it.
     functions
         C texts by name, in the order in which they need each other.
     tables
@@ -68,7 +68,6 @@ class GateArithmetic(ABC):
 
     c_type: str
     tag: str
-    one: float
     functions: Mapping[str, str]
     tables: Mapping[str, Array]
 
@@ -95,7 +94,6 @@ class WholeGates(GateArithmetic):
 
     c_type = "int32_t"
     tag = "i32"
-    one = ONE
     functions: Mapping[str, str] = {"sigmoid": _SIGMOID, "tanh": _TANH, "times": _TIMES}
     tables: Mapping[str, Array] = {"sigmoids": _sigmoids()}
 
@@ -121,7 +119,6 @@ class FloatGates(GateArithmetic):
 
     c_type = "float"
     tag = "f32"
-    one = 1
     functions: Mapping[str, str] = {
         "sigmoid": _SIGMOID_FLOAT,
         "tanh": _TANH_FLOAT,
