@@ -9,12 +9,13 @@ gaps      counts, one byte a gap, values          1 or 2, n, n values
 ========  ======================================  =======================================
 
 A gap of more than 255 places gets fillers of value zero. Kernels are written once for all codes:
-`Code.loop` holds the loop over the values of one row, in which ``$BODY`` sees ``pos`` and ``w``.
+`Code.loop` gives the loop over the values of one row, whose body sees ``pos`` and ``w``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from string import Template
 
 import numpy as np
 
@@ -96,10 +97,20 @@ class Code:
         return sum(int(table.nbytes) for table in self.tables.values())
 
     @property
-    def count_type(self) -> str:
-        """The C type of counts; empty where there are none."""
-        counts = self.tables.get("counts")
-        return "" if counts is None else f"{counts.dtype.name}_t"
+    def parameters(self) -> str:
+        """C parameters of a kernel: the tables, in their order."""
+        return Template(self.kind.parameters).substitute(self._types)
+
+    def loop(self, body: str) -> str:
+        """Return C statements that run a body for each value of the next row."""
+        return Template(self.kind.loop).substitute(self._types, BODY=body)
+
+    @property
+    def _types(self) -> dict[str, str]:
+        """C types of values, and of counts where there are some."""
+        names = {key: table.dtype.name for key, table in self.tables.items()}
+        weight = "float" if names["values"] == "float32" else f"{names['values']}_t"
+        return {"W": weight, "N": f"{names['counts']}_t" if "counts" in names else ""}
 
     @property
     def tag(self) -> str:
