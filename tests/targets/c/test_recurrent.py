@@ -39,6 +39,7 @@ def recurrent(
     share: float = 0.6,
     times: int = TIMES,
     scale: float = 0.5,
+    batch: int = 1,
     starts: str = "",
     **about: Any,
 ) -> Network:
@@ -49,7 +50,7 @@ def recurrent(
         "r": scale * sparse(normal(2, directions, rows, UNITS), share),
         "b": 0.3 * normal(3, directions, 2 * rows),
     }
-    shape, inputs = (directions, 1, UNITS), [value("x", (times, 1, COLUMNS))]
+    shape, inputs = (directions, 1, UNITS), [value("x", (times, batch, COLUMNS))]
     names = ["x", "w", "r", "b", "", "", ""]
     for place, name in ((5, "h"), (6, "c")) if starts else ():
         if op == "LSTM" or name == "h":
@@ -197,11 +198,22 @@ def test_products_of_all_steps_are_counted() -> None:
     [
         ({"activations": ["HardSigmoid", "Tanh"]}, "activations are HardSigmoid, Tanh; only"),
         ({"clip": 3.0}, "its sums are clipped"),
+        ({"input_forget": 1}, "its input and forget gates are one"),
+        ({"batch": 2}, "only one sample at a time is written"),
     ],
 )
 def test_cells_without_code_are_named(about: dict[str, Any], message: str) -> None:
-    with pytest.raises(ModelError, match=f"GRU 'the GRU' has no C code: .*{message}"):
-        exported(recurrent("GRU", **about), "fp32")
+    op = "LSTM" if "input_forget" in about else "GRU"
+    with pytest.raises(ModelError, match=f"{op} 'the {op}' has no C code: .*{message}"):
+        exported(recurrent(op, **about), "fp32")
+
+
+def test_samples_in_front_of_time_are_refused() -> None:
+    """Those versions of onnxruntime that are known load no such model."""
+    made = recurrent("GRU")
+    made.nodes[0].attribute.append(helper.make_attribute("layout", 1))
+    with pytest.raises(ModelError, match="'the GRU' has no C code: only the layout 0 is written"):
+        exported(made, "fp32", data=[])
 
 
 @pytest.mark.parametrize(
@@ -224,6 +236,20 @@ def test_inputs_without_code_are_named(place: int, array: Array, message: str) -
     made = read_network(load_model(proto), {})
     with pytest.raises(ModelError, match=f"LSTM 'the LSTM' has no C code: .*{message}"):
         exported(made, "fp32")
+
+
+def test_gates_whose_sums_leave_32_bits_are_refused() -> None:
+    columns = 70_000  # 127 * 127 * 70,000 is more than 2^30
+    weights = {
+        "w": np.ones((1, UNITS, columns), np.float32),
+        "r": np.zeros((1, UNITS, UNITS), np.float32),
+    }
+    weights["w"][:, :, 0] = 1 / 127  # the others take 127 steps
+    node = helper.make_node("RNN", ["x", "w", "r"], ["y"], hidden_size=UNITS, name="the RNN")
+    proto = model([node], [value("x", (1, 1, columns))], ["y"], weights, opset=17)
+    made = read_network(load_model(proto), {})
+    with pytest.raises(ModelError, match=r"RNN 'the RNN' sums up to 1,\d{3},.*--values fp32"):
+        exported(made, "int8", data=samples(made, 1))
 
 
 def test_states_beyond_32_bits_are_refused() -> None:
