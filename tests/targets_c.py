@@ -19,6 +19,11 @@ from onnx_lobs.targets.c.emit import CFiles, write_files
 from onnx_lobs.targets.c.export import CExport, export_c
 from onnx_lobs.targets.c.network import Network, read_network
 
+# of outputs, squared: float32 keeps 6e-8 of a value, sums of some hundred terms 1e-6
+FLOAT_ERROR = 1e-12
+# a rounding to 1/127 of the largest of normal numbers costs 6e-5 of their square: inputs, weights,
+# outputs, and what lies between; states that begin at an input are rounded coarser
+BYTE_ERROR = 1e-3
 COMPILER = shutil.which("gcc") or shutil.which("clang") or shutil.which("cc")
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1"]
 FLAGS += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

@@ -11,7 +11,9 @@ from build_onnx import model, normal, value
 from onnx import TensorProto, helper
 from onnx.defs import onnx_opset_version
 from targets_c import (
+    BYTE_ERROR,
     COMPILER,
+    FLOAT_ERROR,
     branches,
     conv,
     exported,
@@ -30,8 +32,6 @@ from onnx_lobs.targets.c.agreement import compare
 from onnx_lobs.targets.c.export import quantised
 from onnx_lobs.targets.c.network import Network, read_network
 
-FLOAT_ERROR = 1e-10  # squared: float32 keeps 6e-8 of a value, sums of some hundred terms 1e-6
-BYTE_ERROR = 4e-3  # squared: steps of 1/127 of the largest value, several in a row
 FLOAT, INT32 = TensorProto.FLOAT, TensorProto.INT32
 FUNCTIONS = ("Relu", "Sigmoid", "Tanh", "HardSwish", "Exp", "Neg", "Abs", "Erf", "Softplus")
 FUNCTIONS += ("Softsign",)
