@@ -19,9 +19,9 @@ from string import Template
 
 import numpy as np
 
-from onnx_lobs.arrays import Array, IntArray
+from onnx_lobs.arrays import Array
+from onnx_lobs.storage.gap8 import bridged
 
-MOST_GAP = 255
 # instructions of a Cortex-M4 for one place and for one value, counted in compiled code (-O3)
 _PLACE = {"dense": 5.0, "bitmask": 5.0, "gaps": 0.0}
 _VALUE = {"dense": 0.0, "bitmask": 6.0, "gaps": 7.0}
@@ -169,11 +169,6 @@ def _gaps(rows: Array) -> Code:
 def _gap_row(row: Array) -> tuple[Array, Array]:
     """Return the gaps and values of one row, fillers included."""
     places = np.flatnonzero(row)
-    distances: IntArray = np.diff(places, prepend=0)
-    fillers = np.maximum(distances - 1, 0) // MOST_GAP  # steps of 255 that a gap needs before it
-    ends = np.cumsum(fillers + 1) - 1
-    gaps = np.full(places.size + int(fillers.sum()), MOST_GAP, np.uint8)
-    values = np.zeros(gaps.size, row.dtype)
-    gaps[ends] = distances - MOST_GAP * fillers
-    values[ends] = row[places]
-    return gaps, values
+    reached = bridged(places) if places.size else places
+    values = row[reached] + row.dtype.type(0)  # of a filler: 0, where the row has -0
+    return np.diff(reached, prepend=0).astype(np.uint8), values
