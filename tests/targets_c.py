@@ -19,6 +19,11 @@ from onnx_lobs.targets.c.emit import CFiles, write_files
 from onnx_lobs.targets.c.export import CExport, export_c
 from onnx_lobs.targets.c.network import Network, read_network
 
+# of outputs, squared: float32 keeps 6e-8 of a value, sums of some hundred terms 1e-6
+FLOAT_ERROR = 1e-12
+# a rounding to 1/127 of the largest of normal numbers costs 6e-5 of their square: inputs, weights,
+# outputs, and what lies between; states that begin at an input are rounded coarser
+BYTE_ERROR = 1e-3
 COMPILER = shutil.which("gcc") or shutil.which("clang") or shutil.which("cc")
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1"]
 FLAGS += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -39,6 +44,35 @@ def network(
     """A network with the input x of one shape."""
     proto = model(list(nodes), [value("x", shape)], list(outputs), weights, opset=opset)
     return read_network(load_model(proto), {})
+
+
+def conv(x: tuple[int, ...], w: tuple[int, ...], op: str = "Conv", **about: Any) -> Network:
+    """A convolution of sparse weights, with a bias."""
+    weight = sparse(normal(3, *w))
+    n_rows = w[1] * about.get("group", 1) if op == "ConvTranspose" else w[0]
+    weights = {"w": weight, "b": normal(4, n_rows)}
+    return network([node(op, ["x", "w", "b"], **about)], x, weights)
+
+
+def one(op: str, shape: tuple[int, ...] = (1, 4, 5, 6), opset: int = 17, **about: Any) -> Network:
+    """An operator of one input."""
+    return network([node(op, ["x"], **about)], shape, opset=opset)
+
+
+def shaped(
+    op: str, shape: tuple[int, ...], *constants: Any, opset: int = 17, **about: Any
+) -> Network:
+    """An operator of an input and constants; None leaves one out."""
+    names = [f"c{i}" if c is not None else "" for i, c in enumerate(constants)]
+    weights = {n: np.asarray(c) for n, c in zip(names, constants, strict=True) if n}
+    return network([node(op, ["x", *names], **about)], shape, weights, opset=opset)
+
+
+def branches(op: str, shape: tuple[int, ...] = (1, 4, 5, 6), **about: Any) -> Network:
+    """An operator of two computed values."""
+    nodes = [node("MaxPool", ["x"], "a", kernel_shape=[3, 3], pads=[1, 1, 1, 1])]
+    nodes += [node(op, ["x", "a"], **about)]
+    return network(nodes, shape)
 
 
 def samples(made: Network, n: int = 12, seed: int = 5) -> list[dict[str, Array]]:

@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.storage.stored_weights import Restoring
-from onnx_lobs.storage.unpacking import BITS, SharedConstants, Unpacking, as_bits, to_int32
+from onnx_lobs.storage.unpacking import BYTE_BITS, SharedConstants, Unpacking, as_bits, to_int32
 
 
 def pack_bitmask(tensor: TensorProto, array: Array, shared: SharedConstants) -> Restoring:
@@ -44,10 +44,7 @@ def pack_bitmask(tensor: TensorProto, array: Array, shared: SharedConstants) -> 
     # one bit for each element
     bits = unpacking.constant("bits", np.packbits(is_kept))
     rows = unpacking.node("Gather", [shared.bit_table(), to_int32(unpacking, bits)])
-    flat = unpacking.node("Reshape", [rows, shared.flat()])
-    if is_kept.size % BITS:
-        end = unpacking.constant("end", np.array([is_kept.size], np.int64))
-        flat = unpacking.node("Slice", [flat, shared.first(), end])
+    flat = unpacking.first_of(rows, is_kept.size, BYTE_BITS)
     # the position of each element among the values
     ones = to_int32(unpacking, flat)
     count = unpacking.node("CumSum", [ones, shared.axis()])
@@ -57,4 +54,4 @@ def pack_bitmask(tensor: TensorProto, array: Array, shared: SharedConstants) -> 
 
 def bitmask_size(n: float, kept: float, itemsize: float) -> float:
     """Return the bytes of `n` elements of which some are kept, without names and nodes."""
-    return n / BITS + (kept + 1) * itemsize
+    return n / BYTE_BITS + (kept + 1) * itemsize

@@ -14,7 +14,6 @@ from onnx import ModelProto, TensorProto
 
 from onnx_lobs.storage.dense import BytesAt, dense_bytes, keep_dense
 from onnx_lobs.storage.packed import (
-    BYTE_BITS,
     encode_packed,
     packed_bytes,
     packed_price,
@@ -23,6 +22,7 @@ from onnx_lobs.storage.packed import (
     packing_trouble,
 )
 from onnx_lobs.storage.sparse import encode_sparse, sparse_bytes, sparse_price
+from onnx_lobs.storage.unpacking import BYTE_BITS
 
 Encode = Callable[[ModelProto, Collection[str], Path | None], list[str]]
 

@@ -15,9 +15,9 @@ from onnx_lobs.storage.stored_weights import Restoring
 from onnx_lobs.storage.unpacking import SharedConstants, Unpacking
 
 NARROW_BITS = 7
-LEAST, MOST = -64, 63  # what seven bits hold
+HIGH = 1 << NARROW_BITS  # the value of a byte's highest bit
+LEAST, MOST = -HIGH // 2, HIGH // 2 - 1  # what seven bits hold
 TOGETHER = 8  # numbers in NARROW_BITS bytes
-HIGH = 128  # the value of a byte's highest bit
 
 
 def pack_narrow(tensor: TensorProto, array: Array, shared: SharedConstants) -> Restoring | None:
@@ -51,13 +51,4 @@ def pack_narrow(tensor: TensorProto, array: Array, shared: SharedConstants) -> R
     every = unpacking.node("Concat", [low, eighth], axis=1)
     centre = shared.get("centre", np.array(-LEAST, np.float32))
     codes = unpacking.node("Cast", [unpacking.node("Sub", [every, centre])], to=TensorProto.INT8)
-    flat = unpacking.node("Reshape", [codes, shared.flat()])
-    if array.size % TOGETHER:
-        end = unpacking.constant("end", np.array([array.size], np.int64))
-        flat = unpacking.node("Slice", [flat, shared.first(), end])
-    return unpacking.finish(flat)
-
-
-def narrow_size(n: float) -> float:
-    """Return the bytes of `n` numbers, without names and nodes."""
-    return n * NARROW_BITS / TOGETHER
+    return unpacking.finish(unpacking.first_of(codes, array.size, TOGETHER))

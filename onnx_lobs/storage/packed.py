@@ -29,7 +29,7 @@ from onnx_lobs.storage.stored_weights import (
     lift_constants,
     put_in_place,
 )
-from onnx_lobs.storage.unpacking import SharedConstants, as_bits
+from onnx_lobs.storage.unpacking import BYTE_BITS, SharedConstants, as_bits
 
 PACKED_OPSET = 11  # the first with CumSum, ScatterElements and a ConstantOfShape of any type
 LARGEST_FOLDED = 1 << 30  # bytes that onnxruntime stores of one computed value, by default
@@ -40,7 +40,6 @@ PACKED_TYPES = frozenset((1, 2, 3, 4, 5, 6, 10, 11))
 
 Pack = Callable[[TensorProto, Array, SharedConstants], Restoring | None]  # None: it cannot
 PACKINGS: tuple[Pack, ...] = (pack_bitmask, pack_gap8, pack_narrow)
-BYTE_BITS = 8
 
 
 def encode_packed(
@@ -115,15 +114,15 @@ def _pack_all(
             continue
         array = read_tensor(tensor, folder)
         able = packings if _has_zeros_enough(array) else (pack_narrow,)
-        forms = [form for pack in able if (form := pack(tensor, array, made.shared)) is not None]
-        if not forms:
+        tried = {pack: pack(tensor, array, made.shared) for pack in able}
+        forms = {pack: form for pack, form in tried.items() if form is not None}
+        dense = raw_size(tensor) + FRAME
+        best = min(forms, key=lambda pack: forms[pack].size, default=None)
+        if best is None or forms[best].size >= dense:
             continue
-        smallest = min(forms, key=lambda form: form.size)
-        if smallest.size >= raw_size(tensor) + FRAME:
-            continue
-        others = (form.size for form in forms if form is not smallest)
-        if able[0] is pack_bitmask and smallest is forms[0]:
-            made.saved += min([raw_size(tensor) + FRAME, *others]) - smallest.size
+        smallest = forms.pop(best)
+        if best is pack_bitmask:
+            made.saved += min([dense, *(form.size for form in forms.values())]) - smallest.size
         made.by_graph.setdefault(id(graph), (graph, {}))[1][tensor.name] = smallest
     return made
 

@@ -12,7 +12,7 @@ from onnx_lobs.graph.files.tensors import raw_size
 from onnx_lobs.graph.files.walk import iter_graphs
 from onnx_lobs.storage.dense import dense_bytes
 from onnx_lobs.storage.formats import StorageFormat
-from onnx_lobs.storage.packed import BYTE_BITS
+from onnx_lobs.storage.unpacking import BYTE_BITS
 from onnx_lobs.storage.values import VALUES, Precision
 
 SCALE_BYTES = 4  # float32

@@ -11,7 +11,7 @@ from onnx_lobs.arrays import Array
 from onnx_lobs.graph.files.tensors import copy_header, write_tensor
 from onnx_lobs.storage.stored_weights import RESTORES, FreshNames, Restoring
 
-BITS = 8  # of a byte
+BYTE_BITS = 8
 
 
 class Unpacking:
@@ -49,6 +49,14 @@ class Unpacking:
         made = helper.make_node(op, inputs, [self._fresh("")], **attributes)
         self.made.nodes.append(made)
         return str(made.output[0])
+
+    def first_of(self, rows: str, size: int, together: int) -> str:
+        """Return the first numbers of rows that are filled up to as many as stand together."""
+        flat = self.node("Reshape", [rows, self.shared.flat()])
+        if size % together == 0:
+            return flat
+        end = self.constant("end", np.array([size], np.int64))
+        return self.node("Slice", [flat, self.shared.first(), end])
 
     def finish(self, flat: str) -> Restoring:
         """Give the flat values the tensor's shape and name, and return all that was made."""
@@ -96,7 +104,7 @@ class SharedConstants:
 
     def bit_table(self) -> str:
         """Return the bits of every byte, (256, 8), the highest first."""
-        every = np.arange(1 << BITS, dtype=np.uint8)[:, None]
+        every = np.arange(1 << BYTE_BITS, dtype=np.uint8)[:, None]
         return self.get("bits", np.unpackbits(every, axis=1))
 
 

@@ -172,8 +172,8 @@ def _shapes(
 
 def _example(spec: InputSpec) -> str:
     """Return what a shape of an input may look like on the command line."""
-    open_axes = (1, 3, 224, 224) if spec.shape is None else (1, *spec.shape[1:])
-    return f"{spec.name}:{'x'.join(str(d) if isinstance(d, int) else '224' for d in open_axes)}"
+    shape = (1, 3, 224, 224) if spec.shape is None else (1, *spec.shape[1:])
+    return f"{spec.name}:{'x'.join(str(d) if isinstance(d, int) else '224' for d in shape)}"
 
 
 def one_by_one(batches: Batches, network: Network) -> Iterator[Feeds]:

@@ -88,6 +88,18 @@ def test_nothing_is_written_where_a_node_has_no_code(folder: Path) -> None:
     assert not (folder / "out").exists()
 
 
+def test_a_model_that_takes_no_input_is_refused(folder: Path) -> None:
+    onnx.save(model([node("Neg", ["w"])], [], ["y"], {"w": normal(1, 4)}), folder / "my model.onnx")
+    with pytest.raises(ConfigError, match="takes no input; there is nothing to compute"):
+        export(folder)
+
+
+def test_a_file_in_place_of_the_folder_is_refused(folder: Path) -> None:
+    (folder / "out").write_text("")
+    with pytest.raises(ConfigError, match="out' is no folder; name another with -o"):
+        export(folder)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -9,19 +9,19 @@ gaps      counts, one byte a gap, values          1 or 2, n, n values
 ========  ======================================  =======================================
 
 A gap of more than 255 places gets fillers of value zero. Kernels are written once for all codes:
-`Code.loop` holds the loop over the values of one row, in which ``$BODY`` sees ``pos`` and ``w``.
+`Code.loop` gives the loop over the values of one row, whose body sees ``pos`` and ``w``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from string import Template
 
 import numpy as np
 
-from onnx_lobs.arrays import Array, IntArray
+from onnx_lobs.arrays import Array
+from onnx_lobs.storage.gap8 import bridged
 
-OPTIMISE = ("size", "speed")
-MOST_GAP = 255
 # instructions of a Cortex-M4 for one place and for one value, counted in compiled code (-O3)
 _PLACE = {"dense": 5.0, "bitmask": 5.0, "gaps": 0.0}
 _VALUE = {"dense": 0.0, "bitmask": 6.0, "gaps": 7.0}
@@ -97,10 +97,26 @@ class Code:
         return sum(int(table.nbytes) for table in self.tables.values())
 
     @property
-    def count_type(self) -> str:
-        """The C type of counts; empty where there are none."""
+    def parameters(self) -> str:
+        """C parameters of a kernel: the tables, in their order."""
+        return Template(self.kind.parameters).substitute(self._types)
+
+    def loop(self, body: str) -> str:
+        """Return C statements that run a body for each value of the next row."""
+        return Template(self.kind.loop).substitute(self._types, BODY=body)
+
+    @property
+    def _types(self) -> dict[str, str]:
+        """C types of values, and of counts where there are some."""
+        names = {key: table.dtype.name for key, table in self.tables.items()}
+        weight = "float" if names["values"] == "float32" else f"{names['values']}_t"
+        return {"W": weight, "N": f"{names['counts']}_t" if "counts" in names else ""}
+
+    @property
+    def tag(self) -> str:
+        """What the names of kernels have of it: the kind, and the bits of counts."""
         counts = self.tables.get("counts")
-        return "" if counts is None else f"{counts.dtype.name}_t"
+        return self.kind.name if counts is None else f"{self.kind.name}{8 * counts.itemsize}"
 
 
 def encode(rows: Array, optimise: str = "size") -> Code:
@@ -153,11 +169,6 @@ def _gaps(rows: Array) -> Code:
 def _gap_row(row: Array) -> tuple[Array, Array]:
     """Return the gaps and values of one row, fillers included."""
     places = np.flatnonzero(row)
-    distances: IntArray = np.diff(places, prepend=0)
-    fillers = np.maximum(distances - 1, 0) // MOST_GAP  # steps of 255 that a gap needs before it
-    ends = np.cumsum(fillers + 1) - 1
-    gaps = np.full(places.size + int(fillers.sum()), MOST_GAP, np.uint8)
-    values = np.zeros(gaps.size, row.dtype)
-    gaps[ends] = distances - MOST_GAP * fillers
-    values[ends] = row[places]
-    return gaps, values
+    reached = bridged(places) if places.size else places
+    values = row[reached] + row.dtype.type(0)  # of a filler: 0, where the row has -0
+    return np.diff(reached, prepend=0).astype(np.uint8), values

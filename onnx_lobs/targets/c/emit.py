@@ -14,8 +14,7 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.targets.c.check_program import check_files
 from onnx_lobs.targets.c.plan import BufferPlan, plan_buffers
 from onnx_lobs.targets.c.program import CCode, Names, Program
-from onnx_lobs.targets.c.steps.finish import float_text
-from onnx_lobs.targets.c.text import array_text, comment
+from onnx_lobs.targets.c.text import array_text, comment, float_text
 
 _PER_LETTER, _PER_CALL, _PER_LOOP = 0.25, 60, 130  # bytes, of :func:`code_estimate`
 _CALLS = re.compile(r"^ *\w+\(.*\);$", re.MULTILINE)  # lines that are calls
@@ -102,9 +101,7 @@ def emit(
         Inputs by name, in the program's types, which the check runs.
     """
     codes, plan = _codes(program)
-    tables, table_bytes = _tables(codes)
     shared = _shared(codes)
-    table_bytes += sum(int(table.nbytes) for table in shared.values())
     scratch = max((code.scratch for code in codes), default=0)
     is_float = program.inputs[0].grid is None
     buffers, ram = _buffers(plan.size, scratch, is_float)
@@ -115,7 +112,7 @@ def emit(
         includes="#include <math.h>\n" if _needs_math(codes) else "",
         shared="".join(f"{_constant(label, table)}\n\n" for label, table in shared.items()),
         functions="\n".join(functions),
-        tables=tables,
+        tables=_tables(codes),
         buffers=buffers,
         parameters=_parameters(program),
         calls="\n    ".join(code.call for code in codes) or ";",
@@ -129,17 +126,13 @@ def emit(
     texts = {f"{name}.c": source, f"{name}.h": header}
     texts |= check_files(program, name, samples)
     io_bytes = sum(value.n_bytes for value in (*program.inputs, *program.outputs))
-    return CFiles(texts, table_bytes, code_estimate(codes), ram, io_bytes)
+    return CFiles(texts, _table_bytes(codes), code_estimate(codes), ram, io_bytes)
 
 
 def flash_estimate(program: Program) -> int:
     """Return the bytes of the tables and the code of a program, without writing them."""
     codes, _ = _codes(program)
-    tables = [table for code in codes for table in code.tables.values()]
-    tables += _shared(codes).values()
-    windows = [window for code in codes for window in code.windows.values()]
-    table_bytes = sum(int(t.nbytes) for t in tables) + sum(map(_window_bytes, windows))
-    return table_bytes + code_estimate(codes)
+    return _table_bytes(codes) + code_estimate(codes)
 
 
 def _codes(program: Program) -> tuple[list[CCode], BufferPlan]:
@@ -163,8 +156,13 @@ def _numbered(number: int) -> Callable[[str], str]:
     return lambda suffix: f"{suffix}_{number}"
 
 
-def _window_bytes(window: str) -> int:
-    return 4 * (window.count(",") + 1)
+def _table_bytes(codes: Sequence[CCode]) -> int:
+    """Return the bytes of all constants."""
+    tables = [table for code in codes for table in code.tables.values()]
+    tables += _shared(codes).values()
+    windows = [window for code in codes for window in code.windows.values()]
+    n_sizes = sum(window.count(",") + 1 for window in windows)  # of 32 bits
+    return sum(int(table.nbytes) for table in tables) + 4 * n_sizes
 
 
 def code_estimate(codes: Sequence[CCode]) -> int:
@@ -246,17 +244,15 @@ def _buffers(size: int, scratch: int, is_float: bool) -> tuple[str, int]:
     return "\n".join([*lines, ""]), size * (4 if is_float else 1) + 4 * scratch
 
 
-def _tables(codes: Sequence[CCode]) -> tuple[str, int]:
-    """Return the constants of all steps as C text, and their bytes."""
-    lines, n_bytes = [], 0
+def _tables(codes: Sequence[CCode]) -> str:
+    """Return the constants of all steps as C text."""
+    lines = []
     for number, code in enumerate(codes):
         for suffix, window in code.windows.items():
             lines.append(f"static const window {suffix}_{number} = {window};")
-            n_bytes += _window_bytes(window)
         for suffix, table in code.tables.items():
             lines.append(_constant(f"{suffix}_{number}", table))
-            n_bytes += table.nbytes
-    return "\n".join([*lines, ""]), n_bytes
+    return "\n".join([*lines, ""])
 
 
 def _constant(name: str, table: Array) -> str:

@@ -15,7 +15,6 @@ from onnx_lobs.targets.c.network import Network
 from onnx_lobs.targets.c.program import Program
 from onnx_lobs.targets.c.ranges import find_ranges
 
-VALUES = ("int8", "fp32")
 CHECKED_SAMPLES = 8  # inputs and outputs that the check compares
 
 
@@ -36,7 +35,7 @@ def export_c(
     version: str,
     values: str = "int8",
     ranges: str = "minmax",
-    optimise: str = "size",
+    optimise: str = "speed",
     most_samples: int = 256,
 ) -> CExport:
     """Return the C files of a network.
@@ -52,7 +51,7 @@ def export_c(
     values
         ``int8`` or ``fp32``: what weights and activations are.
     ranges
-        How grids are chosen: one of :data:`onnx_lobs.targets.c.ranges.RANGES`.
+        How grids are chosen, as for :func:`onnx_lobs.targets.c.ranges.find_ranges`.
     optimise
         ``size`` or ``speed``: how weights are stored.
 

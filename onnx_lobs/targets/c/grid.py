@@ -90,6 +90,11 @@ class Factors:
         """Whether products can be cut to 32 bits first: all factors below a half."""
         return bool(np.all(self.shift > WORD))
 
+    @property
+    def last_shift(self) -> IntArray:
+        """Shifts that end the scaling: of short factors, those behind the cut."""
+        return self.shift - WORD if self.is_short else self.shift
+
     def apply(self, sums: IntArray, grid: ByteGrid) -> Array:
         """Return sums times the factors, rounded (a half goes up), on a grid.
 
@@ -101,10 +106,10 @@ class Factors:
             (n, ...) or, for one factor, of any shape.
         """
         spread = (-1, *(1,) * (sums.ndim - 1)) if self.factor.size > 1 else ()
-        factor, shift = self.factor.reshape(spread), self.shift.reshape(spread)
+        factor, shift = self.factor.reshape(spread), self.last_shift.reshape(spread)
         products = sums.astype(np.int64) * factor
         if self.is_short:
-            products, shift = products >> WORD, shift - WORD
+            products = products >> WORD
         scaled = (products + (np.int64(1) << (shift - 1))) >> shift
         return np.asarray(np.clip(scaled, grid.lowest, grid.highest), grid.dtype)
 

@@ -20,7 +20,6 @@ from onnx_lobs.errors import InferenceError
 from onnx_lobs.graph.run.session import RUN_ERRORS, one_line
 from onnx_lobs.targets.c.network import Network
 
-RANGES = ("minmax", "percentile", "entropy")
 _METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "percentile": CalibrationMethod.Percentile,
@@ -50,8 +49,8 @@ def find_ranges(network: Network, samples: Iterable[Feeds], method: str) -> dict
     samples
         Inputs of one sample each.
     method
-        One of `RANGES`: all that was seen, all but a thousandth of a per cent, or what loses the
-        least information.
+        ``minmax``, ``percentile`` or ``entropy``: all that was seen, all but a thousandth of a
+        per cent, or what loses the least information.
 
     Raises
     ------

@@ -7,7 +7,6 @@ import re
 import numpy as np
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.targets.c.steps.finish import float_text
 
 _WIDTH = 99  # letters of a line of a table
 
@@ -25,6 +24,18 @@ def identifier(text: str) -> str:
 def comment(text: str) -> str:
     """Return a text as it can stand in a comment: one line, ASCII."""
     return " ".join(text.split()).replace("*/", "* /").encode("ascii", "replace").decode()
+
+
+def float_text(value: float) -> str:
+    """Return a float32 as C text that gives the same bits.
+
+    >>> float_text(0.1), float_text(2.0), float_text(float("inf"))
+    ('0.1f', '2.0f', 'INFINITY')
+    """
+    if np.isinf(value):
+        return "-INFINITY" if value < 0 else "INFINITY"
+    text = str(np.float32(value))
+    return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"
 
 
 def array_text(declaration: str, values: Array) -> str:

@@ -69,5 +69,6 @@ def test_a_row_of_many_values_has_wide_counts() -> None:
     rows[0, :66000:1] = 0
     rows[0, ::300] = 1
     code = encode(rows)
-    assert code.count_type == "uint16_t"
+    assert code.parameters.startswith("const uint16_t *counts, ")
+    assert code.tag == "gaps16"
     assert np.array_equal(decoded(code, rows.shape), rows)

@@ -10,32 +10,32 @@ import pytest
 from build_onnx import model, normal, value
 from onnx import TensorProto, helper
 from onnx.defs import onnx_opset_version
-from targets_c import COMPILER, exported, network, node, run_check, samples, sparse
+from targets_c import (
+    BYTE_ERROR,
+    COMPILER,
+    FLOAT_ERROR,
+    branches,
+    conv,
+    exported,
+    network,
+    node,
+    one,
+    run_check,
+    samples,
+    shaped,
+    sparse,
+)
 
-from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.files.load import load_model
 from onnx_lobs.graph.run.session import Session
 from onnx_lobs.targets.c.agreement import compare
 from onnx_lobs.targets.c.export import quantised
 from onnx_lobs.targets.c.network import Network, read_network
 
-FLOAT_ERROR = 1e-10  # squared: float32 keeps 6e-8 of a value, sums of some hundred terms 1e-6
-BYTE_ERROR = 4e-3  # squared: steps of 1/127 of the largest value, several in a row
 FLOAT, INT32 = TensorProto.FLOAT, TensorProto.INT32
 FUNCTIONS = ("Relu", "Sigmoid", "Tanh", "HardSwish", "Exp", "Neg", "Abs", "Erf", "Softplus")
 FUNCTIONS += ("Softsign",)
 W = normal(3, 6, 4, 3, 3)
-
-
-def conv(x: tuple[int, ...], w: tuple[int, ...], op: str = "Conv", **about: Any) -> Network:
-    weight = sparse(normal(3, *w))
-    n_rows = w[1] * about.get("group", 1) if op == "ConvTranspose" else w[0]
-    weights = {"w": weight, "b": normal(4, n_rows)}
-    return network([node(op, ["x", "w", "b"], **about)], x, weights)
-
-
-def one(op: str, shape: tuple[int, ...] = (1, 4, 5, 6), opset: int = 17, **about: Any) -> Network:
-    return network([node(op, ["x"], **about)], shape, opset=opset)
 
 
 def positive(op: str) -> Network:
@@ -49,24 +49,6 @@ def with_constant(op: str, constant: Any, *, is_first: bool = False) -> Network:
     return network([node(op, names)], (1, 4, 5, 6), {"c": np.asarray(constant, np.float32)})
 
 
-def shaped(
-    op: str, shape: tuple[int, ...], *constants: Any, opset: int = 17, **about: Any
-) -> Network:
-    names = [f"c{i}" if c is not None else "" for i, c in enumerate(constants)]
-    weights = {n: np.asarray(c) for n, c in zip(names, constants, strict=True) if n}
-    return network([node(op, ["x", *names], **about)], shape, weights, opset=opset)
-
-
-def resized(shape: tuple[int, ...], mode: str = "nearest") -> Network:
-    return shaped("Resize", shape, None, np.array([1, 1, 2, 2.0], np.float32), mode=mode)
-
-
-def branches(op: str, shape: tuple[int, ...] = (1, 4, 5, 6), **about: Any) -> Network:
-    nodes = [node("MaxPool", ["x"], "a", kernel_shape=[3, 3], pads=[1, 1, 1, 1])]
-    nodes += [node(op, ["x", "a"], **about)]
-    return network(nodes, shape)
-
-
 CASES = {
     "conv": conv((1, 4, 7, 9), (6, 4, 3, 3)),
     "conv padded": conv((1, 4, 7, 9), (6, 4, 3, 3), pads=[1, 2, 0, 1]),
@@ -74,6 +56,7 @@ CASES = {
     "conv dilated": conv((1, 4, 9, 9), (6, 4, 3, 3), dilations=[2, 3], pads=[2, 3, 2, 3]),
     "conv same upper": conv((1, 4, 8, 9), (6, 4, 3, 2), strides=[2, 2], auto_pad="SAME_UPPER"),
     "conv same lower": conv((1, 4, 8, 9), (6, 4, 2, 4), strides=[2, 1], auto_pad="SAME_LOWER"),
+    "conv valid": conv((1, 4, 8, 9), (6, 4, 3, 2), strides=[2, 3], auto_pad="VALID"),
     "conv grouped": conv((1, 4, 7, 9), (6, 2, 3, 3), group=2),
     "conv depthwise": conv((1, 4, 7, 9), (8, 1, 3, 3), group=4, pads=[1, 1, 1, 1]),
     "conv pointwise": conv((1, 4, 7, 9), (6, 4, 1, 1)),
@@ -155,6 +138,10 @@ CASES = {
     "softmax of one plane": one("Softmax", (1, 9, 1, 1), axis=1),
     "softmax of all": one("Softmax", (2, 3, 4), opset=11, axis=0),
     "softmax 11": one("Softmax", (1, 3, 9), opset=11, axis=1),
+    "reduce mean of all": one("ReduceMean", keepdims=0),
+    "reduce mean of none": shaped(
+        "ReduceMean", (1, 4, 5), np.array([], np.int64), opset=18, noop_with_empty_axes=1
+    ),
     "transpose": one("Transpose", perm=[0, 2, 3, 1]),
     "flatten": one("Flatten"),
     "reshape": shaped("Reshape", (1, 4, 5, 6), np.array([1, 20, 6])),
@@ -208,6 +195,21 @@ CASES = {
     },
     "gather at will": shaped("Gather", (1, 4, 5, 6), np.array([[0, 2], [3, 3]]), axis=1),
     "gather bytes at will": shaped("Gather", (1, 300), np.array([299, 0, 7, 256]), axis=1),
+    "slice 9": one("Slice", opset=9, axes=[2, 3], starts=[1, -4], ends=[4, 100]),
+    "concat of two grids": network(
+        [node("Mul", ["x", "c"], "a"), node("Concat", ["x", "a"], axis=1)],
+        (1, 4, 5),
+        {"c": np.float32(3)},
+    ),
+    "concat of what is read twice": network(
+        [
+            node("Relu", ["x"], "a"),
+            node("Mul", ["a", "c"], "b"),
+            node("Concat", ["a", "b"], axis=1),
+        ],
+        (1, 4, 5),
+        {"c": np.float32(-3)},
+    ),
     "dropout": shaped("Dropout", (1, 4, 5), np.float32(0.5), np.array(False)),
     "resize": shaped(
         "Resize",
@@ -254,55 +256,6 @@ def test_compiled_code_gives_what_numpy_does(
 ) -> None:
     found = run_check(exported(CASES[name], values, optimise).files, tmp_path)
     assert found.stdout == "0 of 8 samples differ\n", found.stderr
-
-
-@pytest.mark.parametrize(
-    ("made", "message"),
-    [
-        (one("Selu"), "Selu 'the Selu' has no C code: there is no float32 code"),
-        (one("LRN", size=3), "LRN 'the LRN' has no C code: the operator is not"),
-        (shaped("Dropout", (1, 4), np.float32(0.5), np.array(True)), "it is in training mode"),
-        (
-            network([node("Cast", ["x"], "a", to=INT32), node("Cast", ["a"], to=FLOAT)], (1, 4)),
-            "it rounds or cuts float to int32",
-        ),
-        (branches("Div"), "it divides by a computed value"),
-        (conv((2, 4, 5, 5), (6, 4, 3, 3)), "only one sample at a time"),
-        (resized((1, 2, 3, 4), mode="linear"), "the mode linear; only nearest"),
-        (resized((1, 1, 4100, 4100)), "its input has 16,810,000 elements, at most 16,777,216"),
-        (
-            shaped(
-                "Resize",
-                (1, 2, 3, 4),
-                np.array([0, 0, 0, 0, 1, 1, 1, 2], np.float32),
-                None,
-                np.array([1, 2, 6, 8]),
-                mode="nearest",
-                coordinate_transformation_mode="tf_crop_and_resize",
-                extrapolation_value=-1.0,
-            ),
-            "its elements are no whole slices",
-        ),
-    ],
-)
-def test_what_has_no_code_is_named(made: Network, message: str) -> None:
-    with pytest.raises(ModelError, match=message):
-        exported(made, "fp32", data=[])
-
-
-def test_arithmetic_of_whole_numbers_is_refused() -> None:
-    nodes = [node("Div", ["x", "c"], "a"), node("Cast", ["a"], to=FLOAT)]
-    proto = model(nodes, [value("x", (1, 4), INT32)], ["y"], {"c": np.array(2, np.int32)})
-    with pytest.raises(ModelError, match="Div 'the Div' has no C code: it computes int32"):
-        exported(read_network(load_model(proto), {}), "fp32", data=[])
-
-
-def test_a_mask_of_dropout_is_refused() -> None:
-    drop = helper.make_node("Dropout", ["x"], ["a", "mask"], name="the Dropout")
-    nodes = [drop, node("Cast", ["mask"], "m", to=FLOAT), node("Mul", ["a", "m"])]
-    made = network(nodes, (1, 4))
-    with pytest.raises(ModelError, match="Dropout 'the Dropout' has no C code: its mask is read"):
-        exported(made, "fp32")
 
 
 def test_whole_numbers_may_become_floats() -> None:

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from build_onnx import normal
+from onnx import helper
 from targets_c import exported, network, node, sparse
 
 from onnx_lobs.targets.c.plan import plan_buffers
@@ -28,10 +29,19 @@ def ladder(n: int) -> Program:
     return exported(network(nodes, (1, 7)), "fp32").program
 
 
+def two_outputs() -> Program:
+    """One step makes two values: one is read at once, the other at the end."""
+    cell = helper.make_node("LSTM", ["x", "w", "r"], ["a", "", "c"], name="n", hidden_size=4)
+    nodes = [cell, node("Tanh", ["a"], "b"), node("Exp", ["b"], "d"), node("Tanh", ["c"], "e")]
+    nodes += [node("Mul", ["d", "e"])]
+    weights = {"w": normal(1, 1, 16, 7), "r": normal(2, 1, 16, 4)}
+    return exported(network(nodes, (5, 1, 7), weights), "fp32").program
+
+
 def lives(program: Program) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for number, step in enumerate(program.steps):
-        found[step.output.name] = (number, number)
+        found |= {value.name: (number, number) for value in step.outputs}
         for value in step.inputs:
             root = program.root(value.name)
             if root in found:
@@ -39,10 +49,12 @@ def lives(program: Program) -> dict[str, tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize("program", [chain(6), ladder(5)], ids=["chain", "ladder"])
+@pytest.mark.parametrize(
+    "program", [chain(6), ladder(5), two_outputs()], ids=["chain", "ladder", "two outputs"]
+)
 def test_values_that_live_at_once_lie_apart(program: Program) -> None:
     plan, alive = plan_buffers(program), lives(program)
-    sizes = {step.output.name: step.output.size for step in program.steps}
+    sizes = {value.name: value.size for step in program.steps for value in step.outputs}
     for one, other in itertools.combinations(plan.offsets, 2):
         meet = alive[one][0] <= alive[other][1] and alive[other][0] <= alive[one][1]
         apart = (

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from build_onnx import model, normal, value
 from onnx import helper
-from targets_c import COMPILER, exported, run_check, samples, sparse
+from targets_c import BYTE_ERROR, COMPILER, FLOAT_ERROR, exported, run_check, samples, sparse
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import DataError, ModelError
@@ -24,8 +24,9 @@ from onnx_lobs.targets.c.steps.gates import ONE, SUM_REACH, WHOLE
 from onnx_lobs.targets.c.steps.recurrent import Recurrent
 
 ARM = shutil.which("arm-none-eabi-gcc")
-FLOAT_ERROR = 1e-10  # squared: float32 keeps 6e-8 of a value, some hundred terms 1e-6
-BYTE_ERROR = 1e-3  # squared: 1/127 of the largest weight, input and state in each sum
+STEPS = 1.5 / ONE  # of a sigmoid: half a step of the table's values, and one that is cut off
+CHORD = 6**-1 * 3**-0.5 / 16**2 / 8  # over a 16th, by the largest second derivative, 6^-1 3^-.5
+TAIL = 1 / (1 + np.exp(8))  # what is left beyond the table
 TIMES, COLUMNS, UNITS = 7, 11, 5
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 ALL = ("all", "last", "cell")
@@ -39,6 +40,7 @@ def recurrent(
     share: float = 0.6,
     times: int = TIMES,
     scale: float = 0.5,
+    batch: int = 1,
     starts: str = "",
     **about: Any,
 ) -> Network:
@@ -49,7 +51,7 @@ def recurrent(
         "r": scale * sparse(normal(2, directions, rows, UNITS), share),
         "b": 0.3 * normal(3, directions, 2 * rows),
     }
-    shape, inputs = (directions, 1, UNITS), [value("x", (times, 1, COLUMNS))]
+    shape, inputs = (directions, 1, UNITS), [value("x", (times, batch, COLUMNS))]
     names = ["x", "w", "r", "b", "", "", ""]
     for place, name in ((5, "h"), (6, "c")) if starts else ():
         if op == "LSTM" or name == "h":
@@ -124,13 +126,12 @@ def test_compiled_code_gives_what_numpy_does(name: str, values: str, tmp_path: P
 
 
 def test_sigmoids_of_whole_numbers_are_near() -> None:
-    v = np.linspace(-12, 12, 100_001)
-    whole = np.rint(v * ONE).astype(np.int64)
-    sigmoid = 1 / (1 + np.exp(-v))
-    inner = np.abs(v) < 8  # beyond, the table ends: 1 / (1 + exp(8)) is 3.4e-4
-    assert np.abs(WHOLE.sigmoid(whole) / ONE - sigmoid)[inner].max() < 7e-5
-    assert np.abs(WHOLE.sigmoid(whole) / ONE - sigmoid).max() < 3.6e-4
-    assert np.abs(WHOLE.tanh(whole) / ONE - np.tanh(v)).max() < 7.2e-4
+    whole = np.rint(np.linspace(-12, 12, 100_001) * ONE).astype(np.int64)
+    v = whole / ONE
+    error = np.abs(WHOLE.sigmoid(whole) / ONE - 1 / (1 + np.exp(-v)))
+    assert error[np.abs(v) < 8].max() < CHORD + STEPS < 7e-5
+    assert error.max() < TAIL + STEPS < 3.6e-4
+    assert np.abs(WHOLE.tanh(whole) / ONE - np.tanh(v)).max() < 2 * (TAIL + STEPS)
 
 
 @pytest.mark.parametrize("reach", [1e-7, 1e-3, 0.6, 1.0, 900.0])
@@ -140,7 +141,8 @@ def test_sums_are_scaled_to_a_step_or_a_65536th(reach: float) -> None:
     real[0] = reach
     sums = rng.integers(-(2**20), 2**20, 50)
     error = gate_scale("the node", real).apply(sums) - np.clip(sums * real, -SUM_REACH, SUM_REACH)
-    assert np.all(np.abs(error) <= max(reach, 1.0) * 2 + np.abs(sums) * reach * 2.0**-16)
+    step = max(2 * reach, 1.0)  # at most: a power of two, or a whole number; it is cut off
+    assert np.all(np.abs(error) <= step + np.abs(sums) * reach * 2.0**-16)
 
 
 def test_sums_far_beyond_gates_are_refused() -> None:
@@ -197,11 +199,22 @@ def test_products_of_all_steps_are_counted() -> None:
     [
         ({"activations": ["HardSigmoid", "Tanh"]}, "activations are HardSigmoid, Tanh; only"),
         ({"clip": 3.0}, "its sums are clipped"),
+        ({"input_forget": 1}, "its input and forget gates are one"),
+        ({"batch": 2}, "only one sample at a time is written"),
     ],
 )
 def test_cells_without_code_are_named(about: dict[str, Any], message: str) -> None:
-    with pytest.raises(ModelError, match=f"GRU 'the GRU' has no C code: .*{message}"):
-        exported(recurrent("GRU", **about), "fp32")
+    op = "LSTM" if "input_forget" in about else "GRU"
+    with pytest.raises(ModelError, match=f"{op} 'the {op}' has no C code: .*{message}"):
+        exported(recurrent(op, **about), "fp32")
+
+
+def test_samples_in_front_of_time_are_refused() -> None:
+    """Those versions of onnxruntime that are known load no such model."""
+    made = recurrent("GRU")
+    made.nodes[0].attribute.append(helper.make_attribute("layout", 1))
+    with pytest.raises(ModelError, match="'the GRU' has no C code: only the layout 0 is written"):
+        exported(made, "fp32", data=[])
 
 
 @pytest.mark.parametrize(
@@ -224,6 +237,20 @@ def test_inputs_without_code_are_named(place: int, array: Array, message: str) -
     made = read_network(load_model(proto), {})
     with pytest.raises(ModelError, match=f"LSTM 'the LSTM' has no C code: .*{message}"):
         exported(made, "fp32")
+
+
+def test_gates_whose_sums_leave_32_bits_are_refused() -> None:
+    columns = 70_000  # 127 * 127 * 70,000 is more than 2^30
+    weights = {
+        "w": np.ones((1, UNITS, columns), np.float32),
+        "r": np.zeros((1, UNITS, UNITS), np.float32),
+    }
+    weights["w"][:, :, 0] = 1 / 127  # the others take 127 steps
+    node = helper.make_node("RNN", ["x", "w", "r"], ["y"], hidden_size=UNITS, name="the RNN")
+    proto = model([node], [value("x", (1, 1, columns))], ["y"], weights, opset=17)
+    made = read_network(load_model(proto), {})
+    with pytest.raises(ModelError, match=r"RNN 'the RNN' sums up to 1,\d{3},.*--values fp32"):
+        exported(made, "int8", data=samples(made, 1))
 
 
 def test_states_beyond_32_bits_are_refused() -> None:

@@ -21,8 +21,8 @@ from onnx_lobs.targets.c.lower.context import (
 )
 from onnx_lobs.targets.c.lower.fuse import ElementFunction, evaluate_function
 from onnx_lobs.targets.c.steps.binary import SUM_SHIFT, Product, ScaleShift, Sum
-from onnx_lobs.targets.c.steps.finish import float_text
 from onnx_lobs.targets.c.steps.lookup import FloatFunction, Lookup
+from onnx_lobs.targets.c.text import float_text
 
 _MOST_WEIGHT = 2**62 / 255  # of a sum: its product with a byte stays within 64 bits
 _MOST_CONSTANT = 2.0**31 - 1

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.errors import ModelError
-from onnx_lobs.graph.run.session import ORT_ERRORS, one_line
+from onnx_lobs.errors import InferenceError, ModelError
+from onnx_lobs.graph.run.session import Session
+from onnx_lobs.targets.c.lower.context import refusal
 from onnx_lobs.targets.c.network import Network
 
 
@@ -38,7 +38,7 @@ def run_nodes(
     Raises
     ------
     ModelError
-        onnxruntime has no kernel for a node.
+        onnxruntime has no kernel for a node, or fails.
     """
     last = nodes[-1]
     inputs = [helper.make_tensor_value_info(source, TensorProto.FLOAT, values.shape)]
@@ -47,13 +47,8 @@ def run_nodes(
     graph = helper.make_graph(list(nodes), "nodes", inputs, outputs, tensors)
     model = helper.make_model(graph, opset_imports=network.proto.opset_import)
     model.ir_version = network.proto.ir_version
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        return np.asarray(session.run(None, {source: values.astype(np.float32)})[0])
-    except ORT_ERRORS as error:
-        message = f"{last.op_type} {last.name!r} cannot be evaluated: {one_line(error)}"
-        raise ModelError(message) from error
+        (found,) = Session(model).run({source: values.astype(np.float32)}).values()
+    except (ModelError, InferenceError) as error:
+        raise refusal(last, f"it cannot be evaluated: {error}") from error
+    return found

@@ -76,9 +76,9 @@ def lower_expand(made: Lowering, node: onnx.NodeProto) -> None:
 
 def lower_gather(made: Lowering, node: onnx.NodeProto) -> None:
     """Append the elements of a Gather with constant indices."""
-    x = made.shape(node.input[0])
     if made.is_constant(node.input[0]):
         raise refusal(node, "it looks up a table by computed indices")
+    x = made.shape(node.input[0])
     indices = np.asarray(made.constant(node, 1, "the indices"))
     axis = int(node_attributes(node, {"axis": 0})["axis"]) % len(x)
     places = indices.reshape(-1) % x[axis]

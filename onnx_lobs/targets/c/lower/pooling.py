@@ -8,6 +8,7 @@ import onnx
 from onnx_lobs.targets.c.grid import ByteGrid, factors_of
 from onnx_lobs.targets.c.lower.context import Lowering, node_attributes, refusal, window_sizes
 from onnx_lobs.targets.c.lower.layout import permuted
+from onnx_lobs.targets.c.lower.views import lower_view
 from onnx_lobs.targets.c.program import Value
 from onnx_lobs.targets.c.steps.move import Move, Part
 from onnx_lobs.targets.c.steps.pool import Mean, Pool
@@ -58,7 +59,7 @@ def lower_reduce_mean(made: Lowering, node: onnx.NodeProto) -> None:
         axes = [] if given["noop_with_empty_axes"] else range(len(x.shape))
     over = sorted({int(axis) % len(x.shape) for axis in axes})
     if not over:
-        made.views[node.output[0]] = node.input[0]
+        lower_view(made, node)
         return
     order = [axis for axis in range(len(x.shape)) if axis not in over] + over
     if order != sorted(order):

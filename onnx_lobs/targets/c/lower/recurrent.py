@@ -17,7 +17,8 @@ from onnx_lobs.targets.c.steps.cells import GRU, LINEAR_GRU, LSTM, RNN, Recurren
 from onnx_lobs.targets.c.steps.gate_product import GateProduct, gate_scale
 from onnx_lobs.targets.c.steps.gates import ONE, SUM_REACH
 from onnx_lobs.targets.c.steps.move import Move, Part
-from onnx_lobs.targets.c.steps.recurrent import START_POINT, Direction, Recurrent, Start
+from onnx_lobs.targets.c.steps.recurrent import Direction, Recurrent
+from onnx_lobs.targets.c.steps.start import START_POINT, Start
 from onnx_lobs.targets.c.steps.strides import strides_of
 
 _ACTIVATIONS = {
@@ -37,21 +38,23 @@ def lower_recurrent(made: Lowering, node: onnx.NodeProto) -> None:
     cell: RecurrentCell = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}[node.op_type]
     if node.op_type == "GRU" and given["linear_before_reset"]:
         cell = LINEAR_GRU
-    x, step = made.value(node.input[0]), _output(made, node)
-    sources, directions = [x], []
-    for number, is_reverse in enumerate(_DIRECTIONS[given["direction"]]):
-        build = _Build(made, node, cell, number, x, step.vectors, sources)
-        directions.append(build.direction(is_reverse))
+    step = _output(made, node)
+    starts = [node.input[p] for p in (_CELL, _VECTOR) if not _is_fixed(made, node, p)]
+    sources = tuple(made.value(name) for name in dict.fromkeys([node.input[0], *starts]))
+    directions = tuple(
+        _Build(made, node, cell, number, step.vectors, sources).direction(is_reverse)
+        for number, is_reverse in enumerate(_DIRECTIONS[given["direction"]])
+    )
     element = cell_element = None
     if step.vectors.grid is not None:
         element = factors_of(node.name, np.array([1 / (ONE * step.vectors.grid.scale)]))
         if step.cells is not None and step.cells.grid is not None:
             cell_element = factors_of(node.name, np.array([1 / (ONE * step.cells.grid.scale)]))
     recurrent = Recurrent(
-        tuple(sources),
+        sources,
         step.vectors,
         cell,
-        tuple(directions),
+        directions,
         element,
         step.keeps_all,
         step.cells,
@@ -160,15 +163,14 @@ def _is_fixed(made: Lowering, node: onnx.NodeProto, place: int) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Build:
-    """Makes one direction of a node; `sources` grows by the inputs that it begins at."""
+    """Makes one direction of a node; `sources` are its input and what its states begin at."""
 
     made: Lowering
     node: onnx.NodeProto
     cell: RecurrentCell
     number: int
-    x: Value
     vectors: Value
-    sources: list[Value]
+    sources: tuple[Value, ...]
 
     def direction(self, is_reverse: bool) -> Direction:
         """Return the weights, the bias and the beginning."""
@@ -176,10 +178,10 @@ class _Build:
         w, r = (self._weight(place) for place in (_W, _R))
         ends = n * np.cumsum(self.cell.recurrent_parts)[:-1]
         parts = np.split(r, ends)
-        products = [self._product(w, self.x), *(self._product(p, self.vectors) for p in parts)]
-        state, vector = self._start(_CELL, None), self._start(_VECTOR, self.vectors)
-        if self.cell is not LSTM:
-            state = self._start(_VECTOR, None)
+        products = [self._product(w, self.sources[0])]
+        products += [self._product(p, self.vectors) for p in parts]
+        state = self._start(_CELL if self.cell is LSTM else _VECTOR, None)
+        vector = self._start(_VECTOR, self.vectors)
         return Direction(tuple(products), self._bias(n), state, vector, is_reverse)
 
     def _weight(self, place: int) -> Array:
@@ -238,20 +240,17 @@ class _Build:
         return self.vectors.grid.quantise(values)
 
     def _start_at_input(self, source: Value, vector: Value | None) -> Start:
-        names = [value.name for value in self.sources]
-        at = names.index(source.name) if source.name in names[1:] else len(names)
-        if at == len(names):
-            self.sources.append(source)
+        at = [value.name for value in self.sources].index(source.name)
         if source.grid is None or self.vectors.grid is None:
             return Start(source=at)
         self._check_state(source.grid.scale * source.grid.highest)
         if vector is None:
-            return Start(source=at, scale=round(source.grid.scale * 2.0**START_POINT))
+            return Start(source=at, step=round(source.grid.scale * 2.0**START_POINT))
         real = np.array([source.grid.scale / self.vectors.grid.scale])
         return Start(source=at, scale=factors_of(self._name, real))
 
     def _check_state(self, first: float) -> None:
-        most = first + self.x.shape[0]
+        most = first + self.sources[0].shape[0]
         if self.vectors.grid is not None and most > _MOST_STATE:
             raise refusal(
                 self.node,

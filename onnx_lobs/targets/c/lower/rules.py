@@ -42,6 +42,7 @@ from onnx_lobs.targets.c.lower.products import (
 from onnx_lobs.targets.c.lower.recurrent import lower_recurrent
 from onnx_lobs.targets.c.lower.taken import lower_resize
 from onnx_lobs.targets.c.lower.views import (
+    MOVING,
     check_element_type,
     lower_cast,
     lower_dropout,
@@ -87,8 +88,11 @@ RULES: Mapping[str, Rule] = {
     "Concat": lower_concat,
 }
 
-
-_OWN_GRID = {"Concat", "Softmax", "Split", *RECURRENT}
+_NOT_JOINED = {
+    *MOVING,
+    "Softmax",
+    *RECURRENT,
+}  # outputs with their input's grid, or one of their own
 
 
 def lower(network: Network, ranges: Ranges | None, optimise: str) -> Program:
@@ -143,21 +147,11 @@ def _join_ranges(made: Lowering, nodes: list[onnx.NodeProto]) -> None:
     """Give what only a Concat reads the Concat's own grid, so that nothing is rounded twice."""
     if made.ranges is None:
         return
-    keep = {
-        "Reshape",
-        "Flatten",
-        "Squeeze",
-        "Unsqueeze",
-        "Identity",
-        "MaxPool",
-        "Transpose",
-        "Slice",
-    }
     makers = {name: node for node in nodes for name in node.output}
     for node in nodes:
         for name in node.input if node.op_type == "Concat" else ():
             maker = makers.get(name)
-            free = maker is not None and maker.op_type not in {*keep, *_OWN_GRID}
+            free = maker is not None and maker.op_type not in _NOT_JOINED
             if free and len(made.network.readers[name]) == 1:
                 made.share_grid(name, node.output[0])
 

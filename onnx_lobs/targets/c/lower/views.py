@@ -10,7 +10,8 @@ from onnx_lobs.targets.c.lower.context import Lowering, node_attributes, refusal
 
 _REAL = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _WIDE = (TensorProto.INT32, TensorProto.INT64)  # hold what an index or a byte may be
-_MOVING = frozenset(
+# what moves elements, or takes the largest
+MOVING = frozenset(
     [
         "Reshape",
         "Flatten",
@@ -40,7 +41,7 @@ def check_element_type(made: Lowering, node: onnx.NodeProto) -> None:
     What only moves elements or takes the largest is right in any type.
     """
     kind = made.network.element_types.get(node.output[0], TensorProto.FLOAT)
-    if kind not in _REAL and node.op_type not in _MOVING:
+    if kind not in _REAL and node.op_type not in MOVING:
         name = TensorProto.DataType.Name(kind).lower()
         raise refusal(node, f"it computes {name}; only floats are written")
 

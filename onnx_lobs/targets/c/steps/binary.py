@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnx_lobs.arrays import Array, IntArray
-from onnx_lobs.targets.c.grid import WORD, ByteGrid, Factors
+from onnx_lobs.targets.c.grid import ByteGrid, Factors
 from onnx_lobs.targets.c.program import CCode, Names, Step, Value
-from onnx_lobs.targets.c.steps.finish import integer_finish
+from onnx_lobs.targets.c.steps.finish import finished, integer_finish
 from onnx_lobs.targets.c.steps.strides import broadcast_strides, merge, nested_loops, strides_of
 
 SUM_SHIFT = 20  # bits behind the point in sums of two grids: products stay below 2^31
@@ -91,11 +91,8 @@ class Product(Step):
         first, second = f"{names.inputs[0]}[{{1}}]", f"{names.inputs[1]}[{{2}}]"
         if self.factors is None:
             return _loops(self, names, f"{first} * {second}", ())
-        factor, shift = int(self.factors.factor[0]), int(self.factors.shift[0])
-        short = self.factors.is_short
-        name, shift = ("finish_short", shift - WORD) if short else ("finish", shift)
-        product = f"{name}_{self.output.tag}({first} * {second}, {factor}, {shift})"
-        return _loops(self, names, product, (integer_finish(self.output, is_short=short),))
+        product = finished(f"{first} * {second}", self.factors, self.output)
+        return _loops(self, names, product, (integer_finish(self.output, self.factors),))
 
 
 @dataclass(frozen=True, eq=False)

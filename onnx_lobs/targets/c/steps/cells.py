@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from onnx_lobs.arrays import Array
 from onnx_lobs.targets.c.steps.gate_product import GateProduct
 from onnx_lobs.targets.c.steps.gates import GateArithmetic
 
-Element = Callable[[Array], Array]  # numbers of gates as elements of the output
 ProductCall = Callable[[int, int, str], str]  # product, place of its sums, C text of its bias
 
 _LOOP = """static void $NAME_$T_$tag(const $A *sums, $A *state, $H *h, $H *y, int n$FINISH)
@@ -46,13 +46,35 @@ _RESET = """static void gru_reset_$T_$tag(const $A *sums, const $A *state, $H *h
 _RNN = "state[j] = tanh_$T(sums[j]);"
 
 
+@dataclass(frozen=True, eq=False)
+class CellParts:
+    """What a cell computes with, the same at all steps of time of one direction.
+
+    Parameters
+    ----------
+    numbers
+        Of its gates.
+    products, bias
+        Of the input, and of the vector that the last step made; added to all sums.
+    element
+        Makes elements of the output from numbers of gates.
+    """
+
+    numbers: GateArithmetic
+    products: Sequence[GateProduct]
+    bias: Array
+    element: Callable[[Array], Array]
+
+    def product(self, number: int, x: Array) -> Array:
+        """Return one of the products of a vector."""
+        return self.products[number].compute(x)
+
+
 class RecurrentCell(ABC):
     """A cell.
 
     Attributes
     ----------
-    name
-        Of its C function.
     n_gates
         Rows of weights a unit.
     recurrent_parts
@@ -65,7 +87,6 @@ class RecurrentCell(ABC):
         C functions; `$ELEMENT` and others are filled in by the step.
     """
 
-    name: str
     n_gates: int
     recurrent_parts: Sequence[int]
     n_sums: int
@@ -73,16 +94,7 @@ class RecurrentCell(ABC):
     texts: Sequence[str]
 
     @abstractmethod
-    def advance(
-        self,
-        do: GateArithmetic,
-        products: Sequence[GateProduct],
-        bias: Array,
-        x: Array,
-        h: Array,
-        state: Array,
-        element: Element,
-    ) -> tuple[Array, Array]:
+    def advance(self, parts: CellParts, x: Array, h: Array, state: Array) -> tuple[Array, Array]:
         """Return the next vector, as elements, and the next state."""
 
     @abstractmethod
@@ -97,27 +109,17 @@ def _function(name: str, body: str, element: str) -> str:
 class LstmCell(RecurrentCell):
     """Gates in, out, forget and cell; the state is the cell's, of which the vector is made."""
 
-    name = "lstm"
     n_gates = 4
     recurrent_parts = (4,)
     n_sums = 4
     texts = (_function("lstm", _LSTM, "$ELEMENT_OF_SUM"),)
 
-    def advance(
-        self,
-        do: GateArithmetic,
-        products: Sequence[GateProduct],
-        bias: Array,
-        x: Array,
-        h: Array,
-        state: Array,
-        element: Element,
-    ) -> tuple[Array, Array]:
+    def advance(self, parts: CellParts, x: Array, h: Array, state: Array) -> tuple[Array, Array]:
         """Return the next vector and the next state."""
-        sums = bias + products[0].compute(x) + products[1].compute(h)
+        do, sums = parts.numbers, parts.bias + parts.product(0, x) + parts.product(1, h)
         gate_in, gate_out, forget, value = np.split(sums, 4)
         state = do.times(do.sigmoid(forget), state) + do.times(do.sigmoid(gate_in), do.tanh(value))
-        return element(do.times(do.sigmoid(gate_out), do.tanh(state))), state
+        return parts.element(do.times(do.sigmoid(gate_out), do.tanh(state))), state
 
     def calls(self, product: ProductCall, n: int) -> list[str]:
         """Return two products and the cell."""
@@ -127,29 +129,20 @@ class LstmCell(RecurrentCell):
 class GruCell(RecurrentCell):
     """Gates update, reset and hidden; the reset gate multiplies the state in front of R."""
 
-    name = "gru"
     n_gates = 3
     recurrent_parts = (2, 1)
     n_sums = 3
     texts = (_RESET, _function("gru", _GRU, "$ELEMENT_OF_STATE"))
 
-    def advance(
-        self,
-        do: GateArithmetic,
-        products: Sequence[GateProduct],
-        bias: Array,
-        x: Array,
-        h: Array,
-        state: Array,
-        element: Element,
-    ) -> tuple[Array, Array]:
+    def advance(self, parts: CellParts, x: Array, h: Array, state: Array) -> tuple[Array, Array]:
         """Return the next vector and the next state."""
-        update, reset, hidden = np.split(bias + products[0].compute(x), 3)
-        more = np.split(products[1].compute(h), 2)
-        kept = element(do.times(do.sigmoid(reset + more[1]), state))
-        value = do.tanh(hidden + products[2].compute(kept))
+        do = parts.numbers
+        update, reset, hidden = np.split(parts.bias + parts.product(0, x), 3)
+        more = np.split(parts.product(1, h), 2)
+        kept = parts.element(do.times(do.sigmoid(reset + more[1]), state))
+        value = do.tanh(hidden + parts.product(2, kept))
         state = value + do.times(do.sigmoid(update + more[0]), state - value)
-        return element(state), state
+        return parts.element(state), state
 
     def calls(self, product: ProductCall, n: int) -> list[str]:
         """Return the gates, the reset vector, its product and the cell."""
@@ -165,30 +158,20 @@ class GruCell(RecurrentCell):
 class LinearGruCell(RecurrentCell):
     """A GRU whose reset gate multiplies what R makes of the last vector."""
 
-    name = "linear_gru"
     n_gates = 3
     recurrent_parts = (2, 1)
     n_sums = 4
     texts = (_function("linear_gru", _LINEAR_GRU, "$ELEMENT_OF_STATE"),)
 
-    def advance(
-        self,
-        do: GateArithmetic,
-        products: Sequence[GateProduct],
-        bias: Array,
-        x: Array,
-        h: Array,
-        state: Array,
-        element: Element,
-    ) -> tuple[Array, Array]:
+    def advance(self, parts: CellParts, x: Array, h: Array, state: Array) -> tuple[Array, Array]:
         """Return the next vector and the next state."""
-        n = len(state)
-        update, reset, hidden = np.split(bias[: 3 * n] + products[0].compute(x), 3)
-        more = np.split(products[1].compute(h), 2)
-        recurrent = bias[3 * n :] + products[2].compute(h)
+        do, n = parts.numbers, len(state)
+        update, reset, hidden = np.split(parts.bias[: 3 * n] + parts.product(0, x), 3)
+        more = np.split(parts.product(1, h), 2)
+        recurrent = parts.bias[3 * n :] + parts.product(2, h)
         value = do.tanh(hidden + do.times(do.sigmoid(reset + more[1]), recurrent))
         state = value + do.times(do.sigmoid(update + more[0]), state - value)
-        return element(state), state
+        return parts.element(state), state
 
     def calls(self, product: ProductCall, n: int) -> list[str]:
         """Return all products and the cell."""
@@ -203,26 +186,16 @@ class LinearGruCell(RecurrentCell):
 class RnnCell(RecurrentCell):
     """No gates: a hyperbolic tangent of the sums."""
 
-    name = "rnn"
     n_gates = 1
     recurrent_parts = (1,)
     n_sums = 1
     needs = ("sigmoid", "tanh")
     texts = (_function("rnn", _RNN, "$ELEMENT_OF_STATE"),)
 
-    def advance(
-        self,
-        do: GateArithmetic,
-        products: Sequence[GateProduct],
-        bias: Array,
-        x: Array,
-        h: Array,
-        state: Array,
-        element: Element,
-    ) -> tuple[Array, Array]:
+    def advance(self, parts: CellParts, x: Array, h: Array, state: Array) -> tuple[Array, Array]:
         """Return the next vector, and the same as state."""
-        state = do.tanh(bias + products[0].compute(x) + products[1].compute(h))
-        return element(state), state
+        state = parts.numbers.tanh(parts.bias + parts.product(0, x) + parts.product(1, h))
+        return parts.element(state), state
 
     def calls(self, product: ProductCall, n: int) -> list[str]:
         """Return two products and the cell."""

@@ -171,20 +171,17 @@ class Convolution(Step):
 
     def code(self, names: Names) -> CCode:
         """Return a call of the function for the types of input, output and code."""
-        x, y, kind, count = self.inputs[0], self.output, self.stored.kind, self.stored.count_type
+        x, y = self.inputs[0], self.output
         verb = "spread" if self.is_transposed else "add"
-        acc, weight = ("float", "float") if y.grid is None else ("int32_t", "int8_t")
-        width = count.removeprefix("uint").removesuffix("_t")
-        name = f"conv_{verb}_{kind.name}{width}_{x.tag}_{y.tag}{self.finish.tag}"
-        types = {"X": x.c_type, "Y": y.c_type, "A": acc, "W": weight, "N": count}
+        acc = "float" if y.grid is None else "int32_t"
+        name = f"conv_{verb}_{self.stored.tag}_{x.tag}_{y.tag}{self.finish.tag}"
+        types = {"X": x.c_type, "Y": y.c_type, "A": acc}
         function = _KERNEL.substitute(
             types,
             name=name,
-            CODE=Template(kind.parameters).substitute(types),
+            CODE=self.stored.parameters,
             FINISH=self.finish.parameters,
-            LOOP=Template(kind.loop).substitute(
-                types, BODY=Template(_BODY).substitute(ADD=f"{verb}_{x.tag}")
-            ),
+            LOOP=self.stored.loop(Template(_BODY).substitute(ADD=f"{verb}_{x.tag}")),
             RESULT=self.finish.expression(y, "r"),
         )
         adding = (_SPREAD if self.is_transposed else _ADD).substitute(types, tag=x.tag)
@@ -193,7 +190,7 @@ class Convolution(Step):
         sizes = [str(n) for n in (len(self.rows), group_rows, group_channels)]
         arguments = [names.inputs[0], names.output, names.scratch, f"&{names.table('window')}"]
         arguments += [*sizes, names.table("bias")]
-        arguments += [names.table(p.rpartition("*")[2]) for p in kind.parameters.split(", ")]
+        arguments += map(names.table, self.stored.tables)
         arguments += self.finish.arguments(names.table)
         return CCode(
             f"{name}({', '.join(arguments)});",

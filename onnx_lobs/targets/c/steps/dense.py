@@ -71,20 +71,18 @@ class Dense(Step):
 
     def code(self, names: Names) -> CCode:
         """Return a call of the function for the types of input, output and code."""
-        x, y, kind = self.inputs[0], self.output, self.stored.kind
-        count = self.stored.count_type
-        name = f"dense_{kind.name}{_short(count)}_{x.tag}_{y.tag}{self.finish.tag}"
+        x, y, parameters = self.inputs[0], self.output, self.stored.parameters.split(", ")
+        name = f"dense_{self.stored.tag}_{x.tag}_{y.tag}{self.finish.tag}"
         acc = "float" if y.grid is None else "int32_t"
-        body = "sum += w * x[pos];"
-        starts = [p.split()[-1].lstrip("*") for p in kind.parameters.split(",")]
-        types = {"X": x.c_type, "Y": y.c_type, "A": acc, "W": _weight_type(y), "N": count}
         function = _KERNEL.substitute(
-            types,
+            X=x.c_type,
+            Y=y.c_type,
+            A=acc,
             name=name,
-            CODE=Template(", ".join(_renamed(kind.parameters))).substitute(types),
+            CODE=", ".join(map(_renamed, parameters)),
             FINISH=self.finish.parameters,
-            RESTART="\n        ".join(_restart(p, types) for p in kind.parameters.split(", ")),
-            LOOP=Template(kind.loop.replace("\n", "\n    ")).substitute(types, BODY=body),
+            RESTART="\n        ".join(map(_restart, parameters)),
+            LOOP=self.stored.loop("sum += w * x[pos];").replace("\n", "\n    "),
             RESULT=self.finish.expression(y, "r"),
         )
         n_rows, columns = self.rows.shape
@@ -95,7 +93,7 @@ class Dense(Step):
             str(n_rows),
             str(columns),
         ]
-        arguments += [names.table("bias"), *(names.table(start) for start in starts)]
+        arguments += [names.table("bias"), *map(names.table, self.stored.tables)]
         arguments += self.finish.arguments(names.table)
         return CCode(
             f"{name}({', '.join(arguments)});",
@@ -104,19 +102,10 @@ class Dense(Step):
         )
 
 
-def _renamed(parameters: str) -> list[str]:
-    """Return the parameters with names of their own: each vector walks the tables anew."""
-    return [f"{p.rpartition('*')[0]}*all_{p.rpartition('*')[2]}" for p in parameters.split(", ")]
+def _renamed(parameter: str) -> str:
+    """Return a parameter with a name of its own: each vector walks the tables anew."""
+    return parameter.replace("*", "*all_")
 
 
-def _restart(parameter: str, types: dict[str, str]) -> str:
-    name = parameter.rpartition("*")[2]
-    return Template(f"{parameter} = all_{name};").substitute(types)
-
-
-def _short(count_type: str) -> str:
-    return count_type.removeprefix("uint").removesuffix("_t")
-
-
-def _weight_type(output: Value) -> str:
-    return "float" if output.grid is None else "int8_t"
+def _restart(parameter: str) -> str:
+    return f"{parameter} = all_{parameter.rpartition('*')[2]};"

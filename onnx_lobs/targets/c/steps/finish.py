@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.targets.c.grid import WORD, Factors
+from onnx_lobs.targets.c.grid import Factors
 from onnx_lobs.targets.c.program import Value
+from onnx_lobs.targets.c.text import float_text
 
 _LIMIT = "($Y)(scaled < $lo ? $lo : scaled > $hi ? $hi : scaled)"
 _LONG = """static inline $Y finish_$tag(int64_t sum, int64_t factor, int shift)
@@ -62,22 +63,17 @@ class Finish:
         return "const uint16_t *factor, const uint8_t *shift"
 
     @property
-    def is_short(self) -> bool:
-        """Whether sums are scaled in 32 bits."""
-        return self.factors is not None and self.factors.is_short
-
-    @property
     def tables(self) -> dict[str, Array]:
         """Constants of the C code."""
         if self.factors is None:
             return {}
-        shift = self.factors.shift - (WORD if self.is_short else 0)
-        return {"factor": self.factors.factor.astype(np.uint16), "shift": shift.astype(np.uint8)}
+        shift = self.factors.last_shift.astype(np.uint8)
+        return {"factor": self.factors.factor.astype(np.uint16), "shift": shift}
 
     @property
     def tag(self) -> str:
         """What tells kernels apart that finish in different ways."""
-        return "_short" if self.is_short else ""
+        return finish_tag(self.factors)
 
     def arguments(self, table: Callable[[str], str]) -> list[str]:
         """Return the C arguments; `table` names tables."""
@@ -89,30 +85,36 @@ class Finish:
         """Return the C expression that makes an element of ``sum``."""
         if self.factors is None:
             return "finish_f32(sum, lowest, highest)"
-        return f"finish{self.tag}_{output.tag}(sum, factor[{channel}], shift[{channel}])"
+        return finished("sum", self.factors, output, f"factor[{channel}], shift[{channel}]")
 
     def function(self, output: Value) -> str:
         """Return the C function that `expression` calls."""
-        return (
-            FLOAT_FINISH if output.grid is None else integer_finish(output, is_short=self.is_short)
-        )
+        return FLOAT_FINISH if output.grid is None else integer_finish(output, self.factors)
 
 
-def integer_finish(output: Value, *, is_short: bool = False) -> str:
+def finish_tag(factors: Factors | None) -> str:
+    """Return what the names of functions that scale in 32 bits have more than others."""
+    return "_short" if factors is not None and factors.is_short else ""
+
+
+def finished(text: str, factors: Factors | None, output: Value, arguments: str = "") -> str:
+    """Return the C expression that scales a sum onto a grid, or the sum itself in float32.
+
+    The arguments name a factor and a shift; without them it holds those of all sums.
+    """
+    if factors is None:
+        return text
+    return f"finish{finish_tag(factors)}_{output.tag}({text}, {arguments or one_factor(factors)})"
+
+
+def one_factor(factors: Factors) -> str:
+    """Return the C arguments that scale all sums alike."""
+    return f"{int(factors.factor[0])}, {int(factors.last_shift[0])}"
+
+
+def integer_finish(output: Value, factors: Factors | None = None) -> str:
     """Return the C function that scales a sum onto a grid."""
     assert output.grid is not None
-    text = (_SHORT if is_short else _LONG).replace("$LIMIT", _LIMIT)
+    text = (_SHORT if finish_tag(factors) else _LONG).replace("$LIMIT", _LIMIT)
     text = text.replace("$Y", output.c_type).replace("$tag", output.tag)
     return text.replace("$lo", str(output.grid.lowest)).replace("$hi", str(output.grid.highest))
-
-
-def float_text(value: float) -> str:
-    """Return a float32 as C text that gives the same bits.
-
-    >>> float_text(0.1), float_text(2.0), float_text(float("inf"))
-    ('0.1f', '2.0f', 'INFINITY')
-    """
-    if np.isinf(value):
-        return "-INFINITY" if value < 0 else "INFINITY"
-    text = str(np.float32(value))
-    return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"

@@ -131,16 +131,14 @@ class GateProduct:
 
     def function(self, x: Value) -> str:
         """Return the C function, for vectors of the type of `x`."""
-        kind, numbers = self.stored.kind, FLOATING if self.scale is None else WHOLE
-        weight = "float" if self.scale is None else "int8_t"
-        types = {"X": x.c_type, "A": numbers.c_type, "W": weight, "N": self.stored.count_type}
         return _KERNEL.substitute(
-            types,
+            X=x.c_type,
+            A=(FLOATING if self.scale is None else WHOLE).c_type,
             name=self._name(x),
             COLUMNS=", int columns" if self._reads_columns else "",
-            CODE=Template(kind.parameters).substitute(types),
+            CODE=self.stored.parameters,
             SCALE="" if self.scale is None else _PARAMETERS,
-            LOOP=Template(kind.loop).substitute(types, BODY="sum += w * x[pos];"),
+            LOOP=self.stored.loop("sum += w * x[pos];"),
             SCALED="sum" if self.scale is None else f"gate_sum({_ARGUMENTS})",
         )
 
@@ -159,5 +157,4 @@ class GateProduct:
         return "columns" in self.stored.kind.loop
 
     def _name(self, x: Value) -> str:
-        counts = self.stored.count_type.removeprefix("uint").removesuffix("_t")
-        return f"gate_sums_{self.stored.kind.name}{counts}_{x.tag}"
+        return f"gate_sums_{self.stored.tag}_{x.tag}"

@@ -8,8 +8,8 @@ import numpy as np
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.targets.c.program import CCode, Names, Step, Value
-from onnx_lobs.targets.c.steps.finish import float_text
 from onnx_lobs.targets.c.steps.strides import merge, nested_loops
+from onnx_lobs.targets.c.text import float_text
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,11 @@ from string import Template
 import numpy as np
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.targets.c.grid import WORD, Factors
+from onnx_lobs.targets.c.grid import Factors
 from onnx_lobs.targets.c.program import CCode, Names, Step, Value
-from onnx_lobs.targets.c.steps.finish import float_text, integer_finish
+from onnx_lobs.targets.c.steps.finish import finish_tag, finished, integer_finish, one_factor
 from onnx_lobs.targets.c.steps.window import STRUCT, Window
+from onnx_lobs.targets.c.text import float_text
 
 _POOL = Template(
     """static void ${name}(const $X *x, $X *y, const window *s, int planes)
@@ -149,19 +150,16 @@ class Mean(Step):
 
     def code(self, names: Names) -> CCode:
         """Return a call of the function for the types."""
-        x, y = self.inputs[0], self.output
+        x, y, tag = self.inputs[0], self.output, finish_tag(self.factors)
         if self.factors is None:
-            parameters, result, tag = "float factor", "sum * factor", ""
-            arguments = [float_text(1 / self.length)]
+            parameters, result = "float factor", "sum * factor"
+            scale = float_text(1 / self.length)
             functions: tuple[str, ...] = ()
         else:
-            short = self.factors.is_short
-            tag, cut = ("_short", WORD) if short else ("", 0)
             parameters = "uint32_t factor, int shift"
-            result = f"finish{tag}_{y.tag}(sum, factor, shift)"
-            factor, shift = int(self.factors.factor[0]), int(self.factors.shift[0]) - cut
-            arguments = [str(factor), str(shift)]
-            functions = (integer_finish(y, is_short=short),)
+            result = finished("sum", self.factors, y, "factor, shift")
+            scale = one_factor(self.factors)
+            functions = (integer_finish(y, self.factors),)
         text = _MEAN.substitute(
             x=x.tag,
             y=y.tag + tag,
@@ -172,5 +170,5 @@ class Mean(Step):
             RESULT=result,
         )
         sizes = [names.inputs[0], names.output, str(y.size), str(self.length)]
-        call = f"mean_{x.tag}_{y.tag}{tag}({', '.join([*sizes, *arguments])});"
+        call = f"mean_{x.tag}_{y.tag}{tag}({', '.join([*sizes, scale])});"
         return CCode(call, (*functions, text))

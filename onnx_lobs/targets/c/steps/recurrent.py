@@ -13,20 +13,20 @@ from string import Template
 import numpy as np
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.targets.c.grid import WORD, Factors
+from onnx_lobs.targets.c.grid import Factors
 from onnx_lobs.targets.c.program import CCode, Names, Step, Value
-from onnx_lobs.targets.c.steps.cells import RecurrentCell
-from onnx_lobs.targets.c.steps.finish import integer_finish
+from onnx_lobs.targets.c.steps.cells import CellParts, RecurrentCell
+from onnx_lobs.targets.c.steps.finish import (
+    Finish,
+    finish_tag,
+    finished,
+    integer_finish,
+    one_factor,
+)
 from onnx_lobs.targets.c.steps.gate_product import GATE_SUM, GateProduct
-from onnx_lobs.targets.c.steps.gates import FLOATING, POINT, WHOLE, GateArithmetic
+from onnx_lobs.targets.c.steps.gates import FLOATING, WHOLE, GateArithmetic
+from onnx_lobs.targets.c.steps.start import START_STATE, Start
 
-START_POINT = 28  # bits behind the point of what a state's input is multiplied by
-_FINER = START_POINT - POINT
-_START = f"""static inline int32_t start_state(int32_t x, int64_t step)
-{{
-    return (int32_t)((x * step + {1 << (_FINER - 1)}) >> {_FINER});
-}}
-"""
 _RUN = Template(
     """{
         $A *const state = $SUMS + $STATE_AT;
@@ -40,26 +40,6 @@ _RUN = Template(
         }$CELLS
     }"""
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Start:
-    """Where a state or a vector begins: at zeros, at constants, or at an input.
-
-    Parameters
-    ----------
-    constants
-        (n,), or None.
-    source
-        Number of an input of the step, or None.
-    scale
-        From the input's grid to that of the vector; or steps of 2^-28 of one of its steps, for
-        a state; None in float32.
-    """
-
-    constants: Array | None = None
-    source: int | None = None
-    scale: Factors | int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,29 +130,25 @@ class Recurrent(Step):
             made = [np.stack([ran[number][0][at] for number, at in enumerate(last)])]
         if self.cells is not None:
             states = np.stack([state for _, state in ran])
-            made.append(_elements(states, self.cells, self.cell_element))
+            made.append(Finish(self.cell_element).apply(states, self.cells))
         return tuple(made)
 
     def _run(self, number: int, values: tuple[Array, ...]) -> tuple[Array, Array]:
         """Return the vectors of one direction by time, and its last state."""
-        direction = self.directions[number]
-        x = values[0].reshape(self._times, -1)
-        state, h = (
-            _begin(start, values, number, self._n, self.output if is_vector else None)
-            for start, is_vector in ((direction.state, False), (direction.vector, True))
+        direction, finish = self.directions[number], Finish(self.element)
+        parts = CellParts(
+            self._numbers,
+            direction.products,
+            direction.bias,
+            lambda sums: finish.apply(sums, self.output),
         )
+        x = values[0].reshape(self._times, -1)
+        state = direction.state.compute(values, number, self._n, None)
+        h = direction.vector.compute(values, number, self._n, self.output)
         vectors = np.zeros((self._times, self._n), h.dtype)
         times = range(self._times)
         for t in reversed(times) if direction.is_reverse else times:
-            h, state = self.cell.advance(
-                self._numbers,
-                direction.products,
-                direction.bias,
-                x[t],
-                h,
-                state,
-                lambda sums: _elements(sums, self.output, self.element),
-            )
+            h, state = self.cell.advance(parts, x[t], h, state)
             vectors[t] = h
         return vectors, state
 
@@ -184,8 +160,8 @@ class Recurrent(Step):
             sources = (self.inputs[0], *[vector] * len(self.cell.recurrent_parts))
             functions += [p.function(x) for p, x in zip(direction.products, sources, strict=True)]
         if vector.grid is not None:
-            if any(isinstance(direction.state.scale, int) for direction in self.directions):
-                functions.insert(0, _START)
+            if any(direction.state.step is not None for direction in self.directions):
+                functions.insert(0, START_STATE)
             functions = [GATE_SUM, *self._finishes(), *functions]
         functions += [self._filled(text) for text in self.cell.texts]
         runs = [self._block(number, names) for number in range(len(self.directions))]
@@ -201,24 +177,19 @@ class Recurrent(Step):
 
     def _finishes(self) -> list[str]:
         """Return the functions that make elements of the vectors and the last states."""
-        pairs: list[tuple[Value, Factors | int | None]] = [(self.output, self.element)]
+        pairs = [(self.output, self.element)]
         pairs += [(self.output, direction.vector.scale) for direction in self.directions]
         pairs += [] if self.cells is None else [(self.cells, self.cell_element)]
-        return [
-            integer_finish(value, is_short=scale.is_short)
-            for value, scale in pairs
-            if isinstance(scale, Factors)
-        ]
+        return [integer_finish(value, scale) for value, scale in pairs if scale is not None]
 
     def _filled(self, text: str) -> str:
         """Return a C text of the cell with the types of this step."""
-        tag, is_float = self.output.tag, self.element is None
         for mark, what in (("ELEMENT_OF_SUM", "sum"), ("ELEMENT_OF_STATE", "state[j]")):
-            made = f"finish{_short(self.element)}_{tag}({what}, factor, shift)"
-            made = what if is_float else made
+            made = finished(what, self.element, self.output, "factor, shift")
             text = text.replace(f"${mark}", made)
-        parameters = "" if is_float else ", uint32_t factor, int shift"
-        text = text.replace("$FINISH", parameters).replace("$tag", tag + _short(self.element))
+        parameters = "" if self.element is None else ", uint32_t factor, int shift"
+        tag = self.output.tag + finish_tag(self.element)
+        text = text.replace("$FINISH", parameters).replace("$tag", tag)
         text = text.replace("$T", self._numbers.tag).replace("$A", self._numbers.c_type)
         return text.replace("$H", self.output.c_type)
 
@@ -241,7 +212,7 @@ class Recurrent(Step):
                 lambda key: names.table(f"p{which}_{key}{number}"),
             )
 
-        factors = _arguments(self.element)
+        factors = "" if self.element is None else f", {one_factor(self.element)}"
         after = f"{sums}, state, h, {y}, {n}{factors}"
         calls = self.cell.calls(product, n)
         filled = [self._filled(call.replace("$AFTER", after)) for call in calls]
@@ -254,8 +225,8 @@ class Recurrent(Step):
             H_AT=(self.cell.n_sums + 1) * n,
             N=n,
             TIMES=self._times,
-            STATE=_start_text(direction.state, names, number, n, "state"),
-            VECTOR=_start_text(direction.vector, names, number, n, "vector", self.output.tag),
+            STATE=direction.state.text(names, number, n, "state", None),
+            VECTOR=direction.vector.text(names, number, n, "vector", self.output),
             CALLS="\n            ".join(filled),
             CELLS=self._cells_text(names, number),
         )
@@ -264,64 +235,9 @@ class Recurrent(Step):
         """Return the loop that writes the last states, or nothing."""
         if self.cells is None:
             return ""
-        made = "state[j]"
-        if self.cell_element is not None:
-            made = _scaled("state[j]", self.cell_element, self.cells.tag)
-        n = self._n
+        made, n = finished("state[j]", self.cell_element, self.cells), self._n
         loop = f"\n        for (int j = 0; j < {n}; j++)\n            "
         return f"{loop}{names.others[0]}[{number * n} + j] = {made};"
-
-
-def _elements(sums: Array, value: Value, factors: Factors | None) -> Array:
-    """Return numbers of gates as elements of a value."""
-    if factors is None or value.grid is None:
-        return np.asarray(sums, np.float32)
-    return factors.apply(sums, value.grid)
-
-
-def _begin(
-    start: Start, values: tuple[Array, ...], number: int, n: int, vector: Value | None
-) -> Array:
-    """Return the numbers that a state, or the elements that a vector, begins at."""
-    is_float = values[0].dtype == np.float32
-    dtype = np.int64 if vector is None or vector.grid is None else vector.grid.dtype
-    if start.source is not None:
-        found = values[start.source].reshape(-1)[number * n : (number + 1) * n]
-        if isinstance(start.scale, int):
-            wide = found.astype(np.int64) * start.scale
-            return np.asarray((wide + (1 << (_FINER - 1))) >> _FINER)
-        return found if vector is None else _elements(found, vector, start.scale)
-    made = np.zeros(n) if start.constants is None else start.constants
-    return np.asarray(made, np.float32 if is_float else dtype)
-
-
-def _start_text(start: Start, names: Names, number: int, n: int, table: str, tag: str = "") -> str:
-    """Return the C expression of element j of what :func:`_begin` returns."""
-    if start.source is not None:
-        return _scaled(f"{names.inputs[start.source]}[{number * n} + j]", start.scale, tag)
-    return "0" if start.constants is None else f"{names.table(f'{table}{number}')}[j]"
-
-
-def _scaled(text: str, scale: Factors | int | None, tag: str) -> str:
-    """Return the C expression that scales one number."""
-    if scale is None:
-        return text
-    if isinstance(scale, int):
-        return f"start_state({text}, {scale})"
-    return f"finish{_short(scale)}_{tag}({text}{_arguments(scale)})"
-
-
-def _short(scale: Factors | None) -> str:
-    """Return what names of functions that scale within 32 bits have more."""
-    return "_short" if scale is not None and scale.is_short else ""
-
-
-def _arguments(scale: Factors | None) -> str:
-    """Return the C arguments that scale a number, behind it."""
-    if scale is None:
-        return ""
-    shift = int(scale.shift[0]) - (WORD if scale.is_short else 0)
-    return f", {int(scale.factor[0])}, {shift}"
 
 
 def _direction_tables(direction: Direction) -> dict[str, Array]:
