@@ -9,7 +9,7 @@ from onnx_lobs.arrays import FloatArray
 from onnx_lobs.evaluation.input_ranges import input_ranges
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.memory.scratch import scratch_in
-from onnx_lobs.options.config import PruneConfig, has_target
+from onnx_lobs.options.config import PruneConfig, has_target, moves_weights
 from onnx_lobs.report.plan import PlannedStage, RunPlan
 from onnx_lobs.run.blocks.refit import STEPS
 from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
@@ -24,11 +24,7 @@ from onnx_lobs.run.log import Log
 from onnx_lobs.run.modes import check_modes, is_sequential
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.observations import observations_of
-from onnx_lobs.run.retraining.in_run import (
-    changes_behind,
-    check_retrainable,
-    check_retraining,
-)
+from onnx_lobs.run.retraining.checks import check_retrainable, check_retraining
 from onnx_lobs.run.retraining.opened import samples_of_step
 from onnx_lobs.run.retraining.training import LOOKS
 from onnx_lobs.run.setup import Setup, open_run
@@ -70,7 +66,7 @@ def dry_run(
     with scratch_in(config.scratch) as scratch:
         setup, networks = open_run(path, data, test, config, log, scratch)
         check_modes(config)
-        if changes_behind(config):
+        if moves_weights(config):
             check_retrainable(setup, networks)
         if has_target(config):
             check_target(setup, networks)

@@ -26,6 +26,7 @@ from onnx_lobs.options.config import (
     fits_chip,
     has_target,
     is_channels,
+    moves_weights,
     removes_first,
 )
 from onnx_lobs.options.option import to_plain
@@ -43,13 +44,9 @@ from onnx_lobs.run.log import Log
 from onnx_lobs.run.modes import check_modes, is_compiled
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run, run_once
-from onnx_lobs.run.outcome import score_dense
+from onnx_lobs.run.outcome import Reference, score_dense
 from onnx_lobs.run.report import make_report, with_file
-from onnx_lobs.run.retraining.in_run import (
-    changes_behind,
-    check_retrainable,
-    check_retraining,
-)
+from onnx_lobs.run.retraining.checks import check_retrainable, check_retraining
 from onnx_lobs.run.save import Delivery, deliver, plan_delivery
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.run.stored_form import check_form
@@ -280,7 +277,7 @@ def _prune(
         setup, networks, channels = remove_first(asked, setup, networks, scratch, progress, log)
     where = told_where(networks.dense, setup.layers, setup.batches, networks.provider)
     with where, compiled.without(not is_compiled(setup)):
-        if changes_behind(config):
+        if moves_weights(config):
             check_retrainable(setup, networks)
         room = _room(setup, networks)
         if has_target(config):
@@ -290,6 +287,7 @@ def _prune(
         warn_of_data(setup, networks, before, log)
         observations = warn_of_few(setup, networks, log)
         dense = remember_dense(setup, networks)
+        reference = Reference(before, dense)
         planner: Planner | ChannelPlanner
         if is_channels(config):
             planner = make_channel_planner(setup, networks, scratch, progress, log)
@@ -300,7 +298,7 @@ def _prune(
 
         def run(part: Setup, copies: Networks, kind: str | None = None) -> Run:
             choose = partial(planner.choose, part.sparsity, kind)
-            return run_once(part, copies, choose, before, dense, scratch, progress)
+            return run_once(part, copies, choose, reference, scratch, progress)
 
         target = None
         if room is not None:
@@ -309,8 +307,8 @@ def _prune(
             done, target = search(setup, networks, run, *planner.limits()[::-1], clock)
         else:
             done = run(setup if config.rounds is None else setup.at(config.rounds[0]), networks)
-        if changes_behind(config):
-            done = move_weights(done, before, dense, scratch, progress, log, clock, observations)
+        if moves_weights(config):
+            done = move_weights(done, reference, scratch, progress, log, clock, observations)
         if config.drop_empty:
             smaller, dropped = without_empty(done.setup, done.networks)
             done = dataclasses.replace(done, networks=smaller, dropped=dropped)

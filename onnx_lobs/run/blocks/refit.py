@@ -24,9 +24,9 @@ from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress, Silent
 from onnx_lobs.run.blocks.spans import Span, find_spans, part_of
 from onnx_lobs.run.retraining.aims import Aim
-from onnx_lobs.run.retraining.moving import moving_weights
+from onnx_lobs.run.retraining.moving import choose_tensors
 from onnx_lobs.run.retraining.network import TrainedNetwork
-from onnx_lobs.run.retraining.parameters import MovingTensor, find_small, find_weights
+from onnx_lobs.run.retraining.parameters import MovingTensor, write_values
 from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, held_loss, train
 
 STEPS, RATE = 100, 0.005  # of a span
@@ -110,11 +110,8 @@ def refit_spans(
         samples = _SpanSamples(span, fronts, behinds, batches)
         one, values = _refit(part_of(pruned, span, types), span, samples, provider, course)
         found.append(one)
-        for name, value in values.items():
-            tensor = pruned.main.initializers[name]
-            dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
-            pruned.write(tensor, value.astype(dtype))
-            changed[name] = value
+        write_values(pruned, values)
+        changed.update(values)
         progress.advance()
     fronts.close()
     behinds.close()
@@ -167,7 +164,8 @@ def _refit(
 ) -> tuple[RefittedSpan, Mapping[str, Array]]:
     """Return what fitting a span brought, and the values that changed."""
     fitted, held = samples.sets()
-    tensors = _tensors(part, fitted.batches, provider, course)
+    shapes = observe(part, fitted.batches.load(0), provider=provider).shapes
+    tensors = choose_tensors(part, course.move, fitted.batches, shapes).tensors
     size = _mean_square(samples, fitted.batches)
     aim = Aim(span.output, "distance", None, span.output, 1 / max(size, 1e-30))
     network = TrainedNetwork(part, (aim,), tensors, provider)
@@ -180,22 +178,6 @@ def _refit(
     if not after < (1 - LEAST_GAIN) * before:
         return RefittedSpan(span.output, span.n_layers, before, before, 0.0), {}
     return RefittedSpan(span.output, span.n_layers, before, after, share), values
-
-
-def _tensors(
-    part: Model, fitted: Batches, provider: str, course: SpanCourse
-) -> tuple[MovingTensor, ...]:
-    layers, _ = find_layers(part, LayerFilter(depthwise=True))
-    weights = find_weights(part, layers)
-    shapes = observe(part, fitted.load(0), provider=provider).shapes
-    observations = {
-        w.name: sum(use.n_observations(shapes[use.input]) for use in w.layer.uses)
-        // fitted.sizes[0]
-        for w in weights
-        if w.layer is not None
-    }
-    moved = moving_weights(course.move, weights, fitted.n_samples, observations)
-    return (*moved, *find_small(part, layers))
 
 
 def _pulled(
