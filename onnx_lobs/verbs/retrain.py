@@ -24,7 +24,8 @@ from onnx_lobs.memory.shares import share_out
 from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.option import take
-from onnx_lobs.options.retraining import RETRAIN_OPTIONS, RUN_OPTIONS, RetrainOptions
+from onnx_lobs.options.retraining import RetrainOptions
+from onnx_lobs.options.verb_options import RETRAIN_OPTIONS, RUN_OPTIONS
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.retraining import RetrainedScore, Retraining
 from onnx_lobs.report.showing import Told, telling

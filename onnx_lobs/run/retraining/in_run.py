@@ -12,7 +12,7 @@ from onnx_lobs.evaluation.one_hot import with_class_labels
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.memory.scratch import Scratch
-from onnx_lobs.options.retraining import RetrainOptions
+from onnx_lobs.options.rounds import retraining_of
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import OutputRecord, RoundRecord
 from onnx_lobs.run.networks import Networks
@@ -54,7 +54,7 @@ def retrain_run(run: Run, reference: Reference, scratch: Scratch, progress: Prog
     """
     started = time.perf_counter()
     setup, networks, log = run.setup, run.networks, run.log
-    how = RetrainOptions.of_run(setup.config)
+    how = retraining_of(setup.config)
     opened = open_result(networks)
     samples = _samples(setup)
     found = retrain_networks(
