@@ -17,6 +17,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.session import Session
 
 LABELS, CLASSES, OUTPUTS, AUTO = "labels", "classes", "outputs", "auto"
+TOWARDS = (AUTO, LABELS, CLASSES, OUTPUTS)
 MOST_KEPT = 1 << 28  # bytes of the dense network's outputs that are kept for the next time
 KEPT_PART = 4  # of the memory for activations, a part for them
 
