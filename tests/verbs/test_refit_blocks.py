@@ -38,6 +38,18 @@ def test_parts_come_nearer_and_zeros_stay() -> None:
     assert error == pytest.approx(record.error_after, rel=1e-3)
 
 
+@pytest.mark.slow
+def test_few_samples_are_judged_by_the_delivered_fit_alone() -> None:
+    options: dict[str, Any] = {**QUICK, "batch_size": 4}
+    alone = onnx_lobs.prune(network(), {"x": X[:48]}, **options)
+    record = onnx_lobs.prune(network(), {"x": X[:48]}, refit_blocks=True, **options).report.blocks
+    assert alone.report.output.n_fits > 1
+    assert record is not None
+    dense, other = (run(proto, x=X[36:40])["y"] for proto in (network(), alone.model))
+    error = np.square(dense - other).sum() / np.square(dense).sum()
+    assert error == pytest.approx(record.error_before, rel=1e-3)
+
+
 def test_what_does_not_help_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     refit = in_run.refit_spans
 
