@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -54,11 +55,11 @@ def test_what_does_not_help_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None
     refit = in_run.refit_spans
 
     def spoiled(networks: Any, *rest: Any) -> Any:
-        spans, values = refit(networks, *rest)
-        worse = {name: -value for name, value in values.items()}
+        found = refit(networks, *rest)
+        worse = {name: -value for name, value in found.values.items()}
         for name, value in worse.items():
             networks[1].write(networks[1].main.initializers[name], value)
-        return spans, worse
+        return dataclasses.replace(found, values=worse)
 
     monkeypatch.setattr(in_run, "refit_spans", spoiled)
     alone = onnx_lobs.prune(network(), DATA, **QUICK)

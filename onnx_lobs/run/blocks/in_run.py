@@ -10,7 +10,7 @@ from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import BlocksRecord
-from onnx_lobs.run.blocks.refit import SpanCourse, refit_spans
+from onnx_lobs.run.blocks.refit import refit_spans
 from onnx_lobs.run.one_run import Run, error_alone, judged_again
 from onnx_lobs.run.outcome import Reference
 from onnx_lobs.run.retraining.in_run import open_result
@@ -39,20 +39,20 @@ def refit_blocks(run: Run, reference: Reference, scratch: Scratch, progress: Pro
     setup, networks = run.setup, run.networks
     before = error_alone(run, reference, scratch, progress)
     opened = open_result(networks)
-    half, course = setup.memory.activations // 2, SpanCourse(seed=setup.config.seed)
-    spans, values = refit_spans(
+    half = setup.memory.activations // 2
+    found = refit_spans(
         (networks.dense, opened.pruned), _judged(opened), setup.batches, networks.provider,
-        (Store(half, scratch), Store(half, scratch)), course, progress,
+        (Store(half, scratch), Store(half, scratch)), setup.config.seed, progress,
     )  # fmt: skip
     record = BlocksRecord(
-        spans=len(spans),
-        fitted=sum(span.share > 0 for span in spans),
+        spans=found.spans,
+        fitted=found.fitted,
         error_before=before,
         error_after=before,
         is_kept=False,
         seconds=time.perf_counter() - started,
     )
-    if not values:
+    if not found.values:
         return dataclasses.replace(run, blocks=record)
     after = dataclasses.replace(networks, pruned=opened.pruned)
     fitted = judged_again(run, after, reference, scratch, progress)
@@ -60,7 +60,7 @@ def refit_blocks(run: Run, reference: Reference, scratch: Scratch, progress: Pro
     is_kept = before is not None and error is not None and error < before
     record = dataclasses.replace(record, error_after=error, is_kept=is_kept)
     if is_kept:
-        write_values(Model(networks.result.proto, networks.result.folder), values)
+        write_values(Model(networks.result.proto, networks.result.folder), found.values)
     return dataclasses.replace(fitted if is_kept else run, blocks=record)
 
 
