@@ -26,8 +26,12 @@ from onnx_lobs.layers.operators import OPERATORS
 from onnx_lobs.options.how import METHOD_NAMES
 from onnx_lobs.options.output import FORMATS as FORMAT_NAMES
 from onnx_lobs.options.output import TARGETS
+from onnx_lobs.options.retraining import MOVE_NAMES, OPTIMISER_NAMES, TOWARDS_NAMES
 from onnx_lobs.options.what import ALLOCATIONS, OP_TYPES, PATTERN_FORMS
 from onnx_lobs.patterns import PATTERNS, Pattern
+from onnx_lobs.run.retraining.aims import TOWARDS
+from onnx_lobs.run.retraining.moving import MOVES
+from onnx_lobs.run.retraining.optimiser import OPTIMISERS
 from onnx_lobs.solvers import METHODS
 from onnx_lobs.storage.formats import FORMATS
 from onnx_lobs.targets.runtimes import RUNTIMES
@@ -140,12 +144,25 @@ def test_nobody_asks_which_pattern_it_is() -> None:
     [
         (sorted(OPERATORS), sorted(OP_TYPES)),
         (sorted(METHODS), sorted(METHOD_NAMES)),
+        (sorted(OPTIMISERS), sorted(OPTIMISER_NAMES)),
+        (sorted(MOVES), sorted(MOVE_NAMES)),
+        (sorted(TOWARDS), sorted(TOWARDS_NAMES)),
         (list(FORMATS), list(FORMAT_NAMES)),
         (list(RUNTIMES), list(TARGETS)),
         (["auto", *RULES, "global"], list(ALLOCATIONS)),
         ([pattern.form for pattern in PATTERNS], list(PATTERN_FORMS)),
     ],
-    ids=["operators", "methods", "formats", "targets", "allocations", "patterns"],
+    ids=[
+        "operators",
+        "methods",
+        "optimisers",
+        "moves",
+        "aims",
+        "formats",
+        "targets",
+        "allocations",
+        "patterns",
+    ],
 )
 def test_options_name_what_the_tables_hold(table: list[str], names: list[str]) -> None:
     assert table == names  # written twice: the options load nothing heavy

@@ -13,9 +13,8 @@ import pytest
 
 import onnx_lobs
 from onnx_lobs.options.config import OPTIONS
-from onnx_lobs.options.limits import COMPARE_OPTIONS
 from onnx_lobs.options.option import Option
-from onnx_lobs.options.retraining import RETRAIN_OPTIONS
+from onnx_lobs.options.verb_options import COMPARE_OPTIONS, RETRAIN_OPTIONS
 
 PUBLIC = {
     "ConfigError", "DataError", "Evaluation", "InferenceError", "LobsError", "ModelError",

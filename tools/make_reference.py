@@ -23,10 +23,9 @@ from onnx_lobs import errors
 from onnx_lobs.cli.verb import NAMED, Verb
 from onnx_lobs.cli.verbs import VERBS
 from onnx_lobs.options.config import OPTIONS
-from onnx_lobs.options.limits import COMPARE_OPTIONS
 from onnx_lobs.options.option import Affects, Option
 from onnx_lobs.options.prose import flags_of, long_flag, with_flags
-from onnx_lobs.options.retraining import RETRAIN_OPTIONS
+from onnx_lobs.options.verb_options import COMPARE_OPTIONS, RETRAIN_OPTIONS
 
 PACKAGE = Path(errors.__file__).parent
 PAGE = PACKAGE / "guide" / "command-line.md"

@@ -12,8 +12,9 @@ from onnx_lobs.cli.verb import Verb
 from onnx_lobs.options.checks import check_sparsity, each
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.how import METHOD_NAMES
-from onnx_lobs.options.kinds import choices, number_list, text_list
+from onnx_lobs.options.number_kinds import number_list
 from onnx_lobs.options.option import from_plain, option, options_of
+from onnx_lobs.options.word_kinds import choices, text_list
 
 if TYPE_CHECKING:
     from onnx_lobs.report.progress import Progress

@@ -14,8 +14,8 @@ from onnx_lobs.cli.prune import PRUNE
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.config import OPTIONS, PruneConfig
-from onnx_lobs.options.kinds import PATH, SWITCH
 from onnx_lobs.options.option import from_plain, option, options_of, to_plain
+from onnx_lobs.options.word_kinds import PATH, SWITCH
 
 _ELSEWHERE = ("output", "overwrite")  # of the TOML file here, of the model in it
 

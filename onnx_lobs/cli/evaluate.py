@@ -15,9 +15,10 @@ from onnx_lobs.cli.screen import Screen, show_warnings
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.options.kinds import PATH, SWITCH, text
-from onnx_lobs.options.limits import LIMITS_PANEL, SHARED_OPTIONS, Limits
+from onnx_lobs.options.limits import Limits
 from onnx_lobs.options.option import argument, for_verb, from_plain, option, options_of
+from onnx_lobs.options.verb_options import LIMITS_PANEL, SHARED_OPTIONS
+from onnx_lobs.options.word_kinds import PATH, SWITCH, text
 from onnx_lobs.report.write import check_reports, write_reports
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import typer
 from onnx_lobs.cli.files import OUTPUT_PANEL
 from onnx_lobs.cli.screen import Screen
 from onnx_lobs.cli.verb import Verb
-from onnx_lobs.options.kinds import PATH, SWITCH, choice
 from onnx_lobs.options.option import argument, for_verb, from_plain, option, options_of
+from onnx_lobs.options.word_kinds import PATH, SWITCH, choice
 
 KEPT, FLOAT = "stored", "fp32"
 

@@ -13,8 +13,8 @@ from onnx_lobs.cli.files import DATA_PANEL, OUTPUT_PANEL
 from onnx_lobs.cli.screen import Screen, show_warnings
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.options.config import OPTIONS, PruneConfig
-from onnx_lobs.options.kinds import PATH, SWITCH, choice, text
 from onnx_lobs.options.option import argument, for_verb, from_plain, option, options_of
+from onnx_lobs.options.word_kinds import PATH, SWITCH, choice, text
 
 _SHARED = {name: OPTIONS[name] for name in ("samples", "seed", "input_shapes", "optimise")}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnx_lobs.options.kinds import PATH, SWITCH, text
 from onnx_lobs.options.option import argument, option
+from onnx_lobs.options.word_kinds import PATH, SWITCH, text
 
 DATA_PANEL = "Data"
 OUTPUT_PANEL = "Output"

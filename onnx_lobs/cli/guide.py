@@ -10,8 +10,8 @@ import typer
 
 from onnx_lobs.cli.screen import Screen
 from onnx_lobs.cli.verb import Verb
-from onnx_lobs.options.kinds import text
 from onnx_lobs.options.option import for_verb, from_plain, option, options_of
+from onnx_lobs.options.word_kinds import text
 from onnx_lobs.verbs.guide import list_topics, read_topic
 
 

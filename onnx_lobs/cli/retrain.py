@@ -12,9 +12,10 @@ from onnx_lobs.cli.repeat import repeat_command
 from onnx_lobs.cli.screen import Screen, show_warnings
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.options.kinds import PATH, SWITCH, text
 from onnx_lobs.options.option import argument, for_verb, from_plain, option, options_of
-from onnx_lobs.options.retraining import RETRAIN_OPTIONS, RUN_OPTIONS, RetrainOptions
+from onnx_lobs.options.retraining import RetrainOptions
+from onnx_lobs.options.verb_options import RETRAIN_OPTIONS, RUN_OPTIONS
+from onnx_lobs.options.word_kinds import PATH, SWITCH, text
 
 
 @dataclass(frozen=True, kw_only=True)

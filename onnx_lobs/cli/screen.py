@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from onnx_lobs.options.kinds import PATH, PATHS, SWITCH
 from onnx_lobs.options.option import option
+from onnx_lobs.options.word_kinds import PATH, PATHS, SWITCH
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

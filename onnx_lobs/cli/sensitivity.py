@@ -11,7 +11,7 @@ from onnx_lobs.cli.several_runs import measure_and_show, shared_options
 from onnx_lobs.cli.verb import Verb
 from onnx_lobs.options.checks import check_sparsity, each
 from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.options.kinds import number_list
+from onnx_lobs.options.number_kinds import number_list
 from onnx_lobs.options.option import from_plain, option, options_of
 
 if TYPE_CHECKING:

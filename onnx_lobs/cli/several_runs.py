@@ -11,9 +11,9 @@ from onnx_lobs.cli.files import OUTPUT_PANEL, Files
 from onnx_lobs.cli.screen import Screen, show_warnings
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.config import OPTIONS, PruneConfig
-from onnx_lobs.options.kinds import PATH
 from onnx_lobs.options.option import Option, from_plain, option, options_of
 from onnx_lobs.options.samples import SAMPLE_OPTIONS
+from onnx_lobs.options.word_kinds import PATH
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

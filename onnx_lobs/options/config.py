@@ -70,6 +70,11 @@ def removes_first(config: PruneConfig) -> bool:
     return config.channels is not None
 
 
+def moves_weights(config: PruneConfig) -> bool:
+    """Whether weights move once more behind pruning."""
+    return config.retrain is not None or config.refit_blocks
+
+
 def has_target(config: PruneConfig) -> bool:
     """Whether the options name what the sparsity is to be found by, in place of it."""
     return has_limit(config) or fits_chip(config)

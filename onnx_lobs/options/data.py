@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnx_lobs.errors import ConfigError, did_you_mean
-from onnx_lobs.options.kinds import SHAPES, count, count_or_all, text_or_function
+from onnx_lobs.options.number_kinds import SHAPES, count, count_or_all
 from onnx_lobs.options.option import Affects, option
+from onnx_lobs.options.word_kinds import text_or_function
 
 SCORE_NAMES = ("top1", "top5", "agreement", "cosine")
 BATCH_SIZE = 32

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnx_lobs.options.checks import finite
-from onnx_lobs.options.kinds import SWITCH, choice, count, duration, number
+from onnx_lobs.options.number_kinds import count, duration, number
 from onnx_lobs.options.option import Affects, option
+from onnx_lobs.options.word_kinds import SWITCH, choice
 
 # the same names as solvers.METHODS has, which a test compares: that table imports SciPy
 METHOD_NAMES = (

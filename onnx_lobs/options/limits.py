@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnx_lobs.options.checks import check_sparsity, finite
-from onnx_lobs.options.config import OPTIONS
-from onnx_lobs.options.kinds import number
-from onnx_lobs.options.option import check_options, for_verb, option, options_of
+from onnx_lobs.options.number_kinds import number
+from onnx_lobs.options.option import check_options, option
 from onnx_lobs.options.prose import documents_options
-
-LIMITS_PANEL = "Limits"
 
 
 @documents_options
@@ -44,7 +41,3 @@ class Limits:
     def any(self) -> bool:
         """Whether there is a limit at all."""
         return self != Limits()
-
-
-SHARED_OPTIONS = for_verb(OPTIONS, "evaluate")  # that two models are compared with, as pruned
-COMPARE_OPTIONS = {**SHARED_OPTIONS, **options_of(Limits, LIMITS_PANEL)}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnx_lobs.options.kinds import choice, folder, size, text
+from onnx_lobs.options.number_kinds import size
 from onnx_lobs.options.option import Affects, option
+from onnx_lobs.options.word_kinds import choice, folder, text
 
 GRAMS = ("auto", "numpy", "graph")
 LEAST_MEMORY = 1 << 20

@@ -120,6 +120,10 @@ class Option:
         """
         return None if plain is None else self.kind.from_plain(self.name, plain)
 
+    def is_default(self, plain: Any) -> bool:
+        """Whether a plain form stands for the default, however it is written: 3% is 0.03."""
+        return bool(self.to_plain(self.from_plain(plain)) == self.plain_default)
+
     def read(self, value: Any) -> Any:
         """Return the value that a caller of Python meant: ``"0.8"`` is 0.8, a list a tuple.
 

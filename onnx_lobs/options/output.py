@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnx_lobs.options.kinds import SWITCH, choice, text
 from onnx_lobs.options.option import Affects, option
+from onnx_lobs.options.word_kinds import SWITCH, choice, text
 
 FORMATS = ("dense", "sparse", "packed")
 VALUES = ("fp32", "fp16", "int8")

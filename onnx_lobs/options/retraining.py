@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.options.kinds import choice, count, number
-from onnx_lobs.options.limits import SHARED_OPTIONS
-from onnx_lobs.options.option import check_options, option, options_of
+from onnx_lobs.errors import ConfigError
+from onnx_lobs.options.number_kinds import count, number
+from onnx_lobs.options.option import check_options, option
 from onnx_lobs.options.prose import documents_options
-from onnx_lobs.options.rounds import (
-    MOVE_NAMES,
-    OPTIMISER_NAMES,
-    RATE,
-    STEPS,
-    TOWARDS_NAMES,
-    check_rate,
-)
+from onnx_lobs.options.word_kinds import choice
 
-RETRAINING_PANEL = "Retraining"
+OPTIMISER_NAMES = ("adam", "sgd")
+MOVE_NAMES = ("auto", "biases", "observed", "all")
+TOWARDS_NAMES = ("auto", "labels", "classes", "outputs")
+STEPS, RATE = 200, 0.03
+
+
+def check_rate(name: str, value: float) -> None:
+    """Raise ConfigError unless a relative step lies above 0 and at most at 1."""
+    if not (math.isfinite(value) and 0 < value <= 1):
+        raise ConfigError(
+            f"{name} is {value}; it must be above 0 and at most 1: a part of a weight's size, "
+            "such as 0.03"
+        )
 
 
 @documents_options
@@ -57,20 +62,3 @@ class RetrainOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-
-    @classmethod
-    def of_run(cls, config: PruneConfig) -> RetrainOptions:
-        """Return how a pruning run retrains, which its options say."""
-        assert config.retrain is not None
-        return cls(
-            steps=config.retrain,
-            towards=config.retrain_towards,
-            move=config.retrain_move,
-            rate=config.retrain_rate,
-            optimiser=config.retrain_optimiser,
-        )
-
-
-# nothing is put on the disk; memory decides how many samples go through the network at once
-RUN_OPTIONS = {n: o for n, o in SHARED_OPTIONS.items() if n != "scratch"}
-RETRAIN_OPTIONS = {**options_of(RetrainOptions, RETRAINING_PANEL), **RUN_OPTIONS}

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.checks import check_sparsity
-from onnx_lobs.options.kinds import choice, count, number, numbers_of
-from onnx_lobs.options.option import Affects, option
+from onnx_lobs.options.number_kinds import numbers_of
+from onnx_lobs.options.option import Affects, option, options_of
+from onnx_lobs.options.retraining import RetrainOptions
 
-OPTIMISER_NAMES = ("adam", "sgd")
-MOVE_NAMES = ("auto", "biases", "observed", "all")
-TOWARDS_NAMES = ("auto", "labels", "classes", "outputs")
-STEPS, RATE = 200, 0.03
-
-
-def check_rate(name: str, value: float) -> None:
-    """Raise ConfigError unless a relative step lies above 0 and at most at 1."""
-    if not (math.isfinite(value) and 0 < value <= 1):
-        raise ConfigError(
-            f"{name} is {value}; it must be above 0 and at most 1: a part of a weight's size, "
-            "such as 0.03"
-        )
+_OF_VERB = options_of(RetrainOptions)
 
 
 def check_rounds(name: str, values: Sequence[float]) -> None:
@@ -38,12 +26,11 @@ def check_rounds(name: str, values: Sequence[float]) -> None:
         )
 
 
-ROUNDS = dataclasses.replace(
-    numbers_of(check_rounds),
-    metavar="S,S",
-    words="sparsities such as (0.93, 0.985)",
-    in_python="a tuple such as `(0.93, 0.985)`",
-)
+def _as_verb(name: str, what: str = "") -> Any:
+    """Declare an option that has the values, and the default, that the verb retrain has."""
+    declared = _OF_VERB[name]
+    text = f"As the verb retrain's --{name}{what and ': '}{what}."
+    return option(declared.default, text, declared.kind, affects=Affects.RUN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +40,7 @@ class RoundOptions:
     retrain: int | None = option(
         None,
         "Behind pruning, retrain what is not zero for so many steps at most, as the verb retrain.",
-        count(1),
+        _OF_VERB["steps"].kind,
         unset="nothing is retrained",
         more="Of `data`: what is held out in pruning chooses the best state here. The guide's page "
         "on retraining tells more.",
@@ -63,32 +50,25 @@ class RoundOptions:
         None,
         "Prune and retrain at each of these sparsities, one after the other, in place of "
         "`sparsity`. Zeros stay from round to round; `retrain` steps are taken in each.",
-        ROUNDS,
+        numbers_of(
+            check_rounds,
+            "S,S",
+            "sparsities such as (0.93, 0.985)",
+            "a tuple such as `(0.93, 0.985)`",
+        ),
         unset="one round, at `sparsity`",
         affects=Affects.RUN,
         aliases=("stages", "iterations", "iterative", "schedule"),
     )
-    retrain_towards: str = option(
-        "auto",
-        "As the verb retrain's --towards: labels, or the dense model's classes or outputs.",
-        choice(TOWARDS_NAMES, "aim"),
-        affects=Affects.RUN,
-    )
-    retrain_move: str = option(
-        "auto",
-        "As the verb retrain's --move: what may move beside zeros, which never do.",
-        choice(MOVE_NAMES, "move"),
-        affects=Affects.RUN,
-    )
-    retrain_rate: float = option(
-        RATE,
-        "As the verb retrain's --rate: the largest step, relative to a tensor's size.",
-        number(check_rate, "R"),
-        affects=Affects.RUN,
-    )
-    retrain_optimiser: str = option(
-        "adam",
-        "As the verb retrain's --optimiser.",
-        choice(OPTIMISER_NAMES, "optimiser"),
-        affects=Affects.RUN,
-    )
+    retrain_towards: str = _as_verb("towards", "labels, or the dense model's classes or outputs")
+    retrain_move: str = _as_verb("move", "what may move beside zeros, which never do")
+    retrain_rate: float = _as_verb("rate", "the largest step, relative to a tensor's size")
+    retrain_optimiser: str = _as_verb("optimiser")
+
+
+def retraining_of(options: RoundOptions) -> RetrainOptions:
+    """Return how a pruning run retrains, as the verb takes it."""
+    assert options.retrain is not None
+    others = (name for name in _OF_VERB if name != "steps")
+    how = {name: getattr(options, f"retrain_{name}") for name in others}
+    return RetrainOptions(steps=options.retrain, **how)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.options.kinds import SIDES, choice, count, file, number, numbers_of, text
+from onnx_lobs.options.number_kinds import SIDES, count, number, numbers_of
 from onnx_lobs.options.option import Affects, option
+from onnx_lobs.options.word_kinds import choice, file, text
 
 PRESETS = ("imagenet", "0-1", "-1-1", "0-255")
 LAYOUTS = ("nchw", "nhwc")

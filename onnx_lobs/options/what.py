@@ -7,18 +7,9 @@ from dataclasses import dataclass
 
 from onnx_lobs.errors import ConfigError, did_you_mean
 from onnx_lobs.options.checks import check_sparsity, finite
-from onnx_lobs.options.kinds import (
-    FRACTIONS,
-    GLOBS,
-    SWITCH,
-    choice,
-    choices,
-    count,
-    number,
-    size,
-    text,
-)
+from onnx_lobs.options.number_kinds import FRACTIONS, count, number, size
 from onnx_lobs.options.option import Affects, option
+from onnx_lobs.options.word_kinds import GLOBS, SWITCH, choice, choices, text
 
 OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN")
 PATTERN_FORMS = ("unstructured", "N:M", "RxC")

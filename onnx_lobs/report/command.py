@@ -38,9 +38,7 @@ def command_of(
     words = list(head)
     for option in options:
         plain = values.get(option.name, option.plain_default)
-        # a command line has texts where a default may be a number
-        is_default = str(plain) == str(option.plain_default)
-        if plain is None or (is_default and option.name not in named):
+        if plain is None or (option.is_default(plain) and option.name not in named):
             continue
         words += option_words(option, plain)
     return tuple(words)

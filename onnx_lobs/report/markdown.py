@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import PurePath
 
 from onnx_lobs.report.command import typed
 from onnx_lobs.report.evaluation import Evaluation
@@ -13,11 +12,11 @@ from onnx_lobs.report.numbers import format_error, format_gain, format_percent
 from onnx_lobs.report.printable import printable
 from onnx_lobs.report.record import ChangedSample, ClassScore, Details, LayerRecord, Report
 from onnx_lobs.report.repeat import repetition
-from onnx_lobs.report.retraining import Retraining, retraining_rows, retraining_title
+from onnx_lobs.report.retraining import Retraining, retraining_rows, retraining_sentence
 from onnx_lobs.report.sentences import evaluation_sentences, report_sentences
 from onnx_lobs.report.summary import summary_rows
 from onnx_lobs.report.text import report_warnings
-from onnx_lobs.report.words import MOST_CLASSES, choice_words, sample_words
+from onnx_lobs.report.words import MOST_CLASSES, choice_words, model_name, sample_words
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~&$])")  # what Markdown, HTML in it, or formulas read
 _SKIP_HEADS = ("node", "op", "reason")
@@ -32,15 +31,13 @@ def report_markdown(report: Report) -> str:
     skips = ((skip.node, skip.op, skip.reason) for skip in report.skipped)
     command, note = repetition(report)
     return _joined(
-        f"# Pruning report: {_plain(PurePath(report.model).name or report.model)}",
+        f"# Pruning report: {_plain(model_name(report.model))}",
         _paragraph(report_sentences(report)),
         *_list("Warnings", report_warnings(report)),
         *_advice(report),
         *_table("Layers", heads, rows, texts=("layer", "op", "status")),
         *_details(report.details),
-        *_table(
-            "Nodes that were left", ("node", "op", "reason"), skips, texts=("node", "op", "reason")
-        ),
+        *_table("Nodes that were left", _SKIP_HEADS, skips, texts=_SKIP_HEADS),
         *_facts(summary_rows(report)),
         *_repeat(command, note),
     )
@@ -48,7 +45,6 @@ def report_markdown(report: Report) -> str:
 
 def evaluation_markdown(evaluation: Evaluation) -> str:
     """Return the record of a comparison."""
-    pruned = evaluation.pruned.model
     heads = ("output", "shape", "error", "cosine", "same choice", "greatest change")
     rows = (
         (
@@ -62,7 +58,7 @@ def evaluation_markdown(evaluation: Evaluation) -> str:
         for output in evaluation.outputs
     )
     return _joined(
-        f"# Comparison report: {_plain(PurePath(pruned).name or pruned)}",
+        f"# Comparison report: {_plain(model_name(evaluation.pruned.model))}",
         _paragraph(evaluation_sentences(evaluation)),
         *_list("Limits that were missed", evaluation.missed),
         *_list("Warnings", evaluation.warnings),
@@ -77,8 +73,8 @@ def retraining_markdown(record: Retraining) -> str:
     """Return the record of a retraining."""
     losses = ((f"{step:,}", f"{loss:.4g}") for step, loss in record.losses)
     return _joined(
-        f"# Retraining report: {_plain(PurePath(record.model).name or record.model)}",
-        _paragraph([f"{retraining_title(record).capitalize()}."]),
+        f"# Retraining report: {_plain(model_name(record.model))}",
+        _paragraph([retraining_sentence(record)]),
         *_list("Warnings", record.warnings),
         *_facts(retraining_rows(record)),
         *_table("Losses on the held-out samples", ("step", "loss"), losses),

@@ -13,6 +13,7 @@ from onnx_lobs.report.numbers import format_percent, format_score
 from onnx_lobs.report.parts import warning_panel
 from onnx_lobs.report.record import SCHEMA
 from onnx_lobs.report.record.as_json import to_json
+from onnx_lobs.report.words import aim_words, best_words
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,13 @@ def render_retraining(record: Retraining) -> RenderableType:
 
 def retraining_title(record: Retraining) -> str:
     """Return what was retrained, and towards what."""
-    aim = record.towards if record.towards == "labels" else f"the dense model's {record.towards}"
-    return f"retrained {record.model} towards {aim}"
+    return f"retrained {record.model} towards {aim_words(record.towards)}"
+
+
+def retraining_sentence(record: Retraining) -> str:
+    """Return the title as a sentence; names of files keep their letters."""
+    title = retraining_title(record)
+    return f"{title[0].upper()}{title[1:]}."
 
 
 def retraining_rows(record: Retraining) -> Iterator[tuple[str, str]]:
@@ -149,8 +155,7 @@ def retraining_rows(record: Retraining) -> Iterator[tuple[str, str]]:
     )
     share = format_percent(record.zeros, record.of_weights)
     yield "zeros", f"{record.zeros:,} of {record.of_weights:,} weights, {share}: all stay"
-    what = f"best after {record.best}" if record.best else "none was better than before"
-    yield "steps", f"{record.steps}; {what}"
+    yield "steps", f"{record.steps}; {best_words(record.best)}"
     yield "held out", f"loss {record.loss_before:.4g} -> {record.loss_after:.4g}"
     for score in record.scores:
         yield score.name, _score_words(score)

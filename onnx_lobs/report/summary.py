@@ -32,7 +32,7 @@ from onnx_lobs.report.record import (
     range_words,
 )
 from onnx_lobs.report.skips import file_rows
-from onnx_lobs.report.words import score_label
+from onnx_lobs.report.words import aim_words, best_words, score_label
 
 FIT_COLOURS = {"FITS": "green", "TIGHT": "yellow", "TOO BIG": "red"}
 
@@ -149,7 +149,7 @@ def block_words(record: BlocksRecord) -> str:
     """Return what fitting parts of the network did in words."""
     words = f"{record.fitted} of {record.spans} parts fitted"
     if record.error_before is None or record.error_after is None or not record.fitted:
-        return f"{words}; nothing was kept" if not record.is_kept else words
+        return f"{words}; nothing was kept"
     errors = f"{format_error(record.error_before)} -> {format_error(record.error_after)}"
     return f"{words}; output error {errors}" + ("" if record.is_kept else ", not kept")
 
@@ -163,9 +163,10 @@ def _rounds(records: Sequence[RoundRecord]) -> Iterator[tuple[str, str]]:
 
 def round_words(record: RoundRecord) -> str:
     """Return what retraining did in words: where it began, and what it won."""
-    aim = record.towards if record.towards == "labels" else f"the dense model's {record.towards}"
-    what = f"best after {record.best}" if record.best else "none was better than before"
-    words = f"{100 * record.sparsity:.4g} % zeros, {record.steps} steps ({what}) towards {aim}"
+    words = (
+        f"{100 * record.sparsity:.4g} % zeros, {record.steps} steps ({best_words(record.best)}) "
+        f"towards {aim_words(record.towards)}"
+    )
     if record.error_before is not None and record.error_after is not None:
         errors = f"{format_error(record.error_before)} -> {format_error(record.error_after)}"
         words += f"; output error {errors}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import PurePath
 
 from onnx_lobs.report.numbers import format_bytes, format_error
 from onnx_lobs.report.record import ChangedSample
@@ -20,6 +21,21 @@ MEASURES: Mapping[str, tuple[str, Callable[[float], str]]] = {
 def score_label(name: str) -> str:
     """Return what a score is called: built-in ones in words, others by their names."""
     return _SCORES.get(name, name)
+
+
+def model_name(model: str) -> str:
+    """Return what a title calls a model: the name of its file, without the folder."""
+    return PurePath(model).name or model
+
+
+def aim_words(towards: str) -> str:
+    """Return what was learnt in words, by its name among the options."""
+    return towards if towards == "labels" else f"the dense model's {towards}"
+
+
+def best_words(best: int) -> str:
+    """Return after which step a network was the best; 0: it stayed as it was."""
+    return f"best after {best}" if best else "none was better than before"
 
 
 def sample_words(sample: ChangedSample) -> str:

@@ -9,8 +9,6 @@ from onnx_lobs.evaluation.plausible_labels import doubtful_labels
 from onnx_lobs.evaluation.plausible_scale import doubtful_pixels, unlike_scales
 from onnx_lobs.evaluation.score import MeasuredScore
 from onnx_lobs.layers.refusal import RefusalKind
-from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.options.texts import write_duration
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.observations import observations_of
@@ -113,13 +111,3 @@ def warn_of_data(setup: Setup, networks: Networks, before: MeasuredScore | None,
             log.warn(*unlike_scales(batches, scoring.test))
     if before is not None and scoring is not None and scoring.test is not None:
         log.warn(*doubtful_labels(dense, scoring.test, scoring.score, before))
-
-
-def warn_of_time(config: PruneConfig, seconds: float, log: Log) -> None:
-    """Warn where a run took longer than it might."""
-    if config.time is not None and seconds > config.time:
-        log.warn(
-            f"the run took {write_duration(round(seconds))}, longer than --time "
-            f"{write_duration(config.time)}: solving the layers is never cut; --effort fast and "
-            "fewer --samples take less"
-        )

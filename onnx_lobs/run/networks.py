@@ -67,8 +67,8 @@ class Networks:
 
     @property
     def finals(self) -> tuple[FinalActivation, ...]:
-        """The activations in front of which the networks are judged."""
-        return final_activations(self.dense)
+        """The activations in front of which all the networks are judged: of their common names."""
+        return final_activations(self.reference)
 
     def open_judged(self, model: Model) -> JudgedNetwork:
         """Return what runs one of the models and shows what it is judged by."""

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from onnx_lobs.arrays import RealArray
 from onnx_lobs.calibration.held_out import held_every
 from onnx_lobs.data.synthetic import guesses
-from onnx_lobs.evaluation.remembered import RememberedOutputs
-from onnx_lobs.evaluation.score import MeasuredScore
 from onnx_lobs.graph.run.arena import release_memory
 from onnx_lobs.layers.layer import Layer
 from onnx_lobs.memory.scratch import Scratch
@@ -31,7 +29,7 @@ from onnx_lobs.run.deliver import stamp
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.modes import corrects
 from onnx_lobs.run.networks import Networks
-from onnx_lobs.run.outcome import evaluate_run
+from onnx_lobs.run.outcome import Reference, evaluate_run
 from onnx_lobs.run.resume.state import Resume
 from onnx_lobs.run.row_tables import round_tables
 from onnx_lobs.run.setup import Setup
@@ -66,7 +64,7 @@ class Run:
     rounds
         Retrainings behind pruning, the last one of this run.
     blocks
-        What fitting windows brought; None where they were not.
+        What fitting spans brought; None where they were not.
     dropped
         Empty channels that its result lacks; None: none were looked for.
     """
@@ -90,8 +88,7 @@ def run_once(
     setup: Setup,
     networks: Networks,
     choose: Callable[[], Choice],
-    before: MeasuredScore | None,
-    dense: RememberedOutputs,
+    reference: Reference,
     scratch: Scratch,
     progress: Progress,
 ) -> Run:
@@ -103,10 +100,8 @@ def run_once(
         Not pruned yet; `pruned` and `result` change.
     choose
         Chooses the zeros. Asked unless an earlier run left them in the cache.
-    before
-        Score of the dense network, or None.
-    dense
-        What it gives on the batches.
+    reference
+        What the result is compared with.
 
     Raises
     ------
@@ -132,7 +127,7 @@ def run_once(
     scales = {**solved.scales, **round_tables(setup, networks, log)}
     release_memory()  # before two networks are loaded
     output, details = evaluate_run(
-        setup, networks, solved.records, before, dense, scratch, progress, log, products=products
+        setup, networks, solved.records, reference, scratch, progress, log, products=products
     )
     if choice.channels is not None:
         networks = without_channels(setup, networks, choice.channels)
@@ -146,6 +141,36 @@ def run_once(
         setup, networks, choice, solved.records, correction, output, size, log, details,
         scales,
     )  # fmt: skip
+
+
+def judged_again(
+    run: Run, networks: Networks, reference: Reference, scratch: Scratch, progress: Progress
+) -> Run:
+    """Return a run with what its network does after weights moved behind pruning.
+
+    Parameters
+    ----------
+    run
+        The run as it was.
+    networks
+        Its networks now.
+    reference, scratch
+        As for :func:`onnx_lobs.run.outcome.evaluate_run`.
+    """
+    output, details = evaluate_run(
+        run.setup, networks, run.records, reference, scratch, progress, run.log, retrained=True
+    )
+    return replace(run, networks=networks, output=output, details=details)
+
+
+def error_alone(
+    run: Run, reference: Reference, scratch: Scratch, progress: Progress
+) -> float | None:
+    """Return the output error of the fit that is delivered: it alone is what moves."""
+    if run.output.n_fits <= 1:
+        return run.output.error
+    unscored = replace(reference, score=None)
+    return judged_again(run, run.networks, unscored, scratch, progress).output.error
 
 
 def _readers(setup: Setup, channels: ChannelChoice) -> Setup:

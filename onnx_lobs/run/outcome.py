@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,6 +30,22 @@ NOTHING_HELD = (
     "the output error is not known: all samples came as one, and it was fitted, so that none is "
     "left to judge by; give more samples, some hundred if you can"
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the network that is compared with gives; the same for all that a run makes.
+
+    Parameters
+    ----------
+    score
+        Its score, or None.
+    outputs
+        What it gives on the batches.
+    """
+
+    score: MeasuredScore | None
+    outputs: RememberedOutputs
 
 
 def score_dense(
@@ -65,8 +82,7 @@ def evaluate_run(
     setup: Setup,
     networks: Networks,
     records: Mapping[str, LayerRecord],
-    before: MeasuredScore | None,
-    dense: RememberedOutputs,
+    reference: Reference,
     scratch: Scratch,
     progress: Progress,
     log: Log,
@@ -85,8 +101,8 @@ def evaluate_run(
     ----------
     records
         Of the layers, by their keys.
-    dense
-        What the dense network gives on the batches.
+    reference
+        What it is compared with; without a score none is measured.
     scratch
         Where values of other fits go that do not fit memory.
     retrained
@@ -99,10 +115,11 @@ def evaluate_run(
     ConfigError
         When there is a limit on the output error, which cannot be measured on this network.
     """
-    scoring, tally = setup.scoring, _sample_tally(setup.batches)
+    scoring, before = setup.scoring, reference.score
+    tally = _sample_tally(setup.batches)
     pruned = networks.open_judged(networks.pruned)
     with guesses(setup.batches):
-        judged = dense, pruned.in_front
+        judged = reference.outputs, pruned.in_front
         output = judge_outputs(
             setup, networks, judged, records, scratch, progress, tally.add,
             others=not retrained, products=products,
@@ -117,8 +134,8 @@ def evaluate_run(
     if scoring is not None and before is not None:
         progress.start("scoring", scoring.n_batches)
         with_dense = scoring.score.needs_reference
-        reference = networks.open_judged(networks.reference) if with_dense else None
-        after = scoring.measure(pruned, reference, progress.advance)
+        dense = networks.open_judged(networks.reference) if with_dense else None
+        after = scoring.measure(pruned, dense, progress.advance)
         score = score_record(scoring.score, before, after)
         if scoring.test is not None:
             classes = scores_by_class(scoring.test.labels, before, after)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from onnx_lobs.options.texts import write_duration
+
 SPEED = 2e10  # work a second, until some was measured
 CAUTION = 1.25  # of what is to come: an estimate
 
@@ -45,6 +47,17 @@ class Clock:
     def has_seconds(self, seconds: float) -> bool:
         """Whether there is so much time left."""
         return self.limit is None or self.elapsed + seconds <= self.limit
+
+    def overrun(self) -> list[str]:
+        """Return, in words, by how much a run that ends now took too long; [] where it did not."""
+        if self.has_seconds(0.0):
+            return []
+        assert self.limit is not None
+        return [
+            f"the run took {write_duration(round(self.elapsed))}, longer than --time "
+            f"{write_duration(self.limit)}: solving the layers is never cut; --effort fast and "
+            "fewer --samples take less"
+        ]
 
 
 class Turns:

@@ -12,7 +12,7 @@ from onnx import ModelProto, numpy_helper
 from onnx_lobs.arrays import Array
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.graph.files.load import LoadedModel
-from onnx_lobs.options.config import PruneConfig
+from onnx_lobs.options.config import PruneConfig, fits_chip
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run
 from onnx_lobs.run.setup import Setup
@@ -20,7 +20,7 @@ from onnx_lobs.search.fit import Room
 from onnx_lobs.targets.c.emit import flash_estimate
 from onnx_lobs.targets.c.lower.rules import lower
 from onnx_lobs.targets.c.ranges import find_ranges
-from onnx_lobs.targets.chips import Chip
+from onnx_lobs.targets.chips import Chip, read_chip
 from onnx_lobs.verbs.c_code import CMade, CWanted, make_code, network_for, one_by_one
 
 FORESEEN = (0.0, 0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
@@ -46,6 +46,22 @@ def check_code(setup: Setup, networks: Networks, chip: Chip | None) -> None:
             f"nothing fits {chip.name}: the values between layers take {ram:,} of {chip.ram:,} B "
             "of RAM, whatever the zeros; take a larger part or a smaller network"
         )
+
+
+def find_room(setup: Setup, networks: Networks) -> Room | None:
+    """Check that C code can be made, where it is wanted; return what has to fit, if anything.
+
+    Raises
+    ------
+    ConfigError, ModelError, DataError, InferenceError
+        As :func:`check_code`.
+    """
+    config = setup.config
+    if config.target != "c":
+        return None
+    chip = None if config.chip is None else read_chip(config.chip)
+    check_code(setup, networks, chip)
+    return room_on(chip, setup, networks) if chip is not None and fits_chip(config) else None
 
 
 def code_of(run: Run, stem: str) -> CMade:

@@ -16,6 +16,7 @@ from onnx_lobs.run.channel_options import channels_alone
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import run_once
+from onnx_lobs.run.outcome import Reference
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.search.channels.latency import with_latency
 from onnx_lobs.search.channels.planner import make_channel_planner
@@ -61,8 +62,8 @@ def remove_first(
     told = OneStage(progress, REMOVING)
     planner = make_channel_planner(first, copies, scratch, told, own)
     choose = partial(planner.choose, first.sparsity)
-    dense = remember_dense(first, copies)
-    done = with_latency(run_once(first, copies, choose, None, dense, scratch, told))
+    reference = Reference(None, remember_dense(first, copies))
+    done = with_latency(run_once(first, copies, choose, reference, scratch, told))
     channels = done.choice.channels
     assert channels is not None
     log.warn(*(text for text in (*own.warnings, *done.log.warnings) if text not in log.warnings))

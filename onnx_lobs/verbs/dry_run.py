@@ -9,7 +9,7 @@ from onnx_lobs.arrays import FloatArray
 from onnx_lobs.evaluation.input_ranges import input_ranges
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.memory.scratch import scratch_in
-from onnx_lobs.options.config import PruneConfig, has_target
+from onnx_lobs.options.config import PruneConfig, has_target, moves_weights
 from onnx_lobs.report.plan import PlannedStage, RunPlan
 from onnx_lobs.run.blocks.refit import STEPS
 from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
@@ -21,14 +21,10 @@ from onnx_lobs.run.estimate import (
     trial_seconds,
 )
 from onnx_lobs.run.log import Log
-from onnx_lobs.run.modes import check_modes, is_sequential
+from onnx_lobs.run.modes import is_sequential
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.observations import observations_of
-from onnx_lobs.run.retraining.in_run import (
-    changes_behind,
-    check_retrainable,
-    check_retraining,
-)
+from onnx_lobs.run.retraining.checks import check_retrainable, check_retraining
 from onnx_lobs.run.retraining.opened import samples_of_step
 from onnx_lobs.run.retraining.training import LOOKS
 from onnx_lobs.run.setup import Setup, open_run
@@ -36,6 +32,7 @@ from onnx_lobs.search.measure import by_layer
 from onnx_lobs.search.plan import has_finals, n_trials
 from onnx_lobs.search.targets import RUNS, check_target
 from onnx_lobs.search.trial_samples import samples_needed, samples_scored
+from onnx_lobs.verbs.deploy import check_deploy
 from onnx_lobs.verbs.stages import (
     BLOCKS,
     CHOOSING,
@@ -48,6 +45,7 @@ from onnx_lobs.verbs.stages import (
     SOLVING,
     stages_of,
 )
+from onnx_lobs.verbs.whole_run import check_opened
 
 FINAL_RUNS, FINAL_PART = 0.75, 0.75  # runs that finals take, if held at all, on this part
 BACKWARD = 3  # forward passes that a step takes, itself included
@@ -66,11 +64,12 @@ def dry_run(
         As :func:`onnx_lobs.verbs.prune.prune_file` before its work begins.
     """
     log = Log()
+    check_deploy(config)
     check_retraining(config)
     with scratch_in(config.scratch) as scratch:
         setup, networks = open_run(path, data, test, config, log, scratch)
-        check_modes(config)
-        if changes_behind(config):
+        check_opened(setup, networks)
+        if moves_weights(config):
             check_retrainable(setup, networks)
         if has_target(config):
             check_target(setup, networks)

@@ -42,8 +42,9 @@ from onnx_lobs.graph.run.staged import Runnable
 from onnx_lobs.memory.shares import share_out
 from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import PruneConfig
-from onnx_lobs.options.limits import COMPARE_OPTIONS, SHARED_OPTIONS, Limits
+from onnx_lobs.options.limits import Limits
 from onnx_lobs.options.option import take
+from onnx_lobs.options.verb_options import COMPARE_OPTIONS, SHARED_OPTIONS
 from onnx_lobs.report.evaluation import Evaluation, SideRecord
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.showing import Told, telling

@@ -1,33 +1,22 @@
-"""Prunes a model: opens it, chooses zeros, solves its layers, judges it, delivers it."""
+"""Prunes a model: opens it and the data, runs, and delivers what came of it."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from onnx_lobs.calibration.not_finite import told_where
 from onnx_lobs.graph.files.load import PROTOBUF_LIMIT
 from onnx_lobs.graph.files.outputs import check_output, model_files
 from onnx_lobs.graph.files.source import ModelSource, as_source
 from onnx_lobs.graph.run.arena import gives_back
-from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch, scratch_in
 from onnx_lobs.options.call import read_options, takes_options
-from onnx_lobs.options.config import (
-    OPTIONS,
-    PruneConfig,
-    fits_chip,
-    has_target,
-    is_channels,
-    removes_first,
-)
+from onnx_lobs.options.config import OPTIONS, PruneConfig, has_target
 from onnx_lobs.options.option import to_plain
 from onnx_lobs.report.advice import with_advice
 from onnx_lobs.report.command import DATA, MODEL, PROGRAM, command_of, file_word, flag_words
@@ -35,40 +24,17 @@ from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.record import Report
 from onnx_lobs.report.showing import Told, telling
 from onnx_lobs.report.stages import CountedStages
-from onnx_lobs.run.channels.drop_empty import check_drop, without_empty
 from onnx_lobs.run.deliver import best_effort, write_model
-from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left, warn_of_time
-from onnx_lobs.run.guarantee import with_bounds
 from onnx_lobs.run.log import Log
-from onnx_lobs.run.modes import check_modes, is_compiled
-from onnx_lobs.run.networks import Networks
-from onnx_lobs.run.one_run import Run, run_once
-from onnx_lobs.run.outcome import score_dense
-from onnx_lobs.run.report import make_report, with_file
-from onnx_lobs.run.retraining.in_run import (
-    changes_behind,
-    check_retrainable,
-    check_retraining,
-)
+from onnx_lobs.run.report import with_file
+from onnx_lobs.run.retraining.checks import check_retraining
 from onnx_lobs.run.save import Delivery, deliver, plan_delivery
-from onnx_lobs.run.setup import Setup, open_run
-from onnx_lobs.run.stored_form import check_form
-from onnx_lobs.run.unmet import explain_zeros
-from onnx_lobs.search.channels.latency import with_latency
-from onnx_lobs.search.channels.planner import ChannelPlanner, make_channel_planner
-from onnx_lobs.search.clock import Clock
-from onnx_lobs.search.fit import Room, search_fit
-from onnx_lobs.search.plan import Planner, make_planner
-from onnx_lobs.search.targets import check_target, search
-from onnx_lobs.search.trials import remember_dense
-from onnx_lobs.targets.chips import read_chip
+from onnx_lobs.run.setup import open_run
 from onnx_lobs.targets.runtimes import fill_options
-from onnx_lobs.verbs.c_room import check_code, room_on
-from onnx_lobs.verbs.channels_first import remove_first
 from onnx_lobs.verbs.deploy import check_beside, check_deploy, deploy, pack
 from onnx_lobs.verbs.places import check_places
-from onnx_lobs.verbs.rounds import move_weights
 from onnx_lobs.verbs.stages import stages_of
+from onnx_lobs.verbs.whole_run import run_whole
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -190,7 +156,7 @@ def prune(
         setup, networks = open_run(model, data, test, config, log, scratch)
         stages = stages_of(setup, networks, writes=False)
         counted = CountedStages(told, stages)
-        run, report = _prune(config, setup, networks, _name(model), scratch, counted, log)
+        run, report = run_whole(config, setup, networks, _name(model), scratch, counted, log)
         result = run.networks.result
         kept = scratch.release() if result.is_private else None
         delivery = plan_delivery(run.setup, run.networks, run.scales)
@@ -242,7 +208,7 @@ def prune_file(
         setup, networks = open_run(path, data, test, config, log, scratch, embed=embed)
         progress.advance()
         progress = CountedStages(progress, stages_of(setup, networks, writes=True))
-        run, record = _prune(config, setup, networks, str(path), scratch, progress, log)
+        run, record = run_whole(config, setup, networks, str(path), scratch, progress, log)
         if record.target is not None and not record.target.is_met:
             output = best_effort(output)
             check_output(output, inputs=model_files(path), overwrite=overwrite)
@@ -255,85 +221,6 @@ def prune_file(
     given = None if output == path.with_name(f"{path.stem}_pruned.onnx") else output
     written = deploy(with_file(record, output, sizes, notes), run, parcel, chip, output)
     return with_advice(written, _command(path, config, data, test, given))
-
-
-def _prune(
-    asked: PruneConfig,
-    setup: Setup,
-    networks: Networks,
-    name: str,
-    scratch: Scratch,
-    progress: Progress,
-    log: Log,
-) -> tuple[Run, Report]:
-    """Run once, or search for a target; return the run that is delivered, and the report of all.
-
-    With channels that go first, on what is left of the model.
-    """
-    config, channels = setup.config, None
-    clock = Clock(config.time)
-    check_modes(config)
-    check_form(setup, networks)
-    if config.drop_empty:
-        check_drop(setup, networks)
-    if removes_first(config):
-        setup, networks, channels = remove_first(asked, setup, networks, scratch, progress, log)
-    where = told_where(networks.dense, setup.layers, setup.batches, networks.provider)
-    with where, compiled.without(not is_compiled(setup)):
-        if changes_behind(config):
-            check_retrainable(setup, networks)
-        room = _room(setup, networks)
-        if has_target(config):
-            check_target(setup, networks)
-        before = score_dense(setup, networks, progress, log)
-        warn_of_left(setup, log)
-        warn_of_data(setup, networks, before, log)
-        observations = warn_of_few(setup, networks, log)
-        dense = remember_dense(setup, networks)
-        planner: Planner | ChannelPlanner
-        if is_channels(config):
-            planner = make_channel_planner(setup, networks, scratch, progress, log)
-        else:
-            planner = make_planner(
-                setup, networks, scratch, progress, log, observations, clock, dense
-            )
-
-        def run(part: Setup, copies: Networks, kind: str | None = None) -> Run:
-            choose = partial(planner.choose, part.sparsity, kind)
-            return run_once(part, copies, choose, before, dense, scratch, progress)
-
-        target = None
-        if room is not None:
-            done, target = search_fit(setup, networks, run, room, *planner.limits()[::-1], clock)
-        elif has_target(config):
-            done, target = search(setup, networks, run, *planner.limits()[::-1], clock)
-        else:
-            done = run(setup if config.rounds is None else setup.at(config.rounds[0]), networks)
-        if changes_behind(config):
-            done = move_weights(done, before, dense, scratch, progress, log, clock, observations)
-        if config.drop_empty:
-            smaller, dropped = without_empty(done.setup, done.networks)
-            done = dataclasses.replace(done, networks=smaller, dropped=dropped)
-        if is_channels(config):
-            done = with_latency(done)
-        else:
-            done.log.warn(*explain_zeros(done))
-        if config.bound:
-            done = with_bounds(done, progress)
-        seconds = clock.elapsed
-        warn_of_time(config, seconds, log)
-        report = make_report(name, done, target, log, seconds, observations)
-        return done, report if channels is None else dataclasses.replace(report, channels=channels)
-
-
-def _room(setup: Setup, networks: Networks) -> Room | None:
-    """Check that C code can be made, where it is wanted; return what has to fit, if anything."""
-    config = setup.config
-    if config.target != "c":
-        return None
-    chip = None if config.chip is None else read_chip(config.chip)
-    check_code(setup, networks, chip)
-    return room_on(chip, setup, networks) if chip is not None and fits_chip(config) else None
 
 
 def _command(

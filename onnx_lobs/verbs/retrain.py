@@ -24,11 +24,12 @@ from onnx_lobs.memory.shares import share_out
 from onnx_lobs.options.call import read_options, takes_options
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.option import take
-from onnx_lobs.options.retraining import RETRAIN_OPTIONS, RUN_OPTIONS, RetrainOptions
+from onnx_lobs.options.retraining import RetrainOptions
+from onnx_lobs.options.verb_options import RETRAIN_OPTIONS, RUN_OPTIONS
 from onnx_lobs.report.progress import Progress, as_progress
 from onnx_lobs.report.retraining import RetrainedScore, Retraining
 from onnx_lobs.report.showing import Told, telling
-from onnx_lobs.run.retraining.aims import MOST_HELD
+from onnx_lobs.run.retraining.aims import memory_of_targets
 from onnx_lobs.run.retraining.opened import OpenedNetworks, open_networks, open_samples
 from onnx_lobs.run.retraining.retrain import RetrainedNetwork, retrain_networks
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from onnx_lobs.options.keywords import RetrainKeywords
-
-KEPT_PART = 4  # of the memory for activations, a part for the dense network's outputs
 
 
 @dataclass(frozen=True, repr=False)
@@ -161,10 +160,10 @@ def retrain_model(
     reference = None if sources[1] is None else load_model(as_source(sources[1]))
     networks = open_networks(loaded, reference, config)
     fitted, held, notes = open_samples(loaded, networks, data, config)
-    kept = min(MOST_HELD, share_out(config.memory).activations // KEPT_PART)
     found = retrain_networks(
         networks, (fitted, held), how, config.seed, told,
-        kept_bytes=kept, gathers=config.batch_size is None,
+        most_kept=memory_of_targets(share_out(config.memory).activations),
+        gathers=config.batch_size is None,
     )  # fmt: skip
     scores, score_notes = _scores(loaded, networks, test, config, found)
     found.write(Model(loaded.proto, loaded.folder))

@@ -6,14 +6,13 @@ import dataclasses
 from functools import partial
 
 from onnx_lobs.arrays import FloatArray
-from onnx_lobs.evaluation.remembered import RememberedOutputs
-from onnx_lobs.evaluation.score import MeasuredScore
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.run.blocks.in_run import refit_blocks
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run, run_once
+from onnx_lobs.run.outcome import Reference
 from onnx_lobs.run.retraining.in_run import retrain_run
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.search.clock import Clock
@@ -23,8 +22,7 @@ from onnx_lobs.search.trials import remember_dense
 
 def move_weights(
     first: Run,
-    before: MeasuredScore | None,
-    dense: RememberedOutputs,
+    reference: Reference,
     scratch: Scratch,
     progress: Progress,
     log: Log,
@@ -41,8 +39,8 @@ def move_weights(
     ----------
     first
         Of the first round, with options that have `refit_blocks` or `retrain`.
-    before, dense
-        Score of the original network, and what it gives on the batches.
+    reference
+        What the original network gives.
     log
         Takes what earlier rounds told.
     clock, observations
@@ -55,10 +53,10 @@ def move_weights(
     """
     config, done = first.setup.config, first
     if config.refit_blocks:
-        done = refit_blocks(done, before, dense, scratch, progress)
+        done = refit_blocks(done, reference, scratch, progress)
     if config.retrain is None:
         return done
-    done = retrain_run(done, before, dense, scratch, progress)
+    done = retrain_run(done, reference, scratch, progress)
     for sparsity in (config.rounds or ())[1:]:
         log.warn(*done.log.warnings)
         setup, networks = _next(done, sparsity)
@@ -67,9 +65,9 @@ def move_weights(
             remember_dense(setup, networks),
         )  # fmt: skip
         choose = partial(planner.choose, sparsity)
-        pruned = run_once(setup, networks, choose, before, dense, scratch, progress)
+        pruned = run_once(setup, networks, choose, reference, scratch, progress)
         pruned = dataclasses.replace(pruned, rounds=done.rounds)
-        done = retrain_run(pruned, before, dense, scratch, progress)
+        done = retrain_run(pruned, reference, scratch, progress)
     return done
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.config import OPTIONS, PruneConfig
-from onnx_lobs.options.kinds import count, count_or_all
+from onnx_lobs.options.number_kinds import count, count_or_all
 from onnx_lobs.options.option import (
     Affects,
     Option,
@@ -61,6 +61,26 @@ class Two:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "is_default"),
+    [
+        ("retrain_rate", "0.03", True),  # the default is a number, a command line has texts
+        ("retrain_rate", "3%", True),
+        ("retrain_rate", "0.3", False),
+        ("op_types", "Conv,ConvTranspose,Gemm,MatMul,Einsum,LSTM,GRU,RNN", True),
+        ("op_types", "Conv", False),
+        ("method", "JOINT", True),
+        ("positions", "all", False),
+        ("exclude", [], True),
+        ("refit", False, False),
+    ],
+)
+def test_a_default_is_known_however_it_is_written(
+    name: str, plain: object, is_default: bool
+) -> None:
+    assert OPTIONS[name].is_default(plain) is is_default
 
 
 def test_every_option_has_another_value_here() -> None:

@@ -51,3 +51,14 @@ def test_a_further_turn_needs_as_much_time_as_the_longest() -> None:
     hands.seconds += 1.5
     assert not turns.go_on()
     assert turns.is_ended
+
+
+def test_a_run_that_took_too_long_says_so() -> None:
+    hands = Hands()
+    clock, endless = Clock(90.0, hands), Clock(None, hands)
+    hands.seconds += 90
+    assert clock.overrun() == []
+    hands.seconds += 60
+    (text,) = clock.overrun()
+    assert text.startswith("the run took 2m30s, longer than --time 1m30s: solving")
+    assert endless.overrun() == []

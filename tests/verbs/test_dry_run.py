@@ -74,6 +74,10 @@ def test_what_is_wrong_is_found_by_it_too(path: Path) -> None:
         dry_run(path, path, PruneConfig(rounds=(0.5,)))
     with pytest.raises(DataError, match="one is held out"):
         dry_run(path, path, PruneConfig(retrain=2, samples=1))
+    with pytest.raises(ConfigError, match="--optimise size says how C code stores weights"):
+        dry_run(path, path, PruneConfig(optimise="size"))
+    with pytest.raises(ConfigError, match="activations int8 need int8 weights"):
+        dry_run(path, path, PruneConfig(activations="int8"))
 
 
 def test_moving_weights_behind_pruning_takes_time(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -38,15 +39,27 @@ def test_parts_come_nearer_and_zeros_stay() -> None:
     assert error == pytest.approx(record.error_after, rel=1e-3)
 
 
+@pytest.mark.slow
+def test_few_samples_are_judged_by_the_delivered_fit_alone() -> None:
+    options: dict[str, Any] = {**QUICK, "batch_size": 4}
+    alone = onnx_lobs.prune(network(), {"x": X[:48]}, **options)
+    record = onnx_lobs.prune(network(), {"x": X[:48]}, refit_blocks=True, **options).report.blocks
+    assert alone.report.output.n_fits > 1
+    assert record is not None
+    dense, other = (run(proto, x=X[36:40])["y"] for proto in (network(), alone.model))
+    error = np.square(dense - other).sum() / np.square(dense).sum()
+    assert error == pytest.approx(record.error_before, rel=1e-3)
+
+
 def test_what_does_not_help_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     refit = in_run.refit_spans
 
     def spoiled(networks: Any, *rest: Any) -> Any:
-        spans, values = refit(networks, *rest)
-        worse = {name: -value for name, value in values.items()}
+        found = refit(networks, *rest)
+        worse = {name: -value for name, value in found.values.items()}
         for name, value in worse.items():
             networks[1].write(networks[1].main.initializers[name], value)
-        return spans, worse
+        return dataclasses.replace(found, values=worse)
 
     monkeypatch.setattr(in_run, "refit_spans", spoiled)
     alone = onnx_lobs.prune(network(), DATA, **QUICK)

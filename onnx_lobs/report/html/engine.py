@@ -8,6 +8,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+import onnx_lobs
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.report.html.markup import Drawn
 from onnx_lobs.report.html.missing import NO_JINJA
@@ -21,7 +22,7 @@ _JOINTS = re.compile(r"[/._:](?=\w)")
 
 
 def fill(template: str, **values: object) -> str:
-    """Return a page: a template of the folder ``templates``, with values in it.
+    """Return a page: a template of the folder ``templates``, with values and the version in it.
 
     Every text is escaped, but for :class:`~onnx_lobs.report.html.markup.Drawn`.
 
@@ -30,7 +31,9 @@ def fill(template: str, **values: object) -> str:
     ConfigError
         When jinja2 is not installed.
     """
-    return printable(_environment().get_template(template).render(**values))
+    return printable(
+        _environment().get_template(template).render(version=onnx_lobs.__version__, **values)
+    )
 
 
 @cache

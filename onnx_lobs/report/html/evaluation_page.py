@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-import onnx_lobs
 from onnx_lobs.report.command import typed
 from onnx_lobs.report.evaluation import Evaluation
 from onnx_lobs.report.evaluation_text import evaluation_rows, figure_words, share_words
@@ -15,13 +13,15 @@ from onnx_lobs.report.html.page_table import Cell, PageTable, headings, name, nu
 from onnx_lobs.report.html.parts import (
     Tile,
     classes_view,
+    error_tiles,
     samples_view,
     score_tile,
     size_tiles,
     work_tiles,
+    zeros_tile,
 )
-from onnx_lobs.report.numbers import format_error, format_percent
 from onnx_lobs.report.sentences import evaluation_sentences
+from onnx_lobs.report.words import model_name
 
 if TYPE_CHECKING:
     from onnx_lobs.evaluation.output import OutputChange
@@ -35,11 +35,9 @@ def evaluation_page(evaluation: Evaluation) -> str:
     ConfigError
         When jinja2 is not installed.
     """
-    pruned = evaluation.pruned.model
     return fill(
         "evaluation.html",
-        version=onnx_lobs.__version__,
-        title=f"Comparison report: {PurePath(pruned).name or pruned}",
+        title=f"Comparison report: {model_name(evaluation.pruned.model)}",
         sentences=tuple(evaluation_sentences(evaluation)),
         missed=evaluation.missed,
         tiles=tuple(_tiles(evaluation)),
@@ -53,12 +51,9 @@ def evaluation_page(evaluation: Evaluation) -> str:
 
 
 def _tiles(evaluation: Evaluation) -> Iterator[Tile]:
-    pruned = evaluation.pruned
-    zeros = f"{pruned.zeros:,} of {pruned.weights:,} weights"
-    yield Tile("zeros", format_percent(pruned.zeros, pruned.weights), zeros)
+    yield zeros_tile(evaluation.pruned.zeros, evaluation.pruned.weights)
     yield from map(score_tile, evaluation.scores)
-    if evaluation.error is not None:
-        yield Tile("output error", format_error(evaluation.error), "0 is unchanged")
+    yield from error_tiles(evaluation.error)
     yield from work_tiles(evaluation.multiplications)
     yield from size_tiles(evaluation.file_bytes, evaluation.gzip_bytes)
 

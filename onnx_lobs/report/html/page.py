@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
 
-import onnx_lobs
 from onnx_lobs.report.command import typed
 from onnx_lobs.report.html.charts import errors_chart, search_charts, zeros_chart
 from onnx_lobs.report.html.engine import fill
@@ -16,10 +14,12 @@ from onnx_lobs.report.html.page_table import Cell, PageTable, headings, name, nu
 from onnx_lobs.report.html.parts import (
     Tile,
     classes_view,
+    error_tiles,
     samples_view,
     score_tile,
     size_tiles,
     work_tiles,
+    zeros_tile,
 )
 from onnx_lobs.report.numbers import format_error, format_gain, format_percent
 from onnx_lobs.report.record import LayerPicture, LayerRecord, Report, SkipRecord
@@ -27,6 +27,7 @@ from onnx_lobs.report.repeat import repetition
 from onnx_lobs.report.sentences import report_sentences
 from onnx_lobs.report.summary import summary_rows
 from onnx_lobs.report.text import report_warnings
+from onnx_lobs.report.words import model_name
 
 _MOST_SKIPPED = 500
 
@@ -63,8 +64,7 @@ def report_page(report: Report) -> str:
     command, note = repetition(report)
     return fill(
         "report.html",
-        version=onnx_lobs.__version__,
-        title=f"Pruning report: {PurePath(report.model).name or report.model}",
+        title=f"Pruning report: {model_name(report.model)}",
         sentences=tuple(report_sentences(report)),
         tiles=tuple(_tiles(report)),
         warnings=tuple(report_warnings(report)),
@@ -84,12 +84,10 @@ def report_page(report: Report) -> str:
 
 def _tiles(report: Report) -> Iterator[Tile]:
     totals = report.totals
-    zeros = f"{totals.zeros:,} of {totals.weights:,} weights"
-    yield Tile("zeros", format_percent(totals.zeros, totals.weights), zeros)
+    yield zeros_tile(totals.zeros, totals.weights)
     if report.output.score is not None:
         yield score_tile(report.output.score)
-    if report.output.error is not None:
-        yield Tile("output error", format_error(report.output.error), "0 is unchanged")
+    yield from error_tiles(report.output.error)
     yield from work_tiles(totals.multiplications)
     yield from size_tiles(totals.file_bytes, totals.gzip_bytes)
 

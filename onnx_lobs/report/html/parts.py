@@ -12,6 +12,7 @@ from onnx_lobs.report.numbers import (
     format_change,
     format_count,
     format_error,
+    format_percent,
     format_score,
 )
 from onnx_lobs.report.record import ChangedSample, ClassScore, Details, ScoreRecord
@@ -109,6 +110,17 @@ def _class_row(one: ClassScore) -> tuple[Cell, ...]:
         number(f"{one.n:,}", one.n),
         *(number(f"{100 * x:.1f}", x) for x in (one.before, one.after, one.drop)),
     )
+
+
+def zeros_tile(zeros: int, weights: int) -> Tile:
+    """Return the share of zeros as a tile."""
+    return Tile("zeros", format_percent(zeros, weights), f"{zeros:,} of {weights:,} weights")
+
+
+def error_tiles(error: float | None) -> Iterator[Tile]:
+    """Yield the output error, if it is known."""
+    if error is not None:
+        yield Tile("output error", format_error(error), "0 is unchanged")
 
 
 def score_tile(score: ScoreRecord) -> Tile:

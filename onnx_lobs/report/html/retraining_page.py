@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePath
 
-import onnx_lobs
 from onnx_lobs.report.command import typed
 from onnx_lobs.report.html.engine import fill
 from onnx_lobs.report.html.page_table import PageTable, headings, number
 from onnx_lobs.report.html.parts import Tile
 from onnx_lobs.report.numbers import format_percent, format_score
-from onnx_lobs.report.retraining import Retraining, retraining_rows, retraining_title
+from onnx_lobs.report.retraining import Retraining, retraining_rows, retraining_sentence
+from onnx_lobs.report.words import model_name
 
 
 def retraining_page(record: Retraining) -> str:
@@ -24,9 +23,8 @@ def retraining_page(record: Retraining) -> str:
     """
     return fill(
         "retraining.html",
-        version=onnx_lobs.__version__,
-        title=f"Retraining report: {PurePath(record.model).name or record.model}",
-        sentence=f"{retraining_title(record).capitalize()}.",
+        title=f"Retraining report: {model_name(record.model)}",
+        sentence=retraining_sentence(record),
         tiles=tuple(_tiles(record)),
         warnings=record.warnings,
         losses=_losses(record),

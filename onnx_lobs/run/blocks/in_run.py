@@ -5,38 +5,28 @@ from __future__ import annotations
 import dataclasses
 import time
 
-import numpy as np
-import onnx
-
-from onnx_lobs.evaluation.remembered import RememberedOutputs
-from onnx_lobs.evaluation.score import MeasuredScore
 from onnx_lobs.graph.model import Model
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import BlocksRecord
-from onnx_lobs.run.blocks.refit import SpanCourse, refit_spans
-from onnx_lobs.run.one_run import Run
-from onnx_lobs.run.outcome import evaluate_run
+from onnx_lobs.run.blocks.refit import refit_spans
+from onnx_lobs.run.one_run import Run, error_alone, judged_again
+from onnx_lobs.run.outcome import Reference
 from onnx_lobs.run.retraining.in_run import open_result
 from onnx_lobs.run.retraining.opened import OpenedNetworks
+from onnx_lobs.run.retraining.parameters import write_values
 
 
-def refit_blocks(
-    run: Run,
-    before: MeasuredScore | None,
-    dense: RememberedOutputs,
-    scratch: Scratch,
-    progress: Progress,
-) -> Run:
+def refit_blocks(run: Run, reference: Reference, scratch: Scratch, progress: Progress) -> Run:
     """Fit every span of what a run pruned to the dense network; zeros stay.
 
     Parameters
     ----------
     run
-        On what :func:`onnx_lobs.run.retraining.in_run.check_retrainable` takes. Its result changes
+        On what :func:`onnx_lobs.run.retraining.checks.check_retrainable` takes. Its result changes
         in place where that is kept.
-    before, dense, scratch
+    reference, scratch
         As for :func:`onnx_lobs.run.outcome.evaluate_run`.
 
     Returns
@@ -46,43 +36,32 @@ def refit_blocks(
         else as it was. Either way with a record.
     """
     started = time.perf_counter()
-    setup, networks, log = run.setup, run.networks, run.log
-    was = run.output
-    if was.n_fits > 1:  # the delivered fit alone is what is refitted
-        was, _ = evaluate_run(
-            setup, networks, run.records, None, dense, scratch, progress, log, retrained=True
-        )
+    setup, networks = run.setup, run.networks
+    before = error_alone(run, reference, scratch, progress)
     opened = open_result(networks)
-    half, course = setup.memory.activations // 2, SpanCourse(seed=setup.config.seed)
-    spans, values = refit_spans(
+    half = setup.memory.activations // 2
+    found = refit_spans(
         (networks.dense, opened.pruned), _judged(opened), setup.batches, networks.provider,
-        (Store(half, scratch), Store(half, scratch)), course, progress,
+        (Store(half, scratch), Store(half, scratch)), setup.config.seed, progress,
     )  # fmt: skip
     record = BlocksRecord(
-        spans=len(spans),
-        fitted=sum(span.share > 0 for span in spans),
-        error_before=was.error,
-        error_after=was.error,
+        spans=found.spans,
+        fitted=found.fitted,
+        error_before=before,
+        error_after=before,
         is_kept=False,
         seconds=time.perf_counter() - started,
     )
-    if not values:
+    if not found.values:
         return dataclasses.replace(run, blocks=record)
     after = dataclasses.replace(networks, pruned=opened.pruned)
-    output, details = evaluate_run(
-        setup, after, run.records, before, dense, scratch, progress, log, retrained=True
-    )
-    is_kept = None not in (was.error, output.error) and output.error < was.error  # type: ignore
-    record = dataclasses.replace(record, error_after=output.error, is_kept=is_kept)
-    if not is_kept:
-        return dataclasses.replace(run, blocks=record)
-    result = Model(networks.result.proto, networks.result.folder)
-    for name, value in values.items():
-        stored = result.constant(result.main, name)
-        assert stored is not None
-        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(stored.data_type))
-        result.write(stored, value.astype(dtype))
-    return dataclasses.replace(run, networks=after, output=output, details=details, blocks=record)
+    fitted = judged_again(run, after, reference, scratch, progress)
+    error = fitted.output.error
+    is_kept = before is not None and error is not None and error < before
+    record = dataclasses.replace(record, error_after=error, is_kept=is_kept)
+    if is_kept:
+        write_values(Model(networks.result.proto, networks.result.folder), found.values)
+    return dataclasses.replace(fitted if is_kept else run, blocks=record)
 
 
 def _judged(opened: OpenedNetworks) -> str:

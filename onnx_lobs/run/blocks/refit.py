@@ -24,9 +24,9 @@ from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress, Silent
 from onnx_lobs.run.blocks.spans import Span, find_spans, part_of
 from onnx_lobs.run.retraining.aims import Aim
-from onnx_lobs.run.retraining.moving import moving_weights
+from onnx_lobs.run.retraining.moving import OBSERVED, choose_tensors
 from onnx_lobs.run.retraining.network import TrainedNetwork
-from onnx_lobs.run.retraining.parameters import MovingTensor, find_small, find_weights
+from onnx_lobs.run.retraining.parameters import MovingTensor, write_values
 from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, held_loss, train
 
 STEPS, RATE = 100, 0.005  # of a span
@@ -35,26 +35,21 @@ LEAST_GAIN = 0.02  # of a span's loss on held-out samples; less is noise
 TARGET = "target of the span"
 
 
-@dataclass(frozen=True)
-class RefittedSpan:
-    """What became of a span: its output, and its loss on held-out samples before and after."""
+@dataclass(frozen=True, eq=False)
+class RefittedSpans:
+    """What fitting the spans of a network brought.
 
-    output: str
-    n_layers: int
-    before: float
-    after: float
-    share: float
+    Parameters
+    ----------
+    spans, fitted
+        How many there are, and how many lost enough of their loss on held-out samples.
+    values
+        The new values of every tensor that changed.
+    """
 
-
-@dataclass(frozen=True)
-class SpanCourse:
-    """How spans are fitted: steps, largest relative step, what may move."""
-
-    steps: int = STEPS
-    rate: float = RATE
-    move: str = "observed"
-    gather: int = 1
-    seed: int = 0
+    spans: int
+    fitted: int
+    values: Mapping[str, Array]
 
 
 def refit_spans(
@@ -63,9 +58,9 @@ def refit_spans(
     batches: Batches,
     provider: str,
     stores: tuple[Store, Store],
-    course: SpanCourse,
+    seed: int,
     progress: Progress,
-) -> tuple[tuple[RefittedSpan, ...], Mapping[str, Array]]:
+) -> RefittedSpans:
     """Fit every span in order, each behind those that were fitted before it.
 
     Parameters
@@ -80,15 +75,10 @@ def refit_spans(
         Full name of an execution provider.
     stores
         Where values between spans are kept, of each network.
-    course
-        How a span is fitted.
+    seed
+        Of the order of the batches.
     progress
         Told of every span.
-
-    Returns
-    -------
-    spans, values
-        What became of each, and the new values of every tensor that changed.
     """
     dense, pruned = networks
     layers, _ = find_layers(pruned, LayerFilter(depthwise=True))
@@ -102,23 +92,20 @@ def refit_spans(
     behinds = NetworkRunner(
         dense, {places[w.output]: [w.output] for w in spans}, batches, provider, stores[0]
     )
-    found, changed = [], dict[str, Array]()
+    fitted, changed = 0, dict[str, Array]()
     for span in spans:
         if span.start:
             fronts.advance(span.start)
         behinds.advance(places[span.output])
         samples = _SpanSamples(span, fronts, behinds, batches)
-        one, values = _refit(part_of(pruned, span, types), span, samples, provider, course)
-        found.append(one)
-        for name, value in values.items():
-            tensor = pruned.main.initializers[name]
-            dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
-            pruned.write(tensor, value.astype(dtype))
-            changed[name] = value
+        values = _refit(part_of(pruned, span, types), span, samples, provider, seed)
+        fitted += bool(values)
+        write_values(pruned, values)
+        changed.update(values)
         progress.advance()
     fronts.close()
     behinds.close()
-    return tuple(found), changed
+    return RefittedSpans(len(spans), fitted, changed)
 
 
 class _SpanSamples:
@@ -163,54 +150,35 @@ class _Known:
 
 
 def _refit(
-    part: Model, span: Span, samples: _SpanSamples, provider: str, course: SpanCourse
-) -> tuple[RefittedSpan, Mapping[str, Array]]:
-    """Return what fitting a span brought, and the values that changed."""
+    part: Model, span: Span, samples: _SpanSamples, provider: str, seed: int
+) -> Mapping[str, Array]:
+    """Return the values that fitting a span changed; none where it gains too little."""
     fitted, held = samples.sets()
-    tensors = _tensors(part, fitted.batches, provider, course)
+    shapes = observe(part, fitted.batches.load(0), provider=provider).shapes
+    tensors = choose_tensors(part, OBSERVED, fitted.batches, shapes).tensors
+    if not tensors:
+        return {}
     size = _mean_square(samples, fitted.batches)
     aim = Aim(span.output, "distance", None, span.output, 1 / max(size, 1e-30))
     network = TrainedNetwork(part, (aim,), tensors, provider)
-    if not tensors:
-        return RefittedSpan(span.output, span.n_layers, 0.0, 0.0, 0.0), {}
-    made = Course(course.steps, course.rate, "adam", course.seed, course.gather)
-    done = train(network, fitted, held, made, Silent())
-    share, after, values = _pulled(network, held, tensors, done)
-    before = done.losses[0][1]
-    if not after < (1 - LEAST_GAIN) * before:
-        return RefittedSpan(span.output, span.n_layers, before, before, 0.0), {}
-    return RefittedSpan(span.output, span.n_layers, before, after, share), values
-
-
-def _tensors(
-    part: Model, fitted: Batches, provider: str, course: SpanCourse
-) -> tuple[MovingTensor, ...]:
-    layers, _ = find_layers(part, LayerFilter(depthwise=True))
-    weights = find_weights(part, layers)
-    shapes = observe(part, fitted.load(0), provider=provider).shapes
-    observations = {
-        w.name: sum(use.n_observations(shapes[use.input]) for use in w.layer.uses)
-        // fitted.sizes[0]
-        for w in weights
-        if w.layer is not None
-    }
-    moved = moving_weights(course.move, weights, fitted.n_samples, observations)
-    return (*moved, *find_small(part, layers))
+    done = train(network, fitted, held, Course(STEPS, RATE, "adam", seed), Silent())
+    loss, values = _pulled(network, held, tensors, done)
+    return values if loss < (1 - LEAST_GAIN) * done.losses[0][1] else {}
 
 
 def _pulled(
     network: TrainedNetwork, held: TrainingSet, tensors: Sequence[MovingTensor], done: Trained
-) -> tuple[float, float, Mapping[str, Array]]:
-    """Return how far to go from the values before, the loss there, and the values."""
-    best = (0.0, done.losses[0][1], dict[str, Array]())
+) -> tuple[float, Mapping[str, Array]]:
+    """Return the least loss on the way from the values before, and the values there."""
+    best = (done.losses[0][1], dict[str, Array]())
     for share in SHARES:
         values = {
             t.name: (t.start + share * (done.values[t.name] - t.start)).astype(np.float32)
             for t in tensors
         }
         loss = held_loss(network, held, values)
-        if loss < best[1]:
-            best = (share, loss, values)
+        if loss < best[0]:
+            best = (loss, values)
     return best
 
 

@@ -17,7 +17,9 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.session import Session
 
 LABELS, CLASSES, OUTPUTS, AUTO = "labels", "classes", "outputs", "auto"
-MOST_HELD = 1 << 28  # bytes of the dense network's outputs that are kept for the next time
+TOWARDS = (AUTO, LABELS, CLASSES, OUTPUTS)
+MOST_KEPT = 1 << 28  # bytes of the dense network's outputs that are kept for the next time
+KEPT_PART = 4  # of the memory for activations, a part for them
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,11 @@ def _target(aim: Aim, dense: Array) -> Array:
     return shares
 
 
+def memory_of_targets(activations: int) -> int:
+    """Return how many bytes of the dense network's outputs are kept, by the memory there is."""
+    return min(MOST_KEPT, activations // KEPT_PART)
+
+
 class Targets:
     """Gives the targets of every batch, and keeps the dense network's while memory lasts.
 
@@ -167,20 +174,20 @@ class Targets:
         aims: Sequence[Aim],
         batches: Batches,
         dense: Session | None,
-        most_kept: int = MOST_HELD,
+        most_kept: int = MOST_KEPT,
     ) -> None:
         self.aims, self.batches, self.dense = tuple(aims), batches, dense
         self.most_kept = most_kept
         self._firsts = np.cumsum((0, *batches.sizes))
-        self._held: dict[int, tuple[Array, ...]] = {}
+        self._kept: dict[int, tuple[Array, ...]] = {}
         self._bytes = 0
 
     def of(
         self, index: int, feeds: Feeds, shapes: Mapping[str, tuple[int, ...]]
     ) -> Sequence[Array]:
         """Return the targets of one batch, an array for each aim."""
-        if index in self._held:
-            return self._held[index]
+        if index in self._kept:
+            return self._kept[index]
         if self.dense is None:
             found = tuple(self._shares(index, shapes[aim.value]) for aim in self.aims)
         else:
@@ -188,7 +195,7 @@ class Targets:
             found = tuple(_target(aim, seen[aim.dense]) for aim in self.aims)
         size = sum(array.nbytes for array in found)
         if self._bytes + size <= self.most_kept:
-            self._held[index], self._bytes = found, self._bytes + size
+            self._kept[index], self._bytes = found, self._bytes + size
         return found
 
     def _shares(self, index: int, shape: tuple[int, ...]) -> Array:

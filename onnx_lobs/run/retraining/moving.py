@@ -7,13 +7,67 @@ these images three to eight times and takes the score on others from .452 to .33
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from onnx_lobs.run.retraining.parameters import MovingTensor
+from onnx_lobs.data.batches import Batches
+from onnx_lobs.graph.model import Model
+from onnx_lobs.layers.find import LayerFilter, find_layers
+from onnx_lobs.run.retraining.parameters import MovingTensor, find_small, find_weights
 
 FEW = 512  # samples, below which no weight moves
 OBSERVATIONS_EACH = 10  # for every weight of a layer that moves while others do not
 BIASES, OBSERVED, ALL, AUTO = "biases", "observed", "all", "auto"
 MOVES = (AUTO, BIASES, OBSERVED, ALL)
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenTensors:
+    """What moves of a network.
+
+    Parameters
+    ----------
+    move
+        What was chosen to move, never ``auto``.
+    weights
+        Those of layers that can move, whether they do or not.
+    tensors
+        Those that do; after them come biases and scales.
+    """
+
+    move: str
+    weights: tuple[MovingTensor, ...]
+    tensors: tuple[MovingTensor, ...]
+
+
+def choose_tensors(
+    model: Model, move: str, fitted: Batches, shapes: Mapping[str, tuple[int, ...]]
+) -> ChosenTensors:
+    """Return what moves of a pruned network, or of a part of one.
+
+    Parameters
+    ----------
+    model
+        An execution copy. Not modified.
+    move
+        What is asked for; ``auto``: as :func:`chosen_move` says.
+    fitted
+        What it learns from.
+    shapes
+        Of the model's values on the first of these batches.
+    """
+    layers, _ = find_layers(model, LayerFilter(depthwise=True))
+    weights = find_weights(model, layers)
+    chosen = chosen_move(move, weights, fitted.n_samples)
+    observations = {w.name: _observations(w, shapes, fitted.sizes[0]) for w in weights}
+    moved = moving_weights(chosen, weights, fitted.n_samples, observations)
+    return ChosenTensors(chosen, weights, (*moved, *find_small(model, layers)))
+
+
+def _observations(weight: MovingTensor, shapes: Mapping[str, tuple[int, ...]], batch: int) -> int:
+    """Return how many observations a sample gives the layer of a weight."""
+    assert weight.layer is not None
+    uses = weight.layer.uses
+    return sum(use.n_observations(shapes[use.input]) for use in uses) // batch
 
 
 def chosen_move(move: str, weights: Sequence[MovingTensor], samples: int) -> str:

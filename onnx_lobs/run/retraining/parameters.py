@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -88,6 +89,14 @@ def find_small(model: Model, layers: Sequence[Layer]) -> tuple[MovingTensor, ...
     return tuple(found.values())
 
 
+def write_values(model: Model, values: Mapping[str, Array]) -> None:
+    """Put values into stored tensors of the main graph, in the types that these have there."""
+    for name, value in values.items():
+        stored = model.constant(model.main, name)
+        assert stored is not None
+        model.write(stored, value.astype(_dtype(stored)))
+
+
 def _vectors(model: Model) -> Iterator[str]:
     """Yield the constants with one axis longer than 1 where biases and scales stand."""
     for node in model.main.graph.node:
@@ -100,5 +109,8 @@ def _vectors(model: Model) -> Iterator[str]:
 
 
 def _is_vector(tensor: onnx.TensorProto) -> bool:
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    return is_float(np.dtype(dtype)) and sum(size > 1 for size in tensor.dims) == 1
+    return is_float(_dtype(tensor)) and sum(size > 1 for size in tensor.dims) == 1
+
+
+def _dtype(tensor: onnx.TensorProto) -> np.dtype[Any]:
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))

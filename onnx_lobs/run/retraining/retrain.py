@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import onnx
 
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.errors import ModelError
 from onnx_lobs.graph.model import Model
-from onnx_lobs.layers.find import LayerFilter, find_layers
 from onnx_lobs.options.retraining import RetrainOptions
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.run.retraining.aims import MOST_HELD, Targets
-from onnx_lobs.run.retraining.moving import chosen_move, moving_weights
+from onnx_lobs.run.retraining.aims import MOST_KEPT, Targets
+from onnx_lobs.run.retraining.moving import choose_tensors
 from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.opened import OpenedNetworks, chosen_aim, find_aims, samples_of_step
-from onnx_lobs.run.retraining.parameters import MovingTensor, find_small, find_weights
+from onnx_lobs.run.retraining.parameters import MovingTensor, write_values
 from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, train
 
 Remember = Callable[[Sequence[MovingTensor], Callable[[], Trained]], Trained]
@@ -52,13 +48,8 @@ class RetrainedNetwork:
 
     def write(self, model: Model) -> None:
         """Put the best values into a model, in the types in which it stores them."""
-        if not self.done.best:
-            return
-        for tensor in self.moved:
-            stored = model.constant(model.main, tensor.name)
-            assert stored is not None
-            dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(stored.data_type))
-            model.write(stored, self.done.values[tensor.name].astype(dtype))
+        if self.done.best:
+            write_values(model, self.done.values)
 
 
 def retrain_networks(
@@ -68,7 +59,7 @@ def retrain_networks(
     seed: int,
     progress: Progress,
     *,
-    kept_bytes: int = MOST_HELD,
+    most_kept: int = MOST_KEPT,
     gathers: bool = True,
     remember: Remember = lambda tensors, make: make(),
 ) -> RetrainedNetwork:
@@ -86,7 +77,7 @@ def retrain_networks(
         Of the order of the batches.
     progress
         Told of every step.
-    kept_bytes
+    most_kept
         Of the dense network's outputs that are kept for the next time.
     gathers
         Whether a step takes several batches where they are smaller than it wants; else one.
@@ -102,34 +93,24 @@ def retrain_networks(
     """
     fitted = samples[0]
     aims, session, values = find_aims(networks, fitted, how.towards)
-    layers, _ = find_layers(networks.pruned, LayerFilter(depthwise=True))
-    # choose what moves
-    weights = find_weights(networks.pruned, layers)
-    move = chosen_move(how.move, weights, fitted.n_samples)
-    observations = {w.name: _observations(w, values.shapes, fitted.sizes[0]) for w in weights}
-    moved = moving_weights(move, weights, fitted.n_samples, observations)
-    tensors = (*moved, *find_small(networks.pruned, layers))
+    chosen = choose_tensors(networks.pruned, how.move, fitted, values.shapes)
+    tensors = chosen.tensors
     if not tensors:
-        raise ModelError(f"nothing in the model can move ({move}); name more with --move all")
+        raise ModelError(
+            f"nothing in the model can move ({chosen.move}); name more with --move all"
+        )
     # train
     network = TrainedNetwork(networks.pruned, aims, tensors, networks.provider)
-    sets = [TrainingSet(some, Targets(aims, some, session, kept_bytes)) for some in samples]
+    sets = [TrainingSet(some, Targets(aims, some, session, most_kept)) for some in samples]
     gather = math.ceil(samples_of_step(fitted.n_samples) / max(fitted.sizes)) if gathers else 1
     course = Course(how.steps, how.rate, how.optimiser, seed, gather)
     done = remember(tensors, lambda: train(network, sets[0], sets[1], course, progress))
     stopped = network.shaped(fitted.load(0)).stopped
     return RetrainedNetwork(
-        weights,
+        chosen.weights,
         tensors,
         done,
         chosen_aim(networks, fitted, how.towards),
-        move,
+        chosen.move,
         tuple(f"the gradient stops at {stop}" for stop in stopped),
     )
-
-
-def _observations(weight: MovingTensor, shapes: Mapping[str, tuple[int, ...]], batch: int) -> int:
-    """Return how many observations a sample gives the layer of a weight."""
-    assert weight.layer is not None
-    uses = weight.layer.uses
-    return sum(use.n_observations(shapes[use.input]) for use in uses) // batch

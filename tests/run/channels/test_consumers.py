@@ -22,6 +22,7 @@ from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.progress import as_progress
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.one_run import Run, run_once
+from onnx_lobs.run.outcome import Reference
 from onnx_lobs.run.setup import open_run
 from onnx_lobs.run.slots import layer_key
 from onnx_lobs.search.channels.planner import make_channel_planner
@@ -43,10 +44,8 @@ def run_on(proto: ModelProto, rank: int, folder: Path) -> Run:
     with scratch_in(folder) as scratch:
         setup, networks = open_run(proto, batches_of(rank), None, config, log, scratch)
         planner = make_channel_planner(setup, networks, scratch, progress, log)
-        dense = remember_dense(setup, networks)
-        return run_once(
-            setup, networks, lambda: planner.choose(0.3), None, dense, scratch, progress
-        )
+        reference = Reference(None, remember_dense(setup, networks))
+        return run_once(setup, networks, lambda: planner.choose(0.3), reference, scratch, progress)
 
 
 def outputs(model: Model, name: str, rank: int) -> Array:

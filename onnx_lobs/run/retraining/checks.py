@@ -1,0 +1,79 @@
+"""Refuses options, models and data with which weights cannot move behind pruning."""
+
+from __future__ import annotations
+
+from onnx_lobs.calibration.held_out import split_held
+from onnx_lobs.errors import ConfigError, DataError
+from onnx_lobs.options.config import PruneConfig, has_target, is_channels, moves_weights
+from onnx_lobs.patterns import parse_pattern
+from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.setup import Setup
+
+
+def check_retraining(config: PruneConfig) -> None:
+    """Refuse options that retraining, or rounds of it, cannot be combined with.
+
+    Raises
+    ------
+    ConfigError
+        It names them.
+    """
+    if config.rounds is not None:
+        _check_rounds(config)
+    if not moves_weights(config):
+        return
+    asked = "--retrain" if config.retrain is not None else "--refit-blocks"
+    if config.values != "fp32":
+        raise ConfigError(
+            f"{asked} moves weights, and values {config.values} rounds them before it; leave "
+            f"out --values, or {asked}"
+        )
+    if config.bound:
+        raise ConfigError(
+            f"a bound goes by the layers' errors before {asked}; leave out --bound, or {asked}"
+        )
+
+
+def _check_rounds(config: PruneConfig) -> None:
+    if config.retrain is None:
+        raise ConfigError(
+            "rounds retrain in between; add --retrain 200, or give one --sparsity in their place"
+        )
+    if config.sparsity is not None or has_target(config):
+        raise ConfigError(
+            "rounds name all sparsities; leave out --sparsity and limits, or --rounds"
+        )
+    if is_channels(config) or parse_pattern(config.pattern).own_sparsity is not None:
+        raise ConfigError(
+            f"pattern {config.pattern} has one round; leave out --rounds, or choose another pattern"
+        )
+    if config.refit_blocks:
+        raise ConfigError("rounds retrain whole networks; leave out --refit-blocks, or --rounds")
+
+
+def check_retrainable(setup: Setup, networks: Networks) -> None:
+    """Refuse a model or data that a run cannot retrain on, before any work.
+
+    Raises
+    ------
+    ConfigError
+        The model runs in stages.
+    DataError
+        There are no samples, or none can be held out.
+    """
+    if networks.is_staged or networks.result.is_private:
+        raise ConfigError(
+            f"the model has {networks.dense.weight_bytes:,} bytes of weights, more than the "
+            f"{networks.limit:,} that one session gets, and moving them runs it as a whole; give "
+            "more --memory, or leave out --retrain and --refit-blocks"
+        )
+    if setup.batches.synthetic:
+        raise DataError(
+            "moving weights behind pruning needs samples, and there are none beside the model; "
+            "give them with -d"
+        )
+    if split_held(setup.batches)[1] is None:
+        raise DataError(
+            f"{setup.batches.n_samples} samples make one batch, and one is held out; give "
+            "more samples, or a smaller batch_size"
+        )
