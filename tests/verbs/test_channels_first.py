@@ -20,6 +20,7 @@ from onnx_lobs.cli.main import app
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.summary import summary_rows
+from onnx_lobs.run.outcome import NOTHING_HELD
 from onnx_lobs.verbs.dry_run import dry_run
 from onnx_lobs.verbs.prune import prune_file
 
@@ -174,6 +175,14 @@ def test_phases_of_the_channels_are_one_stage() -> None:
     first = [phase for phase in dict.fromkeys(told) if phase.startswith("1 of ")]
     assert first == ["1 of 3: removing channels"]
     assert told[0] == first[0]
+
+
+@pytest.mark.slow
+def test_only_the_network_that_is_delivered_is_judged() -> None:
+    warnings = onnx_lobs.prune(network(), batches(1), **BOTH).report.warnings
+    assert [text for text in warnings if text.startswith("the output error is not known")] == [
+        NOTHING_HELD
+    ]
 
 
 @pytest.mark.slow
