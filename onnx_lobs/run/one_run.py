@@ -36,7 +36,6 @@ from onnx_lobs.run.outcome import evaluate_run
 from onnx_lobs.run.resume.state import Resume
 from onnx_lobs.run.row_tables import round_tables
 from onnx_lobs.run.setup import Setup
-from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.solve_all import solve_all
 from onnx_lobs.run.stored_form import form_bytes
 from onnx_lobs.run.zeros import Choice
@@ -196,14 +195,7 @@ def prune_networks(
 
 def _readers(setup: Setup, channels: ChannelChoice) -> Setup:
     """Return the part of a run that is solved: the layers that read channels which go."""
-    pairs = zip(setup.layers, setup.slots, strict=True)
-    chosen = [(layer, slot) for layer, slot in pairs if layer_key(layer) in channels.kept]
-    return replace(
-        setup,
-        kept=channels.kept,
-        layers=tuple(layer for layer, _ in chosen),
-        slots=tuple(slot for _, slot in chosen),
-    )
+    return replace(setup.only(channels.kept), kept=channels.kept)
 
 
 def _correct(
