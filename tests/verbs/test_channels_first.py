@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from build_onnx import run
-from coupled_networks import samples
+from coupled_networks import batches_with_mean, samples
 from onnx import ModelProto, numpy_helper
 from typer.testing import CliRunner
 
@@ -41,7 +41,7 @@ def network() -> ModelProto:
 
 
 def batches(count: int = 10, n: int = 16) -> list[dict[str, Array]]:
-    return [{"x": samples(n=n, seed=seed)["x"] + np.float32(0.5)} for seed in range(count)]
+    return batches_with_mean(4, count, n)
 
 
 def classifier() -> tuple[ModelProto, dict[str, Array]]:
