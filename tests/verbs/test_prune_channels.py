@@ -195,7 +195,7 @@ def nothing_free() -> ModelProto:
 
 def test_a_model_without_free_channels_names_the_largest_group_that_stays() -> None:
     with pytest.raises(NothingToPruneError, match=r"no channels of this model can go.*8 of w.*'x'"):
-        onnx_lobs.prune(nothing_free(), batches_with_mean(count=2), **WHOLE)
+        onnx_lobs.prune(nothing_free(), batches_with_mean(2), **WHOLE)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_model_with_products_in_branches_alone_is_told_so(is_outside: bool, wo
     held = {f"{name}_w": weight for name in names} if is_outside else {}
     proto = model([node], [value("x", ["n", 8])], ["y"], {"yes": np.array(True), **held})
     with pytest.raises(NothingToPruneError, match=words):
-        onnx_lobs.prune(proto, batches_with_mean(count=2), **WHOLE)
+        onnx_lobs.prune(proto, batches_with_mean(2), **WHOLE)
 
 
 @pytest.mark.slow
