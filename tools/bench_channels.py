@@ -6,11 +6,12 @@
     python tools/bench_channels.py --report
 
 Every case is one network, one method and one share of the multiplications of what can lose
-channels. ``onnx-lobs`` runs with its defaults; ``uniform`` takes the same share of each group.
-onnxsim's methods then remove as many channels as bring the network to as many multiplications as
-``onnx-lobs`` left, found by bisection, never fewer, from a model that onnxsim simplified first; its
-interpreter needs onnxsim 0.8.1. Scores are
-those of ``tools/zoo.py``, on samples that no method saw; the networks of
+channels. ``onnx-lobs`` runs with its defaults; ``uniform`` takes the same share of each group, and
+``latency`` that share of the milliseconds. onnxsim's methods remove as many channels as bring the
+network to as many multiplications as ``onnx-lobs`` left, found by bisection, never fewer, from a
+model that onnxsim simplified first; their interpreter needs onnxsim 0.8.1.
+
+Scores are those of ``tools/zoo.py``, on samples that no method saw; the networks of
 ``tools/make_small_networks.py`` have random weights and no score. Latencies are the least of
 runs of one sample that take turns with the dense network's, on one thread: time on the processor,
 so that other programs do not count. Cases are kept in ``OUT/bench_channels.json``; what is there is

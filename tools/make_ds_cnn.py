@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from make_resnet50 import Builder
 
 CHANNELS, BLOCKS, CLASSES = 64, 4, 12
 FRAMES, FEATURES = 49, 10
@@ -22,40 +22,24 @@ FRAMES, FEATURES = 49, 10
 
 def make_model(seed: int) -> onnx.ModelProto:
     """Return the network; weights are He's, so values stay of order one."""
-    rng = np.random.default_rng(seed)
-    nodes: list[NodeProto] = []
-    tensors: list[TensorProto] = []
+    builder = Builder(seed)
 
     def conv(x: str, name: str, shape: tuple[int, ...], **about: object) -> str:
-        weight = rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
-        bias = 0.1 * rng.standard_normal(shape[0])
-        for end, values in (("w", weight), ("b", bias)):
-            tensors.append(numpy_helper.from_array(values.astype(np.float32), f"{name}.{end}"))
-        kernel = list(shape[2:])
-        inputs = [x, f"{name}.w", f"{name}.b"]
-        nodes.append(
-            helper.make_node("Conv", inputs, [name], name=name, kernel_shape=kernel, **about)
-        )
-        nodes.append(helper.make_node("Relu", [name], [f"{name}.relu"]))
-        return f"{name}.relu"
+        weight = builder.rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
+        bias = 0.1 * builder.rng.standard_normal(shape[0])
+        inputs = [x, builder.tensor(f"{name}.w", weight), builder.tensor(f"{name}.b", bias)]
+        out = builder.node("Conv", inputs, name, kernel_shape=list(shape[2:]), **about)
+        return builder.node("Relu", [out], f"{name}.relu")
 
     x = conv("x", "first", (CHANNELS, 1, 10, 4), strides=[2, 2], pads=[4, 1, 5, 1])
     for block in range(BLOCKS):
         x = conv(x, f"depth{block}", (CHANNELS, 1, 3, 3), group=CHANNELS, pads=[1, 1, 1, 1])
         x = conv(x, f"point{block}", (CHANNELS, CHANNELS, 1, 1))
-    nodes.append(helper.make_node("GlobalAveragePool", [x], ["mean"]))
-    nodes.append(helper.make_node("Flatten", ["mean"], ["flat"], axis=1))
-    nodes.append(helper.make_node("Gemm", ["flat", "w", "b"], ["y"], name="words", transB=1))
-    weight = rng.standard_normal((CLASSES, CHANNELS)) / np.sqrt(CHANNELS)
-    for name, values in (("w", weight), ("b", np.zeros(CLASSES))):
-        tensors.append(numpy_helper.from_array(values.astype(np.float32), name))
-    make = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes, "ds-cnn", [make("x", TensorProto.FLOAT, ["n", 1, FRAMES, FEATURES])],
-        [make("y", TensorProto.FLOAT, ["n", CLASSES])], tensors,
-    )  # fmt: skip
-    opsets = [helper.make_opsetid("", 17)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    x = builder.node("Flatten", [builder.node("GlobalAveragePool", [x], "mean")], "flat", axis=1)
+    weight = builder.rng.standard_normal((CLASSES, CHANNELS)) / np.sqrt(CHANNELS)
+    inputs = [x, builder.tensor("w", weight), builder.tensor("b", np.zeros(CLASSES))]
+    builder.node("Gemm", inputs, "y", transB=1)
+    return builder.model("ds-cnn", (1, FRAMES, FEATURES), "y", CLASSES)
 
 
 def main() -> None:

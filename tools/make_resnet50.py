@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 STEM = 64
 STAGES = ((3, 64, 1), (4, 128, 2), (6, 256, 2), (3, 512, 2))  # blocks, width, stride
@@ -29,7 +29,7 @@ OPSET = 17
 
 
 class Builder:
-    """Collects nodes and initializers."""
+    """Collects nodes and initializers, and makes a model of them."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -72,6 +72,16 @@ class Builder:
         total = self.node("Add", [inner, short], f"{name}.sum")
         return self.node("Relu", [total], f"{name}.out")
 
+    def model(self, name: str, shape: tuple[int, ...], output: str, classes: int) -> ModelProto:
+        """Return the model of an input x (n, *shape) and an output (n, classes)."""
+        make = helper.make_tensor_value_info
+        graph = helper.make_graph(
+            self.nodes, name, [make("x", TensorProto.FLOAT, ["n", *shape])],
+            [make(output, TensorProto.FLOAT, ["n", classes])], self.tensors,
+        )  # fmt: skip
+        opsets = [helper.make_opsetid("", OPSET)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
 
 def make_model(path: Path, seed: int) -> None:
     """Write the network."""
@@ -88,13 +98,7 @@ def make_model(path: Path, seed: int) -> None:
     weight = builder.rng.standard_normal((CLASSES, channels)) / np.sqrt(channels)
     inputs = [x, builder.tensor("head.w", weight), builder.tensor("head.b", np.zeros(CLASSES))]
     builder.node("Gemm", inputs, "y", transB=1)
-    make = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        builder.nodes, "resnet50", [make("x", TensorProto.FLOAT, ["n", 3, SIZE, SIZE])],
-        [make("y", TensorProto.FLOAT, ["n", CLASSES])], builder.tensors,
-    )  # fmt: skip
-    opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    model = builder.model("resnet50", (3, SIZE, SIZE), "y", CLASSES)
     path.write_bytes(model.SerializeToString())
 
 

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from make_resnet50 import LAST_GAIN, OPSET, Builder
-from onnx import TensorProto, helper
+from make_resnet50 import LAST_GAIN, Builder
 
 SAMPLES = 128
 CELL = 4  # pixels of one cell of coarse noise
@@ -84,14 +83,7 @@ def make(name: str, folder: Path, seed: int = 0) -> None:
     add, size = NETWORKS[name]
     builder = Builder(seed)
     output = add(builder)
-    classes = builder.tensors[-1].dims[0]
-    info = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        builder.nodes, name, [info("x", TensorProto.FLOAT, ["n", 3, size, size])],
-        [info(output, TensorProto.FLOAT, ["n", classes])], builder.tensors,
-    )  # fmt: skip
-    opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    model = builder.model(name, (3, size, size), output, builder.tensors[-1].dims[0])
     (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
     rng = np.random.default_rng([seed, 1])
     coarse = rng.uniform(-1, 1, (SAMPLES, 3, size // CELL, size // CELL))

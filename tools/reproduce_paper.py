@@ -24,12 +24,13 @@ from typing import Any
 from paper import other_systems, table_1, table_2
 from paper.networks import DATA, Mnist
 from paper.report import markdown, refreshed
+from paper.rows import Maker
 
 RESULTS = Path(__file__).parent / "results" / "reproduce_paper.json"
 GUIDE = Path(__file__).parents[1] / "onnx_lobs" / "guide" / "paper.md"
 
 
-def all_rows() -> dict[str, table_1.Maker]:
+def all_rows() -> dict[str, Maker]:
     """Return what makes each row, by its name."""
     found = {
         f"1/{network} {origin}/{name}": maker

@@ -15,7 +15,7 @@ from paper.net_trim import net_trim
 from paper.networks import Mnist, kept_share, perceptron, run_on, tensors_of, with_tensors
 from paper.report import markdown, refreshed
 from paper.table_1 import by_deviation, geometric_stages
-from paper.training import LabelTraining, largest, masked, train_survivors
+from paper.training import LabelCourse, LabelTraining, largest, masked, train_survivors
 
 from onnx_lobs.arrays import Array, FloatArray
 
@@ -135,7 +135,7 @@ def test_largest_keeps_a_share_of_the_largest(share):
 def test_training_survivors_learns_and_keeps_zeros(mnist):
     pruned = by_deviation(small_model(), mnist, (0.5, 0.5, 0.8))
     masks = {n: v != 0 for n, v in tensors_of(pruned).items() if v.ndim > 1}
-    trained = train_survivors(pruned, masks, mnist, steps=100, rate=0.1, batch=50)
+    trained = train_survivors(pruned, masks, mnist, LabelCourse(100, 0.1, 50))
     wrong = [(run_on(m, mnist.images).argmax(1) != mnist.labels).mean() for m in (pruned, trained)]
     assert wrong[1] < 0.5 * wrong[0]
     assert kept_share(trained) == kept_share(pruned)
@@ -143,7 +143,7 @@ def test_training_survivors_learns_and_keeps_zeros(mnist):
 
 
 def test_gradients_reach_weights_that_the_forward_pass_leaves_out(mnist):
-    training = LabelTraining(small_model(), mnist, batch=50)
+    training = LabelTraining(small_model(), mnist, LabelCourse(0, 0.0, 50))
     mask = np.zeros((10, 8), bool)
     values = masked(training.start, {"fc3.weight": mask})
     found = training.gradients(values)["fc3.weight"]
@@ -169,8 +169,8 @@ def test_the_first_threshold_leaves_the_share():
 def test_dynamic_training_recovers_what_pruning_loses(mnist, train):
     model = small_model()
     kept = {f"fc{n}.weight": share for n, share in ((1, 0.1), (2, 0.3), (3, 0.5))}
-    model = train_survivors(model, {}, mnist, steps=100, rate=0.1, batch=50)
-    first, last = train(model, kept, mnist, steps=140, rate=0.03, batch=50)
+    model = train_survivors(model, {}, mnist, LabelCourse(100, 0.1, 50))
+    first, last = train(model, kept, mnist, LabelCourse(140, 0.03, 50))
     wrong = [(run_on(m, mnist.images).argmax(1) != mnist.labels).mean() for m in (first, last)]
     assert wrong[1] < wrong[0]
     assert kept_share(last) < 0.2
@@ -178,7 +178,7 @@ def test_dynamic_training_recovers_what_pruning_loses(mnist, train):
 
 def test_skinny_keeps_exactly_the_share(mnist):
     kept = {"fc1.weight": 0.1, "fc2.weight": 0.5, "fc3.weight": 1.0}
-    _, last = dynamic.skinny(small_model(), kept, mnist, steps=14, rate=0.03, batch=50)
+    _, last = dynamic.skinny(small_model(), kept, mnist, LabelCourse(14, 0.03, 50))
     for name, share in kept.items():
         weight = tensors_of(last)[name]
         assert np.count_nonzero(weight) == round(share * weight.size)

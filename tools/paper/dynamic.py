@@ -8,21 +8,19 @@ Yan 2016 (arXiv 1607.05423). The largest weights alone are trained, then all, in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
 
 from onnx_lobs.arrays import Array, BoolArray
 from paper.networks import Mnist, with_tensors
-from paper.training import Descent, LabelTraining, largest, masked
+from paper.training import Descent, LabelCourse, LabelTraining, largest, masked
 
-LOW, HIGH = (
-    0.9,
-    1.1,
-)  # times the threshold: below the first a weight goes, above the second it comes
+LOW, HIGH = 0.9, 1.1  # times the threshold: below LOW a weight goes, above HIGH it comes
 GAMMA, POWER = 1e-4, 1.0  # how fast masks come to rest: chance (1 + GAMMA * step)^-POWER
 REST = 0.75  # of all steps, after which masks stay as they are
+ROUNDS = 3  # of a skinny network
 
 
 @dataclass(frozen=True)
@@ -56,15 +54,7 @@ def splice(weight: Array, mask: BoolArray, threshold: Threshold) -> BoolArray:
 
 
 def surgery(
-    model: onnx.ModelProto,
-    kept: Mapping[str, float],
-    mnist: Mnist,
-    *,
-    steps: int,
-    rate: float,
-    batch: int = 64,
-    decay: float = 0.0,
-    seed: int = 0,
+    model: onnx.ModelProto, kept: Mapping[str, float], mnist: Mnist, course: LabelCourse
 ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """Return the network pruned at the first thresholds, and after training with splicing.
 
@@ -74,48 +64,40 @@ def surgery(
         By weight: the share of its first magnitudes above the threshold. How many are kept at the
         end is the training's affair.
     """
-    training = LabelTraining(model, mnist, batch=batch, seed=seed)
-    descent = Descent(training, training.start, steps, rate, decay)
+    training = LabelTraining(model, mnist, course)
+    descent = Descent(training, training.start, course)
     limits = {name: threshold_for(descent.values[name], share) for name, share in kept.items()}
     masks = {name: np.abs(descent.values[name]) > limits[name].value for name in kept}
     first = with_tensors(model, masked(descent.values, masks))
-    rng = np.random.default_rng(seed)
-    for step in range(steps):
+    rng = np.random.default_rng(course.seed)
+    for step in range(course.steps):
         chance = (1 + GAMMA * step) ** -POWER
-        if step < REST * steps and rng.random() < chance:
+        if step < REST * course.steps and rng.random() < chance:
             masks = {n: splice(descent.values[n], masks[n], limits[n]) for n in kept}
         descent.step(masks, {})
     return first, with_tensors(model, masked(descent.values, masks))
 
 
 def skinny(
-    model: onnx.ModelProto,
-    kept: Mapping[str, float],
-    mnist: Mnist,
-    *,
-    steps: int,
-    rate: float,
-    rounds: int = 3,
-    batch: int = 64,
-    decay: float = 0.0,
-    seed: int = 0,
+    model: onnx.ModelProto, kept: Mapping[str, float], mnist: Mnist, course: LabelCourse
 ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """Return the network with the largest weights alone, and after rounds of both phases.
 
     Every round trains the largest weights, and then all; a last one trains the largest alone.
-    Each of the 2 `rounds` + 1 phases has as many steps.
+    Each of these phases has as many steps.
     """
-    training = LabelTraining(model, mnist, batch=batch, seed=seed)
+    training = LabelTraining(model, mnist, course)
     values, first = dict(training.start), None
-    each = steps // (2 * rounds + 1)
-    for phase in range(2 * rounds + 1):
+    phases = 2 * ROUNDS + 1
+    part = replace(course, steps=course.steps // phases)
+    for phase in range(phases):
         masks: dict[str, BoolArray] = {}
         if phase % 2 == 0:
             masks = {name: largest(np.abs(values[name]), share) for name, share in kept.items()}
             values = masked(values, masks)
             first = first or with_tensors(model, values)
-        descent = Descent(training, values, each, rate, decay)
-        for _ in range(each):
+        descent = Descent(training, values, part)
+        for _ in range(part.steps):
             descent.step(masks, masks)
         values = masked(descent.values, masks)
     assert first is not None

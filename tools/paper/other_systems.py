@@ -25,8 +25,7 @@ from paper.networks import (
     test_error,
     with_tensors,
 )
-from paper.rows import LIGHT_BATCH, STAGE_1, STAGE_2, Row, by_weight, light, pruned_by
-from paper.table_1 import Maker
+from paper.rows import LIGHT_BATCH, STAGE_1, STAGE_2, Maker, Row, by_weight, light, pruned_by
 
 # what a kept weight may take: its value in float32 or 8 bits, at the paper's first or last stage
 BUDGETS = {"stage 1, float32": (STAGE_1, 4), "stage 1, 8 bits": (STAGE_1, 1),

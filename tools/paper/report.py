@@ -70,9 +70,7 @@ def _number(value: float | None, digits: int = 2) -> str:
 def _table_1(rows: Rows) -> str:
     made = []
     for row in _of(rows, "1"):
-        paper = TABLE_1.get(
-            (row["network"], PUBLISHED_AS.get(row["method"].removesuffix(", long"), ""))
-        )
+        paper = TABLE_1.get((row["network"], PUBLISHED_AS.get(row["method"], "")))
         after = ", ".join(f"{error:.2f} ({steps})" for steps, error in row["retrained"].items())
         theirs = ["", "", "", ""]
         if paper is not None:

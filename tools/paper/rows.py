@@ -20,7 +20,7 @@ from paper.networks import (
     test_error,
     weight_names,
 )
-from paper.training import train_survivors
+from paper.training import LabelCourse, train_survivors
 
 CALIBRATION = 20_000  # training images
 
@@ -110,19 +110,13 @@ def lightly_retrained(model: onnx.ModelProto, network: str, mnist: Mnist) -> dic
 
 def long_retrained(model: onnx.ModelProto, network: str, mnist: Mnist) -> dict[str, float]:
     """Return the error after as many steps as systems take that do not solve for their weights."""
-    trained = train_survivors(
-        model,
-        masks_of(model),
-        mnist,
-        steps=LONG[network],
-        rate=LONG_RATE,
-        batch=LONG_BATCH,
-        decay=DECAY,
-    )
+    course = LabelCourse(LONG[network], LONG_RATE, LONG_BATCH, DECAY)
+    trained = train_survivors(model, masks_of(model), mnist, course)
     return {str(LONG[network]): test_error(trained, mnist)}
 
 
 Pruner = Callable[[onnx.ModelProto, Mnist], onnx.ModelProto]
+Maker = Callable[[Mnist], Row]
 
 
 def pruned_row(

@@ -32,6 +32,7 @@ from paper.rows import (
     SEVEN,
     STAGE_1,
     STAGE_2,
+    Maker,
     Row,
     Shares,
     by_weight,
@@ -39,15 +40,13 @@ from paper.rows import (
     pruned_by,
     pruned_row,
 )
-from paper.training import largest, magnitudes_below, masked
+from paper.training import LabelCourse, largest, magnitudes_below, masked
 
 CURVATURE = {LENET_300: 5_000, LENET_5: 1_000}  # training images for second derivatives
 SURGEON = 2_000  # for the matrices of single neurons
 DYNAMIC_STEPS = {LENET_300: (640, 34_000), LENET_5: (840, 12_000)}
 SPLICING_DECAY = 0.003  # thresholds stay as they were, so a larger one leaves too few weights
 SKINNY_STEPS = {LENET_300: 20_000, LENET_5: 7_000}
-
-Maker = Callable[[Mnist], Row]
 
 
 def at_random(model: onnx.ModelProto, mnist: Mnist, shares: Shares) -> onnx.ModelProto:
@@ -96,15 +95,9 @@ def dynamic_row(network: str, origin: str, method: str, steps: int, mnist: Mnist
     """Return a row of what prunes while it trains: ``DNS`` or ``skinny``."""
     dense = dense_network(network, origin, mnist.folder)
     train, shares = (dynamic.surgery, GUO) if method == "DNS" else (dynamic.skinny, HAN)
-    first, last = train(
-        dense,
-        by_weight(dense, shares[network]),
-        mnist,
-        steps=steps,
-        rate=LONG_RATE,
-        batch=LONG_BATCH,
-        decay=SPLICING_DECAY if method == "DNS" else DECAY,
-    )
+    decay = SPLICING_DECAY if method == "DNS" else DECAY
+    course = LabelCourse(steps, LONG_RATE, LONG_BATCH, decay)
+    first, last = train(dense, by_weight(dense, shares[network]), mnist, course)
     return Row(
         "1", network, origin, method, 100 * kept_share(last), test_error(dense, mnist),
         test_error(first, mnist), {str(steps): test_error(last, mnist)},

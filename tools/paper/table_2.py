@@ -23,8 +23,7 @@ from paper.networks import (
     with_tensors,
 )
 from paper.published import FC1_PRUNED
-from paper.rows import CALIBRATION, Row
-from paper.table_1 import Maker
+from paper.rows import CALIBRATION, Maker, Row
 
 NET_TRIM_IMAGES = 5_000
 XI_SQUARED = (0.13, 0.62, 0.71)  # of the paper's Net-Trim rows

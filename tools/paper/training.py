@@ -8,7 +8,8 @@ weights at once (reactivation). Gradients, optimisers and rates are those of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -31,6 +32,31 @@ Values = Mapping[str, Array]
 Masks = Mapping[str, BoolArray]
 
 
+@dataclass(frozen=True)
+class LabelCourse:
+    """How a training runs.
+
+    Parameters
+    ----------
+    steps
+        All that will be taken.
+    rate
+        Largest relative step.
+    batch
+        Images of a step.
+    decay
+        Part of every weight that is taken off at a full step: the penalty on squares.
+    seed
+        Of the order of images, and of whatever else is drawn.
+    """
+
+    steps: int
+    rate: float
+    batch: int = 64
+    decay: float = 0.0
+    seed: int = 0
+
+
 def one_hot(labels: Array) -> Array:
     """Return (n, 10) float32."""
     return np.eye(CLASSES, dtype=np.float32)[labels]
@@ -45,25 +71,23 @@ class LabelTraining:
         The network. Not modified.
     mnist
         Images and labels.
-    batch
-        Images of a step.
-    seed
-        Of the order of images.
+    course
+        Its batch and seed.
     """
 
-    def __init__(self, model: onnx.ModelProto, mnist: Mnist, *, batch: int, seed: int = 0) -> None:
-        self.model, self.mnist, self.batch = model, mnist, batch
+    def __init__(self, model: onnx.ModelProto, mnist: Mnist, course: LabelCourse) -> None:
+        self.model, self.mnist, self.batch = model, mnist, course.batch
         opened = open_networks(load_model(as_source(model)), None, PruneConfig())
         execution = opened.pruned
         layers, _ = find_layers(execution, LayerFilter(depthwise=True))
         found = (*find_weights(execution, layers), *find_small(execution, layers))
         tensors = [MovingTensor(t.name, t.start, np.ones_like(t.kept), t.layer) for t in found]
-        feeds = {INPUT: mnist.images[:batch]}
+        feeds = {INPUT: mnist.images[: self.batch]}
         observed = observe(execution, feeds, provider=opened.provider)
         aim = class_aim(execution, opened.finals, observed, by_labels=True)
         self.network = TrainedNetwork(execution, (aim,), tensors, opened.provider)
         self.start = {tensor.name: tensor.start for tensor in tensors}
-        self._rng, self._order = np.random.default_rng(seed), np.zeros(0, np.int64)
+        self._rng, self._order = np.random.default_rng(course.seed), np.zeros(0, np.int64)
 
     def gradients(self, values: Values) -> dict[str, Array]:
         """Return the gradients on the next batch, at these values."""
@@ -88,18 +112,12 @@ class Descent:
         Gives gradients.
     values
         To begin with. Not modified.
-    steps
-        All that will be taken.
-    rate
-        Largest relative step.
-    decay
-        Part of every weight that is taken off at a full step: the penalty on squares.
+    course
+        Its steps, rate and decay.
     """
 
-    def __init__(
-        self, training: LabelTraining, values: Values, steps: int, rate: float, decay: float = 0.0
-    ) -> None:
-        self.training, self.steps, self.rate, self.decay = training, steps, rate, decay
+    def __init__(self, training: LabelTraining, values: Values, course: LabelCourse) -> None:
+        self.training, self.course = training, course
         self.values = dict(values)
         self.taken = 0
         self._sizes = {name: size_of(value) for name, value in values.items()}
@@ -108,10 +126,10 @@ class Descent:
     def step(self, forward: Masks, moving: Masks) -> None:
         """Take a step: masks of the forward pass, and of what moves (absent: all of a tensor)."""
         gradients = self.training.gradients(masked(self.values, forward))
-        rate = self.rate * rate_at(self.taken, self.steps)
+        rate = self.course.rate * rate_at(self.taken, self.course.steps)
         moves = self._optimiser.moves(masked(gradients, moving))
         for name, move in moves.items():
-            shrink = self.decay * rate if self.values[name].ndim > 1 else 0.0
+            shrink = self.course.decay * rate if self.values[name].ndim > 1 else 0.0
             there = moving.get(name, np.True_)
             change = rate * self._sizes[name] * move - shrink * self.values[name]
             self.values[name] = (self.values[name] + there * change).astype(np.float32)
@@ -119,31 +137,13 @@ class Descent:
 
 
 def train_survivors(
-    model: onnx.ModelProto,
-    masks: Masks,
-    mnist: Mnist,
-    *,
-    steps: int,
-    rate: float = 0.03,
-    batch: int = 128,
-    decay: float = 0.0,
-    seed: int = 0,
-    told: Callable[[int, onnx.ModelProto], None] | None = None,
-    looks: int = 10,
+    model: onnx.ModelProto, masks: Masks, mnist: Mnist, course: LabelCourse
 ) -> onnx.ModelProto:
-    """Return the network after steps in which what the masks leave out stays zero.
-
-    Parameters
-    ----------
-    told
-        Called with the steps taken and the network, `looks` times.
-    """
-    training = LabelTraining(model, mnist, batch=batch, seed=seed)
-    descent = Descent(training, masked(training.start, masks), steps, rate, decay)
-    for number in range(1, steps + 1):
+    """Return the network after a training in which what the masks leave out stays zero."""
+    training = LabelTraining(model, mnist, course)
+    descent = Descent(training, masked(training.start, masks), course)
+    for _ in range(course.steps):
         descent.step(masks, masks)
-        if told is not None and number % max(1, steps // looks) == 0:
-            told(number, with_tensors(model, masked(descent.values, masks)))
     return with_tensors(model, masked(descent.values, masks))
 
 
