@@ -83,6 +83,7 @@ def pruned(proto: ModelProto, **options: Any) -> onnx_lobs.PruneResult:
     return onnx_lobs.prune(proto, batches_with_mean(), **{**WHOLE, **options})
 
 
+@pytest.mark.slow
 def test_inputs_outputs_metadata_and_any_batch_size_stay() -> None:
     proto = between(nets.residual)
     entry = proto.metadata_props.add()
