@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from build_onnx import model, value
+from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, helper
 
 from onnx_lobs.arrays import Array
@@ -89,6 +90,11 @@ def samples(rank: int = 4, n: int = 2, seed: int = 5) -> dict[str, Array]:
     """Return inputs of such a network."""
     shape = {4: (n, 3, SIZE, SIZE), 3: (n, 5, 8), 2: (n, 8)}[rank]
     return {"x": np.random.default_rng(seed).standard_normal(shape).astype(np.float32)}
+
+
+def batches_with_mean(rank: int = 4, count: int = 4, n: int = 8) -> list[dict[str, Array]]:
+    """Return batches of inputs about 0.5, so that a bias that is forgotten shows."""
+    return [{"x": samples(rank, n, seed)["x"] + np.float32(0.5)} for seed in range(count)]
 
 
 def relu(c: Chain, x: str) -> tuple[str, int]:
@@ -274,6 +280,24 @@ MIDDLES: tuple[Middle, ...] = (
     quantised, einsum, two_sizes_read, filled,
 )  # fmt: skip
 
+# these name the size of the first image, or need an even one
+FIRST_ONLY = (channel_shuffle, pixel_shuffle, size_read, two_sizes_read, space_to_depth)
+
+
+def rows_of_middles(choice: Sequence[Middle] = MIDDLES) -> st.SearchStrategy[list[Middle]]:
+    """Draw two or three of some middles that can stand in a row."""
+    others = st.sampled_from([middle for middle in choice if middle not in FIRST_ONLY])
+    rest = st.lists(others, min_size=1, max_size=2)
+    return st.builds(lambda first, more: [first, *more], st.sampled_from(choice), rest)
+
+
+def in_a_row(middles: Iterable[Middle], seed: int) -> ModelProto:
+    """Return a network with each of them behind a convolution."""
+    chain, x, width = Chain(seed), "x", 3
+    for middle in middles:
+        x, width = middle(chain, chain.conv(x, CHANNELS, width, 3))
+    return chain.proto(chain.conv(x, 4, width, 3))
+
 
 def flattened() -> ModelProto:
     """Return a network in which every channel is a run of a Gemm's columns."""
@@ -365,3 +389,10 @@ def group_norm() -> ModelProto:
         return c.add("GroupNormalization", x, *parameters, num_groups=4), CHANNELS
 
     return between(middle, opset=21)
+
+
+# networks that are more than a middle, and the axes of their inputs
+WHOLE_NETWORKS: tuple[tuple[Callable[[], ModelProto], int], ...] = (
+    (flattened, 4), (flattened_last, 4), (attention, 3), (group_norm, 4), (einsum_attention, 3),
+    *([(fused_attention, 3)] if HAS_ATTENTION else []),
+)  # fmt: skip

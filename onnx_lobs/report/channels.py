@@ -7,36 +7,33 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from onnx_lobs.report.numbers import format_bytes, format_change, format_error, format_percent
-from onnx_lobs.report.record import ChannelsRecord, DroppedRecord
+from onnx_lobs.report.record import (
+    ChannelsRecord,
+    DroppedRecord,
+    GroupRecord,
+    QueryKeyRecord,
+)
 from onnx_lobs.report.table import Name, plain_table
 
 UNITS = {
     "macs": "multiplications", "bytes": "bytes", "channels": "channels", "latency": "milliseconds",
 }  # fmt: skip
+LOSSES = "loss", "output\nper loss"
 
 
 def channel_tables(record: ChannelsRecord | None) -> Iterator[Table]:
     """Yield one table of the groups, and one of what had to stay."""
     if record is None:
         return
-    table = plain_table("coupled channels")
-    table.add_column("group", min_width=Name.least)
-    for heading in ("channels", "kept", "gone", "loss", "output\nper loss"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = _table("coupled channels", "group", "channels", "kept", "gone", *LOSSES)
     for group in record.groups:
-        sensitivity = "-" if group.sensitivity is None else f"{group.sensitivity:.2g}"
         gone = format_percent(group.channels - group.kept, group.channels)
-        loss = format_error(group.loss)
-        table.add_row(
-            Name(group.name), str(group.channels), str(group.kept), gone, loss, sensitivity
-        )
+        table.add_row(Name(group.name), str(group.channels), str(group.kept), gone, *_losses(group))
     yield table
     if record.products:
         yield _products(record)
     if record.pinned:
-        stay = plain_table("channels that stay")
-        stay.add_column("weight", min_width=Name.least)
-        stay.add_column("channels", justify="right", no_wrap=True)
+        stay = _table("channels that stay", "weight", "channels")
         stay.add_column("why")
         for pinned in record.pinned:
             stay.add_row(Name(pinned.name), str(pinned.channels), pinned.reason)
@@ -45,15 +42,27 @@ def channel_tables(record: ChannelsRecord | None) -> Iterator[Table]:
 
 def _products(record: ChannelsRecord) -> Table:
     """Return the table of the dimensions of queries and keys."""
-    table = plain_table("dimensions of queries and keys")
-    table.add_column("product", min_width=Name.least)
-    for heading in ("heads", "dimensions", "kept", "loss", "output\nper loss"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    head = "dimensions of queries and keys"
+    table = _table(head, "product", "heads", "dimensions", "kept", *LOSSES)
     for each in record.products:
-        sensitivity = "-" if each.sensitivity is None else f"{each.sensitivity:.2g}"
         numbers = (str(n) for n in (each.heads, each.dimensions, each.kept))
-        table.add_row(Name(each.name), *numbers, format_error(each.loss), sensitivity)
+        table.add_row(Name(each.name), *numbers, *_losses(each))
     return table
+
+
+def _table(head: str, name: str, *numbers: str) -> Table:
+    """Return an empty table of names and numbers."""
+    table = plain_table(head)
+    table.add_column(name, min_width=Name.least)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _losses(record: GroupRecord | QueryKeyRecord) -> tuple[str, str]:
+    """Return the loss of what went, and what the outputs make of it, where that is known."""
+    sensitivity = "-" if record.sensitivity is None else f"{record.sensitivity:.2g}"
+    return format_error(record.loss), sensitivity
 
 
 def channel_rows(record: ChannelsRecord | None) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ from onnx_lobs.report.record import (
     RoundRecord,
 )
 from onnx_lobs.run.channels.choice import ChannelChoice
+from onnx_lobs.run.channels.reduced import ReducedProduct
 from onnx_lobs.run.channels.remove import without_channels
 from onnx_lobs.run.correction.correct import correct
 from onnx_lobs.run.deliver import stamp
@@ -33,7 +34,6 @@ from onnx_lobs.run.outcome import Reference, evaluate_run
 from onnx_lobs.run.resume.state import Resume
 from onnx_lobs.run.row_tables import round_tables
 from onnx_lobs.run.setup import Setup
-from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.solve_all import solve_all
 from onnx_lobs.run.stored_form import form_bytes
 from onnx_lobs.run.zeros import Choice
@@ -84,6 +84,37 @@ class Run:
     dropped: DroppedRecord | None = None
 
 
+@dataclass(frozen=True)
+class Pruning:
+    """What a run did to its networks, before anything is judged.
+
+    Parameters
+    ----------
+    part
+        The run with the layers that were solved: all, or those that read channels which go.
+    choice
+        Its zeros. Channels that go are columns of zeros so far.
+    records, scales
+        As in :class:`Run`.
+    correction
+        Record of what was corrected behind the layers.
+    warnings
+        What its cache tells.
+    """
+
+    part: Setup
+    choice: Choice
+    records: Mapping[str, LayerRecord]
+    correction: CorrectionRecord | None
+    scales: Mapping[str, RealArray]
+    warnings: tuple[str, ...]
+
+    @property
+    def products(self) -> Sequence[ReducedProduct]:
+        """Products of queries and keys that lost dimensions."""
+        return () if self.choice.channels is None else self.choice.channels.products
+
+
 def run_once(
     setup: Setup,
     networks: Networks,
@@ -109,6 +140,39 @@ def run_once(
         As its steps do.
     """
     log = Log()
+    made = prune_networks(setup, networks, choose, scratch, progress, log)
+    release_memory()  # before two networks are loaded
+    output, details = evaluate_run(
+        made.part, networks, made.records, reference, scratch, progress, log,
+        products=made.products,
+    )  # fmt: skip
+    channels = made.choice.channels
+    if channels is not None:
+        networks = without_channels(setup, networks, channels)
+    result = networks.result
+    stamp(result.proto, setup)
+    size = None
+    if setup.config.max_bytes is not None:
+        size = form_bytes(setup, result.proto, result.folder, made.scales)
+    log.warn(*made.warnings)
+    return Run(
+        setup, networks, made.choice, made.records, made.correction, output, size, log, details,
+        made.scales,
+    )  # fmt: skip
+
+
+def prune_networks(
+    setup: Setup,
+    networks: Networks,
+    choose: Callable[[], Choice],
+    scratch: Scratch,
+    progress: Progress,
+    log: Log,
+) -> Pruning:
+    """Choose the zeros, solve every layer and correct; `pruned` and `result` change.
+
+    Parameters are those of :func:`run_once`, and errors too.
+    """
     resume = Resume(setup, networks)
     with guesses(setup.batches):
         choice = resume.choice()
@@ -117,30 +181,14 @@ def run_once(
             resume.keep_choice(choice)
         known = resume.known(choice.zeros)
         part = setup if choice.channels is None else _readers(setup, choice.channels)
-        products = () if choice.channels is None else choice.channels.products
-        for each in products:
+        for each in () if choice.channels is None else choice.channels.products:
             each.write(networks.pruned)
             each.write(networks.result)
         solved = solve_all(part, networks, known, scratch, progress, log)
         release_memory()  # of the solver
         correction = _correct(setup, networks, solved.changed, scratch, progress, log)
     scales = {**solved.scales, **round_tables(setup, networks, log)}
-    release_memory()  # before two networks are loaded
-    output, details = evaluate_run(
-        setup, networks, solved.records, reference, scratch, progress, log, products=products
-    )
-    if choice.channels is not None:
-        networks = without_channels(setup, networks, choice.channels)
-    result = networks.result
-    stamp(result.proto, setup)
-    size = None
-    if setup.config.max_bytes is not None:
-        size = form_bytes(setup, result.proto, result.folder, scales)
-    log.warn(*resume.warnings)
-    return Run(
-        setup, networks, choice, solved.records, correction, output, size, log, details,
-        scales,
-    )  # fmt: skip
+    return Pruning(part, choice, solved.records, correction, scales, resume.warnings)
 
 
 def judged_again(
@@ -175,14 +223,7 @@ def error_alone(
 
 def _readers(setup: Setup, channels: ChannelChoice) -> Setup:
     """Return the part of a run that is solved: the layers that read channels which go."""
-    pairs = zip(setup.layers, setup.slots, strict=True)
-    chosen = [(layer, slot) for layer, slot in pairs if layer_key(layer) in channels.kept]
-    return replace(
-        setup,
-        kept=channels.kept,
-        layers=tuple(layer for layer, _ in chosen),
-        slots=tuple(slot for _, slot in chosen),
-    )
+    return replace(setup.only(channels.kept), kept=channels.kept)
 
 
 def _correct(

@@ -12,7 +12,6 @@ from onnx_lobs.graph.files.sizes import Sizes
 from onnx_lobs.graph.inferred_shapes import infer_shapes
 from onnx_lobs.layers.work import multiplications, share_of_observations
 from onnx_lobs.linalg import compiled
-from onnx_lobs.options.config import is_channels
 from onnx_lobs.options.option import values_of
 from onnx_lobs.report.record import LayerRecord, Report, TargetRecord, Totals
 from onnx_lobs.run.layer_pictures import draw_layers
@@ -93,7 +92,7 @@ def count_multiplications(run: Run, observations: FloatArray | None) -> tuple[La
         That a sample gives each layer, (layers,), or None: looked at where they are needed, unless
         the network runs in stages.
     """
-    if is_channels(run.setup.config):  # what removed them has counted the smaller network's
+    if run.choice.channels is not None:  # what removed them has counted the smaller network's
         return tuple(run.records.values())
     shapes, samples = infer_shapes(run.networks.dense.proto)
     counts = [multiplications(layer, shapes, samples) for layer in run.setup.layers]

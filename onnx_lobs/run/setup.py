@@ -117,6 +117,13 @@ class Setup:
         """Return the same at another sparsity."""
         return self.with_options(sparsity=sparsity)
 
+    def only(self, keys: Collection[str]) -> Setup:
+        """Return the same with some of its layers, by their keys."""
+        pairs = zip(self.layers, self.slots, strict=True)
+        chosen = [(layer, slot) for layer, slot in pairs if layer_key(layer) in keys]
+        layers, slots = tuple(layer for layer, _ in chosen), tuple(slot for _, slot in chosen)
+        return dataclasses.replace(self, layers=layers, slots=slots)
+
 
 def open_run(
     model: ModelSource | LoadedModel,

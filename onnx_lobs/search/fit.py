@@ -10,8 +10,8 @@ from onnx_lobs.report.record import TargetRecord
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run
 from onnx_lobs.run.setup import Setup
+from onnx_lobs.search.bracket import MOST, find_smallest
 from onnx_lobs.search.clock import Clock, Turns
-from onnx_lobs.search.targets import MOST, find_smallest
 
 FIT_RUNS = 3  # the second and third put right what was foreseen; more only while nothing fits
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -22,7 +22,6 @@ from functools import cache
 from onnx_lobs.allocation.choice import is_measured
 from onnx_lobs.allocation.rules import RULES, Slot, check_limits, limits
 from onnx_lobs.arrays import FloatArray
-from onnx_lobs.errors import LobsError
 from onnx_lobs.evaluation.remembered import RememberedOutputs
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.options.config import PruneConfig, has_target
@@ -32,8 +31,7 @@ from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.zeros import Choice, by_rule, usual_rule
-from onnx_lobs.search.allowance import Allowance
-from onnx_lobs.search.candidates import GLOBAL, MIXTURES, candidate, names, plain_name
+from onnx_lobs.search.candidates import GLOBAL, candidate, names, plain_name
 from onnx_lobs.search.clock import Clock
 from onnx_lobs.search.contest import (
     Entrant,
@@ -47,27 +45,12 @@ from onnx_lobs.search.contest import (
     try_all,
 )
 from onnx_lobs.search.costs import LayerCosts, observe_costs
-from onnx_lobs.search.measure import MeasuredLayers, by_layer, measure_layers
+from onnx_lobs.search.groundwork import Measured, NoTimeError, measure
+from onnx_lobs.search.measure import MeasuredLayers, by_layer
 from onnx_lobs.search.plan_words import not_compared, too_large
 from onnx_lobs.search.trial_judge import NothingToCompareError
 from onnx_lobs.search.trial_plan import cut_words, plan_trials
-from onnx_lobs.search.trial_samples import (
-    MOST_FITTED,
-    samples_needed,
-    samples_scored,
-    trial_flops,
-)
-from onnx_lobs.search.trials import Trials, make_finals, remember_dense
-from onnx_lobs.search.work import estimate_work
-
-STEPS = {"fast": 0, "default": 4, "best": 24}
-CHEAP_STEPS = {"fast": 0, "default": 12, "best": 24}
-CHEAP_TRIAL = 1e10  # flops of a trial, a few tenths of a second
-ENOUGH_SCORED = 512  # samples that score a trial: on fewer, more steps fit their noise
-
-
-class NoTimeError(LobsError):
-    """The time of a run does not suffice for measurements."""
+from onnx_lobs.search.trials import make_finals, remember_dense
 
 
 class Basis(Enum):
@@ -76,28 +59,6 @@ class Basis(Enum):
     SHAPES = "a rule that looks at shapes"
     COSTS = "a rule that looks at what weights cost too"
     LOSSES = "measured losses"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What is measured once, for choices at every sparsity.
-
-    Parameters
-    ----------
-    layers
-        Curves and sensitivities.
-    trials
-        What makes trials; it keeps what the dense network gave them.
-    steps
-        Random steps that they can afford.
-    allowance
-        What they may take.
-    """
-
-    layers: MeasuredLayers
-    trials: Trials
-    steps: int
-    allowance: Allowance
 
 
 @dataclass(frozen=True)
@@ -298,58 +259,6 @@ def choose_basis(setup: Setup, networks: Networks, log: Log) -> Basis:
 def has_finals(config: PruneConfig) -> bool:
     """Whether finals are held, where uniform zeros are not far behind."""
     return config.allocation == "auto" and config.effort != "fast"
-
-
-def n_trials(setup: Setup, observations: Mapping[str, float]) -> int:
-    """Return about how many trials a run makes; `observations` are those of each layer's key."""
-    if setup.config.allocation != "auto":
-        return 0
-    needed = samples_needed(setup, observations)
-    wanted = len(RULES) + len(MIXTURES) + _steps(setup, observations, needed)
-    scored = samples_scored(setup, observations, needed)
-    work = estimate_work(setup, observations, needed, scored)
-    return Allowance(work, setup.config.effort != "best", MOST_FITTED, Clock(None)).n_trials(wanted)
-
-
-def _steps(setup: Setup, observations: Mapping[str, float], needed: int) -> int:
-    """Return the random steps that trials on so many samples can afford."""
-    scored = samples_scored(setup, observations, needed)
-    is_cheap = trial_flops(setup, observations, needed, scored) <= CHEAP_TRIAL
-    steps: Mapping[str, int] = CHEAP_STEPS if is_cheap and scored >= ENOUGH_SCORED else STEPS
-    return steps[setup.config.effort]
-
-
-def measure(
-    setup: Setup,
-    networks: Networks,
-    costs: LayerCosts,
-    scratch: Scratch,
-    progress: Progress,
-    dense: RememberedOutputs,
-    clock: Clock | None = None,
-) -> Measured:
-    """Measure the layers of a run, on as many samples as trials need.
-
-    Raises
-    ------
-    NoTimeError
-        When the clock leaves no time for it.
-    NothingToCompareError
-        When no output of the network says what pruning did to it.
-    """
-    by_key = by_layer(setup.layers, costs.observations)
-    needed = samples_needed(setup, by_key)
-    scored = samples_scored(setup, by_key, needed)
-    work = estimate_work(setup, by_key, needed, scored)
-    clock = Clock(None) if clock is None else clock
-    if not clock.has_time(work.measuring, work.run):
-        raise NoTimeError("there is no time to measure the layers")
-    trials, started = Trials(setup, networks, needed, scored, scratch, dense), clock.elapsed
-    layers = measure_layers(trials, costs, setup.sparsity, progress)
-    clock.note(work.measuring, clock.elapsed - started)
-    share = min(needed / setup.batches.n_samples, MOST_FITTED)
-    allowance = Allowance(work, setup.config.effort != "best", share, clock)
-    return Measured(layers, trials, _steps(setup, by_key, needed), allowance)
 
 
 def _of_kind(layers: MeasuredLayers, sparsity: float, kind: str) -> Tried:

@@ -13,14 +13,13 @@ from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import ChannelsRecord
 from onnx_lobs.report.stages import OneStage
 from onnx_lobs.run.channel_options import channels_alone
+from onnx_lobs.run.channels.remove import without_channels
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.networks import Networks
-from onnx_lobs.run.one_run import run_once
-from onnx_lobs.run.outcome import Reference
+from onnx_lobs.run.one_run import prune_networks
 from onnx_lobs.run.setup import Setup, open_run
-from onnx_lobs.search.channels.latency import with_latency
+from onnx_lobs.search.channels.latency import timed_record
 from onnx_lobs.search.channels.planner import make_channel_planner
-from onnx_lobs.search.trials import remember_dense
 from onnx_lobs.verbs.stages import REMOVING
 
 
@@ -61,14 +60,14 @@ def remove_first(
     first, copies = open_run(loaded, None, None, channels_alone(config), own, opened=setup)
     told = OneStage(progress, REMOVING)
     planner = make_channel_planner(first, copies, scratch, told, own)
-    choose = partial(planner.choose, first.sparsity)
-    reference = Reference(None, remember_dense(first, copies))
-    done = with_latency(run_once(first, copies, choose, reference, scratch, told))
-    channels = done.choice.channels
+    made = prune_networks(
+        first, copies, partial(planner.choose, first.sparsity), scratch, told, own
+    )
+    log.warn(*(text for text in own.warnings if text not in log.warnings))
+    channels = made.choice.channels
     assert channels is not None
-    log.warn(*(text for text in (*own.warnings, *done.log.warnings) if text not in log.warnings))
-    result = done.networks.result
+    result = without_channels(first, copies, channels).result
+    record = dataclasses.replace(timed_record(first, channels, result), then_zeros=True)
     smaller = dataclasses.replace(setup.loaded, proto=result.proto, folder=result.folder)
     after, left = open_run(smaller, None, None, config, Log(), opened=setup)
-    record = dataclasses.replace(channels.record, then_zeros=True)
     return after, dataclasses.replace(left, original=networks.dense), record

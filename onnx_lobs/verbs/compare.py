@@ -13,10 +13,9 @@ from onnx_lobs.graph.files.load import PROTOBUF_LIMIT
 from onnx_lobs.graph.files.source import ModelSource
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.options.option import options_of
-from onnx_lobs.options.what import CHANNELS
-from onnx_lobs.patterns import parse_pattern
 from onnx_lobs.report.comparison import Comparison, compared_run
 from onnx_lobs.report.progress import Progress, as_progress
+from onnx_lobs.run.selection import weight_pattern
 from onnx_lobs.verbs.prune import PruneResult, prune
 
 
@@ -81,9 +80,8 @@ def compare_runs(
 
 def _levels(pattern: str, sparsities: Sequence[float]) -> Sequence[float | None]:
     """Return the sparsities of a pattern: none to choose where it has its own."""
-    if pattern.strip().lower() == CHANNELS:
-        return sparsities
-    return sparsities if parse_pattern(pattern).own_sparsity is None else (None,)
+    own = weight_pattern(PruneConfig(pattern=pattern)).own_sparsity
+    return sparsities if own is None else (None,)
 
 
 def _gzip_bytes(result: PruneResult) -> int | None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnx_lobs.errors import ConfigError
-from onnx_lobs.options.config import PruneConfig, fits_chip, is_channels
+from onnx_lobs.options.config import PruneConfig, fits_chip
 from onnx_lobs.options.output import OPTIMISE
 from onnx_lobs.report.record import DeployRecord, Report
 from onnx_lobs.run.one_run import Run
 from onnx_lobs.targets.c.emit import write_files
 from onnx_lobs.targets.c.text import identifier
 from onnx_lobs.targets.chips import Chip, judge_fit, read_chip
-from onnx_lobs.targets.expect import PrunedFacts, expectations
+from onnx_lobs.targets.expect import FEWER_CHANNELS, PrunedFacts, expectations
 from onnx_lobs.targets.mnn import block_channels, compression_params
 from onnx_lobs.targets.runtimes import check_options
 from onnx_lobs.verbs.c_code import CMade
@@ -150,8 +150,8 @@ def _expect(report: Report, run: Run) -> tuple[str, ...]:
     config = run.setup.config
     if config.target is None:
         return ()
-    if is_channels(config):
-        return ("channels that are removed make every runtime faster",)
+    if not report.has_zeros:
+        return (FEWER_CHANNELS,)
     return expectations(config.target, _facts(report, run))
 
 
@@ -167,6 +167,7 @@ def _facts(report: Report, run: Run) -> PrunedFacts:
         report.totals.file_bytes,
         config.activations,
         zeros / weights if weights else None,
+        fewer_channels=report.channels is not None,
     )
 
 

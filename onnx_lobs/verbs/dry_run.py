@@ -28,9 +28,11 @@ from onnx_lobs.run.retraining.checks import check_retrainable, check_retraining
 from onnx_lobs.run.retraining.opened import samples_of_step
 from onnx_lobs.run.retraining.training import LOOKS
 from onnx_lobs.run.setup import Setup, open_run
+from onnx_lobs.search.bracket import RUNS
+from onnx_lobs.search.groundwork import n_trials
 from onnx_lobs.search.measure import by_layer
-from onnx_lobs.search.plan import has_finals, n_trials
-from onnx_lobs.search.targets import RUNS, check_target
+from onnx_lobs.search.plan import has_finals
+from onnx_lobs.search.targets import check_target
 from onnx_lobs.search.trial_samples import samples_needed, samples_scored
 from onnx_lobs.verbs.deploy import check_deploy
 from onnx_lobs.verbs.stages import (

@@ -27,8 +27,8 @@ from onnx_lobs.run.outcome import score_dense
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.search.candidates import GLOBAL, candidate, plain_name
 from onnx_lobs.search.costs import observe_costs
+from onnx_lobs.search.groundwork import Measured, measure
 from onnx_lobs.search.measure import SHARES, MeasuredLayers
-from onnx_lobs.search.plan import Measured, measure
 from onnx_lobs.search.trials import remember_dense
 from onnx_lobs.verbs.stages import CHOOSING, SCORING
 

@@ -29,7 +29,7 @@ from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup, open_run
 from onnx_lobs.run.slots import layer_key
 from onnx_lobs.run.zeros import Choice, Zeros
-from onnx_lobs.search import plan
+from onnx_lobs.search import groundwork, plan
 from onnx_lobs.search.candidates import MIXTURES, SPARED, between, candidate, worth_trying
 from onnx_lobs.search.contest import (
     PROVEN,
@@ -40,15 +40,8 @@ from onnx_lobs.search.contest import (
     settle_half_way,
 )
 from onnx_lobs.search.costs import observe_costs, with_price
-from onnx_lobs.search.plan import (
-    CHEAP_STEPS,
-    STEPS,
-    Basis,
-    Measured,
-    Planner,
-    make_planner,
-    measure,
-)
+from onnx_lobs.search.groundwork import CHEAP_STEPS, STEPS, Measured, measure
+from onnx_lobs.search.plan import Basis, Planner, make_planner
 from onnx_lobs.search.trial_samples import samples_needed, samples_scored, split_finally
 from onnx_lobs.search.trials import Runs, Trials, layer_moments, remember_dense
 from onnx_lobs.solvers.layerwise import ErrorMeter, solve_layer, solve_quickly
@@ -124,8 +117,8 @@ def test_the_best_effort_goes_on_with_the_best_of_all_that_there_is() -> None:
 def test_cheap_trials_that_many_samples_score_are_more(
     cheap: float, scored: int, steps: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onnx_lobs.search.plan.CHEAP_TRIAL", cheap)
-    monkeypatch.setattr("onnx_lobs.search.plan.ENOUGH_SCORED", scored)
+    monkeypatch.setattr(groundwork, "CHEAP_TRIAL", cheap)
+    monkeypatch.setattr(groundwork, "ENOUGH_SCORED", scored)
     work = opened()
     likely = worth_trying(work.measured().layers, work.setup.sparsity)
     assert record_of(work.choice()).trials == len(likely) + steps["default"]
@@ -154,7 +147,7 @@ def test_finals_compare_the_best_of_the_trials_with_uniform_zeros_and_half_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for steps in ("STEPS", "CHEAP_STEPS"):  # no random ones, or the fast effort is no comparison
-        monkeypatch.setattr(plan, steps, {"fast": 0, "default": 0, "best": 0})
+        monkeypatch.setattr(groundwork, steps, {"fast": 0, "default": 0, "best": 0})
     choice = opened().choice()
     record = record_of(choice)
     winner = min(record.losses, key=lambda name: record.losses[name])

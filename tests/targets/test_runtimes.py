@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.config import OPTIONS, PruneConfig
 from onnx_lobs.options.output import TARGETS
-from onnx_lobs.targets.expect import PrunedFacts, expectations
+from onnx_lobs.targets.expect import FEWER_CHANNELS, PrunedFacts, expectations
 from onnx_lobs.targets.runtimes import RUNTIMES, check_options, fill_options, set_by
 
 NAMES = ("pattern", "storage", "values", "activations", "sparsity")
@@ -88,6 +89,14 @@ def test_contradictions_are_one_line(target: str, given: dict[str, Any], message
 
 
 FACTS = PrunedFacts(0.8, "4x1", (1000, 250), "fp32", 0.8)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_channels_brought_is_told_first_and_not_advised_again(target: str) -> None:
+    first, *others = expectations(target, dataclasses.replace(FACTS, fewer_channels=True))
+    assert first == FEWER_CHANNELS
+    assert not any("removing channels" in text for text in others)
+    assert FEWER_CHANNELS not in expectations(target, FACTS)
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from build_onnx import run
-from coupled_networks import samples
+from coupled_networks import batches_with_mean, samples
 from onnx import ModelProto, numpy_helper
 from typer.testing import CliRunner
 
@@ -20,6 +20,8 @@ from onnx_lobs.cli.main import app
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.summary import summary_rows
+from onnx_lobs.run.outcome import NOTHING_HELD
+from onnx_lobs.targets.expect import FEWER_CHANNELS
 from onnx_lobs.verbs.dry_run import dry_run
 from onnx_lobs.verbs.prune import prune_file
 
@@ -39,7 +41,25 @@ def network() -> ModelProto:
 
 
 def batches(count: int = 10, n: int = 16) -> list[dict[str, Array]]:
-    return [{"x": samples(n=n, seed=seed)["x"] + np.float32(0.5)} for seed in range(count)]
+    return batches_with_mean(4, count, n)
+
+
+def classifier() -> tuple[ModelProto, dict[str, Array]]:
+    """Return a network of five classes, and test data whose labels are what it says."""
+    chain = nets.Chain(3)
+    x = chain.add("Relu", chain.conv("x", 16, 3, 3))
+    x = chain.add("Flatten", chain.add("GlobalAveragePool", chain.conv(x, 16, 16, 3)))
+    proto = chain.proto(chain.add("Gemm", x, chain.normal(5, 16), chain.normal(5), transB=1))
+    images = samples(n=300, seed=50)["x"]
+    return proto, {"x": images, "label": run(proto, x=images)["y"].argmax(axis=1)}
+
+
+def written(folder: Path) -> tuple[Path, Path]:
+    """Write the network and its data; return their files."""
+    source, data = folder / "m.onnx", folder / "x.npz"
+    onnx.save(network(), source)
+    np.savez(data, x=np.concatenate([each["x"] for each in batches()]))
+    return source, data
 
 
 def weights(proto: ModelProto) -> dict[str, Array]:
@@ -99,13 +119,8 @@ def test_the_report_tells_of_channels_and_of_zeros(both: onnx_lobs.PruneResult) 
 @pytest.mark.slow
 @pytest.mark.parametrize("score", ["top1", "agreement"])
 def test_scores_are_against_the_model_as_given(score: str) -> None:
-    chain = nets.Chain(3)
-    x = chain.add("Relu", chain.conv("x", 16, 3, 3))
-    x = chain.add("Flatten", chain.add("GlobalAveragePool", chain.conv(x, 16, 16, 3)))
-    proto = chain.proto(chain.add("Gemm", x, chain.normal(5, 16), chain.normal(5), transB=1))
-    images = samples(n=300, seed=50)["x"]
-    labels = run(proto, x=images)["y"].argmax(axis=1)
-    test = {"x": images, "label": labels}
+    proto, test = classifier()
+    images, labels = test["x"], test["label"]
     result = onnx_lobs.prune(proto, batches(), test=test, score=score, **BOTH)
     found = result.report.output.score
     assert found is not None
@@ -113,6 +128,58 @@ def test_scores_are_against_the_model_as_given(score: str) -> None:
     after = run(result.model, x=images)["y"].argmax(axis=1)
     assert found.after == pytest.approx((after == labels).mean())
     assert found.after < 1.0
+
+
+@pytest.mark.slow
+def test_a_limit_on_the_drop_finds_the_zeros_of_what_is_left() -> None:
+    proto, test = classifier()
+    options = {name: value for name, value in BOTH.items() if name != "sparsity"}
+    report = onnx_lobs.prune(proto, batches(), test=test, max_drop=0.1, **options).report
+    target, score, channels = report.target, report.output.score, report.channels
+    assert target is not None
+    assert score is not None
+    assert channels is not None
+    assert channels.removed >= 0.3
+    assert len(target.runs) > 1
+    assert len({each["sparsity"] for each in target.runs}) == len(target.runs)
+    assert target.is_met
+    assert score.before == 1.0
+    assert score.drop <= 0.1
+    assert report.totals.sparsity == pytest.approx(target.sparsity, abs=0.02)
+    assert target.sparsity > 0.2
+
+
+@pytest.mark.slow
+def test_zeros_of_what_is_left_are_stored_sparse(tmp_path: Path) -> None:
+    source, data = written(tmp_path)
+    protos = {}
+    for storage in ("dense", "sparse"):
+        output = tmp_path / f"{storage}.onnx"
+        options = {**BOTH, "sparsity": 0.9, "storage": storage, "batch_size": 16}
+        prune_file(source, output, PruneConfig(**options), data=data)
+        protos[storage] = onnx.load(output)
+    sparse = protos["sparse"].graph.sparse_initializer
+    shapes = {each.values.name: tuple(each.dims) for each in sparse}
+    found = {name: value.shape for name, value in weights(protos["dense"]).items()}
+    assert shapes
+    assert shapes.items() <= found.items()
+    assert any(found[name] != value.shape for name, value in weights(network()).items())
+    one, other = (run(proto, x=samples()["x"])["y"] for proto in protos.values())
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_what_a_target_wants_is_made_of_what_is_left(tmp_path: Path) -> None:
+    source, data = written(tmp_path)
+    output = tmp_path / "small.onnx"
+    options = {**BOTH, "target": "c", "storage": "dense", "batch_size": 16}
+    report = prune_file(source, output, PruneConfig(**options), data=data)
+    assert report.deploy is not None
+    assert {Path(name).suffix for name in report.deploy.files} >= {".c", ".h"}
+    assert report.channels is not None
+    left = report.channels.multiplications[1] / 2  # of two samples
+    assert report.deploy.multiplications == pytest.approx(left / 2, rel=0.01)  # by the other half
+    assert report.deploy.expect[0] == FEWER_CHANNELS
 
 
 @pytest.mark.slow
@@ -128,9 +195,8 @@ def test_a_cache_gives_the_same_again(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_file_has_fewer_channels_zeros_and_int8(tmp_path: Path) -> None:
-    source, output, data = tmp_path / "m.onnx", tmp_path / "small.onnx", tmp_path / "x.npz"
-    onnx.save(network(), source)
-    np.savez(data, x=np.concatenate([each["x"] for each in batches()]))
+    source, data = written(tmp_path)
+    output = tmp_path / "small.onnx"
     config = PruneConfig(**BOTH, values="int8", storage="packed", batch_size=16)
     report = prune_file(source, output, config, data=data)
     assert report.totals.file_bytes is not None
@@ -141,9 +207,7 @@ def test_the_file_has_fewer_channels_zeros_and_int8(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_tells_of_the_channels(tmp_path: Path) -> None:
-    source, data = tmp_path / "m.onnx", tmp_path / "x.npz"
-    onnx.save(network(), source)
-    np.savez(data, x=np.concatenate([each["x"] for each in batches()]))
+    source, data = written(tmp_path)
     config = PruneConfig(**BOTH)
     plan = dry_run(source, tmp_path / "out.onnx", config, data=data)
     assert plan.channels == 0.3
@@ -156,9 +220,8 @@ def test_a_dry_run_tells_of_the_channels(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_configuration_file_takes_it(tmp_path: Path) -> None:
-    source, data, file = tmp_path / "m.onnx", tmp_path / "x.npz", tmp_path / "run.toml"
-    onnx.save(network(), source)
-    np.savez(data, x=np.concatenate([each["x"] for each in batches()]))
+    source, data = written(tmp_path)
+    file = tmp_path / "run.toml"
     file.write_text("channels = 0.3\nsparsity = 0.5\nmin_weights = 0\nalign = 1\n")
     output = tmp_path / "out.onnx"
     arguments = [str(source), "-d", str(data), "--config", str(file), "-o", str(output)]
@@ -174,6 +237,14 @@ def test_phases_of_the_channels_are_one_stage() -> None:
     first = [phase for phase in dict.fromkeys(told) if phase.startswith("1 of ")]
     assert first == ["1 of 3: removing channels"]
     assert told[0] == first[0]
+
+
+@pytest.mark.slow
+def test_only_the_network_that_is_delivered_is_judged() -> None:
+    warnings = onnx_lobs.prune(network(), batches(1), **BOTH).report.warnings
+    assert [text for text in warnings if text.startswith("the output error is not known")] == [
+        NOTHING_HELD
+    ]
 
 
 @pytest.mark.slow

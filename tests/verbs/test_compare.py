@@ -43,6 +43,19 @@ def test_every_combination_is_run_once(found: Comparison) -> None:
     ]
 
 
+def test_whole_channels_are_compared_at_every_sparsity() -> None:
+    config = PruneConfig(allocation="uniform", align=1)
+    methods, patterns, shares = ("sparsegpt",), ("channels",), (0.2, 0.6)
+    found = compare_runs(
+        two_layers(), {"x": X}, config, methods=methods, patterns=patterns, sparsities=shares
+    )
+    fewer, more = found.runs
+    assert fewer.pattern == more.pattern == "channels"
+    assert fewer.gzip_bytes is not None
+    assert more.gzip_bytes is not None
+    assert more.gzip_bytes < fewer.gzip_bytes
+
+
 def test_a_row_is_what_prune_reports(found: Comparison) -> None:
     report = onnx_lobs.prune(
         two_layers(), {"x": X}, test=labelled(), method="sparsegpt", sparsity=0.75,

@@ -11,7 +11,16 @@ import numpy as np
 import onnx
 import pytest
 from build_onnx import branch, constant, model, run, value
-from coupled_networks import MIDDLES, Middle, between, samples
+from coupled_networks import (
+    MIDDLES,
+    WHOLE_NETWORKS,
+    Middle,
+    batches_with_mean,
+    between,
+    in_a_row,
+    rows_of_middles,
+    samples,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, helper
@@ -24,11 +33,6 @@ from onnx_lobs.verbs.prune import prune_file
 
 PREDICTED = 1e-5  # absolute, on relative errors: float32 sums of some 100 terms
 WHOLE: dict[str, Any] = {"pattern": "channels", "align": 1, "positions": None}
-
-
-def batches_of(rank: int = 4, count: int = 4, n: int = 8) -> list[dict[str, Array]]:
-    """Batches with a mean, so that a forgotten bias shows."""
-    return [{"x": samples(rank, n, seed)["x"] + np.float32(0.5)} for seed in range(count)]
 
 
 def measured(dense: ModelProto, pruned: ModelProto, batches: list[dict[str, Array]]) -> float:
@@ -44,7 +48,7 @@ def measured(dense: ModelProto, pruned: ModelProto, batches: list[dict[str, Arra
 
 
 def check_predicted(proto: ModelProto, rank: int = 4, sparsity: float = 0.3) -> None:
-    batches = batches_of(rank)
+    batches = batches_with_mean(rank)
     result = onnx_lobs.prune(proto, batches, sparsity=sparsity, **WHOLE)
     assert result.report.channels is not None
     assert result.report.channels.removed >= sparsity
@@ -61,21 +65,7 @@ def test_the_error_of_the_last_reader_is_that_of_the_smaller_network(middle: Mid
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("build", "rank"),
-    [
-        (nets.flattened, 4),
-        (nets.flattened_last, 4),
-        (nets.attention, 3),
-        (nets.group_norm, 4),
-        (nets.einsum_attention, 3),
-        pytest.param(
-            nets.fused_attention,
-            3,
-            marks=pytest.mark.skipif(not nets.HAS_ATTENTION, reason="onnxruntime is too old"),
-        ),
-    ],
-)
+@pytest.mark.parametrize(("build", "rank"), WHOLE_NETWORKS)
 def test_so_it_is_for_flattened_channels_and_heads(
     build: Callable[[], ModelProto], rank: int
 ) -> None:
@@ -84,18 +74,16 @@ def test_so_it_is_for_flattened_channels_and_heads(
 
 @pytest.mark.slow
 @settings(max_examples=3)
-@given(st.lists(st.sampled_from(MIDDLES[:14]), min_size=2, max_size=3), st.integers(0, 99))
+@given(rows_of_middles(MIDDLES[:14]), st.integers(0, 99))
 def test_so_it_is_in_random_networks(middles: list[Middle], seed: int) -> None:
-    chain, x, width = nets.Chain(seed), "x", 3
-    for middle in middles:
-        x, width = middle(chain, chain.conv(x, nets.CHANNELS, width, 3))
-    check_predicted(chain.proto(chain.conv(x, 4, width, 3)))
+    check_predicted(in_a_row(middles, seed))
 
 
 def pruned(proto: ModelProto, **options: Any) -> onnx_lobs.PruneResult:
-    return onnx_lobs.prune(proto, batches_of(), **{**WHOLE, **options})
+    return onnx_lobs.prune(proto, batches_with_mean(), **{**WHOLE, **options})
 
 
+@pytest.mark.slow
 def test_inputs_outputs_metadata_and_any_batch_size_stay() -> None:
     proto = between(nets.residual)
     entry = proto.metadata_props.add()
@@ -167,7 +155,7 @@ def test_uniform_allocation_takes_about_the_same_share_of_each_group() -> None:
 
 @pytest.mark.slow
 def test_obs_loses_least_of_all_choices_and_the_refit_repairs_the_most() -> None:
-    proto, batches = between(nets.relu), batches_of()
+    proto, batches = between(nets.relu), batches_with_mean()
     options: dict[str, Any] = {**WHOLE, "sparsity": 0.5}
     errors = {
         choice: measured(
@@ -182,7 +170,7 @@ def test_obs_loses_least_of_all_choices_and_the_refit_repairs_the_most() -> None
 
 @pytest.mark.slow
 def test_what_has_to_stay_is_told_with_its_reason() -> None:
-    result = onnx_lobs.prune(nets.attention(), batches_of(3), sparsity=0.3, **WHOLE)
+    result = onnx_lobs.prune(nets.attention(), batches_with_mean(3), sparsity=0.3, **WHOLE)
     record = result.report.channels
     assert record is not None
     assert any("LayerNormalization" in pinned.reason for pinned in record.pinned)
@@ -208,7 +196,7 @@ def nothing_free() -> ModelProto:
 
 def test_a_model_without_free_channels_names_the_largest_group_that_stays() -> None:
     with pytest.raises(NothingToPruneError, match=r"no channels of this model can go.*8 of w.*'x'"):
-        onnx_lobs.prune(nothing_free(), batches_of(2), **WHOLE)
+        onnx_lobs.prune(nothing_free(), batches_with_mean(2), **WHOLE)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +218,7 @@ def test_a_model_with_products_in_branches_alone_is_told_so(is_outside: bool, wo
     held = {f"{name}_w": weight for name in names} if is_outside else {}
     proto = model([node], [value("x", ["n", 8])], ["y"], {"yes": np.array(True), **held})
     with pytest.raises(NothingToPruneError, match=words):
-        onnx_lobs.prune(proto, batches_of(2), **WHOLE)
+        onnx_lobs.prune(proto, batches_with_mean(2), **WHOLE)
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,16 +50,9 @@ def measure_products(
     :func:`~onnx_lobs.solvers.channels.query_key.logit_bases`.
     """
     made = [each for product in products for each in (product.query, product.key)]
-    keys = {layer_key(each.layer) for each in made}
-    pairs = [
-        pair for pair in zip(setup.layers, setup.slots, strict=True) if layer_key(pair[0]) in keys
-    ]
-    if not pairs:
+    part = setup.only({layer_key(each.layer) for each in made}).with_options(sequential=False)
+    if not part.layers:
         return ()
-    part = dataclasses.replace(
-        setup.with_options(sequential=False),
-        layers=tuple(layer for layer, _ in pairs), slots=tuple(slot for _, slot in pairs),
-    )  # fmt: skip
     # moments of what is made are small, those of what it is made of need not stay
     roles = {layer_key(p.query.layer): (p.query, False) for p in products}
     roles |= {layer_key(p.key.layer): (p.key, True) for p in products}

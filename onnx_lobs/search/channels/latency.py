@@ -1,12 +1,15 @@
-"""Adds to a run's record how much faster the network is without its channels."""
+"""Adds to the record of a run how much faster the network is without its channels."""
 
 from __future__ import annotations
 
 import dataclasses
 
+from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.run.latency import latencies
-from onnx_lobs.run.channels.choice import few_samples
+from onnx_lobs.report.record import ChannelsRecord
+from onnx_lobs.run.channels.choice import ChannelChoice, few_samples
 from onnx_lobs.run.one_run import Run
+from onnx_lobs.run.setup import Setup
 
 
 def with_latency(run: Run) -> Run:
@@ -14,8 +17,13 @@ def with_latency(run: Run) -> Run:
     channels = run.choice.channels
     if channels is None:
         return run
-    before, after = channels.coupling.observed.model.proto, run.networks.result.proto
-    found = latencies(before, after, few_samples(run.setup, run.networks.result))
-    record = dataclasses.replace(channels.record, latency=found)
+    record = timed_record(run.setup, channels, run.networks.result)
     choice = dataclasses.replace(run.choice, channels=dataclasses.replace(channels, record=record))
     return dataclasses.replace(run, choice=choice)
+
+
+def timed_record(setup: Setup, channels: ChannelChoice, smaller: Model) -> ChannelsRecord:
+    """Return the record of channels that went, with the latencies of the model before and after."""
+    before = channels.coupling.observed.model.proto
+    found = latencies(before, smaller.proto, few_samples(setup, smaller))
+    return dataclasses.replace(channels.record, latency=found)

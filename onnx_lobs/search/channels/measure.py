@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -84,21 +83,13 @@ def _reading(
     """Calibrate the layers that read channels which can go."""
     free = np.unique([channel for group in coupling.groups for channel in group.channels])
     columns = {layer_key(layer): column_channels(coupling, layer) for layer in setup.layers}
-    pairs = [
-        (layer, slot)
-        for layer, slot in zip(setup.layers, setup.slots, strict=True)
-        if (found := columns[layer_key(layer)]) is not None and np.isin(found, free).any()
-    ]
-    part = dataclasses.replace(
-        setup.with_options(sequential=False),
-        layers=tuple(layer for layer, _ in pairs), slots=tuple(slot for _, slot in pairs),
-    )  # fmt: skip
+    known = {key: found for key, found in columns.items() if found is not None}
+    wanted = {key for key, found in known.items() if np.isin(found, free).any()}
+    part = setup.only(wanted).with_options(sequential=False)
     result: dict[str, ReadingLayer] = {}
-    if not pairs:
+    if not part.layers:
         return result
     for layer, calibration in layer_moments(part, networks.only_dense(), scratch):
-        channels = columns[layer_key(layer)]
-        assert channels is not None
         task = make_task(part, networks, layer, calibration, 0)
         fit = task.calibration.fit
         sums = drawn_sums(task, fit)
@@ -107,7 +98,7 @@ def _reading(
         mean = np.mean([moments.inputs.mean for moments in fit], axis=0)
         weight, held = problem.weight, _held_sums(task, mean)
         result[layer_key(layer)] = ReadingLayer(
-            layer, channels, weight, problem.inverse, problem.energy, mean, held,
+            layer, known[layer_key(layer)], weight, problem.inverse, problem.energy, mean, held,
             0.0 if held is None else float(np.vdot(weight @ held, weight)),
         )  # fmt: skip
         problem.forget()

@@ -279,13 +279,6 @@ def _align(setup: Setup, n: int, usual: int) -> int:
     return usual if n >= NARROW else 1
 
 
-def name_of(coupling: Coupling, group: CoupledGroup) -> str:
-    """Return the first weight that holds a group's channels."""
-    model, shapes = coupling.observed.model, coupling.observed.shapes
-    names = [name for (name, _), _ in group.spans if model.constant(model.main, name) is not None]
-    return next((name for name in names if len(shapes[name]) > 1), group.spans[0][0][0])
-
-
 def pinned_records(coupling: Coupling) -> tuple[PinnedRecord, ...]:
     """Return the groups that have to stay, those of products first that sum over the most."""
     products = {

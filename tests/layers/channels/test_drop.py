@@ -9,7 +9,17 @@ import numpy as np
 import onnx
 import pytest
 from build_onnx import run
-from coupled_networks import CHANNELS, MIDDLES, Chain, Middle, between, samples
+from coupled_networks import (
+    CHANNELS,
+    MIDDLES,
+    WHOLE_NETWORKS,
+    Chain,
+    Middle,
+    between,
+    in_a_row,
+    rows_of_middles,
+    samples,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import ModelProto
@@ -56,30 +66,16 @@ def test_zero_filters_go_without_loss(middle: Middle, kernel: int) -> None:
     check_lossless(with_zero_filters(between(middle, kernel), 0.4, 3))
 
 
-@pytest.mark.parametrize(
-    ("build", "rank"),
-    [(nets.flattened, 4), (nets.flattened_last, 4), (nets.attention, 3), (nets.group_norm, 4)],
-)
+@pytest.mark.parametrize(("build", "rank"), WHOLE_NETWORKS)
 def test_so_they_do_in_flattened_and_other_networks(
     build: Callable[[], ModelProto], rank: int
 ) -> None:
     check_lossless(with_zero_filters(build(), 0.4, 3), rank)
 
 
-@given(st.lists(st.sampled_from(MIDDLES), min_size=2, max_size=3), st.integers(0, 99))
+@given(rows_of_middles(), st.integers(0, 99))
 def test_so_they_do_in_random_networks(middles: list[Middle], seed: int) -> None:
-    chain, x, width = Chain(seed), "x", 3
-    for middle in middles:
-        if middle in (
-            nets.channel_shuffle,
-            nets.pixel_shuffle,
-            nets.size_read,
-            nets.two_sizes_read,
-            nets.space_to_depth,
-        ):
-            middle = nets.relu  # these name the size of the first image, or need an even one
-        x, width = middle(chain, chain.conv(x, CHANNELS, width, 3))
-    check_lossless(with_zero_filters(chain.proto(chain.conv(x, 4, width, 3)), 0.5, seed))
+    check_lossless(with_zero_filters(in_a_row(middles, seed), 0.5, seed))
 
 
 def chain_of(first: Array, second: Array, *ops: str, bias: bool = True) -> ModelProto:

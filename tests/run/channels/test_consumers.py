@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import coupled_networks as nets
 import numpy as np
 import pytest
-from coupled_networks import MIDDLES, Chain, Middle, between, samples
+from coupled_networks import (
+    MIDDLES,
+    WHOLE_NETWORKS,
+    Middle,
+    batches_with_mean,
+    between,
+    in_a_row,
+    rows_of_middles,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto
@@ -29,12 +36,6 @@ from onnx_lobs.search.channels.planner import make_channel_planner
 from onnx_lobs.search.trials import remember_dense
 
 PREDICTED = 1e-5  # absolute, on relative errors: float32 sums of some 100 terms
-NAMES_A_SIZE = (nets.channel_shuffle, nets.pixel_shuffle, nets.size_read, nets.two_sizes_read)
-
-
-def batches_of(rank: int) -> list[dict[str, Array]]:
-    """Batches with a mean, so that a forgotten bias shows."""
-    return [{"x": samples(rank, 8, seed)["x"] + np.float32(0.5)} for seed in range(4)]
 
 
 def run_on(proto: ModelProto, rank: int, folder: Path) -> Run:
@@ -42,7 +43,7 @@ def run_on(proto: ModelProto, rank: int, folder: Path) -> Run:
     config = PruneConfig(pattern="channels", align=1, positions=None, sparsity=0.3)
     progress, log = as_progress(None), Log()
     with scratch_in(folder) as scratch:
-        setup, networks = open_run(proto, batches_of(rank), None, config, log, scratch)
+        setup, networks = open_run(proto, batches_with_mean(rank), None, config, log, scratch)
         planner = make_channel_planner(setup, networks, scratch, progress, log)
         reference = Reference(None, remember_dense(setup, networks))
         return run_once(setup, networks, lambda: planner.choose(0.3), reference, scratch, progress)
@@ -50,7 +51,7 @@ def run_on(proto: ModelProto, rank: int, folder: Path) -> Run:
 
 def outputs(model: Model, name: str, rank: int) -> Array:
     session = Session(model.proto, shown=[] if name in model.main.outputs else [name])
-    found = [session.run(feeds)[name].astype(np.float64) for feeds in batches_of(rank)]
+    found = [session.run(feeds)[name].astype(np.float64) for feeds in batches_with_mean(rank)]
     return np.concatenate(found)
 
 
@@ -87,16 +88,7 @@ def test_every_consumer_has_the_error_that_is_told(middle: Middle, tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("build", "rank"),
-    [
-        (nets.flattened, 4),
-        (nets.flattened_last, 4),
-        (nets.attention, 3),
-        (nets.group_norm, 4),
-        (nets.einsum_attention, 3),
-    ],
-)
+@pytest.mark.parametrize(("build", "rank"), WHOLE_NETWORKS)
 def test_so_it_is_for_flattened_channels_and_heads(
     build: Callable[[], ModelProto], rank: int, tmp_path: Path
 ) -> None:
@@ -105,10 +97,6 @@ def test_so_it_is_for_flattened_channels_and_heads(
 
 @pytest.mark.slow
 @settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.sampled_from(MIDDLES), min_size=2, max_size=3), st.integers(0, 99))
+@given(rows_of_middles(), st.integers(0, 99))
 def test_so_it_is_in_random_networks(tmp_path: Path, middles: list[Middle], seed: int) -> None:
-    chain, x, width = Chain(seed), "x", 3
-    for middle in middles:
-        middle = nets.relu if middle in NAMES_A_SIZE else middle  # of the first image
-        x, width = middle(chain, chain.conv(x, nets.CHANNELS, width, 3))
-    check_every_consumer(chain.proto(chain.conv(x, 4, width, 3)), tmp_path)
+    check_every_consumer(in_a_row(middles, seed), tmp_path)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from build_onnx import run
-from coupled_networks import MIDDLES, Chain, Middle, between, samples
+from coupled_networks import MIDDLES, Middle, between, in_a_row, rows_of_middles, samples
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import ModelProto
@@ -123,21 +123,9 @@ def test_groups_of_a_group_norm_go_as_wholes() -> None:
     assert len(group.channels) == 4
 
 
-@given(st.lists(st.sampled_from(MIDDLES), min_size=2, max_size=3), st.integers(0, 99))
+@given(rows_of_middles(), st.integers(0, 99))
 def test_random_networks_lose_channels_that_nobody_reads(middles: list[Middle], seed: int) -> None:
-    chain, width = Chain(seed), 3
-    x = "x"
-    for middle in middles:
-        x = chain.conv(x, nets.CHANNELS, width, 3)
-        if middle in (
-            nets.channel_shuffle,
-            nets.pixel_shuffle,
-            nets.size_read,
-            nets.two_sizes_read,
-        ):
-            middle = nets.relu  # these name the size of the first image
-        x, width = middle(chain, x)
-    check_lossless(chain.proto(chain.conv(x, 4, width, 3)), seed)
+    check_lossless(in_a_row(middles, seed), seed)
 
 
 def test_every_rule_is_tried() -> None:
