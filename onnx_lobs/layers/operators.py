@@ -25,7 +25,7 @@ from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.recurrent import match_inputs, match_states
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 from onnx_lobs.layers.state_taps import GATES
-from onnx_lobs.linalg.convolution.unfold import Unfold, transposed_pads
+from onnx_lobs.linalg.convolution.geometry import Unfold, transposed_pads
 
 BOTH_CONSTANT = Refusal(RefusalKind.BOTH_CONSTANT, "both operands are constant")
 NO_WEIGHTS = Refusal(RefusalKind.NO_WEIGHT, "both operands are dynamic: it has no weights")
