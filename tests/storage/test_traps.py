@@ -156,13 +156,13 @@ def test_known_shapes_stay_in_a_sparse_file(tmp_path: Path) -> None:
     proto = onnx.shape_inference.infer_shapes(proto)
     onnx.save(proto, tmp_path / "m.onnx")
     options = PruneConfig(sparsity=0.9, storage="sparse", method="magnitude", refit=False)
-    report = prune_file(tmp_path / "m.onnx", tmp_path / "o.onnx", options, data={"x": X})
+    prune_file(tmp_path / "m.onnx", tmp_path / "o.onnx", options, data={"x": X})
     written = onnx.load(tmp_path / "o.onnx")
     assert len(written.graph.sparse_initializer) == 1
     assert {each.name for each in written.graph.value_info} == {"h"}
     with pytest.raises(onnx.shape_inference.InferenceError):
         onnx.checker.check_model(written, full_check=True)
-    assert any("full_check" in text for text in (*report.warnings, FORMATS["sparse"].hint))
+    assert "full_check" in FORMATS["sparse"].hint  # which every report of such a file shows
 
 
 def test_what_onnxruntime_saves_of_a_sparse_file_is_refused_with_a_reason(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import coupled_networks as nets
 import pytest
 from coupled_networks import Chain, Change
@@ -80,8 +82,7 @@ def test_what_stands_in_between_is_told(change: Change, why: str) -> None:
     found, (whole,) = found_in(nets.query_key(change))
     assert not found
     assert whole.depth == 6
-    with pytest.raises(ValueError, match=why):
-        raise ValueError(whole.reason)
+    assert re.search(why, whole.reason)
 
 
 def test_products_without_a_softmax_are_none_of_queries_and_keys() -> None:
