@@ -36,7 +36,7 @@ from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.run.log import Log
 from onnx_lobs.run.setup import open_run
 from onnx_lobs.solvers.layerwise.pose import default_damp
-from onnx_lobs.solvers.layerwise.task import LayerSums, add_up
+from onnx_lobs.solvers.layerwise.sums import LayerSums, add_up
 
 SAMPLES_PER_INPUT = 8
 NEIGHBOURS = 0.95

@@ -30,7 +30,7 @@ from onnx_lobs.graph.run.session import MAX_PROTO_BYTES
 from onnx_lobs.graph.writer import Writer
 from onnx_lobs.layers.layer import Use
 from onnx_lobs.layers.operators import OPERATORS
-from onnx_lobs.linalg.convolution.unfold import Unfold
+from onnx_lobs.linalg.convolution.geometry import Unfold
 
 LEAST_OPSET = 7  # elementwise operators broadcast as in NumPy from here on
 LEAST_IR = 4  # initializers need not be inputs from here on

@@ -15,15 +15,8 @@ from onnx_lobs.layers.contraction import Contraction
 from onnx_lobs.layers.layout import WeightLayout
 from onnx_lobs.layers.refusal import Refusal
 from onnx_lobs.layers.stored_weight import StoredWeight
-from onnx_lobs.linalg.convolution.unfold import (
-    Chosen,
-    Unfold,
-    n_positions,
-    output_sizes,
-    pixels_as_observations,
-    resolve,
-    unfold,
-)
+from onnx_lobs.linalg.convolution.geometry import Unfold, n_positions, output_sizes, resolve
+from onnx_lobs.linalg.convolution.unfold import Chosen, pixels_as_observations, unfold
 
 
 @dataclass(frozen=True)

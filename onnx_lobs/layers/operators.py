@@ -13,23 +13,20 @@ from typing import cast
 
 import onnx
 
-from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, attributes, is_quantiser
+from onnx_lobs.graph.model import DEFAULT_DOMAINS, Model, attributes
 from onnx_lobs.layers.bias import find_add, find_input_bias
-from onnx_lobs.layers.chain import REMEDY_QUANTISED, Root, Stop, is_computed, makers, trace
+from onnx_lobs.layers.chain import Root, trace
+from onnx_lobs.layers.convolution import match_conv, match_transposed_conv
 from onnx_lobs.layers.einsum import match_einsum, read_equation
 from onnx_lobs.layers.layer import Use
-from onnx_lobs.layers.layout import conv_layout, matmul_layout, transposed_conv_layout
-from onnx_lobs.layers.misfit import conv_misfit, matrix_misfit
+from onnx_lobs.layers.layout import matmul_layout
+from onnx_lobs.layers.misfit import matrix_misfit
 from onnx_lobs.layers.not_taken import NOT_TAKEN, foreign_refusal, function_operators
+from onnx_lobs.layers.operand import NO_WEIGHTS, constant_weight, one_constant
 from onnx_lobs.layers.place import Match, NodePlace
 from onnx_lobs.layers.recurrent import match_inputs, match_states
 from onnx_lobs.layers.refusal import Refusal, RefusalKind
 from onnx_lobs.layers.state_taps import GATES
-from onnx_lobs.linalg.convolution.unfold import Unfold, transposed_pads
-
-BOTH_CONSTANT = Refusal(RefusalKind.BOTH_CONSTANT, "both operands are constant")
-NO_WEIGHTS = Refusal(RefusalKind.NO_WEIGHT, "both operands are dynamic: it has no weights")
-
 
 Found = Match | Refusal | None | tuple[Match | Refusal, ...]
 """what reading a node gives"""
@@ -93,108 +90,9 @@ def _function(model: Model, function: onnx.FunctionProto) -> Refusal | None:
     )
 
 
-def _weight(place: NodePlace, position: int = 1) -> Root | Refusal:
-    if _is_fixed(place, place.node.input[0]):
-        return BOTH_CONSTANT
-    root = trace(place.model, place.scope, place.node.input[position])
-    return root if isinstance(root, Root) else _computed(place, root) or root.refusal
-
-
-def _conv(place: NodePlace) -> Match | Refusal:
-    root = _weight(place)
-    if isinstance(root, Refusal):
-        return root
-    if misfit := conv_misfit(place.node, root.shape):
-        return misfit
-    groups = cast(int, place.attribute("group", 1))
-    geometry = _conv_geometry(place, root.shape)
-    layout = conv_layout(root.shape, groups)
-    shape = (groups * layout.rows,)
-    use = _conv_use(place, groups, geometry, shape)
-    return Match(use, root, layout)
-
-
-def _conv_use(place: NodePlace, groups: int, geometry: Unfold, shape: tuple[int, ...]) -> Use:
-    node = place.node
-    return Use(
-        node=place.label,
-        op=node.op_type,
-        scope=place.scope.index,
-        output=node.output[0],
-        top=place.top,
-        input=node.input[0],
-        groups=groups,
-        unfold=geometry,
-        bias=find_input_bias(place.model, place.scope, node, shape),
-    )
-
-
-def _conv_geometry(place: NodePlace, shape: tuple[int, ...]) -> Unfold:
-    kernel = shape[2:]
-    ones = (1,) * len(kernel)
-    auto_pad = cast(str, place.attribute("auto_pad", "NOTSET"))
-    explicit = place.integers("pads", (0,) * (2 * len(kernel)))
-    return Unfold(
-        kernel=kernel,
-        strides=place.integers("strides", ones),
-        dilations=place.integers("dilations", ones),
-        pads=explicit if auto_pad == "NOTSET" else (0,) * (2 * len(kernel)),
-        upsample=ones,
-        auto_pad=auto_pad if auto_pad.startswith("SAME") else "NOTSET",
-    )
-
-
-def _transposed_conv(place: NodePlace) -> Match | Refusal:
-    root = _weight(place)
-    if isinstance(root, Refusal):
-        return root
-    if misfit := conv_misfit(place.node, root.shape):
-        return misfit
-    groups = cast(int, place.attribute("group", 1))
-    kernel = root.shape[2:]
-    ones = (1,) * len(kernel)
-    dilations = place.integers("dilations", ones)
-    output_padding = place.integers("output_padding", (0,) * len(kernel))
-    auto_pad = cast(str, place.attribute("auto_pad", "NOTSET"))
-    explicit = place.integers("pads", (0,) * (2 * len(kernel)))
-    pads = explicit if auto_pad == "NOTSET" else (0,) * (2 * len(kernel))
-    extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True))
-    begin, end = pads[: len(kernel)], pads[len(kernel) :]
-    geometry = Unfold(
-        kernel=kernel,
-        strides=ones,
-        dilations=dilations,
-        pads=transposed_pads(extent, begin, end, output_padding),
-        upsample=place.integers("strides", ones),
-        flip=True,
-        auto_pad=auto_pad if auto_pad.startswith("SAME") else "NOTSET",
-        output_padding=output_padding,
-        output_shape=place.integers("output_shape", ())[-len(kernel) :],
-    )
-    layout = transposed_conv_layout(root.shape, groups)
-    use = _conv_use(place, groups, geometry, (groups * layout.rows,))
-    return Match(use, root, layout)
-
-
-def _one_constant(place: NodePlace) -> tuple[Root, bool] | Refusal:
-    """Return the one constant operand of a product and whether it is the right one, or why not."""
-    left = trace(place.model, place.scope, place.node.input[0])
-    right = trace(place.model, place.scope, place.node.input[1])
-    if isinstance(right, Root) and not isinstance(left, Root):
-        return BOTH_CONSTANT if _is_fixed(place, place.node.input[0]) else (right, True)
-    if isinstance(left, Root) and not isinstance(right, Root):
-        return BOTH_CONSTANT if _is_fixed(place, place.node.input[1]) else (left, False)
-    return _pair(place, left, right)
-
-
-def _is_fixed(place: NodePlace, name: str) -> bool:
-    """Return whether an operand is the same for all data, so that nothing can be calibrated."""
-    return is_computed(place.model, place.scope, name, or_default=True)
-
-
 def _gemm(place: NodePlace) -> Match | Refusal:
     node = place.node
-    found = _one_constant(place)
+    found = one_constant(place)
     if isinstance(found, Refusal):
         return found
     root, constant_right = found
@@ -228,7 +126,7 @@ def _gemm(place: NodePlace) -> Match | Refusal:
 
 def _matmul(place: NodePlace) -> Match | Refusal:
     node = place.node
-    found = _one_constant(place)
+    found = one_constant(place)
     if isinstance(found, Refusal):
         return found
     root, constant_right = found
@@ -261,7 +159,7 @@ def _matmul(place: NodePlace) -> Match | Refusal:
 def _einsum(place: NodePlace) -> Match | Refusal | None:
     names = place.node.input
     if len(names) == 2:
-        found = _one_constant(place)
+        found = one_constant(place)
         return found if isinstance(found, Refusal) else match_einsum(place, *found)
     if len(names) < 2:
         return None  # a transposition, a sum or a diagonal
@@ -272,43 +170,10 @@ def _einsum(place: NodePlace) -> Match | Refusal | None:
 
 
 def _recurrent(place: NodePlace) -> tuple[Match | Refusal, ...]:
-    inputs, states = (_weight(place, position) for position in OPERATORS["LSTM"].weights)
+    inputs, states = (constant_weight(place, position) for position in OPERATORS["LSTM"].weights)
     return (
         match_inputs(place, inputs) if isinstance(inputs, Root) else inputs,
         match_states(place, states) if isinstance(states, Root) else states,
-    )
-
-
-def _pair(place: NodePlace, left: Root | Stop, right: Root | Stop) -> Refusal:
-    """Return why a product is not taken whose operands are both dynamic or both constant."""
-    for found in (right, left):
-        if isinstance(found, Root):
-            return BOTH_CONSTANT
-        computed = _computed(place, found)
-        if found.refusal.kind is RefusalKind.QUANTISED or computed is not None:
-            return computed or found.refusal
-    return NO_WEIGHTS
-
-
-def _computed(place: NodePlace, stop: Stop) -> Refusal | None:
-    """Return why a weight made from constants alone is not taken; None if it is not so made."""
-    scope = place.model.scopes[stop.scope]
-    if not is_computed(place.model, scope, stop.name):  # the makers of what is not are many
-        return None
-    nodes = makers(place.model, scope, stop.name) or []
-    found = stop.refusal
-    quantiser = next((node.op_type for node in nodes if is_quantiser(node)), None)
-    if quantiser is not None and found.kind is not RefusalKind.QUANTISED:
-        reason = (
-            f"its weight is quantised, computed from what {quantiser} makes: {REMEDY_QUANTISED}"
-        )
-        return Refusal(RefusalKind.QUANTISED, reason, quantiser)
-    if found.kind is not RefusalKind.DYNAMIC or not found.maker:
-        return found
-    return Refusal(
-        RefusalKind.COMPUTED,
-        f"its weight is computed from constants by {found.maker}; fold constants first to prune it",
-        found.maker,
     )
 
 
@@ -344,8 +209,8 @@ def _unknown_fan_in(node: onnx.NodeProto, place: int, shape: tuple[int, ...]) ->
 
 
 OPERATORS: Mapping[str, Operator] = {
-    "Conv": Operator(_conv, _conv_fan_in),
-    "ConvTranspose": Operator(_transposed_conv, _transposed_fan_in),
+    "Conv": Operator(match_conv, _conv_fan_in),
+    "ConvTranspose": Operator(match_transposed_conv, _transposed_fan_in),
     "Gemm": Operator(_gemm, _product_fan_in, rank=2),
     "MatMul": Operator(_matmul, _product_fan_in, is_bare=True),
     "Einsum": Operator(_einsum, _einsum_fan_in),

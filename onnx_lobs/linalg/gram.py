@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.linalg.lapack import syrk
+from onnx_lobs.linalg.origin import Centred, Origin, as_real, column_sums
 from onnx_lobs.linalg.triangles import BAND, add_lower, bands, mirror_lower
 
 SETTLE_ROWS = 1 << 13  # float32 sums of so many observations keep an error of about 3e-7
-REFERENCE_ROWS = 1 << 8
-LARGE_MEAN = 4.0  # mean² over variance: below, the reference costs more than it saves
 # columns from which products go to float64 at once, band by band: that costs up to a tenth of
 # the product, and saves a third of the memory
 LARGE = 1024
 ENOUGH = 1024  # observations multiplied at once then: sums of fewer cost as much as their products
 ROUNDING = 1e-6  # of what centring takes off: sums of float32 products keep their means to that
 BATCHED = 64  # columns up to which many groups are faster as one batched product than apart
-
-
-@dataclass(frozen=True)
-class Centred:
-    """Array x = rest + mean: `rest` (groups, n, d), `mean` and the sums of `rest` (groups, d)."""
-
-    rest: Array
-    mean: FloatArray
-    sums: FloatArray
 
 
 class Gram:
@@ -40,12 +28,12 @@ class Gram:
 
     Notes
     -----
-    Inputs whose mean is large beside their deviation are counted from a reference, the mean of
+    Inputs whose mean is large beside their deviation are counted from an origin, the mean of
     the first ones seen; the rounding is then about 3e-7 of the variances, however large the means
     are. Products add up in the data's own precision, half of each matrix only, for up to
     SETTLE_ROWS observations, of LARGE columns or more for one update; then they, and what the
-    reference left out, are added in float64. Cost of an update with n observations: n d^2 flops
-    per group and, where a reference is taken off, a copy of them; memory :func:`gram_bytes`.
+    origin left out, are added in float64. Cost of an update with n observations: n d^2 flops
+    per group and, where an origin is taken off, a copy of them; memory :func:`gram_bytes`.
     """
 
     def __init__(self, groups: int, columns: int) -> None:
@@ -54,7 +42,7 @@ class Gram:
         self._matrix: FloatArray | None = None
         self._mirrored = True
         self._total: FloatArray = np.zeros((groups, columns))
-        self._reference = Origin()
+        self._origin = Origin()
         self._sources: tuple[Gram, ...] = ()
         self._part: Array | None = None
         self._left: FloatArray = np.zeros((groups, columns))
@@ -126,8 +114,8 @@ class Gram:
         if n == 0:
             return Centred(x, np.zeros((self.groups, self.columns)), np.zeros_like(self._left))
         # products of numbers near zero round least
-        self._reference.see(x)
-        rest = self._reference.take_off(x, out=x if overwrite else None)
+        self._origin.see(x)
+        rest = self._origin.take_off(x, out=x if overwrite else None)
         left = column_sums(rest)
         # large matrices go to float64 at once, which saves one of them
         if self.columns >= LARGE:
@@ -135,7 +123,7 @@ class Gram:
         else:
             self._add_up(rest, left)
         self.count += n
-        return Centred(rest, self._reference.value.astype(np.float64), left)
+        return Centred(rest, self._origin.value.astype(np.float64), left)
 
     def _add_up(self, rest: Array, left: FloatArray) -> None:
         """Add products to those of earlier observations in the data's precision."""
@@ -188,7 +176,7 @@ class Gram:
         self.count += count
 
     def settle(self) -> None:
-        """Add to the float64 sums what waits, and what has added up with the reference's share."""
+        """Add to the float64 sums what waits, and what has added up with the origin's share."""
         if self._waiting:
             self._multiply()
         if self._rows == 0:
@@ -203,9 +191,9 @@ class Gram:
         self._put_back(left, n)
 
     def _put_back(self, left: FloatArray, n: int) -> None:
-        """Add to the sums what the reference left out of the products of n observations."""
+        """Add to the sums what the origin left out of the products of n observations."""
         assert self._matrix is not None
-        shift = self._reference.value.astype(np.float64)
+        shift = self._origin.value.astype(np.float64)
         if shift.any():
             _add_shift(self._matrix, left, shift, n)
         self._total += left + n * shift
@@ -248,51 +236,6 @@ def gram_bytes(groups: int, columns: int) -> int:
     return (8 if columns >= LARGE else 12) * groups * columns**2
 
 
-class Origin:
-    """What is taken off the observations before they are multiplied.
-
-    Zero where the mean is small beside the deviation, so that most activations are multiplied as
-    they are, without a copy.
-    """
-
-    def __init__(self) -> None:
-        self._value: Array | None = None
-        self._any = False
-
-    @property
-    def value(self) -> Array:
-        """(groups, columns), in the type of the data that were seen first."""
-        assert self._value is not None
-        return self._value
-
-    def see(self, x: Array) -> None:
-        """Choose the reference by the first observations (groups, n, columns) ever seen."""
-        if self._value is not None:
-            return
-        some = x[:, :REFERENCE_ROWS]
-        mean = some.mean(axis=1, dtype=np.float64)
-        rest = some - mean.astype(x.dtype)[:, None, :]
-        variance = np.einsum("gnd,gnd->gd", rest, rest).astype(np.float64) / some.shape[1]
-        is_large = np.isfinite(mean) & (mean**2 > LARGE_MEAN * variance)
-        self._value = np.where(is_large, mean, 0.0).astype(x.dtype)
-        self._any = bool(is_large.any())
-
-    def take_off(self, x: Array, out: Array | None = None) -> Array:
-        """Return `x` less the reference, in its type and memory order; `x` itself if it is 0.
-
-        In `out`, which may be `x`, if it is given.
-        """
-        if not self._any:
-            return x
-        rest: Array = np.subtract(x, self.value.astype(x.dtype)[:, None, :], out=out)
-        return rest
-
-
-def column_sums(x: Array) -> FloatArray:
-    """Return the sums of the columns of x (groups, n, d), in float64, to the rounding of `x`."""
-    return np.asarray(np.ones(x.shape[1], x.dtype) @ x, dtype=np.float64)
-
-
 def _add_shift(sums: FloatArray, left: FloatArray, shift: FloatArray, n: int) -> None:
     """Add ``left shift^T + shift left^T + n shift shift^T`` per group, to the lower triangles."""
     half = left + 0.5 * n * shift
@@ -301,11 +244,6 @@ def _add_shift(sums: FloatArray, left: FloatArray, shift: FloatArray, n: int) ->
         change = half[:, rows, None] * shift[:, None, to]
         change += shift[:, rows, None] * half[:, None, to]
         sums[:, rows, to] += change
-
-
-def as_real(x: Array) -> Array:
-    """Return `x` in float32 or float64; half precisions become float32."""
-    return x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
 
 
 def _add_self_product(sums: Array, x: Array) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnx_lobs.arrays import Array, FloatArray
-from onnx_lobs.linalg.gram import Centred, Gram, Origin, as_real, column_sums
+from onnx_lobs.linalg.gram import Gram
+from onnx_lobs.linalg.origin import Centred, Origin, as_real, column_sums
 
 SHORT = 256  # observations of which squares add up in the data's own precision
 
@@ -53,7 +54,7 @@ class TargetMoments:
         if n == 0:
             return
         y = as_real(y)
-        # take a reference off, as Gram.update does
+        # take an origin off, as Gram.update does
         self._of_y.see(y)
         rest, mean = self._of_y.take_off(y), self._of_y.value.astype(np.float64)
         left = column_sums(rest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -123,28 +123,6 @@ def test_batched_weight_broadcasts_both_ways(
 
 def use_of(proto: ModelProto) -> Use:
     return only_layer(proto).uses[0]
-
-
-def test_conv_reads_every_attribute() -> None:
-    attributes: dict[str, Any] = {"strides": [2, 1], "dilations": [1, 3], "pads": [1, 0, 2, 4]}
-    geometry = use_of(
-        one_node("Conv", {"w": normal(1, 6, 2, 3, 2)}, rank=4, group=2, **attributes)
-    ).unfold
-    assert geometry is not None
-    assert geometry.kernel == (3, 2)
-    assert geometry.strides == (2, 1)
-    assert geometry.dilations == (1, 3)
-    assert geometry.pads == (1, 0, 2, 4)
-    assert geometry.auto_pad == "NOTSET"
-
-
-@pytest.mark.parametrize(("auto_pad", "kept"), [("VALID", "NOTSET"), ("SAME_LOWER", "SAME_LOWER")])
-def test_auto_pad_overrides_pads(auto_pad: str, kept: str) -> None:
-    weights = {"w": normal(1, 6, 2, 3)}
-    geometry = use_of(one_node("Conv", weights, rank=3, auto_pad=auto_pad, pads=[5, 5])).unfold
-    assert geometry is not None
-    assert geometry.pads == (0, 0)
-    assert geometry.auto_pad == kept
 
 
 NOT_PRUNED: dict[str, tuple[ModelProto, str]] = {

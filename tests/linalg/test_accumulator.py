@@ -7,10 +7,10 @@ import pytest
 from build_onnx import normal
 
 from onnx_lobs.linalg.accumulator import Accumulator, InputSums, TargetObservations
+from onnx_lobs.linalg.convolution.geometry import Unfold
 from onnx_lobs.linalg.convolution.offset_gram import ConvSums
 from onnx_lobs.linalg.convolution.pixel_gram import PixelSums
 from onnx_lobs.linalg.convolution.pixel_targets import PixelTargets
-from onnx_lobs.linalg.convolution.unfold import Unfold
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Moments
 

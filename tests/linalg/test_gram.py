@@ -12,7 +12,7 @@ from build_onnx import Array, normal
 from onnx_lobs.errors import NotPositiveDefiniteError
 from onnx_lobs.linalg import gram as gram_module
 from onnx_lobs.linalg.factor import check_gram
-from onnx_lobs.linalg.gram import Gram, Origin
+from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 from onnx_lobs.linalg.triangles import BAND
 
@@ -184,16 +184,6 @@ def test_rows_of_large_grams_wait_until_there_are_enough(
     scatter = centred.swapaxes(1, 2) @ centred
     room = 1e-5 * np.abs(scatter).max()  # of numbers 50 times as large as they differ
     np.testing.assert_allclose(gram.scatter(True), scatter, rtol=0, atol=room)
-
-
-@pytest.mark.parametrize(
-    ("mean", "is_taken"), [(0.0, False), (1.0, False), (3.0, True), (1e4, True), (1e15, True)]
-)
-def test_a_reference_is_taken_where_the_mean_is_large(mean: float, is_taken: bool) -> None:
-    reference = Origin()
-    reference.see((mean + normal(5, 2, 200, 3)).astype(np.float32))
-    assert (reference.value != 0).all() == is_taken
-    assert (reference.value != 0).any() == is_taken
 
 
 def test_large_numbers_that_hardly_differ_are_summed_exactly() -> None:

@@ -47,11 +47,26 @@ def outputs(proto: ModelProto, x: Array) -> Array:
     return np.asarray(session.run(None, {"x": x})[0], dtype=np.float64)
 
 
+CHANNELS: dict[str, Any] = {
+    "pattern": "channels", "channel_choice": "l2", "align": 1, "allocation": "uniform",
+    "sparsity": 0.5, "damp": 0.01, "correct": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(FIXED, id="zeros"),
+        pytest.param(CHANNELS, id="channels", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize(("n", "size"), [(10, 1), (30, 3)])
-def test_every_sample_is_judged_by_a_network_that_was_pruned_without_it(n: int, size: int) -> None:
+def test_every_sample_is_judged_by_a_network_that_was_pruned_without_it(
+    n: int, size: int, options: dict[str, Any]
+) -> None:
     """Compared with runs whose data are turned so that others are held out."""
     x = points(1, n)
-    told = onnx_lobs.prune(mlp(), x, **FIXED).report.output
+    told = onnx_lobs.prune(mlp(), x, **options).report.output
     dense = outputs(mlp(), x)
     n_fits = min(10, -(-ENOUGH // size))
     assert (told.n_fits, told.n_held) == (n_fits, n_fits * size)
@@ -59,7 +74,7 @@ def test_every_sample_is_judged_by_a_network_that_was_pruned_without_it(n: int, 
     change = energy = 0.0
     for first in firsts:
         order = np.roll(np.arange(n), -first * size)
-        pruned = onnx_lobs.prune(mlp(), x[order], **FIXED).model
+        pruned = onnx_lobs.prune(mlp(), x[order], **options).model
         left_out = order[-size:]
         change += float(np.square(outputs(pruned, x) - dense)[left_out].sum())
         energy += float(np.square(dense)[left_out].sum())

@@ -16,7 +16,7 @@ from onnx_lobs.solvers.memory import LEAST_BATCHES, least_memory, make_batching
 SLACK = 1.1  # of the estimate: measured at most 0.9
 SAME = 1e-4  # batches of other sizes round float32 costs differently, which may swap near-ties
 SQUARE = 8 * 300**2  # bytes
-OBJECTS = 8192  # bytes of Python's own objects, which vary
+OBJECTS = 2048  # bytes of Python's own objects, which vary: 700 were measured on one thread
 
 SHAPES = [(1, 2, 500), (1, 1500, 32), (30, 3, 25), (1, 60, 200)]
 
@@ -91,16 +91,17 @@ def test_more_memory_means_more_workers_and_larger_batches():
 
 
 # Of two rows the peak is in choosing, where no matrix is held for later; of eight it is in the
-# refit, where one was: at least 400,000 bytes less were measured.
-@pytest.mark.parametrize(("rows", "saved"), [(2, -OBJECTS), (8, SQUARE // 2)])
+# refit, where one was: 491,000 bytes less were measured.
+@pytest.mark.parametrize(("rows", "saved"), [(2, -OBJECTS), (8, SQUARE * 2 // 3)])
 def test_a_large_problem_holds_no_matrix_for_later_and_ends_the_same(
     rows: int, saved: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for module in ("linalg.workers", "solvers.memory"):  # threads that meet by chance add to a peak
+        monkeypatch.setattr(f"onnx_lobs.{module}.count_workers", lambda: 1)
     loose = solve(layer((1, rows, 300)))
-    # threads that meet by chance add to a peak: the least of three
-    held = min(peak_of(layer((1, rows, 300)), "joint") for _ in range(3))
+    held = peak_of(layer((1, rows, 300)), "joint")
     monkeypatch.setattr("onnx_lobs.solvers.problem.LARGE_SQUARE", SQUARE)
     tight = solve(layer((1, rows, 300)))
     assert np.array_equal(loose.weight == 0, tight.weight == 0)
     assert np.allclose(loose.weight, tight.weight, rtol=SAME)
-    assert min(peak_of(layer((1, rows, 300)), "joint") for _ in range(3)) < held - saved
+    assert peak_of(layer((1, rows, 300)), "joint") < held - saved

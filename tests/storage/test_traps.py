@@ -162,6 +162,7 @@ def test_known_shapes_stay_in_a_sparse_file(tmp_path: Path) -> None:
     assert {each.name for each in written.graph.value_info} == {"h"}
     with pytest.raises(onnx.shape_inference.InferenceError):
         onnx.checker.check_model(written, full_check=True)
+    assert "full_check" in FORMATS["sparse"].hint  # which every report of such a file shows
 
 
 def test_what_onnxruntime_saves_of_a_sparse_file_is_refused_with_a_reason(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import math
 
+from onnx_lobs.linalg.convolution.geometry import Unfold, n_positions, output_sizes, resolve
 from onnx_lobs.linalg.convolution.offset_gram import ConvSums, is_supported, samples_at_once
 from onnx_lobs.linalg.convolution.offset_products import make_plan
 from onnx_lobs.linalg.convolution.pixel_gram import TOGETHER, PixelSums
 from onnx_lobs.linalg.convolution.positions import grid_step, is_narrow, wants_grid
-from onnx_lobs.linalg.convolution.unfold import Unfold, n_positions, output_sizes, resolve
 
 # Measured on one core of an EPYC with AVX-512; only the ratios matter.
 UNFOLD_SECONDS = 0.9e-9  # per entry: windows copied

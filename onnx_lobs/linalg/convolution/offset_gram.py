@@ -21,6 +21,7 @@ import numpy as np
 
 from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.linalg.accumulator import TargetObservations, refuse_target
+from onnx_lobs.linalg.convolution.geometry import Unfold, n_positions, resolve
 from onnx_lobs.linalg.convolution.offset_products import (
     Box,
     ProductPlan,
@@ -28,7 +29,6 @@ from onnx_lobs.linalg.convolution.offset_products import (
     make_plan,
     ranges_of,
 )
-from onnx_lobs.linalg.convolution.unfold import Unfold, n_positions, resolve
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Moments
 from onnx_lobs.linalg.workers import map_batches

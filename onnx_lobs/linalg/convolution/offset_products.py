@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_lobs.linalg.convolution.unfold import Unfold
+from onnx_lobs.linalg.convolution.geometry import Unfold
 
 Span = tuple[int, int]
 Box = tuple[Span, ...]

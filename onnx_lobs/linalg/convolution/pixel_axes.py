@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnx_lobs.arrays import Array, BoolArray, FloatArray, IntArray
-from onnx_lobs.linalg.convolution.unfold import Unfold, output_sizes, pixels_read
+from onnx_lobs.linalg.convolution.geometry import Unfold, output_sizes
+from onnx_lobs.linalg.convolution.unfold import pixels_read
 
 Wide = FloatArray
 Indices = IntArray

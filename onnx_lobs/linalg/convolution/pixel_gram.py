@@ -19,8 +19,8 @@ import numpy as np
 
 from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.linalg.accumulator import TargetObservations, refuse_target
+from onnx_lobs.linalg.convolution.geometry import Unfold, resolve
 from onnx_lobs.linalg.convolution.pixel_axes import Axes, Pairs, in_rows
-from onnx_lobs.linalg.convolution.unfold import Unfold, resolve
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Moments
 

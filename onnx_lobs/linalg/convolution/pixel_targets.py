@@ -8,6 +8,7 @@ import numpy as np
 
 from onnx_lobs.arrays import Array, FloatArray
 from onnx_lobs.linalg.accumulator import TargetObservations
+from onnx_lobs.linalg.convolution.geometry import Unfold
 from onnx_lobs.linalg.convolution.pixel_gram import (
     PairSums,
     PixelSums,
@@ -15,7 +16,6 @@ from onnx_lobs.linalg.convolution.pixel_gram import (
     by_channel,
     pixel_products,
 )
-from onnx_lobs.linalg.convolution.unfold import Unfold
 from onnx_lobs.linalg.moments import Moments, TargetMoments
 
 Wide = FloatArray

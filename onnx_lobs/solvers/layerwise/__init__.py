@@ -1,15 +1,11 @@
 """Takes one layer from its moments to its new weights: arrays in, arrays out."""
 
+from onnx_lobs.solvers.layerwise.error_meter import ErrorMeter
+from onnx_lobs.solvers.layerwise.quick import loss_curve, solve_quickly
 from onnx_lobs.solvers.layerwise.rounded import rounded_only
-from onnx_lobs.solvers.layerwise.solve import (
-    loss_curve,
-    round_layer,
-    solve_again,
-    solve_layer,
-    solve_quickly,
-)
+from onnx_lobs.solvers.layerwise.solve import round_layer, solve_again, solve_layer
 from onnx_lobs.solvers.layerwise.stored_range import within_range
-from onnx_lobs.solvers.layerwise.task import ErrorMeter, LayerTask, Outcome, magnitude_weight
+from onnx_lobs.solvers.layerwise.task import LayerTask, Outcome, magnitude_weight
 
 __all__ = [
     "ErrorMeter",

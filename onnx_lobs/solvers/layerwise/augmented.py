@@ -7,7 +7,8 @@ import numpy as np
 from onnx_lobs.arrays import Array
 from onnx_lobs.linalg.moments import Moments
 from onnx_lobs.solvers import Problem, solve
-from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask, Outcome, add_up
+from onnx_lobs.solvers.layerwise.sums import LayerSums, add_up
+from onnx_lobs.solvers.layerwise.task import LayerTask, Outcome
 
 
 def solve_with_bias(task: LayerTask) -> Outcome:

@@ -19,7 +19,8 @@ from onnx_lobs.arrays import IntArray
 from onnx_lobs.linalg.workers import one_blas_thread
 from onnx_lobs.solvers import solve
 from onnx_lobs.solvers.layerwise.pose import pose, usual_damp
-from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask, excess
+from onnx_lobs.solvers.layerwise.sums import LayerSums, excess
+from onnx_lobs.solvers.layerwise.task import LayerTask
 
 LEAST, MOST = 1e-3, 1e1  # of the mean diagonal; less than the least gained nothing on 21 layers
 FACTOR = 10.0  # between the dampings tried; the error is flat within less

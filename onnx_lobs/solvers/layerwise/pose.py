@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.solvers import Problem
-from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask
+from onnx_lobs.solvers.layerwise.sums import LayerSums
+from onnx_lobs.solvers.layerwise.task import LayerTask
 
 
 def usual_damp(task: LayerTask, sums: LayerSums) -> float:

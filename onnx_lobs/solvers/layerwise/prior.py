@@ -31,7 +31,8 @@ from onnx_lobs.arrays import FloatArray
 from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Moments
 from onnx_lobs.linalg.triangles import bands
-from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask, add_up
+from onnx_lobs.solvers.layerwise.sums import LayerSums, add_up
+from onnx_lobs.solvers.layerwise.task import LayerTask
 
 # On LeNet-300-100 and LeNet-5 with 1 to 1,000 samples the error on others is flat from .03 to .1,
 # and up to twice as large at 1 and at 0
@@ -53,7 +54,7 @@ def drawn_sums(task: LayerTask, moments: Sequence[Moments]) -> LayerSums:
     Returns
     -------
     LayerSums
-        As :func:`~onnx_lobs.solvers.layerwise.task.add_up`; targets are drawn along, towards the
+        As :func:`~onnx_lobs.solvers.layerwise.sums.add_up`; targets are drawn along, towards the
         layer's own outputs.
 
     Notes

@@ -11,39 +11,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from onnx_lobs.arrays import Array, BoolArray
 from onnx_lobs.linalg.moments import Moments
 from onnx_lobs.patterns import Unstructured
-from onnx_lobs.solvers import (
-    METHODS,
-    Problem,
-    Selection,
-    Solution,
-    Status,
-    refit_mask,
-    select,
-    solve,
-)
-from onnx_lobs.solvers.curves import error_curve
+from onnx_lobs.solvers import METHODS, Selection, Solution, Status, refit_mask, select, solve
 from onnx_lobs.solvers.layerwise.augmented import solve_with_bias
 from onnx_lobs.solvers.layerwise.damping import choose_damp
 from onnx_lobs.solvers.layerwise.pose import pose, usual_damp
 from onnx_lobs.solvers.layerwise.present import with_present_zeros
 from onnx_lobs.solvers.layerwise.prior import drawn_sums
+from onnx_lobs.solvers.layerwise.refit_settings import FIRST_MIX, RefitSettings, choose_settings
 from onnx_lobs.solvers.layerwise.rounded import rounded, rounded_only
-from onnx_lobs.solvers.layerwise.task import LayerSums, LayerTask, Outcome, bias_changes, excess
-from onnx_lobs.solvers.memory import least_memory
+from onnx_lobs.solvers.layerwise.sums import excess
+from onnx_lobs.solvers.layerwise.task import LayerTask, Outcome, bias_changes
 from onnx_lobs.solvers.refit import refit_nearly
 from onnx_lobs.solvers.scaled import Scaled
-
-FIRST_MIX = 0.5
-DAMP_FACTORS = (0.1, 10.0)
-DAMP_FLOPS = 1e9  # a few tenths of a second
-SAME_TARGET = 1e-10  # below this the two targets differ by the rounding of float32 sums only
 
 
 def solve_layer(task: LayerTask) -> Outcome:
@@ -91,7 +76,7 @@ def _solved(task: LayerTask) -> Outcome:
         return Outcome(bare.weight, unchanged, bare.status, used, None, None, _info(bare))
     solution = select(problem, task.method, task.effort)
     mask = with_present_zeros(task, solution.mask, np.einsum("gii->gi", problem.hessian))
-    choice = _choose(task, problem, mask, fit)
+    choice = choose_settings(task, problem, mask, fit)
     del problem, fit  # its matrices, before those of the exact refit
     return _refitted(task, mask, choice, solution.status, _info(solution))
 
@@ -125,7 +110,7 @@ def round_layer(task: LayerTask) -> Outcome:
     )
     fit = drawn_sums(free, free.calibration.fit)
     problem = pose(free, fit, usual_damp(free, fit), FIRST_MIX)
-    choice = _choose(free, problem, present, fit)
+    choice = choose_settings(free, problem, present, fit)
     before = excess(task.weight, held) / held.energy
     if choice.held_error is None or choice.held_error >= before:
         return rounded_only(task)
@@ -136,7 +121,7 @@ def round_layer(task: LayerTask) -> Outcome:
 def _refitted(
     task: LayerTask,
     mask: BoolArray,
-    choice: _Choice,
+    choice: RefitSettings,
     status: Status,
     info: dict[str, float | str | int],
 ) -> Outcome:
@@ -189,138 +174,7 @@ def _info(found: Selection | Solution) -> dict[str, float | str | int]:
     return {name: value for name, value in found.info.items() if name != "damp"}
 
 
-def solve_quickly(task: LayerTask, *, refit: bool = False) -> Outcome:
-    """Prune one layer as fast as can be without losing what distinguishes layers: for trials.
-
-    SparseGPT, or gradient steps for patterns it cannot do, aiming half-way at the dense target,
-    with the bias change that goes with the result. Raises as :func:`solve_layer`.
-
-    Notes
-    -----
-    Cost: d³ for the factor, and 2 m d² flops; with the refit k³/3 more for every row that keeps
-    or loses k weights, whichever are fewer.
-    """
-    total = task.total_moments()
-    sums = drawn_sums(task, total)
-    damp = usual_damp(task, sums)
-    problem = pose(task, sums, damp, FIRST_MIX)
-    able = METHODS["sparsegpt"].takes(task.pattern)
-    solution = solve(problem, "sparsegpt" if able else "iht", refit=refit)
-    changes = bias_changes(task, total, solution.weight)
-    return Outcome(solution.weight, changes, solution.status, damp, None, None, {})
-
-
-def loss_curve(task: LayerTask, shares: Array, most_rows: int) -> Array:
-    """Return the relative error of exact elimination at fractions of zeros.
-
-    Parameters
-    ----------
-    task
-        The layer; its pattern must have counts to choose from. Not modified.
-    shares
-        (points,) in [0, 1], ascending.
-    most_rows
-        Rows that stand for all.
-
-    Returns
-    -------
-    (points,), 0 at no zeros and not descending: error over the energy of the dense outputs.
-    """
-    sums = drawn_sums(task, task.total_moments())
-    problem = pose(task, sums, usual_damp(task, sums), 0.0)
-    curve = error_curve(problem, shares=shares, most_rows=most_rows)
-    return np.asarray(curve.error / max(problem.energy, np.finfo(np.float64).tiny))
-
-
 def _mean(moments: Sequence[Moments]) -> Array:
     """Return the mean input (groups, columns) over all uses."""
     total = sum(use.inputs.total for use in moments)
     return np.asarray(total / max(sum(use.inputs.count for use in moments), 1))
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """Settings of the last refit, and the relative held-out error that they were chosen by."""
-
-    damp: float
-    mix: float
-    held_error: float | None
-
-
-def _choose(task: LayerTask, problem: Problem, mask: BoolArray, fit: LayerSums) -> _Choice:
-    """Return the damping and the share of the dense target that are best on the held-out part.
-
-    A given damping stays. Otherwise its neighbours on a coarse grid are tried, where the
-    refits that this takes are cheap and the held-out part has a observation per input:
-    with fewer it cannot tell one damping from the next.
-    """
-    count = sum(moments.inputs.count for moments in task.calibration.held)
-    if count == 0:
-        return _Choice(problem.damp, FIRST_MIX, None)
-    # refit with each damping, towards either target
-    damps = [problem.damp]
-    enough = count >= task.weight.shape[2]
-    if task.damp is None and enough and _refit_flops(mask) <= DAMP_FLOPS:
-        damps += [problem.damp * factor for factor in DAMP_FACTORS]
-    fitted = [_refit_towards(task, problem, mask, fit, damp) for damp in damps]
-    # judge them on what was held out
-    problem.forget()
-    held = task.held_sums()
-    if held.energy <= 0:
-        return _Choice(problem.damp, FIRST_MIX, None)
-    choices = [_judge(damp, *pair, held) for damp, pair in zip(damps, fitted, strict=True)]
-    return min(choices, key=lambda choice: choice.held_error or 0.0)
-
-
-def _refit_flops(mask: BoolArray) -> float:
-    """Return the flops of refitting every row on its own: a Cholesky factor each."""
-    kept = mask.sum(axis=-1, dtype=np.float64)
-    return float((np.minimum(kept, mask.shape[-1] - kept) ** 3).sum()) / 3
-
-
-def _refit_towards(
-    task: LayerTask, problem: Problem, mask: BoolArray, fit: LayerSums, damp: float
-) -> tuple[Array, Array | None]:
-    """Return the refits V0 towards the layer's own outputs and V1 towards the dense ones.
-
-    Without a dense target there is no V1. On a given mask the refit is linear in its target, so
-    that of a mixture is ``(1 - a) V0 + a V1``.
-    """
-    if not task.has_target:
-        return refit_nearly(Scaled(problem.variant(damp=damp)), mask), None
-    own = task.weight @ problem.hessian
-    both = problem.variant(
-        weight=np.concatenate([task.weight, task.weight], axis=1),
-        cross=np.concatenate([own, fit.per_sample * fit.cross], axis=1),
-        n_prune=2 * problem.n_prune,
-        damp=damp,
-        memory=_for_both(task),
-    )
-    double = np.concatenate([mask, mask], axis=1)
-    first, last = np.split(refit_nearly(Scaled(both), double), 2, axis=1)
-    return first, last
-
-
-def _judge(damp: float, first: Array, last: Array | None, held: LayerSums) -> _Choice:
-    """Return the best mixture of two refits, whose held-out error is a parabola, and that error."""
-    if last is None:
-        return _Choice(damp, 0.0, excess(first, held) / held.energy)
-    mix = _best_mix(first, last, held)
-    return _Choice(damp, mix, excess(first + mix * (last - first), held) / held.energy)
-
-
-def _for_both(task: LayerTask) -> int | None:
-    """Return the task's memory, raised to what the refit of twice the rows needs at the least."""
-    if task.memory is None:
-        return None
-    groups, rows, columns = task.weight.shape
-    return max(task.memory, least_memory((groups, 2 * rows, columns)))
-
-
-def _best_mix(first: Array, last: Array, held: LayerSums) -> float:
-    step = last - first
-    curvature = float(np.vdot(step @ held.scatter, step))
-    slope = float(np.vdot(step, held.cross - first @ held.scatter))
-    if curvature <= SAME_TARGET * held.energy:
-        return 1.0
-    return float(np.clip(slope / curvature, 0.0, 1.0))

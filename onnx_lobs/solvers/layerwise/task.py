@@ -1,4 +1,4 @@
-"""States what is asked of one layer, adds up its moments, and measures errors by the sums."""
+"""States what is asked of one layer, and what comes of it."""
 
 from __future__ import annotations
 
@@ -9,137 +9,9 @@ import numpy as np
 
 from onnx_lobs.arrays import FloatArray, IntArray, RealArray
 from onnx_lobs.linalg.moments import Calibration, Moments
-from onnx_lobs.linalg.triangles import bands
 from onnx_lobs.patterns import Pattern, Unstructured
 from onnx_lobs.solvers import Status
-
-STEADY = 1e-12  # of an output's mean square: a variance that is only rounding
-
-
-class LayerSums:
-    """Moments of all uses of a layer, added up.
-
-    Parameters
-    ----------
-    scatter
-        (groups, d, d) sum x x^T. These sums own it: see :meth:`take_hessian`.
-    cross
-        (groups, rows, d) sum y x^T.
-    energies
-        (groups, rows) sum y². All about the means for the uses that are centred.
-    count
-        Observations.
-    """
-
-    def __init__(
-        self, scatter: FloatArray, cross: FloatArray, energies: FloatArray, count: int
-    ) -> None:
-        self._scatter: FloatArray | None = scatter
-        self.cross, self.energies, self.count = cross, energies, count
-
-    @property
-    def scatter(self) -> FloatArray:
-        """Sum x x^T (groups, d, d), until it is taken."""
-        assert self._scatter is not None, "the scatter was taken to be a Hessian"
-        return self._scatter
-
-    @property
-    def per_sample(self) -> float:
-        """What turns these sums into the solver's, of mean squares: 2 over the count."""
-        return 2 / max(self.count, 1)
-
-    def take_hessian(self) -> FloatArray:
-        """Return H = (2/n) sum x x^T, made in the place of the scatter, which is gone then.
-
-        There is seldom memory for both; the other sums stay.
-        """
-        taken, self._scatter = self.scatter, None
-        taken *= self.per_sample
-        return taken
-
-    @property
-    def energy(self) -> float:
-        """Sum y² over all rows."""
-        return float(self.energies.sum())
-
-    @property
-    def diagonal(self) -> FloatArray:
-        """Sum x² of every input (groups, d), about the means of the centred uses."""
-        return np.asarray(np.einsum("gii->gi", self.scatter))
-
-    def add(self, other: LayerSums) -> None:
-        """Add the sums of another use."""
-        self._scatter = np.add(self.scatter, other.scatter, out=self.scatter)
-        self.cross = self.cross + other.cross
-        self.energies = self.energies + other.energies
-        self.count += other.count
-
-    def add_mean(self, factor: float, moments: Moments, weight: FloatArray) -> None:
-        """Add `factor` of what centring the sums of one use has taken off."""
-        n, mean = moments.inputs.count, moments.inputs.mean
-        output = _mean_change(moments, weight, np.zeros_like(weight))
-        for band in bands(mean.shape[1]):
-            self.scatter[:, band] += factor * n * mean[:, band, None] * mean[:, None, :]
-        self.cross = self.cross + factor * n * output[:, :, None] * mean[:, None, :]
-        self.energies = self.energies + factor * n * output**2
-
-    def mix(self, share: FloatArray, diagonal: FloatArray, weight: FloatArray) -> None:
-        """Replace a `share` (groups,) of the moments by `diagonal` (groups, d), in place.
-
-        The same share of the targets becomes what the layer's own weight makes of it.
-        """
-        left = 1.0 - share[:, None, None]
-        added = share[:, None] * diagonal
-        scatter = self.scatter
-        scatter *= left
-        index = np.arange(scatter.shape[1])
-        scatter[:, index, index] += added
-        self.cross = left * self.cross + weight * added[:, None, :]
-        own = np.einsum("grd,gd->gr", weight**2, added)
-        self.energies = left[:, :, 0] * self.energies + own
-
-    def add_alone(self, diagonal: FloatArray, weight: FloatArray) -> None:
-        """Add inputs that come one at a time, of energies `diagonal` (groups, d or 1), in place.
-
-        Their targets are what the layer's own weight makes of them.
-        """
-        index = np.arange(self.scatter.shape[1])
-        self.scatter[:, index, index] += diagonal
-        self.cross = self.cross + weight * diagonal[:, None, :]
-        self.energies = self.energies + (weight**2 * diagonal[:, None, :]).sum(axis=2)
-
-    def part(self, groups: IntArray, rows: IntArray) -> LayerSums:
-        """Return the sums of some rows of some groups: new arrays."""
-        place = np.ix_(groups, rows)
-        return LayerSums(self.scatter[groups], self.cross[place], self.energies[place], self.count)
-
-
-def add_up(moments: Sequence[Moments], centred: Sequence[bool], weight: FloatArray) -> LayerSums:
-    """Return the sums over all uses; without targets, y = W x."""
-    groups, rows, columns = weight.shape
-    scatter: FloatArray | None = None
-    cross: FloatArray | None = None
-    energies, count = np.zeros((groups, rows)), 0
-    for use, centre in zip(moments, centred, strict=True):
-        n = use.inputs.count
-        if n == 0:
-            continue
-        # the products of outputs and inputs, about their means where the bias may change
-        own = use.inputs.scatter(centre)
-        if use.targets is None:
-            towards = weight @ own
-            energies += np.einsum("grd,grd->gr", towards, weight)
-        else:
-            mean = use.targets.total / n
-            shift = n * mean[:, :, None] * use.inputs.mean[:, None, :] if centre else 0.0
-            towards = use.targets.cross - shift
-            energies += use.targets.energy - (n * mean**2 if centre else 0.0)
-        scatter = own if scatter is None else np.add(scatter, own, out=scatter)
-        cross = towards if cross is None else cross + towards
-        count += n
-    if scatter is None or cross is None:
-        scatter, cross = np.zeros((groups, columns, columns)), np.zeros(weight.shape)
-    return LayerSums(scatter, cross, energies, count)
+from onnx_lobs.solvers.layerwise.sums import LayerSums, add_up, mean_change
 
 
 @dataclass(frozen=True)
@@ -255,12 +127,6 @@ class Outcome:
     scales: RealArray | None = None
 
 
-def excess(weight: FloatArray, sums: LayerSums) -> float:
-    """Return sum ||y - V x||² about the means of the centred uses; rounding may make it < 0."""
-    gradient = weight @ sums.scatter - 2 * sums.cross
-    return max(float(np.vdot(gradient, weight)) + sums.energy, 0.0)
-
-
 def bias_changes(
     task: LayerTask, moments: Sequence[Moments], weight: FloatArray
 ) -> tuple[FloatArray | None, ...]:
@@ -269,69 +135,11 @@ def bias_changes(
     `moments` are those that the weights were fitted to.
     """
     return tuple(
-        (1 - task.unsure_of_mean(use)) * _mean_change(use, task.weight, weight)
+        (1 - task.unsure_of_mean(use)) * mean_change(use, task.weight, weight)
         if centre and use.inputs.count > 0
         else None
         for use, centre in zip(moments, task.centred, strict=True)
     )
-
-
-def _mean_change(moments: Moments, dense: FloatArray, weight: FloatArray) -> FloatArray:
-    mean = moments.inputs.mean
-    if moments.targets is None:
-        return np.asarray(np.einsum("grd,gd->gr", dense - weight, mean))
-    target = moments.targets.total / moments.inputs.count
-    return np.asarray(target - np.einsum("grd,gd->gr", weight, mean))
-
-
-class ErrorMeter:
-    """Measures the errors of a layer's weights on all batches, whose sums are made once.
-
-    Parameters
-    ----------
-    task
-        The layer. Not modified.
-    """
-
-    def __init__(self, task: LayerTask) -> None:
-        self.task = task
-        self._moments = task.total_moments()
-        self._sums = task.sums_of(self._moments)
-
-    def relative_error(self, weight: FloatArray, bias_change: Sequence[FloatArray | None]) -> float:
-        """Return the mean squared change of the pre-activations over the dense ones' energy.
-
-        Parameters
-        ----------
-        weight
-            V (groups, rows, columns), the values as stored.
-        bias_change
-            Per use: what was added to its bias, or None.
-
-        Returns
-        -------
-        float
-            sum ||y - V x - c||² / sum ||y||², the latter about the mean of y where the bias of
-            the use may change, unless y does not vary. 0.0 when there is no energy and no error,
-            infinity when there is an error only.
-        """
-        task, sums = self.task, self._sums
-        squared, energy = excess(weight, sums), sums.energy
-        # of a use whose bias may change, what the bias does not take up
-        steady = 0.0
-        for moments, centre, change in zip(self._moments, task.centred, bias_change, strict=True):
-            if centre and moments.inputs.count:
-                left = _mean_change(moments, task.weight, weight)
-                left = left if change is None else left - change
-                squared += moments.inputs.count * float((left**2).sum())
-                mean = _mean_change(moments, task.weight, np.zeros_like(weight))
-                steady += moments.inputs.count * float((mean**2).sum())
-        # outputs that do not vary: relative to their mean
-        if energy <= STEADY * steady:
-            energy = steady
-        if energy <= 0:
-            return 0.0 if squared <= 0 else float("inf")
-        return squared / energy
 
 
 def magnitude_weight(task: LayerTask) -> FloatArray:

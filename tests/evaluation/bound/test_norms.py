@@ -10,7 +10,8 @@ from build_onnx import normal
 
 from onnx_lobs.evaluation.bound import norms
 from onnx_lobs.evaluation.bound.norms import conv_norm, matrix_norm, window_overlap
-from onnx_lobs.linalg.convolution.unfold import Unfold, unfold
+from onnx_lobs.linalg.convolution.geometry import Unfold
+from onnx_lobs.linalg.convolution.unfold import unfold
 
 ROUNDING = 1 + 1e-9  # of float64 eigenvalues
 SLACK = 1.25  # the grid between its points, and the borders that the bound does not know

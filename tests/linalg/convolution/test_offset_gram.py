@@ -12,9 +12,10 @@ from build_onnx import Array, normal
 
 from onnx_lobs.linalg.convolution import costs as conv_costs
 from onnx_lobs.linalg.convolution.costs import WholeSums, cheapest
+from onnx_lobs.linalg.convolution.geometry import Unfold, n_positions
 from onnx_lobs.linalg.convolution.offset_gram import ConvSums, is_supported
 from onnx_lobs.linalg.convolution.pixel_gram import PixelSums
-from onnx_lobs.linalg.convolution.unfold import Unfold, n_positions, unfold
+from onnx_lobs.linalg.convolution.unfold import unfold
 from onnx_lobs.linalg.gram import Gram
 
 EXACT = 1e-12  # of the largest entry: float64 sums of some 1,000 terms, in two orders

@@ -9,9 +9,10 @@ import pytest
 from build_onnx import normal
 
 from onnx_lobs.linalg.accumulator import TargetObservations
+from onnx_lobs.linalg.convolution.geometry import Unfold, n_positions
 from onnx_lobs.linalg.convolution.pixel_gram import TOGETHER, PixelSums
 from onnx_lobs.linalg.convolution.pixel_targets import PixelTargets
-from onnx_lobs.linalg.convolution.unfold import Unfold, n_positions, unfold
+from onnx_lobs.linalg.convolution.unfold import unfold
 
 ROUNDING = 2e-6  # of the largest entry: float32 products of means of 3, taken off
 SPATIAL = {1: (9,), 2: (6, 5), 3: (5, 4, 5)}

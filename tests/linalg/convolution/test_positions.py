@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from build_onnx import normal
 
+from onnx_lobs.linalg.convolution.geometry import Unfold, n_positions, output_sizes
 from onnx_lobs.linalg.convolution.positions import Grid, Spread, grid_step, wants_grid
-from onnx_lobs.linalg.convolution.unfold import Unfold, n_positions, output_sizes, unfold
+from onnx_lobs.linalg.convolution.unfold import unfold
 
 SPATIAL = {1: (11,), 2: (7, 6), 3: (7, 6, 5)}
 SAMPLES, GROUPS = 2, 2

@@ -12,7 +12,7 @@ from onnx_lobs.linalg.gram import Gram
 from onnx_lobs.linalg.moments import Calibration, Moments, TargetMoments
 from onnx_lobs.solvers.layerwise import LayerTask, magnitude_weight, solve_layer
 from onnx_lobs.solvers.layerwise.prior import STRENGTH, TAILS, drawn_sums
-from onnx_lobs.solvers.layerwise.task import add_up
+from onnx_lobs.solvers.layerwise.sums import add_up
 
 ROWS, COLUMNS, RANK = 8, 96, 12
 SAME = 1e-9  # of float64 sums of some hundred products

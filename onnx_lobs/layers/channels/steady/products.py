@@ -7,7 +7,8 @@ import numpy as np
 from onnx_lobs.arrays import FloatArray
 from onnx_lobs.layers.channels.steady.value import SteadyValue
 from onnx_lobs.layers.layer import Layer, Use
-from onnx_lobs.linalg.convolution.unfold import Unfold, unfold
+from onnx_lobs.linalg.convolution.geometry import Unfold
+from onnx_lobs.linalg.convolution.unfold import unfold
 
 
 def column_values(
