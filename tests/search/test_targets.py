@@ -243,7 +243,7 @@ def test_a_best_effort_that_exists_is_refused_before_the_work(
 ) -> None:
     path, samples = written(tmp_path)
     (tmp_path / "o_best_effort.onnx").write_bytes(b"")
-    monkeypatch.setattr(pipeline, "_prune", None)
+    monkeypatch.setattr(pipeline, "run_whole", None)
     config = PruneConfig(max_output_error=1e-9)
     with pytest.raises(ConfigError, match=r"o_best_effort.onnx.* exists"):
         prune_file(path, tmp_path / "o.onnx", config, data=samples)
