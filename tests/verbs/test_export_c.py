@@ -13,6 +13,7 @@ from build_onnx import model, normal, value
 from onnx import helper
 from targets_c import COMPILER, run_check
 
+import onnx_lobs
 from onnx_lobs.cli.main import main
 from onnx_lobs.data.reader import input_specs, open_data
 from onnx_lobs.errors import ConfigError, DataError, ModelError, NotFiniteError
@@ -225,3 +226,14 @@ def test_a_whole_network_computes_what_numpy_does(name: str, values: str, tmp_pa
     about = {"name": "net", "title": name, "version": "0", "values": values}
     found = run_check(make_c(made, one_by_one(samples, made), **about).files, tmp_path)
     assert found.stdout == "0 of 8 samples differ\n", found.stderr
+
+
+@pytest.mark.parametrize("stored", [{"values": "int8"}, {"storage": "packed"}])
+def test_weights_that_nodes_restore_are_written_as_numbers(folder: Path, stored: Any) -> None:
+    save(folder, [node("MatMul", ["x", "w"])], ["n", 12], w=normal(1, 12, 80))
+    path, data = folder / "my model.onnx", str(folder / "x.npy")
+    pruned = onnx_lobs.prune(path, data, sparsity=0.9, allocation="uniform", **stored)
+    pruned.save(folder / "smaller.onnx")
+    (folder / "smaller.onnx").replace(path)
+    assert len(onnx.load(path).graph.node) > 1
+    assert export(folder).multiplications == 12 * 8
