@@ -112,6 +112,7 @@ class RetrainKeywords(TypedDict, total=False):
     towards: str
     move: str
     rate: float
+    sparsity: float | None
     optimiser: str
     seed: int
     score: str | Callable[..., Any] | None

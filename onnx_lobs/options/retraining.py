@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from onnx_lobs.errors import ConfigError
+from onnx_lobs.options.checks import check_sparsity
 from onnx_lobs.options.number_kinds import count, number
 from onnx_lobs.options.option import check_options, option
 from onnx_lobs.options.prose import documents_options
@@ -57,6 +58,14 @@ class RetrainOptions:
         RATE,
         "Largest step, relative to the size of a tensor's weights.",
         number(check_rate, "R"),
+    )
+    sparsity: float | None = option(
+        None,
+        "Prune on to this fraction of zeros while retraining: over the first 60 % of the steps a "
+        "few weights at a time go, those that the loss needs least by the gradients so far. Of the "
+        "layers that have zeros, or of all where none has any.",
+        number(check_sparsity),
+        unset="zeros stay as they are",
     )
     optimiser: str = option("adam", "What takes the steps.", choice(OPTIMISER_NAMES, "optimiser"))
 

@@ -69,6 +69,6 @@ class RoundOptions:
 def retraining_of(options: RoundOptions) -> RetrainOptions:
     """Return how a pruning run retrains, as the verb takes it."""
     assert options.retrain is not None
-    others = (name for name in _OF_VERB if name != "steps")
+    others = (name for name in _OF_VERB if name not in ("steps", "sparsity"))
     how = {name: getattr(options, f"retrain_{name}") for name in others}
     return RetrainOptions(steps=options.retrain, **how)
