@@ -27,6 +27,15 @@ def check_rate(name: str, value: float) -> None:
         )
 
 
+def check_decay(name: str, value: float) -> None:
+    """Raise ConfigError unless a part lies between 0 and 1."""
+    if not (math.isfinite(value) and 0 <= value <= 1):
+        raise ConfigError(
+            f"{name} is {value}; it must be at least 0 and at most 1: a part of a weight, such as "
+            "0.05"
+        )
+
+
 @documents_options
 @dataclass(frozen=True, kw_only=True)
 class RetrainOptions:
@@ -58,6 +67,12 @@ class RetrainOptions:
         RATE,
         "Largest step, relative to the size of a tensor's weights.",
         number(check_rate, "R"),
+    )
+    decay: float = option(
+        0.0,
+        "Part of every weight that is taken off by a step of rate 1, and by smaller ones in "
+        "proportion: against learning samples by heart. With `sparsity` 0.05 does well.",
+        number(check_decay, "D"),
     )
     sparsity: float | None = option(
         None,

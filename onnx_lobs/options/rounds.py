@@ -63,6 +63,7 @@ class RoundOptions:
     retrain_towards: str = _as_verb("towards", "labels, or the dense model's classes or outputs")
     retrain_move: str = _as_verb("move", "what may move beside zeros, which never do")
     retrain_rate: float = _as_verb("rate", "the largest step, relative to a tensor's size")
+    retrain_decay: float = _as_verb("decay", "what a step takes off every weight")
     retrain_optimiser: str = _as_verb("optimiser")
 
 

@@ -38,7 +38,7 @@ OTHERS: dict[str, Any] = {
     "refit": False, "refit_blocks": True, "sequential": True, "correct": False, "damp": 1e-3,
     "seed": 7,
     "retrain": 20, "rounds": (0.5, 0.75), "retrain_towards": "labels", "retrain_move": "all",
-    "retrain_rate": 0.1, "retrain_optimiser": "sgd",
+    "retrain_rate": 0.1, "retrain_decay": 0.05, "retrain_optimiser": "sgd",
     "score": "s.py:f", "samples": 9,
     "positions": None, "batch_size": 3, "input_shapes": {"a:0": (1, 3), "b": (7,)},
     "preset": "-1-1", "mean": (0.1, 0.2, 1 / 3), "std": (127.5,), "scale": 1 / 255,

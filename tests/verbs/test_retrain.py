@@ -172,6 +172,7 @@ def test_the_score_is_told_before_and_after() -> None:
         ({"x": X[:1]}, {"towards": "labels"}, DataError, "1 samples make one batch"),
         (DATA, {"rate": 2}, ConfigError, "at most 1: a part of a weight's size"),
         (DATA, {"steps": 0}, ConfigError, "steps is 0; it must be at least 1"),
+        (DATA, {"decay": -0.1}, ConfigError, "decay is -0.1; it must be at least 0 and at most 1"),
         (DATA, {"sparsity": 1}, ConfigError, "sparsity is 1; it must be at least 0 and below 1"),
         (DATA, {"move": "some"}, ConfigError, "choose one of auto, biases, observed, all"),
     ],

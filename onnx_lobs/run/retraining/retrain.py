@@ -105,7 +105,7 @@ def retrain_networks(
     network = TrainedNetwork(networks.pruned, aims, tensors, networks.provider)
     sets = [TrainingSet(some, Targets(aims, some, session, most_kept)) for some in samples]
     gather = math.ceil(samples_of_step(fitted.n_samples) / max(fitted.sizes)) if gathers else 1
-    course = Course(how.steps, how.rate, how.optimiser, seed, gather)
+    course = Course(how.steps, how.rate, how.optimiser, seed, gather, how.decay)
     thinning = _thinning(chosen, how)
     done = remember(tensors, lambda: train(network, sets[0], sets[1], course, progress, thinning))
     stopped = network.shaped(fitted.load(0)).stopped

@@ -55,6 +55,8 @@ class Course:
         Of the batches' order.
     gather
         Batches of one step, whose gradients are averaged.
+    decay
+        Part of every weight that a step of rate 1 takes off.
     """
 
     steps: int
@@ -62,6 +64,7 @@ class Course:
     optimiser: str
     seed: int
     gather: int = 1
+    decay: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +178,8 @@ class _Descent:
         for tensor in self.network.tensors:
             name = tensor.name
             move = tensor.kept * (rate * self._sizes[name] * moves[name])
-            self.values[name] = (self.values[name] + move).astype(np.float32)
+            decay = 0.0 if tensor.layer is None else rate * self.course.decay
+            self.values[name] = ((1 - decay) * self.values[name] + move).astype(np.float32)
         if self._thinning is not None:
             self.values = self._thinning.applied(self.values)
 

@@ -15,6 +15,7 @@ from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, trai
 
 GOAL = np.array([1.0, 0.0, -2.0], np.float32)
 START = np.array([2.0, 0.0, 1.0], np.float32)
+LAYER: Any = object()  # whose weight it is does not matter
 
 
 class Bowl:
@@ -113,6 +114,21 @@ def test_gathered_batches_move_as_one_does_where_all_say_the_same() -> None:
     np.testing.assert_allclose(one.values["w"], three.values["w"], rtol=1e-5)
 
 
+class WeightBowl(Bowl):
+    """Stands for a network whose tensor is a weight, and no bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors = (MovingTensor("w", START, START != 0, layer=LAYER),)
+
+
+def test_decay_brings_weights_nearer_to_zero_and_leaves_biases_alone() -> None:
+    plain, small = trained(WeightBowl(), steps=400), trained(WeightBowl(), steps=400, decay=0.5)
+    assert np.linalg.norm(small.values["w"]) < 0.99 * np.linalg.norm(plain.values["w"])
+    bias, same = trained(Bowl(), steps=50), trained(Bowl(), steps=50, decay=0.5)
+    np.testing.assert_array_equal(bias.values["w"], same.values["w"])
+
+
 WIDE_GOAL = np.array([3.0, 2.0, 0.01, 1.0, 0.02, 0.0], np.float32)
 
 
@@ -138,7 +154,6 @@ class WideBowl(Bowl):
         return loss, {"w": gradient * self.tensors[0].kept}
 
 
-LAYER: Any = object()
 NOISE = np.random.default_rng(0)
 
 
