@@ -46,6 +46,7 @@ class PruneOptions(TypedDict, total=False):
     retrain_move: str
     retrain_rate: float
     retrain_decay: float
+    retrain_sparsity: float | None
     retrain_optimiser: str
     score: str | Callable[..., Any] | None
     samples: int | None

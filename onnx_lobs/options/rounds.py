@@ -13,8 +13,7 @@ from onnx_lobs.options.option import Affects, option, options_of
 from onnx_lobs.options.retraining import RetrainOptions
 
 _OF_VERB = options_of(RetrainOptions)
-_NOT_IN_A_RUN = ("steps", "sparsity")  # a run has `retrain`, and sparsities of its own
-_HOW = {f"retrain_{name}": name for name in _OF_VERB if name not in _NOT_IN_A_RUN}
+_HOW = {f"retrain_{name}": name for name in _OF_VERB if name != "steps"}
 
 
 def check_rounds(name: str, values: Sequence[float]) -> None:
@@ -32,7 +31,7 @@ def _as_verb(name: str, what: str = "") -> Any:
     """Declare an option that has the values, and the default, that the verb retrain has."""
     declared = _OF_VERB[name]
     text = f"As the verb retrain's --{name}{what and ': '}{what}."
-    return option(declared.default, text, declared.kind, affects=Affects.RUN)
+    return option(declared.default, text, declared.kind, unset=declared.unset, affects=Affects.RUN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +65,9 @@ class RoundOptions:
     retrain_move: str = _as_verb("move", "what may move beside zeros, which never do")
     retrain_rate: float = _as_verb("rate", "the largest step, relative to a tensor's size")
     retrain_decay: float = _as_verb("decay", "what a step takes off every weight")
+    retrain_sparsity: float | None = _as_verb(
+        "sparsity", "`sparsity` is pruned to at once, and on to this one while retraining"
+    )
     retrain_optimiser: str = _as_verb("optimiser")
 
 

@@ -196,6 +196,37 @@ def test_a_cache_gives_back_what_was_retrained(tmp_path: Path) -> None:
         (DATA, {"rounds": (0.4,), "retrain": 2, "pattern": "2:4"}, ConfigError, "has one round"),
         (DATA, {"retrain": 2, "values": "int8"}, ConfigError, "are rounded before it"),
         (DATA, {"retrain": 2, "bound": True}, ConfigError, "leave out --bound"),
+        (
+            DATA,
+            {"retrain": 2, "rounds": (0.4,), "retrain_sparsity": 0.8},
+            ConfigError,
+            "rounds and limits choose that too",
+        ),
+        (
+            DATA,
+            {"retrain": 2, "pattern": "2:4", "retrain_sparsity": 0.8},
+            ConfigError,
+            "0.8 takes single weights, which breaks pattern 2:4",
+        ),
+        (
+            DATA,
+            {"retrain": 2, "retrain_sparsity": 0.8, "retrain_move": "biases"},
+            ConfigError,
+            "biases alone move; take --retrain-move all",
+        ),
+        (
+            {"x": X[:100]},
+            {"retrain": 2, "retrain_sparsity": 0.8},
+            DataError,
+            "of .. samples biases alone learn; give 512 or more, or take --retrain-move all",
+        ),
+        (DATA, {"retrain_sparsity": 0.8}, ConfigError, "--retrain-sparsity says how"),
+        (
+            DATA,
+            {"retrain": 2, "retrain_sparsity": 0.4, "sparsity": 0.5, "retrain_move": "all"},
+            ConfigError,
+            "0.4 is to be reached in retraining, and 0.5 of the weights are zero already",
+        ),
         (DATA, {"retrain": 0}, ConfigError, "retrain is 0; it must be at least 1"),
         (None, {"retrain": 2}, DataError, "behind pruning needs samples"),
         (
