@@ -48,7 +48,8 @@ CURVATURE = {LENET_300: 5_000, LENET_5: 1_000}  # training images for second der
 SURGEON = 2_000  # for the matrices of single neurons
 DYNAMIC_STEPS = {LENET_300: (640, 34_000), LENET_5: (840, 12_000)}
 SPLICING_DECAY = 0.003  # thresholds stay as they were, so a larger one leaves too few weights
-THINNED_BATCH, THINNED_DECAY = 1024, 0.05  # chosen on the last 10,000 training images
+THINNED_BATCH = {LENET_300: 1024, LENET_5: 256}  # chosen, as the decay, on training images
+THINNED_DECAY = 0.05
 SEEDS = (0, 1, 2)
 SKINNY_STEPS = {LENET_300: 20_000, LENET_5: 7_000}
 
@@ -146,7 +147,7 @@ def thinned_row(network: str, origin: str, method: str, steps: int, mnist: Mnist
     data = {INPUT: mnist.images, "label": mnist.labels}
     models = [
         onnx_lobs.retrain(
-            first, data, steps=steps, towards="labels", batch_size=THINNED_BATCH,
+            first, data, steps=steps, towards="labels", batch_size=THINNED_BATCH[network],
             sparsity=1 - kept, decay=THINNED_DECAY, seed=seed,
         ).model
         for seed in SEEDS
