@@ -128,9 +128,8 @@ def train(
             kept = descent.go_back(kept)
         if returns > MOST_RETURNS:
             break
-    if (
-        thinning is not None and best < until
-    ):  # nothing was finite there; zeros are due all the same
+    # where no loss was finite with all zeros, they are due all the same
+    if thinning is not None and best < until:
         thinning.thin(until, kept)
         best, kept = losses[-1][0], thinning.applied(kept)
         losses[-1] = (best, held_loss(network, held, kept))
