@@ -70,10 +70,13 @@ def retrain_run(run: Run, reference: Reference, scratch: Scratch, progress: Prog
     seconds = time.perf_counter() - started
     before = error_alone(run, reference, scratch, progress)
     after = dataclasses.replace(networks, pruned=opened.pruned)
+    now = run
     if how.sparsity is not None:
-        run = dataclasses.replace(run, records=_thinned_records(run, found))
-    judged = judged_again(run, after, reference, scratch, progress)
-    record = _record(run, found, before, judged.output, seconds)
+        now = dataclasses.replace(run, records=_thinned_records(run, found))
+    judged = judged_again(now, after, reference, scratch, progress)
+    record = _record(now, found, before, judged.output, seconds)
+    if how.sparsity is not None:
+        record = dataclasses.replace(record, pruned=_sparsity(run))
     return dataclasses.replace(judged, rounds=(*run.rounds, record))
 
 
@@ -106,14 +109,18 @@ def _samples(setup: Setup) -> tuple[Batches, Batches]:
     return fitted, held
 
 
+def _sparsity(run: Run) -> float:
+    layers = run.records.values()
+    return sum(each.zeros for each in layers) / sum(each.weights for each in layers)
+
+
 def _record(
     run: Run, found: RetrainedNetwork, before: float | None, after: OutputRecord, seconds: float
 ) -> RoundRecord:
     """Return what a retraining was, and the output errors before and after it."""
-    layers = run.records.values()
     weights = [tensor.n_kept for tensor in found.moved if tensor.layer is not None]
     return RoundRecord(
-        sparsity=sum(each.zeros for each in layers) / sum(each.weights for each in layers),
+        sparsity=_sparsity(run),
         towards=found.towards,
         move=found.move,
         weights=sum(weights),
