@@ -13,6 +13,7 @@ Rows = Mapping[str, Mapping[str, Any]]
 PUBLISHED_AS = {
     "random": "random", "LWC": "LWC", "OBD": "OBD", "lobs, 7 %": "L-OBS", "lobs, stage 1": "L-OBS",
     "lobs, 2 stages": "L-OBS, iterative", "joint, 2 stages": "L-OBS, iterative", "DNS": "DNS",
+    "lobs, thinned": "L-OBS, iterative", "joint, thinned": "L-OBS, iterative",
 }  # fmt: skip
 
 
