@@ -28,21 +28,25 @@ from paper.networks import (
     run_on,
     test_error,
 )
-from paper.rows import CALIBRATION, SEVEN, STAGE_1, STAGE_2, Maker, Row, Shares, pruned_by
+from paper.rows import SEVEN, STAGE_1, Maker, Row, Shares, pruned_by
 
 AIMS = ("labels", "classes", "outputs")
+FEW = 64  # images of a step
 STEPS = {LENET_300: 200, LENET_5: 740}
-BATCHES: dict[str, tuple[int | None, ...]] = {LENET_300: (None,), LENET_5: (64, None)}
+BATCHES: dict[str, tuple[int | None, ...]] = {LENET_300: (None,), LENET_5: (FEW, None)}
 NETWORKS = ((LENET_300, AUTHORS), (LENET_300, OURS), (LENET_5, OURS))
 
 LEARNT = 50_000  # of the training images, in order; the others judge the courses
 SEEDS = (0, 1, 2)
 
-# LeNet-5 at exactly .9 % of all weights: the paper's table 4 keeps 1.01 %, so less of fc1
+# LeNet-5 at .9 % of all weights: the paper's table 4 keeps 1.01 %, so less of fc1 here
 FC1_LESS: Shares = (0.2, 0.01, 0.00781, 0.08)
-# or every layer's share of table 4 by the same factor less
-ALL_LESS: Shares = tuple(share * 0.89 for share in STAGE_2[LENET_5])
-Zeros = Shares | float  # shares kept of the layers, or of all weights: the program shares out
+# what a course is named, how it prunes, and the shares kept in each stage with its steps
+PRUNED: dict[str, tuple[str, tuple[tuple[Shares, int], ...]]] = {
+    "7 % by lobs": ("lobs", ((SEVEN[LENET_5], 740),)),
+    "7 % by joint": ("joint", ((SEVEN[LENET_5], 740),)),
+    "0.9 % by joint": ("joint", ((STAGE_1[LENET_5], 400), (FC1_LESS, 441))),
+}
 
 
 @dataclass(frozen=True)
@@ -97,14 +101,6 @@ def aims_row(network: str, origin: str, method: str, batch: int | None, mnist: M
     )  # fmt: skip
 
 
-def zeroed(model: onnx.ModelProto, mnist: Mnist, zeros: Zeros) -> onnx.ModelProto:
-    """Return the network pruned by `joint`, to shares of each layer or to one of all weights."""
-    if isinstance(zeros, float):
-        data = {INPUT: mnist.images[:CALIBRATION]}
-        return onnx_lobs.prune(model, data, method="joint", sparsity=1 - zeros).model
-    return pruned_by(model, mnist, "joint", zeros)
-
-
 def judged(model: onnx.ModelProto, images: Array, labels: Array) -> tuple[float, float]:
     """Return the share of wrong answers in per cent, and the mean cross entropy."""
     scores = run_on(model, images).astype(np.float64)
@@ -114,21 +110,19 @@ def judged(model: onnx.ModelProto, images: Array, labels: Array) -> tuple[float,
     return wrong, -float(logs[np.arange(len(labels)), labels].mean())
 
 
-def course_row(
-    name: str, stages: tuple[tuple[Zeros, int], ...], course: LightCourse, mnist: Mnist
-) -> Row:
+def course_row(name: str, course: LightCourse, mnist: Mnist) -> Row:
     """Return LeNet-5 pruned and retrained in stages, by every seed.
 
     `pruned` and `retrained` are means of the errors on the test images; `facts` have the single
     ones, and those of the training images that were held out, with their cross entropy.
     """
-    dense = dense_network(LENET_5, OURS, mnist.folder)
-    first = zeroed(dense, mnist, stages[0][0])
+    dense, (method, stages) = dense_network(LENET_5, OURS, mnist.folder), PRUNED[name]
+    first = pruned_by(dense, mnist, method, stages[0][0])
     found: dict[str, list[float]] = {key: [] for key in ("pruned", "test", "held out", "loss")}
     for seed in SEEDS:
         model = first
-        for number, (zeros, steps) in enumerate(stages):
-            pruned = zeroed(model, mnist, zeros) if number else first
+        for number, (shares, steps) in enumerate(stages):
+            pruned = pruned_by(model, mnist, method, shares) if number else first
             part = replace(course, steps=steps, seed=seed, images=LEARNT)
             model = lightly(pruned, dense, mnist, part)
         wrong, loss = judged(model, mnist.images[LEARNT:], mnist.labels[LEARNT:])
@@ -151,17 +145,10 @@ def all_rows() -> dict[str, Maker]:
             for batch in BATCHES[network]:
                 key = f"light/{network} {origin}/{method}, {batch or 'default'}"
                 found[key] = partial(aims_row, network, origin, method, batch)
-    kinds: dict[str, tuple[tuple[Zeros, int], ...]] = {
-        "7 %": ((SEVEN[LENET_5], 740),),
-        "7 %, shared out": ((0.07, 740),),
-        "0.9 %, less of fc1": ((STAGE_1[LENET_5], 400), (FC1_LESS, 441)),
-        "0.9 %, less of all": ((STAGE_1[LENET_5], 400), (ALL_LESS, 441)),
-        "0.9 %, shared out": ((STAGE_1[LENET_5], 400), (0.009, 441)),
-    }
-    for name, stages in kinds.items():
-        for towards in AIMS[:2]:
-            for batch in BATCHES[LENET_5]:
-                key = f"courses/{name}, {towards}, {batch or 'default'}"
+    for name in PRUNED:
+        for towards in AIMS:
+            for batch in (FEW, None) if name.endswith("joint") else (FEW,):
                 course = LightCourse(0, towards, batch)
-                found[key] = partial(course_row, name, stages, course)
+                key = f"courses/{name}, {towards}, {batch or 'default'}"
+                found[key] = partial(course_row, name, course)
     return found
