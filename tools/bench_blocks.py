@@ -144,6 +144,13 @@ def commit() -> str:
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def load_cases(store: Path) -> dict[str, Case]:
+    """Return the cases that were run, by key."""
+    if not store.exists():
+        return {}
+    return {key: Case(**case) for key, case in json.loads(store.read_text()).items()}
+
+
 def table(cases: Mapping[str, Case]) -> str:
     """Return the cases as Markdown."""
     lines = [
@@ -188,9 +195,7 @@ def main() -> None:
         print(json.dumps(asdict(run_here(given.one, given.zoo, given.keep))))
         return
     store = given.out / "bench_blocks.json"
-    cases = {}
-    if store.exists():
-        cases = {key: Case(**case) for key, case in json.loads(store.read_text()).items()}
+    cases = load_cases(store)
     for place, asked in enumerate(PLACES):
         key = key_of(*asked)
         if not key.startswith(tuple(given.only.split(","))) or (key in cases and not given.again):
@@ -198,7 +203,8 @@ def main() -> None:
         keep = ["--keep", str(given.keep)] if given.keep else []
         command = [sys.executable, __file__, "--zoo", str(given.zoo), *keep, "--one", str(place)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        cases[key] = Case(**json.loads(done.stdout.splitlines()[-1]))
+        # read again: another of these may run beside it
+        cases = {**load_cases(store), key: Case(**json.loads(done.stdout.splitlines()[-1]))}
         print(_row(cases[key]), flush=True)
         text = json.dumps({key: asdict(case) for key, case in cases.items()}, indent=1)
         store.write_text(text + "\n")
