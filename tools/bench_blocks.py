@@ -28,7 +28,7 @@ from typing import Any
 
 import onnx
 import onnxruntime as ort
-from bench_models import output_error, pack, unpack
+from bench_models import open_subject, output_error, pack, unpack
 
 HERE = Path(__file__).parents[1]
 DEFAULTS: dict[str, Any] = {}
@@ -94,13 +94,11 @@ def key_of(model: str, sparsity: float, options: Mapping[str, Any]) -> str:
 
 def run_here(place: int, folder: Path, keep: Path | None) -> Case:
     """Prune without and with blocks in this process, and score both."""
-    import zoo
-
     import onnx_lobs
     from onnx_lobs.verbs import rounds
 
     model, sparsity, options = PLACES[place]
-    subject = zoo.load(model, folder)
+    subject = open_subject(model, folder)
     told = Timed(rounds.refit_blocks)
     rounds.refit_blocks = told  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as cache:
