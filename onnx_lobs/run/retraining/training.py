@@ -54,6 +54,8 @@ class Course:
         Of the batches' order.
     gather
         Batches of one step, whose gradients are averaged.
+    looks
+        At the held-out data, over all steps.
     """
 
     steps: int
@@ -61,6 +63,7 @@ class Course:
     optimiser: str
     seed: int
     gather: int = 1
+    looks: int = LOOKS
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +101,12 @@ def train(
     Notes
     -----
     Deterministic for a seed, as far as onnxruntime is. Cost per step: a forward and a backward pass
-    of one batch; 20 forward passes over the held-out data.
+    of one batch; for each look a forward pass over the held-out data.
     """
     descent = _Descent(network, fitted, course)
     losses = [(0, held_loss(network, held, descent.values))]
     best, kept, since, returns = 0, dict(descent.values), 0, 0
-    every = max(1, course.steps // LOOKS)
+    every = max(1, course.steps // course.looks)
     progress.start("retraining", course.steps)
     for step in range(1, course.steps + 1):
         is_finite = descent.step(rate_at(step - 1, course.steps))
