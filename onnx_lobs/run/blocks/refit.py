@@ -22,6 +22,7 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import LayerFilter, find_layers
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress, Silent
+from onnx_lobs.run.blocks.pieces import cut_where_taken
 from onnx_lobs.run.blocks.spans import Span, find_spans, part_of
 from onnx_lobs.run.retraining.aims import Aim
 from onnx_lobs.run.retraining.moving import OBSERVED, choose_tensors
@@ -29,8 +30,8 @@ from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.parameters import MovingTensor, write_values
 from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, held_loss, train
 
-STEPS, RATE = 100, 0.005  # of a span
-SHARES = (1.0, 0.5, 0.25)  # of the way from the least-squares weights, of which the best is taken
+STEPS, RATE, LOOKS = 60, 0.01, 10  # of a span
+SHARES = (0.5, 0.25)  # of the way from the least-squares weights, or the whole: the best is taken
 LEAST_GAIN = 0.02  # of a span's loss on held-out samples; less is noise
 TARGET = "target of the span"
 
@@ -87,11 +88,13 @@ def refit_spans(
     progress.start("fitting blocks", len(spans))
     places = {span.output: _place(dense, span.output) for span in spans}
     fronts = NetworkRunner(
-        pruned, {w.start: w.inputs for w in spans if w.start}, batches, provider, stores[1]
-    )
+        pruned, {w.start: w.inputs for w in spans if w.start}, batches, provider, stores[1],
+        is_read_often=True,
+    )  # fmt: skip
     behinds = NetworkRunner(
-        dense, {places[w.output]: [w.output] for w in spans}, batches, provider, stores[0]
-    )
+        dense, {places[w.output]: [w.output] for w in spans}, batches, provider, stores[0],
+        is_read_often=True,
+    )  # fmt: skip
     fitted, changed = 0, dict[str, Array]()
     for span in spans:
         if span.start:
@@ -153,15 +156,15 @@ def _refit(
     part: Model, span: Span, samples: _SpanSamples, provider: str, seed: int
 ) -> Mapping[str, Array]:
     """Return the values that fitting a span changed; none where it gains too little."""
-    fitted, held = samples.sets()
-    shapes = observe(part, fitted.batches.load(0), provider=provider).shapes
-    tensors = choose_tensors(part, OBSERVED, fitted.batches, shapes).tensors
+    whole, held = samples.sets()
+    fitted, seen = cut_where_taken(part, span.output, whole, provider)
+    tensors = choose_tensors(part, OBSERVED, fitted.batches, seen.shapes).tensors
     if not tensors:
         return {}
-    size = _mean_square(samples, fitted.batches)
+    size = _mean_square(samples, whole.batches)
     aim = Aim(span.output, "distance", None, span.output, 1 / max(size, 1e-30))
     network = TrainedNetwork(part, (aim,), tensors, provider)
-    done = train(network, fitted, held, Course(STEPS, RATE, "adam", seed), Silent())
+    done = train(network, fitted, held, Course(STEPS, RATE, "adam", seed, looks=LOOKS), Silent())
     loss, values = _pulled(network, held, tensors, done)
     return values if loss < (1 - LEAST_GAIN) * done.losses[0][1] else {}
 
@@ -170,8 +173,8 @@ def _pulled(
     network: TrainedNetwork, held: TrainingSet, tensors: Sequence[MovingTensor], done: Trained
 ) -> tuple[float, Mapping[str, Array]]:
     """Return the least loss on the way from the values before, and the values there."""
-    best = (done.losses[0][1], dict[str, Array]())
-    for share in SHARES:
+    best = (min(loss for _, loss in done.losses), done.values if done.best else {})
+    for share in SHARES if done.best else ():
         values = {
             t.name: (t.start + share * (done.values[t.name] - t.start)).astype(np.float32)
             for t in tensors
