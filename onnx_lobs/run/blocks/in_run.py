@@ -10,7 +10,7 @@ from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import BlocksRecord
-from onnx_lobs.run.blocks.refit import refit_spans
+from onnx_lobs.run.blocks.refit import JudgedEnd, refit_spans
 from onnx_lobs.run.one_run import Run, error_alone, judged_again
 from onnx_lobs.run.outcome import Reference
 from onnx_lobs.run.retraining.in_run import open_result
@@ -41,7 +41,7 @@ def refit_blocks(run: Run, reference: Reference, scratch: Scratch, progress: Pro
     opened = open_result(networks)
     half = setup.memory.activations // 2
     found = refit_spans(
-        (networks.dense, opened.pruned), _judged(opened), setup.batches, networks.provider,
+        (networks.dense, opened.pruned), judged_end(opened), setup.batches, networks.provider,
         (Store(half, scratch), Store(half, scratch)), setup.config.seed, progress,
     )  # fmt: skip
     record = BlocksRecord(
@@ -64,8 +64,9 @@ def refit_blocks(run: Run, reference: Reference, scratch: Scratch, progress: Pro
     return dataclasses.replace(fitted if is_kept else run, blocks=record)
 
 
-def _judged(opened: OpenedNetworks) -> str:
-    """Return the first value that the network is judged by, in front of its activation."""
+def judged_end(opened: OpenedNetworks) -> JudgedEnd:
+    """Return the first output that the network is judged by, in front of its activation."""
     output = opened.pruned.main.graph.output[0].name
-    values = {final.output: final.value for final in opened.finals[1]}
-    return str(values.get(output, output))
+    finals = {final.output: final for final in opened.finals[1]}
+    final = finals.get(output)
+    return JudgedEnd(output, None) if final is None else JudgedEnd(final.value, final)

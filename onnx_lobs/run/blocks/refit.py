@@ -17,6 +17,7 @@ from onnx_lobs.arrays import Array, Feeds
 from onnx_lobs.calibration.held_out import split_held
 from onnx_lobs.calibration.network_runner import NetworkRunner
 from onnx_lobs.data.batches import Batches
+from onnx_lobs.evaluation.final_activation import FinalActivation
 from onnx_lobs.graph.derivatives.observed import observe
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import LayerFilter, find_layers
@@ -24,7 +25,7 @@ from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress, Silent
 from onnx_lobs.run.blocks.pieces import cut_where_taken
 from onnx_lobs.run.blocks.spans import Span, find_spans, part_of
-from onnx_lobs.run.retraining.aims import Aim
+from onnx_lobs.run.retraining.aims import Aim, class_axis
 from onnx_lobs.run.retraining.moving import OBSERVED, choose_tensors
 from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.parameters import MovingTensor, write_values
@@ -34,6 +35,14 @@ STEPS, RATE, LOOKS = 60, 0.01, 10  # of a span
 SHARES = (0.5, 0.25)  # of the way from the least-squares weights, or the whole: the best is taken
 LEAST_GAIN = 0.02  # of a span's loss on held-out samples; less is noise
 TARGET = "target of the span"
+
+
+@dataclass(frozen=True)
+class JudgedEnd:
+    """The value that a network is judged by, and the activation behind it, if there is one."""
+
+    value: str
+    final: FinalActivation | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +64,7 @@ class RefittedSpans:
 
 def refit_spans(
     networks: tuple[Model, Model],
-    last: str,
+    last: JudgedEnd,
     batches: Batches,
     provider: str,
     stores: tuple[Store, Store],
@@ -69,7 +78,7 @@ def refit_spans(
     networks
         Execution copies of the dense and of the pruned network. Values of the latter change.
     last
-        The value that the network is judged by.
+        What the network is judged by.
     batches
         Calibration data; the held-out ones choose.
     provider
@@ -83,7 +92,7 @@ def refit_spans(
     """
     dense, pruned = networks
     layers, _ = find_layers(pruned, LayerFilter(depthwise=True))
-    spans = find_spans(pruned, layers, last)
+    spans = find_spans(pruned, layers, last.value)
     types = _types(pruned, batches, provider)
     progress.start("fitting blocks", len(spans))
     places = {span.output: _place(dense, span.output) for span in spans}
@@ -101,7 +110,8 @@ def refit_spans(
             fronts.advance(span.start)
         behinds.advance(places[span.output])
         samples = _SpanSamples(span, fronts, behinds, batches)
-        values = _refit(part_of(pruned, span, types), span, samples, provider, seed)
+        final = last.final if span.output == last.value else None
+        values = _refit(part_of(pruned, span, types), span, final, samples, provider, seed)
         fitted += bool(values)
         write_values(pruned, values)
         changed.update(values)
@@ -153,16 +163,23 @@ class _Known:
 
 
 def _refit(
-    part: Model, span: Span, samples: _SpanSamples, provider: str, seed: int
+    part: Model,
+    span: Span,
+    final: FinalActivation | None,
+    samples: _SpanSamples,
+    provider: str,
+    seed: int,
 ) -> Mapping[str, Array]:
     """Return the values that fitting a span changed; none where it gains too little."""
     whole, held = samples.sets()
     fitted, seen = cut_where_taken(part, span.output, whole, provider)
-    tensors = choose_tensors(part, OBSERVED, fitted.batches, seen.shapes).tensors
+    chosen = choose_tensors(part, OBSERVED, fitted.batches, seen.shapes, rows_apart=True)
+    tensors = chosen.tensors
     if not tensors:
         return {}
     size = _mean_square(samples, whole.batches)
-    aim = Aim(span.output, "distance", None, span.output, 1 / max(size, 1e-30))
+    axis = class_axis(final, len(seen.shapes[span.output]))
+    aim = Aim(span.output, "distance", axis, span.output, 1 / max(size, 1e-30))
     network = TrainedNetwork(part, (aim,), tensors, provider)
     done = train(network, fitted, held, Course(STEPS, RATE, "adam", seed, looks=LOOKS), Silent())
     loss, values = _pulled(network, held, tensors, done)
