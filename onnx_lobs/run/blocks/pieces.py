@@ -26,14 +26,14 @@ LEAST_SAMPLES = 4  # of a step
 def samples_of_piece(shape: Sequence[int]) -> int:
     """Return how many samples a step looks at, for a target of some shape.
 
-    The first axis of the target counts samples, the longest of the others but one its channels or
-    features; what is left are positions.
+    The first axis of the target counts samples. Of images the second is channels; of sequences the
+    longer one of both may be features. What is left are positions.
 
-    >>> samples_of_piece((25, 16, 112, 112)), samples_of_piece((25, 320, 7, 7))
-    (4, 42)
+    >>> [samples_of_piece(shape) for shape in ((25, 16, 56, 56), (25, 320, 7, 7), (32, 48, 384))]
+    [4, 42, 43]
     """
-    inner = sorted(shape[1:])
-    return max(LEAST_SAMPLES, math.ceil(POSITIONS / max(1, math.prod(inner[:-1]))))
+    inner = shape[2:] if len(shape) > 3 else sorted(shape[1:])[:-1]
+    return max(LEAST_SAMPLES, math.ceil(POSITIONS / max(1, math.prod(inner))))
 
 
 class _PieceTargets:
