@@ -11,8 +11,10 @@ from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import BlocksRecord
 from onnx_lobs.run.blocks.refit import JudgedEnd, refit_spans
+from onnx_lobs.run.blocks.whole import refit_whole
 from onnx_lobs.run.one_run import Run, error_alone, judged_again
 from onnx_lobs.run.outcome import Reference
+from onnx_lobs.run.retraining.aims import memory_of_targets
 from onnx_lobs.run.retraining.in_run import open_result
 from onnx_lobs.run.retraining.opened import OpenedNetworks
 from onnx_lobs.run.retraining.parameters import write_values
@@ -44,6 +46,12 @@ def refit_blocks(run: Run, reference: Reference, scratch: Scratch, progress: Pro
         (networks.dense, opened.pruned), judged_end(opened), setup.batches, networks.provider,
         (Store(half, scratch), Store(half, scratch)), setup.config.seed, progress,
     )  # fmt: skip
+    values = {**found.values}
+    if before is not None:
+        most_kept = memory_of_targets(setup.memory.activations)
+        last = refit_whole(opened, setup.batches, setup.config.seed, most_kept)
+        write_values(opened.pruned, last)
+        values |= last
     record = BlocksRecord(
         spans=found.spans,
         fitted=found.fitted,
@@ -52,7 +60,7 @@ def refit_blocks(run: Run, reference: Reference, scratch: Scratch, progress: Pro
         is_kept=False,
         seconds=time.perf_counter() - started,
     )
-    if not found.values:
+    if not values:
         return dataclasses.replace(run, blocks=record)
     after = dataclasses.replace(networks, pruned=opened.pruned)
     fitted = judged_again(run, after, reference, scratch, progress)
@@ -60,7 +68,7 @@ def refit_blocks(run: Run, reference: Reference, scratch: Scratch, progress: Pro
     is_kept = before is not None and error is not None and error < before
     record = dataclasses.replace(record, error_after=error, is_kept=is_kept)
     if is_kept:
-        write_values(Model(networks.result.proto, networks.result.folder), found.values)
+        write_values(Model(networks.result.proto, networks.result.folder), values)
     return dataclasses.replace(fitted if is_kept else run, blocks=record)
 
 

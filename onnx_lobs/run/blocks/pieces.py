@@ -51,22 +51,33 @@ class _PieceTargets:
 
 
 def in_pieces(whole: TrainingSet, size: int) -> TrainingSet:
-    """Return the batches in pieces of so many samples; the last two of a batch may overlap.
+    """Return batches and their targets in pieces of so many samples, as :func:`pieces_of`."""
+    targets = _PieceTargets(whole, _parts(whole.batches, size))
+    return TrainingSet(pieces_of(whole.batches, size), targets)
+
+
+def pieces_of(batches: Batches, size: int) -> Batches:
+    """Return batches in pieces of so many samples; the last two of a batch may overlap.
 
     All have one size where no batch is smaller, so that one session suffices.
     """
-    parts = [
-        (batch, slice(max(0, min(start, n - size)), min(start + size, n)))
-        for batch, n in enumerate(whole.batches.sizes)
-        for start in range(0, n, size)
-    ]
+    parts = _parts(batches, size)
 
     def load(index: int) -> dict[str, Array]:
         batch, part = parts[index]
-        return {name: value[part] for name, value in whole.batches.load(batch).items()}
+        return {name: value[part] for name, value in batches.load(batch).items()}
 
     sizes = tuple(part.stop - part.start for _, part in parts)
-    return TrainingSet(Batches(load, sizes, "pieces of batches"), _PieceTargets(whole, parts))
+    return Batches(load, sizes, f"pieces of {batches.origin}")
+
+
+def _parts(batches: Batches, size: int) -> list[tuple[int, slice]]:
+    """Return the batch of each piece, and its samples there."""
+    return [
+        (batch, slice(max(0, min(start, n - size)), min(start + size, n)))
+        for batch, n in enumerate(batches.sizes)
+        for start in range(0, n, size)
+    ]
 
 
 def cut_where_taken(

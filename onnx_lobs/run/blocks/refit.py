@@ -182,14 +182,22 @@ def _refit(
     aim = Aim(span.output, "distance", axis, span.output, 1 / max(size, 1e-30))
     network = TrainedNetwork(part, (aim,), tensors, provider)
     done = train(network, fitted, held, Course(STEPS, RATE, "adam", seed, looks=LOOKS), Silent())
-    loss, values = _pulled(network, held, tensors, done)
+    loss, values = pulled(network, held, tensors, done)
     return values if loss < (1 - LEAST_GAIN) * done.losses[0][1] else {}
 
 
-def _pulled(
+def pulled(
     network: TrainedNetwork, held: TrainingSet, tensors: Sequence[MovingTensor], done: Trained
 ) -> tuple[float, Mapping[str, Array]]:
-    """Return the least loss on the way from the values before, and the values there."""
+    """Return the least loss on the way from the values before, and the values there.
+
+    Parameters
+    ----------
+    network, tensors, done
+        What was trained, what moved of it, and what came of it.
+    held
+        The held-out data.
+    """
     best = (min(loss for _, loss in done.losses), done.values if done.best else {})
     for share in SHARES if done.best else ():
         values = {
