@@ -25,7 +25,7 @@ from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.opened import OpenedNetworks, find_aims
 from onnx_lobs.run.retraining.training import Course, TrainingSet, train
 
-STEPS, RATE, LOOKS = 60, 0.01, 10
+STEPS, RATE, LOOKS = 60, 0.005, 10
 SAMPLES = 8  # of a step, as in the smallest batches of retraining
 LEAST_GAIN = 0.005  # of the loss on held-out samples
 
