@@ -47,14 +47,14 @@ def network(*, softmax: bool = False, transposed: bool = False) -> onnx.ModelPro
     return model(nodes, [value("x", ["n", 2, 8, 8])], ["y"], weights)
 
 
-def pruned(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy whose smaller half of every weight is zero."""
+def pruned(proto: onnx.ModelProto, share: float = 0.5) -> onnx.ModelProto:
+    """Return a copy in which the smallest numbers of every weight are zero."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     for tensor in copy.graph.initializer:
         if tensor.name.startswith("w"):
             values = nh.to_array(tensor).copy()
-            values[np.abs(values) < np.median(np.abs(values))] = 0
+            values[np.abs(values) < np.quantile(np.abs(values), share)] = 0
             tensor.CopyFrom(nh.from_array(values, tensor.name))
     return copy
 

@@ -57,6 +57,15 @@ def batch_axes(inputs: Sequence[InputSpec]) -> tuple[BatchAxis, ...]:
     return tuple(_batch_axis(spec, names, is_open=is_open) for spec in inputs)
 
 
+def is_time(size: int | str | None) -> bool:
+    """Whether an axis is named as one along which time runs.
+
+    >>> [is_time(size) for size in ("frames", "n", None, 7)]
+    [True, False, False, False]
+    """
+    return isinstance(size, str) and bool(_TIME.search(size))
+
+
 def _batch_names(inputs: Sequence[InputSpec]) -> set[str]:
     """Return the names of axes that count samples."""
     shapes = [spec.shape for spec in inputs if spec.shape]
@@ -76,7 +85,7 @@ def _stands_behind_time(name: str, shapes: Sequence[tuple[int | str | None, ...]
     """Whether all axes in front of a name are fixed or named like time."""
     places = [(shape, shape.index(name)) for shape in shapes if name in shape]
     fronts = [size for shape, place in places for size in shape[:place]]
-    return all(isinstance(x, int) or bool(x and _TIME.search(x)) for x in fronts)
+    return all(isinstance(x, int) or is_time(x) for x in fronts)
 
 
 def _batch_axis(spec: InputSpec, names: Collection[str], *, is_open: bool) -> BatchAxis:

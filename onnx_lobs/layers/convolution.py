@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 from onnx_lobs.layers.bias import find_input_bias
 from onnx_lobs.layers.layer import Use
-from onnx_lobs.layers.layout import conv_layout, transposed_conv_layout
+from onnx_lobs.layers.layout import WeightLayout, conv_layout, transposed_conv_layout
 from onnx_lobs.layers.misfit import conv_misfit
 from onnx_lobs.layers.operand import constant_weight
 from onnx_lobs.layers.place import Match, NodePlace
@@ -16,28 +17,27 @@ from onnx_lobs.linalg.convolution.geometry import Unfold, transposed_pads
 
 def match_conv(place: NodePlace) -> Match | Refusal:
     """Return how a Conv multiplies by its weight, or why it is not taken."""
-    root = constant_weight(place)
-    if isinstance(root, Refusal):
-        return root
-    if misfit := conv_misfit(place.node, root.shape):
-        return misfit
-    groups = cast(int, place.attribute("group", 1))
-    geometry = _geometry(place, root.shape)
-    layout = conv_layout(root.shape, groups)
-    use = _use(place, groups, geometry, (groups * layout.rows,))
-    return Match(use, root, layout)
+    return _match(place, _geometry, conv_layout)
 
 
 def match_transposed_conv(place: NodePlace) -> Match | Refusal:
     """Return how a ConvTranspose multiplies by its weight, or why it is not taken."""
+    return _match(place, _transposed_geometry, transposed_conv_layout)
+
+
+def _match(
+    place: NodePlace,
+    geometry_of: Callable[[NodePlace, tuple[int, ...]], Unfold],
+    layout_of: Callable[[tuple[int, ...], int], WeightLayout],
+) -> Match | Refusal:
     root = constant_weight(place)
     if isinstance(root, Refusal):
         return root
     if misfit := conv_misfit(place.node, root.shape):
         return misfit
     groups = cast(int, place.attribute("group", 1))
-    geometry = _transposed_geometry(place, root.shape)
-    layout = transposed_conv_layout(root.shape, groups)
+    geometry = geometry_of(place, root.shape)
+    layout = layout_of(root.shape, groups)
     use = _use(place, groups, geometry, (groups * layout.rows,))
     return Match(use, root, layout)
 

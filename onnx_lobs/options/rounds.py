@@ -13,6 +13,7 @@ from onnx_lobs.options.option import Affects, option, options_of
 from onnx_lobs.options.retraining import RetrainOptions
 
 _OF_VERB = options_of(RetrainOptions)
+_HOW = {f"retrain_{name}": name for name in _OF_VERB if name != "steps"}
 
 
 def check_rounds(name: str, values: Sequence[float]) -> None:
@@ -69,6 +70,14 @@ class RoundOptions:
 def retraining_of(options: RoundOptions) -> RetrainOptions:
     """Return how a pruning run retrains, as the verb takes it."""
     assert options.retrain is not None
-    others = (name for name in _OF_VERB if name != "steps")
-    how = {name: getattr(options, f"retrain_{name}") for name in others}
+    how = {name: getattr(options, field) for field, name in _HOW.items()}
     return RetrainOptions(steps=options.retrain, **how)
+
+
+def changed_retraining(options: RoundOptions) -> list[str]:
+    """Return the flags of those options that say how to retrain and have not their defaults."""
+    return [
+        f"--retrain-{name}"
+        for field, name in _HOW.items()
+        if getattr(options, field) != _OF_VERB[name].default
+    ]

@@ -7,6 +7,7 @@ import dataclasses
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.config import PruneConfig, is_channels, removes_first
 from onnx_lobs.options.what import CHANNELS
+from onnx_lobs.targets.runtimes import origin
 
 OWN_BUDGETS = ("channels", "latency")  # which no zeros save
 
@@ -58,11 +59,17 @@ def _check_alone(config: PruneConfig) -> None:
         ),
         "--cache": config.cache is not None,
         "--max-bytes": config.max_bytes is not None,
-        "--values int8": config.values != "fp32",
         "--activations int8": config.activations == "int8",
         "--correct": bool(config.correct),
         "--allocation erk": config.allocation == "erk",
     }
+    if config.values != "fp32":
+        known = origin(config.target, "values", config.values)
+        raise ConfigError(
+            f"pattern channels does not go with --values {config.values}{known}; take --values "
+            "fp32, or --channels, which removes channels first and then prunes the weights that "
+            "stay"
+        )
     for name, is_given in others.items():
         if is_given:
             raise ConfigError(

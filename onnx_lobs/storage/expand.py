@@ -59,6 +59,12 @@ def expand_weights(loaded: LoadedModel, *, to_float: bool) -> ExpandedWeights:
     return ExpandedWeights(unpacked, (*widened, *_fold(loaded, "Cast", besides=widened)))
 
 
+def count_rounded(proto: ModelProto) -> int:
+    """Return how many weights a model stores as int8 that nodes of onnx-lobs make float."""
+    nodes = (node for _, node in _restoring(Model(proto, None)))
+    return sum(node.op_type == "DequantizeLinear" for node in nodes)
+
+
 def _restoring(model: Model) -> Iterator[tuple[Scope, NodeProto]]:
     """Yield the nodes that bear the name of what restores a weight."""
     for scope in model.scopes:

@@ -148,6 +148,19 @@ def set_by(target: object) -> Collection[str]:
     return () if row is None else tuple(row.options)
 
 
+def origin(target: object, name: str, value: object) -> str:
+    """Return words behind an option's value that say which target takes it, or none.
+
+    >>> origin("c", "values", "int8")
+    ', which --target c takes'
+    >>> origin("c", "values", "fp32")
+    ''
+    """
+    row = _row(target)
+    takes = row is not None and row.options.get(name) == value
+    return f", which --target {target} takes" if takes else ""
+
+
 def _row(target: object) -> Runtime | None:
     return RUNTIMES.get(as_choice(target, RUNTIMES)) if isinstance(target, str) else None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from onnx_lobs import __version__
 from onnx_lobs.arrays import Feeds
+from onnx_lobs.data.batch_axis import batch_axes, is_time
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.inputs import InputSpec, input_specs
 from onnx_lobs.errors import ConfigError, DataError
@@ -146,27 +147,35 @@ def c_record(
 def _shapes(
     specs: tuple[InputSpec, ...], batches: Batches, given: Mapping[str, Shape]
 ) -> dict[str, Shape]:
-    """Return the shapes of inputs with open axes: what was given, else that of the samples.
+    """Return the shapes of inputs for one sample: what was given, else that of the samples.
 
     Raises
     ------
     ConfigError
-        Nothing was given, and the samples are made up.
+        Axes are open beside that of the batch, nothing was given, and the samples are made up.
     """
     first = next(iter(batches))
-    shapes = {}
-    for spec in specs:
-        shape = given.get(spec.name)
-        if shape is None:
-            is_open = spec.shape is None or any(not isinstance(d, int) for d in spec.shape[1:])
-            if is_open and batches.synthetic:
-                raise ConfigError(
-                    f"the input {spec.name!r} has open axes, and C code has fixed sizes; give them "
-                    f"with --input-shape {_example(spec)}, say, or samples with -d"
-                )
-            shape = (1, *first[spec.name].shape[1:]) if is_open else None
-        if shape is not None:
-            shapes[spec.name] = tuple(shape)
+    shapes = {name: tuple(shape) for name, shape in given.items()}
+    for spec, place in zip(specs, batch_axes(specs), strict=True):
+        if spec.name in shapes:
+            continue
+        shape = first[spec.name].shape if spec.shape is None else spec.shape
+        is_known = spec.shape is not None
+        sizes = [
+            1 if axis == place.axis and not (is_known and (isinstance(size, int) or is_time(size)))
+            else size
+            for axis, size in enumerate(shape)
+        ]  # fmt: skip
+        is_open = not is_known or not all(isinstance(size, int) for size in sizes)
+        if is_open and batches.synthetic:
+            raise ConfigError(
+                f"the input {spec.name!r} has open axes, and C code has fixed sizes; give them "
+                f"with --input-shape {_example(spec)}, say, or samples with -d"
+            )
+        seen = first[spec.name].shape
+        shapes[spec.name] = tuple(
+            size if isinstance(size, int) else seen[axis] for axis, size in enumerate(sizes)
+        )
     return shapes
 
 
@@ -179,6 +188,9 @@ def _example(spec: InputSpec) -> str:
 def one_by_one(batches: Batches, network: Network) -> Iterator[Feeds]:
     """Yield every sample as a batch of one, in the shapes of a network.
 
+    What has the network's shape is fed as it is. Anything else is cut along the only axis in which
+    it differs, where the network takes one.
+
     Raises
     ------
     DataError
@@ -186,14 +198,23 @@ def one_by_one(batches: Batches, network: Network) -> Iterator[Feeds]:
     """
     shapes = {name: network.shapes[name] for name in network.inputs}
     for batch in batches:
-        whole = all(batch[name].shape == shape for name, shape in shapes.items())
-        size = 1 if whole else min(len(batch[name]) for name in shapes)
-        for i in range(size):
-            feeds = {n: batch[n] if whole else batch[n][i : i + 1] for n in shapes}
-            for name, shape in shapes.items():
-                if feeds[name].shape != shape:
-                    raise DataError(
-                        f"a sample of {name!r} has the shape {feeds[name].shape}, the C code takes "
-                        f"{shape}; give samples of one size, or --input-shape"
-                    )
-            yield feeds
+        axes = {name: _cut_axis(name, batch[name].shape, shape) for name, shape in shapes.items()}
+        cut = {name: axis for name, axis in axes.items() if axis is not None}
+        for i in range(min((batch[name].shape[axis] for name, axis in cut.items()), default=1)):
+            yield {
+                name: batch[name].take([i], axis=cut[name]) if name in cut else batch[name]
+                for name in shapes
+            }
+
+
+def _cut_axis(name: str, given: Shape, one: Shape) -> int | None:
+    """Return the axis along which samples lie; None: it is one."""
+    if given == one:
+        return None
+    other = [i for i, sizes in enumerate(zip(given, one, strict=False)) if sizes[0] != sizes[1]]
+    if len(given) != len(one) or len(other) > 1 or one[other[0]] != 1:
+        raise DataError(
+            f"a sample of {name!r} has the shape {(1, *given[1:])}, the C code takes {one}; give "
+            "samples of one size, or --input-shape"
+        )
+    return other[0]

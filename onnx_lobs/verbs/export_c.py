@@ -12,6 +12,7 @@ from onnx_lobs.graph.files.load import load_model
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.report.c_export import CRecord
 from onnx_lobs.run.calibration_data import open_calibration
+from onnx_lobs.storage.expand import expand_weights
 from onnx_lobs.targets.c.emit import write_files
 from onnx_lobs.targets.c.text import identifier
 from onnx_lobs.verbs.c_code import CWanted, c_record, make_code, network_for
@@ -31,7 +32,7 @@ def export_c(
     Parameters
     ----------
     model
-        An ONNX file. Not modified.
+        An ONNX file, whose weights may be packed or int8. Not modified.
     folder
         Where the files go; made if it is not there.
     data
@@ -54,6 +55,7 @@ def export_c(
     """
     config, wanted = config or PruneConfig(), wanted or CWanted()
     loaded = load_model(model)
+    expand_weights(loaded, to_float=True)
     specs = input_specs(loaded.proto)
     if not specs:
         raise ConfigError("the model takes no input; there is nothing to compute on a device")

@@ -32,6 +32,7 @@ from onnx_lobs.report.showing import Told, telling
 from onnx_lobs.run.retraining.aims import memory_of_targets
 from onnx_lobs.run.retraining.opened import OpenedNetworks, open_networks, open_samples
 from onnx_lobs.run.retraining.retrain import RetrainedNetwork, retrain_networks
+from onnx_lobs.storage.expand import count_rounded, expand_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -157,6 +158,7 @@ def retrain_model(
     """Retrain as :func:`retrain` does, with its options in their records."""
     started, told = time.perf_counter(), as_progress(progress)
     loaded = load_model(as_source(sources[0]))
+    unpacked = expand_weights(loaded, to_float=False).unpacked
     reference = None if sources[1] is None else load_model(as_source(sources[1]))
     networks = open_networks(loaded, reference, config)
     fitted, held, notes = open_samples(loaded, networks, data, config)
@@ -191,7 +193,7 @@ def retrain_model(
             *networks.notes,
             *score_notes,
             *found.stopped,
-            *_sparse_notes(loaded),
+            *_form_notes(loaded, len(unpacked)),
         ),
     )
     return RetrainResult(loaded.proto, record, loaded.folder)
@@ -260,10 +262,17 @@ def _scores(
     return (score,), notes
 
 
-def _sparse_notes(loaded: LoadedModel) -> list[str]:
-    """Return a note where weights were stored as sparse tensors, which they are no longer."""
-    if not loaded.sparse:
-        return []
-    return [
-        f"{len(loaded.sparse)} sparse tensors are written as dense ones; their zeros are the same"
+def _form_notes(loaded: LoadedModel, n_packed: int) -> list[str]:
+    """Return notes on weights that are stored in another form than before, and on what int8 is."""
+    counts = {"sparse": len(loaded.sparse), "packed": n_packed}
+    notes = [
+        f"{count} {form} tensors are written as dense ones; their zeros are the same"
+        for form, count in counts.items()
+        if count
     ]
+    if rounded := count_rounded(loaded.proto):
+        notes.append(
+            f"{rounded} weights are stored as int8 and stay as they are; retrain the model before "
+            "they are rounded, or `onnx-lobs expand --values fp32` first"
+        )
+    return notes

@@ -13,10 +13,12 @@ from build_onnx import model, normal, value
 from onnx import helper
 from targets_c import COMPILER, run_check
 
+import onnx_lobs
 from onnx_lobs.cli.main import main
 from onnx_lobs.data.reader import input_specs, open_data
 from onnx_lobs.errors import ConfigError, DataError, ModelError, NotFiniteError
 from onnx_lobs.graph.files.load import load_model
+from onnx_lobs.graph.files.source import as_source
 from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.targets.c.export import export_c as make_c
 from onnx_lobs.targets.c.network import read_network
@@ -128,6 +130,41 @@ def test_a_shape_that_the_samples_do_not_have_is_refused(folder: Path) -> None:
         export(folder, config=PruneConfig(input_shapes={"x": (1, 3, 8, 8)}))
 
 
+@pytest.mark.parametrize("batch", ["n", 1])
+def test_samples_behind_the_axis_of_time_are_cut_there(folder: Path, batch: str | int) -> None:
+    """As PyTorch exports recurrent networks: time, batch, features."""
+    weights = {"w": normal(1, 1, 16, 3), "r": normal(2, 1, 16, 4)}
+    lstm = helper.make_node("LSTM", ["x", "w", "r"], ["y"], name="lstm", hidden_size=4)
+    save(folder, [lstm], ["t", batch, 3], **weights)
+    np.save(folder / "x.npy", normal(3, 5, 20 if batch == "n" else 1, 3))
+    record = export(folder, wanted=CWanted("fp32"))
+    assert "INPUT_0_SIZE 15\n" in (folder / "out" / "my_model.h").read_text()
+    assert record.multiplications == 5 * (16 * 3 + 16 * 4)
+
+
+def test_inputs_are_cut_each_along_the_axis_of_its_own() -> None:
+    shapes = {"x": (1, 3), "state": (2, 1, 4), "rate": (2,)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Add", ["a", "state"], ["b"]),
+        helper.make_node("ReduceSum", ["rate"], ["r"], keepdims=0),
+        node("Mul", ["b", "r"]),
+    ]
+    inputs = [value("x", ["batch", 3]), value("state", [2, "batch", 4]), value("rate", [2])]
+    proto = model(nodes, inputs, ["y"], {"w": normal(1, 3, 4)})
+    x, state, rate = normal(2, 6, 3), normal(3, 2, 6, 4), normal(4, 2)
+    batches = open_data(
+        {"x": x, "state": state, "rate": rate}, input_specs(proto), samples=None, batch_size=4
+    )
+    made = read_network(load_model(as_source(proto)), shapes)
+    found = list(one_by_one(batches, made))
+    assert len(found) == 6
+    for i, feeds in enumerate(found):
+        np.testing.assert_array_equal(feeds["x"], x[i : i + 1])
+        np.testing.assert_array_equal(feeds["state"], state[:, i : i + 1])
+        np.testing.assert_array_equal(feeds["rate"], rate)
+
+
 def test_open_axes_are_not_guessed(folder: Path) -> None:
     save(folder, [node("Conv", ["x", "w"])], ["n", 3, "h", "w"], w=normal(1, 4, 3, 3, 3))
     with pytest.raises(ConfigError, match=r"open axes.*--input-shape x:1x3x224x224"):
@@ -189,3 +226,14 @@ def test_a_whole_network_computes_what_numpy_does(name: str, values: str, tmp_pa
     about = {"name": "net", "title": name, "version": "0", "values": values}
     found = run_check(make_c(made, one_by_one(samples, made), **about).files, tmp_path)
     assert found.stdout == "0 of 8 samples differ\n", found.stderr
+
+
+@pytest.mark.parametrize("stored", [{"values": "int8"}, {"storage": "packed"}])
+def test_weights_that_nodes_restore_are_written_as_numbers(folder: Path, stored: Any) -> None:
+    save(folder, [node("MatMul", ["x", "w"])], ["n", 12], w=normal(1, 12, 80))
+    path, data = folder / "my model.onnx", str(folder / "x.npy")
+    pruned = onnx_lobs.prune(path, data, sparsity=0.9, allocation="uniform", **stored)
+    pruned.save(folder / "smaller.onnx")
+    (folder / "smaller.onnx").replace(path)
+    assert len(onnx.load(path).graph.node) > 1
+    assert export(folder).multiplications == 12 * 8

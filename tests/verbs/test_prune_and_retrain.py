@@ -18,9 +18,8 @@ from onnx_lobs.run.deliver import PROVENANCE
 from onnx_lobs.run.networks import Networks
 
 DATA = {"x": X}
-QUICK: dict[str, Any] = {
-    "min_weights": 1, "allocation": "uniform", "method": "magnitude", "retrain_move": "all",
-}  # fmt: skip
+ALONE: dict[str, Any] = {"min_weights": 1, "allocation": "uniform", "method": "magnitude"}
+QUICK: dict[str, Any] = {**ALONE, "retrain_move": "all"}
 SAME = 1e-5  # float32, summed up in another order
 
 
@@ -38,7 +37,7 @@ def relative_error(proto: onnx.ModelProto, x: np.ndarray) -> float:
 
 def test_one_run_prunes_then_retrains_and_tells_both() -> None:
     test = {**DATA, "label": labels()}
-    alone = onnx_lobs.prune(network(), DATA, test=test, sparsity=0.5, **QUICK)
+    alone = onnx_lobs.prune(network(), DATA, test=test, sparsity=0.5, **ALONE)
     both = onnx_lobs.prune(network(), DATA, test=test, sparsity=0.5, retrain=40, **QUICK)
     old, new = tensors(alone.model), tensors(both.model)
     for name in ("w1", "w2", "w3"):
@@ -109,10 +108,10 @@ def test_scores_of_all_rounds_compare_with_the_original(score: str) -> None:
 @pytest.mark.slow
 def test_few_samples_are_judged_by_the_delivered_fit_alone() -> None:
     few = {"x": X[:48]}
-    options = {**QUICK, "sparsity": 0.5, "batch_size": 4}
+    options = {**ALONE, "sparsity": 0.5, "batch_size": 4}
     alone = onnx_lobs.prune(network(), few, **options)
     assert alone.report.output.n_fits > 1
-    found = onnx_lobs.prune(network(), few, retrain=5, **options)
+    found = onnx_lobs.prune(network(), few, retrain=5, retrain_move="all", **options)
     (record,) = found.report.rounds
     assert found.report.output.n_fits == 1
     held = X[36:40]  # the tenth batch
@@ -176,6 +175,18 @@ def test_a_cache_gives_back_what_was_retrained(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "options", "error", "match"),
     [
+        (
+            DATA,
+            {"retrain": 2, "target": "c"},
+            ConfigError,
+            "int8, which --target c takes, are rounded before it; take --values fp32",
+        ),
+        (
+            DATA,
+            {"retrain_rate": 0.1},
+            ConfigError,
+            "--retrain-rate says how weights are retrained; add --retrain 200",
+        ),
         (DATA, {"rounds": (0.4, 0.7)}, ConfigError, "rounds retrain in between; add --retrain"),
         (DATA, {"rounds": (0.7, 0.4), "retrain": 2}, ConfigError, "each must be above the one"),
         (DATA, {"rounds": (), "retrain": 2}, ConfigError, "rounds are none"),
@@ -183,7 +194,7 @@ def test_a_cache_gives_back_what_was_retrained(tmp_path: Path) -> None:
         (DATA, {"rounds": (0.4,), "retrain": 2, "sparsity": 0.4}, ConfigError, "name all"),
         (DATA, {"rounds": (0.4,), "retrain": 2, "max_drop": 0.1}, ConfigError, "name all"),
         (DATA, {"rounds": (0.4,), "retrain": 2, "pattern": "2:4"}, ConfigError, "has one round"),
-        (DATA, {"retrain": 2, "values": "int8"}, ConfigError, "rounds them before it"),
+        (DATA, {"retrain": 2, "values": "int8"}, ConfigError, "are rounded before it"),
         (DATA, {"retrain": 2, "bound": True}, ConfigError, "leave out --bound"),
         (DATA, {"retrain": 0}, ConfigError, "retrain is 0; it must be at least 1"),
         (None, {"retrain": 2}, DataError, "behind pruning needs samples"),
@@ -202,7 +213,7 @@ def test_what_cannot_be_done_is_refused(
     data: Any, options: dict[str, Any], error: type[Exception], match: str
 ) -> None:
     with pytest.raises(error, match=match):
-        onnx_lobs.prune(network(), data, **{**QUICK, **options})
+        onnx_lobs.prune(network(), data, **{**ALONE, **options})
 
 
 def test_a_model_that_runs_in_stages_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from build_onnx import run
+from build_onnx import model, normal, run, value
+from onnx import helper
 from retrained_networks import N, X, network, pruned, tensors
 
 import onnx_lobs
-from onnx_lobs.errors import ConfigError, DataError
+from onnx_lobs.errors import ConfigError, DataError, ModelError
+from onnx_lobs.storage.formats import FORMATS
 
 DATA = {"x": X}
 SPREAD = 0.35  # of a mean over 60 held-out samples
@@ -100,8 +102,8 @@ def test_steps_that_do_harm_to_what_is_held_out_leave_the_model_as_it_was() -> N
     assert record.best == 0
     assert record.loss_after == record.loss_before
     assert tensors(found.model).keys() == tensors(before).keys()
-    for name, value in tensors(before).items():
-        np.testing.assert_array_equal(tensors(found.model)[name], value)
+    for name, array in tensors(before).items():
+        np.testing.assert_array_equal(tensors(found.model)[name], array)
 
 
 def test_what_is_given_is_not_changed() -> None:
@@ -154,3 +156,43 @@ def test_a_file_is_written_and_an_existing_one_is_not_replaced(tmp_path: Path) -
     np.testing.assert_array_equal(run(onnx.load(path), **DATA)["y"], run(found.model, **DATA)["y"])
     with pytest.raises(ConfigError, match="exists"):
         found.save(path)
+
+
+def perceptron(share: float) -> onnx.ModelProto:
+    """Return a network of two weights, large enough to be packed, with a share of zeros."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"], name="first"),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MatMul", ["r", "w2"], ["y"], name="second"),
+    ]
+    weights = {"w1": normal(2, 24, 96) / 5, "w2": normal(3, 96, 32) / 10}
+    return pruned(model(nodes, [value("x", ["n", 24])], ["y"], weights), share)
+
+
+@pytest.mark.parametrize("form", ["sparse", "packed"])
+def test_weights_that_are_stored_in_less_space_move_too(form: str) -> None:
+    data = {"x": normal(4, 400, 24)}
+    options: dict[str, Any] = {"dense": perceptron(0), "move": "all", "steps": 5}
+    plain, smaller = perceptron(0.9), perceptron(0.9)
+    assert len(FORMATS[form].encode(smaller, ["w1", "w2"], None)) == 2
+    alike = onnx_lobs.retrain(plain, data, **options)
+    found = onnx_lobs.retrain(smaller, data, **options)
+    assert found.record.warnings == (
+        f"2 {form} tensors are written as dense ones; their zeros are the same",
+    )
+    for name in ("w1", "w2"):
+        np.testing.assert_array_equal(tensors(found.model)[name], tensors(alike.model)[name])
+
+
+def test_int8_weights_stay_and_the_report_says_so(tmp_path: Path) -> None:
+    path, options = tmp_path / "rounded.onnx", {"move": "all", "steps": 5}
+    how: dict[str, Any] = {"effort": "fast", "allocation": "uniform", "values": "int8"}
+    onnx_lobs.prune(network(), DATA, sparsity=0.5, min_weights=1, **how).save(path)
+    record = onnx_lobs.retrain(path, DATA, dense=network(), **options).record
+    assert record.layers == 0
+    assert record.biases > 0
+    assert "3 weights are stored as int8 and stay as they are" in record.warnings[-1]
+    data = {"x": normal(4, 400, 24)}
+    onnx_lobs.prune(perceptron(0), data, sparsity=0.5, **how).save(path, overwrite=True)
+    with pytest.raises(ModelError, match=r"nothing in the model can move \(all\); no weight of"):
+        onnx_lobs.retrain(path, data, dense=perceptron(0), **options)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from onnx_lobs.calibration.held_out import split_held
 from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.options.config import PruneConfig, has_target, is_channels, moves_weights
+from onnx_lobs.options.rounds import changed_retraining
 from onnx_lobs.patterns import parse_pattern
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.setup import Setup
+from onnx_lobs.targets.runtimes import origin
 
 
 def check_retraining(config: PruneConfig) -> None:
@@ -20,13 +22,16 @@ def check_retraining(config: PruneConfig) -> None:
     """
     if config.rounds is not None:
         _check_rounds(config)
+    if config.retrain is None and (unused := changed_retraining(config)):
+        raise ConfigError(f"{unused[0]} says how weights are retrained; add --retrain 200")
     if not moves_weights(config):
         return
     asked = "--retrain" if config.retrain is not None else "--refit-blocks"
     if config.values != "fp32":
+        known = origin(config.target, "values", config.values)
         raise ConfigError(
-            f"{asked} moves weights, and values {config.values} rounds them before it; leave "
-            f"out --values, or {asked}"
+            f"{asked} moves weights, and values {config.values}{known}, are rounded before it; "
+            f"take --values fp32, or leave out {asked}"
         )
     if config.bound:
         raise ConfigError(

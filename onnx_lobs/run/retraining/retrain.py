@@ -96,9 +96,13 @@ def retrain_networks(
     chosen = choose_tensors(networks.pruned, how.move, fitted, values.shapes)
     tensors = chosen.tensors
     if not tensors:
-        raise ModelError(
-            f"nothing in the model can move ({chosen.move}); name more with --move all"
+        more = (
+            "no weight of a layer is stored in floating point; retrain the model before they are "
+            "rounded"
+            if chosen.move == "all"
+            else "name more with --move all"
         )
+        raise ModelError(f"nothing in the model can move ({chosen.move}); {more}")
     # train
     network = TrainedNetwork(networks.pruned, aims, tensors, networks.provider)
     sets = [TrainingSet(some, Targets(aims, some, session, most_kept)) for some in samples]

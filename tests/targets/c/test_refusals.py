@@ -30,6 +30,14 @@ def resized(shape: tuple[int, ...], mode: str = "nearest") -> Network:
     [
         (one("Selu"), "Selu 'the Selu' has no C code: there is no float32 code"),
         (one("LRN", size=3), "LRN 'the LRN' has no C code: the operator is not"),
+        (
+            network(
+                [node("QuantizeLinear", ["x", "s"], "a"), node("DequantizeLinear", ["a", "s"])],
+                (1, 4),
+                {"s": np.float32(0.1)},
+            ),
+            "a model that computes in integers; give the float one",
+        ),
         (shaped("Dropout", (1, 4), np.float32(0.5), np.array(True)), "it is in training mode"),
         (
             network([node("Cast", ["x"], "a", to=INT32), node("Cast", ["a"], to=FLOAT)], (1, 4)),

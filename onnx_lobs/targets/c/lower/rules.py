@@ -88,6 +88,10 @@ RULES: Mapping[str, Rule] = {
     "Concat": lower_concat,
 }
 
+_QUANTISED = dict.fromkeys(
+    ("QuantizeLinear", "DynamicQuantizeLinear", "DequantizeLinear"),
+    "belongs to a model that computes in integers; give the float one, which becomes integers here",
+)
 _NOT_JOINED = {
     *MOVING,
     "Softmax",
@@ -123,7 +127,8 @@ def lower(network: Network, ranges: Ranges | None, optimise: str) -> Program:
         if number not in inner:
             if node.domain not in DEFAULT_DOMAINS or node.op_type not in RULES:
                 domain = f" of {node.domain}" if node.domain not in DEFAULT_DOMAINS else ""
-                raise refusal(node, f"the operator{domain} is not among those written")
+                why = _QUANTISED.get(node.op_type, "is not among those written")
+                raise refusal(node, f"the operator{domain} {why}")
             check_element_type(made, node)
             RULES[node.op_type](made, node)
         for function in by_place.get(number, ()):
