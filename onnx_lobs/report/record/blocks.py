@@ -12,7 +12,8 @@ class BlocksRecord:
     Parameters
     ----------
     spans, fitted
-        How many spans there are, and how many came nearer to the dense network on held-out samples.
+        How many there are, the whole among them, and how many came nearer to the dense network on
+        held-out samples.
     error_before, error_after
         Output error on the held-out samples; None where there is no floating output.
     is_kept

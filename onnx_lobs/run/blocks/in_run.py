@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.graph.model import Model
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
@@ -46,15 +47,15 @@ def refit_blocks(run: Run, reference: Reference, scratch: Scratch, progress: Pro
         (networks.dense, opened.pruned), judged_end(opened), setup.batches, networks.provider,
         (Store(half, scratch), Store(half, scratch)), setup.config.seed, progress,
     )  # fmt: skip
-    values = {**found.values}
+    values, last = {**found.values}, dict[str, Array]()
     if before is not None:
         most_kept = memory_of_targets(setup.memory.activations)
-        last = refit_whole(opened, setup.batches, setup.config.seed, most_kept)
+        last = {**refit_whole(opened, setup.batches, setup.config.seed, most_kept)}
         write_values(opened.pruned, last)
         values |= last
     record = BlocksRecord(
-        spans=found.spans,
-        fitted=found.fitted,
+        spans=found.spans + 1,
+        fitted=found.fitted + bool(last),
         error_before=before,
         error_after=before,
         is_kept=False,

@@ -93,6 +93,8 @@ def refit_spans(
     dense, pruned = networks
     layers, _ = find_layers(pruned, LayerFilter(depthwise=True))
     spans = find_spans(pruned, layers, last.value)
+    if [span.output for span in spans] == [last.value]:
+        spans = ()  # the whole network, which is fitted behind them anyway
     types = _types(pruned, batches, provider)
     progress.start("fitting blocks", len(spans))
     places = {span.output: _place(dense, span.output) for span in spans}
