@@ -7,7 +7,7 @@ Dense networks are the authors' own LeNet-300-100 (``lobs_lenet_300_100.npz`` of
 the two of ``models/mnist``; images are all of MNIST (``mnist.npz``; ``tools/train_mnist.py`` says
 what it is). Each row takes less than ten minutes of one core and is kept in
 ``tools/results/reproduce_paper.json`` as soon as it is there; what is there is not made again
-without --again. ``reproduce_paper.md`` and the tables of the guide's page are written from that.
+without --again. ``reproduce_paper.md`` and the tables of the guide's pages are written from that.
 Training goes through the derivatives of this project; nothing but onnxruntime and NumPy is needed.
 """
 
@@ -21,13 +21,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from paper import other_systems, table_1, table_2
+from paper import light, other_systems, table_1, table_2
 from paper.networks import DATA, Mnist
 from paper.report import markdown, refreshed
 from paper.rows import Maker
 
 RESULTS = Path(__file__).parent / "results" / "reproduce_paper.json"
-GUIDE = Path(__file__).parents[1] / "onnx_lobs" / "guide" / "paper.md"
+GUIDE = Path(__file__).parents[1] / "onnx_lobs" / "guide"
+PAGES = (GUIDE / "paper.md", GUIDE / "retraining.md")
 
 
 def all_rows() -> dict[str, Maker]:
@@ -37,7 +38,7 @@ def all_rows() -> dict[str, Maker]:
         for network, origin in table_1.NETWORKS
         for name, maker in table_1.rows_of(network, origin).items()
     }
-    return found | table_2.all_rows() | other_systems.all_rows()
+    return found | light.all_rows() | table_2.all_rows() | other_systems.all_rows()
 
 
 def stored(path: Path) -> dict[str, dict[str, Any]]:
@@ -52,7 +53,8 @@ def keep(path: Path, added: dict[str, dict[str, Any]]) -> None:
     path.write_text(json.dumps(ordered, indent=1) + "\n")
     path.with_suffix(".md").write_text(markdown(ordered))
     if path == RESULTS:
-        GUIDE.write_text(refreshed(GUIDE.read_text(), ordered))
+        for page in PAGES:
+            page.write_text(refreshed(page.read_text(), ordered))
 
 
 def main() -> None:

@@ -45,6 +45,8 @@ class PruneOptions(TypedDict, total=False):
     retrain_towards: str
     retrain_move: str
     retrain_rate: float
+    retrain_decay: float
+    retrain_sparsity: float | None
     retrain_optimiser: str
     score: str | Callable[..., Any] | None
     samples: int | None
@@ -112,6 +114,8 @@ class RetrainKeywords(TypedDict, total=False):
     towards: str
     move: str
     rate: float
+    decay: float
+    sparsity: float | None
     optimiser: str
     seed: int
     score: str | Callable[..., Any] | None

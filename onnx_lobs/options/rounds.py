@@ -31,7 +31,7 @@ def _as_verb(name: str, what: str = "") -> Any:
     """Declare an option that has the values, and the default, that the verb retrain has."""
     declared = _OF_VERB[name]
     text = f"As the verb retrain's --{name}{what and ': '}{what}."
-    return option(declared.default, text, declared.kind, affects=Affects.RUN)
+    return option(declared.default, text, declared.kind, unset=declared.unset, affects=Affects.RUN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,10 @@ class RoundOptions:
     retrain_towards: str = _as_verb("towards", "labels, or the dense model's classes or outputs")
     retrain_move: str = _as_verb("move", "what may move beside zeros, which never do")
     retrain_rate: float = _as_verb("rate", "the largest step, relative to a tensor's size")
+    retrain_decay: float = _as_verb("decay", "what a step takes off every weight")
+    retrain_sparsity: float | None = _as_verb(
+        "sparsity", "`sparsity` is pruned to at once, and on to this one while retraining"
+    )
     retrain_optimiser: str = _as_verb("optimiser")
 
 

@@ -123,7 +123,8 @@ def _gentler(report: Report, what: str, flag: str, limit: str) -> AdviceRecord |
     """
     if ":" not in str(report.options.get("pattern", "")):
         text = f"{what}: let the sparsity be found that keeps it within {limit}"
-        words = changed(report.command, flag, limit, drop=("--sparsity", "--rounds"))
+        sparsities = ("--sparsity", "--rounds", "--retrain-sparsity")
+        words = changed(report.command, flag, limit, drop=sparsities)
         return AdviceRecord("large drop", text, words)
     worst = _worst(report.layers)
     if not worst or len(report.layers) <= len(worst):

@@ -46,7 +46,9 @@ class Retraining:
     layers, weights, biases
         How many layers moved, with how many weights, and how many biases and scales.
     zeros, of_weights
-        Zeros among the weights of all layers that can move, which stay.
+        Zeros among the weights of all layers that can move.
+    zeros_before
+        How many there were before, all of which stayed; None: as many.
     steps, best
         Steps taken, and after which the model is the one returned; 0: it is as it was.
     losses
@@ -79,6 +81,7 @@ class Retraining:
     losses: tuple[tuple[int, float], ...]
     scores: tuple[RetrainedScore, ...]
     seconds: float
+    zeros_before: int | None = None
     warnings: tuple[str, ...] = ()
     output: str | None = None
     file_bytes: int | None = None
@@ -154,7 +157,7 @@ def retraining_rows(record: Retraining) -> Iterator[tuple[str, str]]:
         "biases and scales",
     )
     share = format_percent(record.zeros, record.of_weights)
-    yield "zeros", f"{record.zeros:,} of {record.of_weights:,} weights, {share}: all stay"
+    yield "zeros", f"{record.zeros:,} of {record.of_weights:,} weights, {share}: {_stay(record)}"
     yield "steps", f"{record.steps}; {best_words(record.best)}"
     yield "held out", f"loss {record.loss_before:.4g} -> {record.loss_after:.4g}"
     for score in record.scores:
@@ -162,6 +165,12 @@ def retraining_rows(record: Retraining) -> Iterator[tuple[str, str]]:
     yield "seconds", f"{record.seconds:.1f}"
     if record.output is not None:
         yield "written to", f"{record.output}, {record.file_bytes:,} bytes"
+
+
+def _stay(record: Retraining) -> str:
+    """Return whether zeros are those that were there."""
+    before = record.zeros if record.zeros_before is None else record.zeros_before
+    return "all stay" if before == record.zeros else f"{before:,} before, all of which stay"
 
 
 def _score_words(score: RetrainedScore) -> str:

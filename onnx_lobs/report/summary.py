@@ -163,9 +163,10 @@ def _rounds(records: Sequence[RoundRecord]) -> Iterator[tuple[str, str]]:
 
 def round_words(record: RoundRecord) -> str:
     """Return what retraining did in words: where it began, and what it won."""
+    before = "" if record.pruned is None else f"{100 * record.pruned:.4g} -> "
     words = (
-        f"{100 * record.sparsity:.4g} % zeros, {record.steps} steps ({best_words(record.best)}) "
-        f"towards {aim_words(record.towards)}"
+        f"{before}{100 * record.sparsity:.4g} % zeros, {record.steps} steps "
+        f"({best_words(record.best)}) towards {aim_words(record.towards)}"
     )
     if record.error_before is not None and record.error_after is not None:
         errors = f"{format_error(record.error_before)} -> {format_error(record.error_after)}"

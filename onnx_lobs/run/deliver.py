@@ -43,6 +43,8 @@ def stamp(proto: onnx.ModelProto, setup: Setup) -> None:
     )
     if config.retrain is not None:
         text += f" retrain={config.retrain}"
+    if config.retrain_sparsity is not None:
+        text += f" retrain_sparsity={config.retrain_sparsity:g}"
     if config.channels is not None:
         text += f" channels={config.channels:g}"
     entry = next((p for p in proto.metadata_props if p.key == PROVENANCE), None)

@@ -18,7 +18,7 @@ def explain_zeros(run: Run) -> list[str]:
     """
     setup, records = run.setup, run.records.values()
     weights, zeros = sum(r.weights for r in records), sum(r.zeros for r in records)
-    if not weights:
+    if not weights or setup.config.retrain_sparsity is not None:  # zeros are those of retraining
         return []
     least, asked = limits(setup.slots)[0], setup.sparsity
     wanted = f"{100 * asked:.4g} % that {_was(run)}"

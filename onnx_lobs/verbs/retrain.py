@@ -105,13 +105,16 @@ def retrain(
 ) -> RetrainResult:
     """Retrain a pruned model lightly; weights that are zero stay zero, exactly.
 
+    With `sparsity` more of them become zero on the way.
+
     Parameters
     ----------
     pruned
         Path, bytes or ModelProto. Not modified.
     data
         Samples as for :func:`onnx_lobs.prune`, with labels or without. A tenth of them is held
-        out: the model returned is the best on these, and never worse on them than before.
+        out: the model returned is the best on these, and never worse on them than before. With
+        `sparsity`: the best of those with as many zeros.
     dense
         The model before pruning, whose outputs are learnt where there are no labels.
     test
@@ -127,7 +130,8 @@ def retrain(
     Raises
     ------
     ConfigError
-        When an option is unknown or not possible, or neither labels nor a dense model are there.
+        When an option is unknown or not possible, neither labels nor a dense model are there, or
+        `sparsity` is there already or cannot be reached.
     ModelError
         When a model cannot be read or run, or nothing in it can move.
     DataError, InferenceError
@@ -182,6 +186,7 @@ def retrain_model(
         weights=sum(tensor.n_kept for tensor in moved),
         biases=sum(tensor.n_kept for tensor in small),
         zeros=sum(tensor.kept.size - tensor.n_kept for tensor in found.weights),
+        zeros_before=sum(int((tensor.start == 0).sum()) for tensor in found.weights),
         of_weights=sum(tensor.kept.size for tensor in found.weights),
         steps=found.done.losses[-1][0],
         best=found.done.best,

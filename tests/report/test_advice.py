@@ -150,6 +150,14 @@ def test_without_a_score_the_output_error_counts() -> None:
     assert advise(with_(output=outcome(0.7)))[0].kind == "collapsed"
 
 
+@pytest.mark.parametrize("flags", [("--rounds", "0.8,0.9"), ("--retrain-sparsity", "0.95")])
+def test_a_search_names_no_sparsity_beside_its_limit(flags: tuple[str, str]) -> None:
+    (advice,) = advise(with_(output=outcome(0.3), command=(*COMMAND, *flags)))
+    assert advice.command[-3:] == ("--max-output-error", "0.01", "--overwrite")
+    assert not set(flags) & set(advice.command)
+    assert "--sparsity" not in advice.command
+
+
 def test_few_samples_matter_only_where_layers_lack_observations() -> None:
     assert advise(with_(samples=8)) == ()
 

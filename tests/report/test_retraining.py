@@ -53,3 +53,18 @@ def test_it_tells_which_state_is_returned(best: int, steps: str, loss: str) -> N
     rows = dict(retraining_rows(dataclasses.replace(RECORD, best=best)))
     assert rows["steps"] == steps
     assert rows["held out"].endswith(loss)
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "tile"),
+    [
+        (None, "all stay", "all stayed"),
+        (800, "all stay", "all stayed"),
+        (500, "500 before, all of which stay", "was 25.0 %"),
+    ],
+)
+def test_it_tells_whether_zeros_were_added(before: int | None, words: str, tile: str) -> None:
+    record = dataclasses.replace(RECORD, zeros_before=before)
+    assert dict(retraining_rows(record))["zeros"].endswith(words)
+    pytest.importorskip("jinja2", reason="pages need jinja2")
+    assert tile in record.to_html()

@@ -11,8 +11,19 @@ import pytest
 from paper import compressors, dynamic
 from paper.curvature import layer_hessian, row_hessians, second_derivatives
 from paper.hessians import NETWORKS, time_inverse
+from paper.light import AIMS, FC1_LESS, LEARNT, LightCourse, judged, lightly
 from paper.net_trim import net_trim
-from paper.networks import Mnist, kept_share, perceptron, run_on, tensors_of, with_tensors
+from paper.networks import (
+    LENET_5,
+    OURS,
+    Mnist,
+    dense_network,
+    kept_share,
+    perceptron,
+    run_on,
+    tensors_of,
+    with_tensors,
+)
 from paper.report import markdown, refreshed
 from paper.table_1 import by_deviation, geometric_stages
 from paper.training import LabelCourse, LabelTraining, largest, masked, train_survivors
@@ -248,6 +259,36 @@ def test_net_trim_keeps_the_error_and_makes_zeros(xi):
     assert np.abs(sparse).sum() < np.abs(weight).sum()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("towards", AIMS)
+def test_a_light_course_learns_its_aim_and_keeps_zeros(mnist, towards):
+    dense = train_survivors(small_model(), {}, mnist, LabelCourse(100, 0.1, 50))
+    pruned = by_deviation(dense, mnist, (0.3, 0.5, 0.8))
+    course = LightCourse(60, towards, 20, images=150)
+    trained = lightly(pruned, dense, mnist, course)
+    losses = [judged(m, mnist.images[150:], mnist.labels[150:])[1] for m in (pruned, trained)]
+    assert losses[1] < losses[0]
+    for name, before in tensors_of(pruned).items():
+        assert not tensors_of(trained)[name][before == 0].any() or before.ndim == 1
+
+
+def test_a_network_is_judged_by_wrong_answers_and_cross_entropy(mnist):
+    model = small_model()
+    p = probabilities({k: v.astype(np.float64) for k, v in tensors_of(model).items()},
+                      mnist.images.reshape(N, -1).astype(np.float64))  # fmt: skip
+    wrong, loss = judged(model, mnist.images, mnist.labels)
+    assert wrong == 100 * (p.argmax(1) != mnist.labels).mean()
+    assert loss == pytest.approx(-np.log(p[np.arange(N), mnist.labels]).mean(), rel=1e-5)
+
+
+def test_less_of_fc1_leaves_exactly_nine_weights_of_a_thousand():
+    values = tensors_of(dense_network(LENET_5, OURS))
+    sizes = [v.size for v in values.values() if v.ndim > 1]
+    kept = sum(round(share * size) for share, size in zip(FC1_LESS, sizes, strict=True))
+    assert kept == round(0.009 * sum(sizes))
+    assert LEARNT < 60_000  # some training images are left to judge by
+
+
 def test_stages_fall_by_equal_factors():
     stages = geometric_stages((0.08, 0.5), (0.02, 0.5), (10, 10, 20))
     assert [steps for _, steps in stages] == [10, 10, 20]
@@ -273,14 +314,26 @@ def test_a_page_has_the_papers_figures_beside_ours():
     assert "| LeNet-5, ours | LWC | 0.48 | 8.1 | 9.00 | 0.61 (740) | 8 | 89.55 | 1.36 |" in page
 
 
+def test_courses_show_the_mean_of_seeds_and_its_error():
+    facts = {"towards": "labels", "batch": None, "pruned": [0.5, 0.5], "test": [0.5, 0.6],
+             "held out": [0.2, 0.4], "loss": [0.01, 0.02]}  # fmt: skip
+    row = {"table": "courses", "method": "7 %", "kept": 7.0, "retrained": {"740": 0.55},
+           "facts": facts}  # fmt: skip
+    line = (
+        "| 7 % | 7.00 | labels | 512, by itself | 740 | 0.0150 | 0.30 ± 0.10 | 0.50 | 0.55 ± 0.05 |"
+    )
+    assert line in markdown({"x": row})
+
+
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "tools" / "results" / "reproduce_paper.json"
 
 
 @pytest.mark.skipif(not RESULTS.exists(), reason="the sdist has no results as JSON")
-def test_the_guide_has_the_tables_of_the_results():
+@pytest.mark.parametrize("name", ["paper.md", "retraining.md"])
+def test_the_guide_has_the_tables_of_the_results(name):
     rows = json.loads(RESULTS.read_text())
-    page = (ROOT / "onnx_lobs/guide/paper.md").read_text()
+    page = (ROOT / "onnx_lobs/guide" / name).read_text()
     assert refreshed(page, rows) == page, "run tools/reproduce_paper.py --merge with no new rows"
     assert page.count(" --- ") > 5
 

@@ -14,6 +14,7 @@ from retrained_networks import X, network, tensors
 import onnx_lobs
 from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.report.progress import ProgressCalls
+from onnx_lobs.report.summary import round_words
 from onnx_lobs.run.deliver import PROVENANCE
 from onnx_lobs.run.networks import Networks
 
@@ -86,6 +87,35 @@ def test_zeros_stay_from_round_to_round() -> None:
     held = np.concatenate([X[start : start + 32] for start in range(288, len(X), 320)])
     error = both.report.rounds[1].error_after
     assert relative_error(both.model, held) == pytest.approx(error, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_run_prunes_on_while_it_retrains_and_tells_the_zeros_of_the_end() -> None:
+    options = {**QUICK, "sparsity": 0.4, "retrain": 30}
+    first = onnx_lobs.prune(network(), DATA, **options)
+    found = onnx_lobs.prune(network(), DATA, retrain_sparsity=0.7, **options)
+    one, two = tensors(first.model), tensors(found.model)
+    names = ("w1", "w2", "w3")
+    for name in names:
+        assert (two[name][one[name] == 0] == 0).all()
+    counts = [int((two[name] == 0).sum()) for name in names]
+    n_all = sum(two[name].size for name in names)
+    assert sum(counts) == n_all - round(0.3 * n_all)
+    assert [record.zeros for record in found.report.layers] == counts
+    assert found.report.totals.zeros == sum(counts)
+    (record,) = found.report.rounds
+    assert record.sparsity == sum(counts) / n_all
+    assert record.pruned == first.report.rounds[0].sparsity
+    assert first.report.rounds[0].pruned is None
+    assert round_words(record).startswith("39.77 -> 69.89 % zeros, 30 steps")
+    assert record.weights == n_all - sum(counts)
+    assert not [text for text in found.report.warnings if "% of the weights are zero" in text]
+    work = found.report.totals.multiplications, first.report.totals.multiplications
+    assert work[0] is not None
+    assert work[1] is not None
+    assert work[0][1] < work[1][1] < work[0][0]
+    props = {p.key: p.value for p in found.model.metadata_props}
+    assert props[PROVENANCE].endswith("retrain=30 retrain_sparsity=0.7")
 
 
 @pytest.mark.slow
@@ -196,6 +226,37 @@ def test_a_cache_gives_back_what_was_retrained(tmp_path: Path) -> None:
         (DATA, {"rounds": (0.4,), "retrain": 2, "pattern": "2:4"}, ConfigError, "has one round"),
         (DATA, {"retrain": 2, "values": "int8"}, ConfigError, "are rounded before it"),
         (DATA, {"retrain": 2, "bound": True}, ConfigError, "leave out --bound"),
+        (
+            DATA,
+            {"retrain": 2, "rounds": (0.4,), "retrain_sparsity": 0.8},
+            ConfigError,
+            "rounds and limits choose that too",
+        ),
+        (
+            DATA,
+            {"retrain": 2, "pattern": "2:4", "retrain_sparsity": 0.8},
+            ConfigError,
+            "0.8 takes single weights, which breaks pattern 2:4",
+        ),
+        (
+            DATA,
+            {"retrain": 2, "retrain_sparsity": 0.8, "retrain_move": "biases"},
+            ConfigError,
+            "biases alone move; take --retrain-move all",
+        ),
+        (
+            {"x": X[:100]},
+            {"retrain": 2, "retrain_sparsity": 0.8},
+            DataError,
+            "of .. samples biases alone learn; give 512 or more, or take --retrain-move all",
+        ),
+        (DATA, {"retrain_sparsity": 0.8}, ConfigError, "--retrain-sparsity says how"),
+        (
+            DATA,
+            {"retrain": 2, "retrain_sparsity": 0.4, "sparsity": 0.5, "retrain_move": "all"},
+            ConfigError,
+            "0.4 is to be reached in retraining, and 0.5 of the weights are zero already",
+        ),
         (DATA, {"retrain": 0}, ConfigError, "retrain is 0; it must be at least 1"),
         (None, {"retrain": 2}, DataError, "behind pruning needs samples"),
         (

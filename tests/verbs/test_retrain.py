@@ -106,6 +106,41 @@ def test_steps_that_do_harm_to_what_is_held_out_leave_the_model_as_it_was() -> N
         np.testing.assert_array_equal(tensors(found.model)[name], array)
 
 
+@pytest.mark.parametrize(("start", "n_zero"), [("dense", 0), ("pruned", 88)])
+def test_zeros_are_added_on_the_way_as_many_as_asked_for(start: str, n_zero: int) -> None:
+    dense = network()
+    before = dense if start == "dense" else pruned(dense)
+    options: dict[str, Any] = {"move": "all", "steps": 60, "sparsity": 0.7}
+    found = onnx_lobs.retrain(before, DATA, dense=dense, **options)
+    after, old = tensors(found.model), tensors(before)
+    zeros = {n: old[n] == 0 for n in ("w1", "w2", "w3")}
+    assert sum(int(each.sum()) for each in zeros.values()) == n_zero
+    assert not any(after[name][each].any() for name, each in zeros.items())  # they stay
+    n_all = sum(old[n].size for n in zeros)
+    n_after = sum(int((after[n] == 0).sum()) for n in zeros)
+    assert n_after == n_all - round(0.3 * n_all)
+    record = found.record
+    assert (record.zeros_before, record.zeros, record.of_weights) == (n_zero, n_after, n_all)
+    assert record.weights == n_all - n_after
+    assert record.best >= 36  # of 60 steps: before that there are too few zeros
+
+
+@pytest.mark.slow
+def test_zeros_that_are_added_on_the_way_cost_less_than_the_smallest_weights() -> None:
+    dense = network()
+    cut = pruned(dense)
+    for tensor in cut.graph.initializer:
+        if tensor.name.startswith("w"):
+            values = tensors(dense)[tensor.name].copy()
+            values[np.abs(values) < np.quantile(np.abs(values), 0.8)] = 0
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    options: dict[str, Any] = {"dense": dense, "move": "all", "steps": 100}
+    at_once = onnx_lobs.retrain(cut, DATA, **options).record
+    on_the_way = onnx_lobs.retrain(pruned(dense), DATA, sparsity=0.8, **options).record
+    assert on_the_way.zeros >= at_once.zeros - 3  # each tensor rounds for itself
+    assert on_the_way.loss_after < at_once.loss_after
+
+
 def test_what_is_given_is_not_changed() -> None:
     before = pruned(network())
     kept = before.SerializeToString()
@@ -139,6 +174,8 @@ def test_the_score_is_told_before_and_after() -> None:
         ({"x": X[:1]}, {"towards": "labels"}, DataError, "1 samples make one batch"),
         (DATA, {"rate": 2}, ConfigError, "at most 1: a part of a weight's size"),
         (DATA, {"steps": 0}, ConfigError, "steps is 0; it must be at least 1"),
+        (DATA, {"decay": -0.1}, ConfigError, "decay is -0.1; it must be at least 0 and at most 1"),
+        (DATA, {"sparsity": 1}, ConfigError, "sparsity is 1; it must be at least 0 and below 1"),
         (DATA, {"move": "some"}, ConfigError, "choose one of auto, biases, observed, all"),
     ],
 )

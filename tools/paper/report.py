@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 from paper.hessians import NETWORKS, OBSERVATIONS
@@ -13,6 +15,7 @@ Rows = Mapping[str, Mapping[str, Any]]
 PUBLISHED_AS = {
     "random": "random", "LWC": "LWC", "OBD": "OBD", "lobs, 7 %": "L-OBS", "lobs, stage 1": "L-OBS",
     "lobs, 2 stages": "L-OBS, iterative", "joint, 2 stages": "L-OBS, iterative", "DNS": "DNS",
+    "lobs, thinned": "L-OBS, iterative", "joint, thinned": "L-OBS, iterative",
 }  # fmt: skip
 
 
@@ -27,6 +30,8 @@ def sections(rows: Rows) -> dict[str, str]:
     """Return the tables by their titles."""
     return {
         "Table 1": _table_1(rows),
+        "What light retraining learns": _light(rows),
+        "Courses of light retraining, LeNet-5": _courses(rows),
         "Table 2: fc2 of LeNet-300-100 alone": _table_2(rows),
         "fc3 of LeNet-300-100 alone": _fc3(rows),
         "fc1 of LeNet-300-100 alone: accuracy by per cent of zeros": _fc1(rows),
@@ -84,6 +89,42 @@ def _table_1(rows: Rows) -> str:
             "pruned", "retrained", "steps"]  # fmt: skip
     dense = ", ".join(f"{name} {error}" for name, error in DENSE.items())
     return table(head, made) + f"\nThe paper's dense networks: {dense}.\n" if made else ""
+
+
+def _light(rows: Rows) -> str:
+    made = [
+        [f"{row['network']}, {row['origin']}", row["method"], _batch(row), _number(row["dense"]),
+         _number(row["pruned"]), *(_number(e) for e in row["facts"]["errors"].values())]
+        for row in _of(rows, "light")
+    ]  # fmt: skip
+    head = ["network", "pruned by", "images a step", "dense", "pruned", "labels", "classes",
+            "outputs"]  # fmt: skip
+    return table(head, made) if made else ""
+
+
+def _courses(rows: Rows) -> str:
+    made = []
+    for row in _of(rows, "courses"):
+        facts = row["facts"]
+        steps = ", ".join(row["retrained"])
+        made.append(
+            [row["method"], _number(row["kept"]), facts["towards"], _batch(row), steps,
+             _number(fmean(facts["loss"]), 4), _mean(facts["held out"]),
+             _number(fmean(facts["pruned"])), _mean(facts["test"])]
+        )  # fmt: skip
+    head = ["zeros", "kept", "learns", "images a step", "steps", "held-out loss", "held-out error",
+            "pruned", "retrained"]  # fmt: skip
+    return table(head, made) if made else ""
+
+
+def _batch(row: Mapping[str, Any]) -> str:
+    return str(row["facts"]["batch"] or "512, by itself")
+
+
+def _mean(values: Sequence[float]) -> str:
+    """Return the mean of several seeds, and its standard error."""
+    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return f"{fmean(values):.2f} ± {error:.2f}"
 
 
 def _table_2(rows: Rows) -> str:

@@ -8,10 +8,12 @@ from functools import partial
 import numpy as np
 import onnx
 
+import onnx_lobs
 from paper import dynamic
 from paper.curvature import saliencies, surgeon_by_rows
 from paper.networks import (
     AUTHORS,
+    INPUT,
     LENET_5,
     LENET_300,
     OURS,
@@ -46,6 +48,9 @@ CURVATURE = {LENET_300: 5_000, LENET_5: 1_000}  # training images for second der
 SURGEON = 2_000  # for the matrices of single neurons
 DYNAMIC_STEPS = {LENET_300: (640, 34_000), LENET_5: (840, 12_000)}
 SPLICING_DECAY = 0.003  # thresholds stay as they were, so a larger one leaves too few weights
+THINNED_BATCH = {LENET_300: 1024, LENET_5: 256}  # chosen, as the decay, on training images
+THINNED_DECAY = 0.05
+SEEDS = (0, 1, 2)
 SKINNY_STEPS = {LENET_300: 20_000, LENET_5: 7_000}
 
 
@@ -129,6 +134,36 @@ def iterative_row(
     )  # fmt: skip
 
 
+def thinned_row(network: str, origin: str, method: str, steps: int, mnist: Mnist) -> Row:
+    """Return a row of pruning once and then on and on in one retraining, mean of its seeds.
+
+    All layers are compared with each other; as many weights stay in all as STAGE_2 keeps.
+    """
+    dense = dense_network(network, origin, mnist.folder)
+    first = pruned_by(dense, mnist, method, STAGE_1[network])
+    shares, values = by_weight(dense, STAGE_2[network]), tensors_of(dense)
+    sizes = {name: values[name].size for name in shares}
+    kept = sum(round(share * sizes[name]) for name, share in shares.items()) / sum(sizes.values())
+    data = {INPUT: mnist.images, "label": mnist.labels}
+    models = [
+        onnx_lobs.retrain(
+            first, data, steps=steps, towards="labels", batch_size=THINNED_BATCH[network],
+            sparsity=1 - kept, decay=THINNED_DECAY, seed=seed,
+        ).model
+        for seed in SEEDS
+    ]  # fmt: skip
+    errors = [test_error(model, mnist) for model in models]
+    each = [np.count_nonzero(tensors_of(models[0])[name]) / size for name, size in sizes.items()]
+    facts = {
+        "seeds": errors, "kept at first": 100 * kept_share(first),
+        "pruned at first": test_error(first, mnist), "kept of layers": [100 * e for e in each],
+    }  # fmt: skip
+    return Row(
+        "1", network, origin, f"{method}, thinned", 100 * kept_share(models[0]),
+        test_error(dense, mnist), None, {str(steps): float(np.mean(errors))}, facts,
+    )  # fmt: skip
+
+
 def geometric_stages(
     first: Shares, last: Shares, steps: tuple[int, ...]
 ) -> tuple[tuple[Shares, int], ...]:
@@ -177,6 +212,7 @@ def rows_of(network: str, origin: str) -> dict[str, Maker]:
         six = geometric_stages(stage_1, last, many)
         found[f"{method}, 2 stages"] = partial(iterative_row, network, origin, method, two)
         found[f"{method}, 6 stages"] = partial(iterative_row, network, origin, method, six)
+        found[f"{method}, thinned"] = partial(thinned_row, network, origin, method, sum(steps))
     return found
 
 

@@ -34,7 +34,7 @@ def retraining_page(record: Retraining) -> str:
 
 
 def _tiles(record: Retraining) -> Iterator[Tile]:
-    yield Tile("zeros", format_percent(record.zeros, record.of_weights), "all stayed")
+    yield Tile("zeros", format_percent(record.zeros, record.of_weights), _was(record))
     for score in record.scores:
         before, after = (
             format_score(value, None, is_fraction=score.is_fraction)
@@ -47,3 +47,10 @@ def _tiles(record: Retraining) -> Iterator[Tile]:
 def _losses(record: Retraining) -> PageTable:
     rows = tuple((number(f"{step:,}", step), number(f"{x:.4g}", x)) for step, x in record.losses)
     return PageTable("losses", headings("step|loss", ()), rows)
+
+
+def _was(record: Retraining) -> str:
+    """Return how many zeros there were before, or that they are the same."""
+    if record.zeros_before in (None, record.zeros):
+        return "all stayed"
+    return f"was {format_percent(record.zeros_before, record.of_weights)}"

@@ -31,6 +31,8 @@ class RoundRecord:
         None without such data.
     seconds
         That retraining took.
+    pruned
+        The share before weights went in retraining, which `error_before` is of; None: none did.
     """
 
     sparsity: float
@@ -46,3 +48,4 @@ class RoundRecord:
     score_before: ScoreRecord | None
     score_after: ScoreRecord | None
     seconds: float
+    pruned: float | None = None

@@ -8,6 +8,7 @@ from onnx_lobs.options.config import PruneConfig, has_target, is_channels, moves
 from onnx_lobs.options.rounds import changed_retraining
 from onnx_lobs.patterns import parse_pattern
 from onnx_lobs.run.networks import Networks
+from onnx_lobs.run.retraining.moving import BIASES, FEW, chosen_move
 from onnx_lobs.run.setup import Setup
 from onnx_lobs.targets.runtimes import origin
 
@@ -24,6 +25,8 @@ def check_retraining(config: PruneConfig) -> None:
         _check_rounds(config)
     if config.retrain is None and (unused := changed_retraining(config)):
         raise ConfigError(f"{unused[0]} says how weights are retrained; add --retrain 200")
+    if config.retrain_sparsity is not None:
+        _check_thinning(config)
     if not moves_weights(config):
         return
     asked = "--retrain" if config.retrain is not None else "--refit-blocks"
@@ -56,6 +59,31 @@ def _check_rounds(config: PruneConfig) -> None:
         raise ConfigError("rounds retrain whole networks; leave out --refit-blocks, or --rounds")
 
 
+def _check_thinning(config: PruneConfig) -> None:
+    asked = f"--retrain-sparsity {config.retrain_sparsity:g}"
+    if config.rounds is not None or has_target(config):
+        raise ConfigError(
+            f"{asked} is the sparsity in the end, and rounds and limits choose that too; leave out "
+            "--retrain-sparsity, or these"
+        )
+    if is_channels(config) or not parse_pattern(config.pattern).is_free:
+        raise ConfigError(
+            f"{asked} takes single weights, which breaks pattern {config.pattern}; leave it out, "
+            "or take --pattern unstructured"
+        )
+    if config.retrain_move == BIASES:
+        raise ConfigError(f"{asked} takes weights, and biases alone move; take --retrain-move all")
+
+
+def _check_samples(config: PruneConfig, samples: int) -> None:
+    wanted = config.retrain_sparsity
+    if wanted is not None and chosen_move(config.retrain_move, (), samples) == BIASES:
+        raise DataError(
+            f"--retrain-sparsity {wanted:g} takes weights, and of {samples} samples biases alone "
+            f"learn; give {FEW} or more, or take --retrain-move all"
+        )
+
+
 def check_retrainable(setup: Setup, networks: Networks) -> None:
     """Refuse a model or data that a run cannot retrain on, before any work.
 
@@ -64,7 +92,8 @@ def check_retrainable(setup: Setup, networks: Networks) -> None:
     ConfigError
         The model runs in stages.
     DataError
-        There are no samples, or none can be held out.
+        There are no samples, none can be held out, or they are too few for weights to move where
+        weights are to go.
     """
     if networks.is_staged or networks.result.is_private:
         raise ConfigError(
@@ -77,8 +106,10 @@ def check_retrainable(setup: Setup, networks: Networks) -> None:
             "moving weights behind pruning needs samples, and there are none beside the model; "
             "give them with -d"
         )
-    if split_held(setup.batches)[1] is None:
+    fitted, held = split_held(setup.batches)
+    if held is None:
         raise DataError(
             f"{setup.batches.n_samples} samples make one batch, and one is held out; give "
             "more samples, or a smaller batch_size"
         )
+    _check_samples(setup.config, fitted.n_samples)

@@ -14,7 +14,7 @@ from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.options.rounds import retraining_of
 from onnx_lobs.report.progress import Progress
-from onnx_lobs.report.record import OutputRecord, RoundRecord
+from onnx_lobs.report.record import LayerRecord, OutputRecord, RoundRecord
 from onnx_lobs.run.networks import Networks
 from onnx_lobs.run.one_run import Run, error_alone, judged_again
 from onnx_lobs.run.outcome import Reference
@@ -23,6 +23,7 @@ from onnx_lobs.run.retraining.opened import OpenedNetworks
 from onnx_lobs.run.retraining.resumed import remembering
 from onnx_lobs.run.retraining.retrain import RetrainedNetwork, retrain_networks
 from onnx_lobs.run.setup import Setup
+from onnx_lobs.run.slots import layer_key
 
 
 def retrain_run(run: Run, reference: Reference, scratch: Scratch, progress: Progress) -> Run:
@@ -69,9 +70,27 @@ def retrain_run(run: Run, reference: Reference, scratch: Scratch, progress: Prog
     seconds = time.perf_counter() - started
     before = error_alone(run, reference, scratch, progress)
     after = dataclasses.replace(networks, pruned=opened.pruned)
-    judged = judged_again(run, after, reference, scratch, progress)
-    record = _record(run, found, before, judged.output, seconds)
+    now = run
+    if how.sparsity is not None:
+        now = dataclasses.replace(run, records=_thinned_records(run, found))
+    judged = judged_again(now, after, reference, scratch, progress)
+    record = _record(now, found, before, judged.output, seconds)
+    if how.sparsity is not None:
+        record = dataclasses.replace(record, pruned=_sparsity(run))
     return dataclasses.replace(judged, rounds=(*run.rounds, record))
+
+
+def _thinned_records(run: Run, found: RetrainedNetwork) -> dict[str, LayerRecord]:
+    """Return the records of the layers with the zeros that they have now."""
+    zeros = {
+        layer_key(weight.layer): weight.kept.size - weight.n_kept
+        for weight in found.weights
+        if weight.layer is not None
+    }
+    return {
+        key: dataclasses.replace(record, zeros=zeros.get(key, record.zeros))
+        for key, record in run.records.items()
+    }
 
 
 def open_result(networks: Networks) -> OpenedNetworks:
@@ -90,14 +109,18 @@ def _samples(setup: Setup) -> tuple[Batches, Batches]:
     return fitted, held
 
 
+def _sparsity(run: Run) -> float:
+    layers = run.records.values()
+    return sum(each.zeros for each in layers) / sum(each.weights for each in layers)
+
+
 def _record(
     run: Run, found: RetrainedNetwork, before: float | None, after: OutputRecord, seconds: float
 ) -> RoundRecord:
     """Return what a retraining was, and the output errors before and after it."""
-    layers = run.records.values()
     weights = [tensor.n_kept for tensor in found.moved if tensor.layer is not None]
     return RoundRecord(
-        sparsity=sum(each.zeros for each in layers) / sum(each.weights for each in layers),
+        sparsity=_sparsity(run),
         towards=found.towards,
         move=found.move,
         weights=sum(weights),

@@ -22,16 +22,21 @@ FLOOR = (
 )
 
 
-def rate_at(step: int, steps: int) -> float:
+def rate_at(step: int, steps: int, full: int = 0) -> float:
     """Return the part of the full rate at a step: a short rise, then half a cosine down to 0.
+
+    Between them it stays full up to the step `full`.
 
     >>> [round(rate_at(step, 100), 2) for step in (0, 4, 5, 50, 99)]
     [0.2, 1.0, 1.0, 0.54, 0.0]
+    >>> [round(rate_at(step, 100, 60), 2) for step in (0, 4, 60, 80, 99)]
+    [0.2, 1.0, 1.0, 0.5, 0.0]
     """
     warm = max(1, round(WARM * steps))
     if step < warm:
         return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+    start = max(warm, full)
+    return 0.5 * (1 + math.cos(math.pi * max(0, step - start) / max(1, steps - start)))
 
 
 def size_of(values: Array) -> float:

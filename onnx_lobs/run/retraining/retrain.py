@@ -12,10 +12,11 @@ from onnx_lobs.graph.model import Model
 from onnx_lobs.options.retraining import RetrainOptions
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.run.retraining.aims import MOST_KEPT, Targets
-from onnx_lobs.run.retraining.moving import choose_tensors
+from onnx_lobs.run.retraining.moving import ChosenTensors, choose_tensors
 from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.opened import OpenedNetworks, chosen_aim, find_aims, samples_of_step
 from onnx_lobs.run.retraining.parameters import MovingTensor, write_values
+from onnx_lobs.run.retraining.thinning import Thinning, thinned
 from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, train
 
 Remember = Callable[[Sequence[MovingTensor], Callable[[], Trained]], Trained]
@@ -87,7 +88,8 @@ def retrain_networks(
     Raises
     ------
     ConfigError, DataError
-        As :func:`onnx_lobs.run.retraining.opened.find_aims`.
+        As :func:`onnx_lobs.run.retraining.opened.find_aims`; also when the zeros that `how` asks
+        for are there already, or cannot be reached by what moves.
     ModelError
         When nothing can move.
     """
@@ -107,14 +109,23 @@ def retrain_networks(
     network = TrainedNetwork(networks.pruned, aims, tensors, networks.provider)
     sets = [TrainingSet(some, Targets(aims, some, session, most_kept)) for some in samples]
     gather = math.ceil(samples_of_step(fitted.n_samples) / max(fitted.sizes)) if gathers else 1
-    course = Course(how.steps, how.rate, how.optimiser, seed, gather)
-    done = remember(tensors, lambda: train(network, sets[0], sets[1], course, progress))
+    course = Course(how.steps, how.rate, how.optimiser, seed, gather, how.decay)
+    thinning = _thinning(chosen, how)
+    done = remember(tensors, lambda: train(network, sets[0], sets[1], course, progress, thinning))
     stopped = network.shaped(fitted.load(0)).stopped
+    kept = done.values if thinning is not None else {}
     return RetrainedNetwork(
-        chosen.weights,
-        tensors,
+        thinned(chosen.weights, kept),
+        thinned(tensors, kept),
         done,
         chosen_aim(networks, fitted, how.towards),
         chosen.move,
         tuple(f"the gradient stops at {stop}" for stop in stopped),
     )
+
+
+def _thinning(chosen: ChosenTensors, how: RetrainOptions) -> Thinning | None:
+    if how.sparsity is None:
+        return None
+    moved = {tensor.name for tensor in chosen.tensors}
+    return Thinning(chosen.weights, moved, how.sparsity, how.steps)

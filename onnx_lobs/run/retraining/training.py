@@ -14,6 +14,7 @@ from onnx_lobs.data.batches import Batches
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.optimiser import OPTIMISERS, rate_at, size_of
+from onnx_lobs.run.retraining.thinning import Thinning
 
 LOOKS = 20  # at the held-out data, over all steps
 PATIENCE = 3  # looks without a gain, after which training goes back to the best state
@@ -56,6 +57,8 @@ class Course:
         Batches of one step, whose gradients are averaged.
     looks
         At the held-out data, over all steps.
+    decay
+        Part of every weight that a step of rate 1 takes off.
     """
 
     steps: int
@@ -64,6 +67,7 @@ class Course:
     seed: int
     gather: int = 1
     looks: int = LOOKS
+    decay: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,46 +95,62 @@ def train(
     held: TrainingSet,
     course: Course,
     progress: Progress,
+    thinning: Thinning | None = None,
 ) -> Trained:
     """Train, and return the state with the least loss on the held-out data.
 
     The state before is one of those compared, so the result is never worse there. Where PATIENCE
     looks bring no gain, or a loss is not finite, training goes back to the best state and on with
-    steps a quarter as large; after MOST_RETURNS such returns the next one ends it.
+    steps a quarter as large; after MOST_RETURNS such returns the next one ends it. With a thinning
+    only states that have all its zeros are compared, and the rate is full until they are there.
 
     Notes
     -----
     Deterministic for a seed, as far as onnxruntime is. Cost per step: a forward and a backward pass
     of one batch; for each look a forward pass over the held-out data.
     """
-    descent = _Descent(network, fitted, course)
+    descent = _Descent(network, fitted, course, thinning)
+    until = 0 if thinning is None else thinning.until
     losses = [(0, held_loss(network, held, descent.values))]
     best, kept, since, returns = 0, dict(descent.values), 0, 0
     every = max(1, course.steps // course.looks)
     progress.start("retraining", course.steps)
     for step in range(1, course.steps + 1):
-        is_finite = descent.step(rate_at(step - 1, course.steps))
+        is_finite = descent.step(step, rate_at(step - 1, course.steps, until))
         progress.advance()
-        if is_finite and step % every and step < course.steps:
+        if is_finite and step % every and step not in (until, course.steps):
             continue
         # look at the held-out data; from too large a step go back, and on with smaller ones
         losses.append((step, held_loss(network, held, descent.values) if is_finite else math.inf))
         since += 1
-        if losses[-1][1] < min(loss for _, loss in losses[:-1]):
+        least = min((loss for at, loss in losses[:-1] if at >= until), default=math.inf)
+        if losses[-1][1] < (math.inf if step <= until else least):
             best, kept, since = step, dict(descent.values), 0
         if since >= PATIENCE or not math.isfinite(losses[-1][1]):
             returns, since = returns + 1, 0
-            descent.go_back(kept)
+            kept = descent.go_back(kept)
         if returns > MOST_RETURNS:
             break
+    # where no loss was finite with all zeros, they are due all the same
+    if thinning is not None and best < until:
+        thinning.thin(until, kept)
+        best, kept = losses[-1][0], thinning.applied(kept)
+        losses[-1] = (best, held_loss(network, held, kept))
     return Trained(kept, tuple(losses), best)
 
 
 class _Descent:
     """The present values, the optimiser, and the order in which batches come."""
 
-    def __init__(self, network: TrainedNetwork, fitted: TrainingSet, course: Course) -> None:
+    def __init__(
+        self,
+        network: TrainedNetwork,
+        fitted: TrainingSet,
+        course: Course,
+        thinning: Thinning | None,
+    ) -> None:
         self.network, self.fitted, self.course = network, fitted, course
+        self._thinning = thinning
         self.values = {tensor.name: tensor.start.copy() for tensor in network.tensors}
         self._sizes = {name: size_of(value) for name, value in self.values.items()}
         self._optimiser = OPTIMISERS[course.optimiser]()
@@ -138,18 +158,32 @@ class _Descent:
         self._order: list[int] = []
         self._part = 1.0
 
-    def step(self, part: float) -> bool:
-        """Take a step with a part of the full rate; False, and no step, if a value is infinite."""
+    def step(self, step: int, part: float) -> bool:
+        """Take a step with a part of the full rate; False, and no move, if a value is infinite.
+
+        Steps count from 1. Weights that are due behind it go in any case.
+        """
         gradients = self._gathered()
-        if gradients is None:
-            return False
-        rate = self.course.rate * part * self._part
+        if gradients is not None:
+            self._move(gradients, self.course.rate * part * self._part)
+        if self._thinning is not None and self._thinning.is_due(step):
+            self._thinning.thin(step, self.values)
+            self.values = self._thinning.applied(self.values)
+            self._sizes = {name: size_of(value) for name, value in self.values.items()}
+        return gradients is not None
+
+    def _move(self, gradients: Mapping[str, Array], rate: float) -> None:
+        if self._thinning is not None:
+            gradients = self._thinning.applied(gradients)
+            self._thinning.see(gradients)
         moves = self._optimiser.moves(gradients)
         for tensor in self.network.tensors:
             name = tensor.name
             move = tensor.kept * (rate * self._sizes[name] * moves[name])
-            self.values[name] = (self.values[name] + move).astype(np.float32)
-        return True
+            decay = 0.0 if tensor.layer is None else rate * self.course.decay
+            self.values[name] = ((1 - decay) * self.values[name] + move).astype(np.float32)
+        if self._thinning is not None:
+            self.values = self._thinning.applied(self.values)
 
     def _gathered(self) -> dict[str, Array] | None:
         """Return the mean gradients of the next batches, weighted by their samples."""
@@ -171,10 +205,16 @@ class _Descent:
             self._order = self._rng.permutation(len(self.fitted.batches)).tolist()
         return int(self._order.pop())
 
-    def go_back(self, values: Mapping[str, Array]) -> None:
-        """Begin again at a state, with smaller steps and no memory of gradients."""
+    def go_back(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """Begin again at a state, with smaller steps and no memory of gradients; return it.
+
+        Weights that went since then stay away.
+        """
         self.values, self._part = dict(values), self._part * SLOWER
+        if self._thinning is not None:
+            self.values = self._thinning.applied(self.values)
         self._optimiser = OPTIMISERS[self.course.optimiser]()
+        return dict(self.values)
 
 
 def _gradients(

@@ -66,6 +66,12 @@ def test_the_rate_rises_to_one_and_falls_towards_zero(steps: int) -> None:
     assert rates[top:] == sorted(rates[top:], reverse=True)
 
 
+def test_the_rate_stays_full_as_long_as_it_is_told_to() -> None:
+    rates = [rate_at(step, 200, 120) for step in range(200)]
+    assert rates[10:121] == [1] * 111
+    assert 0 < rates[-1] < rates[121] < 1
+
+
 def test_the_size_of_a_tensor_is_that_of_what_is_not_zero() -> None:
     assert size_of(np.array([0, 3.0, 0, -3.0])) == 3
     assert size_of(np.zeros(3)) == LEAST_SIZE

@@ -10,10 +10,12 @@ import pytest
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.report.progress import ProgressCalls, Silent
 from onnx_lobs.run.retraining.parameters import MovingTensor
+from onnx_lobs.run.retraining.thinning import Thinning
 from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, train
 
 GOAL = np.array([1.0, 0.0, -2.0], np.float32)
 START = np.array([2.0, 0.0, 1.0], np.float32)
+LAYER: Any = object()  # whose weight it is does not matter
 
 
 class Bowl:
@@ -46,12 +48,15 @@ class NoTargets:
         return ()
 
 
-def trained(bowl: Bowl, progress: Any = None, **course: Any) -> Trained:
+def trained(
+    bowl: Bowl, progress: Any = None, thinning: Thinning | None = None, **course: Any
+) -> Trained:
     """Train a bowl."""
     batches = Batches(lambda i: {"x": np.array(i)}, (1,) * 5, "numbers")
     some: Any = TrainingSet(batches, NoTargets())  # type: ignore[arg-type]
     made = Course(**{"steps": 100, "rate": 0.1, "optimiser": "adam", "seed": 0, **course})
-    return train(bowl, some, some, made, progress or Silent())  # type: ignore[arg-type]
+    network: Any = bowl
+    return train(network, some, some, made, progress or Silent(), thinning)
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
@@ -107,3 +112,79 @@ def test_a_step_takes_several_batches_and_each_comes_once() -> None:
 def test_gathered_batches_move_as_one_does_where_all_say_the_same() -> None:
     one, three = trained(Bowl(), steps=20), trained(Bowl(), steps=20, gather=3)
     np.testing.assert_allclose(one.values["w"], three.values["w"], rtol=1e-5)
+
+
+class WeightBowl(Bowl):
+    """Stands for a network whose tensor is a weight, and no bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors = (MovingTensor("w", START, START != 0, layer=LAYER),)
+
+
+def test_decay_brings_weights_nearer_to_zero_and_leaves_biases_alone() -> None:
+    plain, small = trained(WeightBowl(), steps=400), trained(WeightBowl(), steps=400, decay=0.5)
+    assert np.linalg.norm(small.values["w"]) < 0.99 * np.linalg.norm(plain.values["w"])
+    bias, same = trained(Bowl(), steps=50), trained(Bowl(), steps=50, decay=0.5)
+    np.testing.assert_array_equal(bias.values["w"], same.values["w"])
+
+
+WIDE_GOAL = np.array([3.0, 2.0, 0.01, 1.0, 0.02, 0.0], np.float32)
+
+
+class WideBowl(Bowl):
+    """Stands for a network of six weights, of which the goal needs three."""
+
+    def __init__(self, broken_from: int | None = None) -> None:
+        super().__init__()
+        start = np.array([1.0, 1, 1, 1, 1, 0], np.float32)
+        self.tensors = (MovingTensor("w", start, start != 0, layer=LAYER),)
+        self.broken_from, self.taken = broken_from, 0
+
+    def loss(self, feeds: Any, targets: Any, values: Any) -> float:
+        """Return the loss of the values."""
+        return float(((values["w"] - WIDE_GOAL) ** 2).sum())
+
+    def step(self, feeds: Any, targets: Any, values: Any) -> tuple[float, dict[str, Any]]:
+        """Return loss and gradient, infinite from one step on."""
+        self.taken += 1
+        broken = self.broken_from is not None and self.taken > self.broken_from
+        loss = np.inf if broken else self.loss(feeds, targets, values)
+        gradient = 2 * (values["w"] - WIDE_GOAL) + NOISE.standard_normal(6).astype(np.float32)
+        return loss, {"w": gradient * self.tensors[0].kept}
+
+
+NOISE = np.random.default_rng(0)
+
+
+def thinned(bowl: WideBowl, sparsity: float = 0.5, **course: Any) -> Trained:
+    """Train a bowl, and thin it on the way."""
+    thinning = Thinning(bowl.tensors, {"w"}, sparsity, course.get("steps", 100))
+    return trained(bowl, thinning=thinning, **course)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_weights_that_are_needed_stay_and_reach_their_goal(optimiser: str) -> None:
+    found = thinned(WideBowl(), steps=400, optimiser=optimiser)
+    np.testing.assert_array_equal(found.values["w"] != 0, [1, 1, 0, 1, 0, 0])
+    np.testing.assert_allclose(found.values["w"], WIDE_GOAL, atol=0.2)  # gradients are noisy
+
+
+def test_only_states_with_all_their_zeros_are_compared() -> None:
+    bowl = WideBowl()
+    found = thinned(bowl, sparsity=4 / 6)  # one of those needed goes, so all before are better
+    losses = dict(found.losses)
+    late = {step: loss for step, loss in losses.items() if step >= 60}
+    assert min(losses.values()) < min(late.values())
+    assert losses[found.best] == min(late.values())
+    assert bowl.loss({}, (), found.values) == pytest.approx(losses[found.best])
+    assert np.count_nonzero(found.values["w"]) == 2
+
+
+@pytest.mark.parametrize("broken_from", [0, 3, 50, 70])
+def test_zeros_are_there_even_where_losses_are_not_finite(broken_from: int) -> None:
+    bowl = WideBowl(broken_from)
+    found = thinned(bowl)
+    assert np.count_nonzero(found.values["w"]) == 3
+    assert found.best > 0
+    assert bowl.loss({}, (), found.values) == pytest.approx(dict(found.losses)[found.best])
