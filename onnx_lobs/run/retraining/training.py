@@ -55,10 +55,10 @@ class Course:
         Of the batches' order.
     gather
         Batches of one step, whose gradients are averaged.
-    looks
-        At the held-out data, over all steps.
     decay
         Part of every weight that a step of rate 1 takes off.
+    looks
+        At the held-out data, over all steps.
     """
 
     steps: int
@@ -66,8 +66,8 @@ class Course:
     optimiser: str
     seed: int
     gather: int = 1
-    looks: int = LOOKS
     decay: float = 0.0
+    looks: int = LOOKS
 
 
 @dataclass(frozen=True, eq=False)
