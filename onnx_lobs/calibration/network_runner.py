@@ -34,6 +34,8 @@ class NetworkRunner:
         Full name of an execution provider.
     store
         Where the values are kept.
+    is_read_often
+        Whether values are asked for so often that all had better be stored.
 
     Attributes
     ----------
@@ -49,9 +51,11 @@ class NetworkRunner:
         batches: Iterable[Feeds],
         provider: str,
         store: Store,
+        *,
+        is_read_often: bool = False,
     ) -> None:
         self.model, self.provider = model, provider
-        self.batches, self.store = batches, store
+        self.batches, self.store, self.is_read_often = batches, store, is_read_often
         self.stages = stages_by_stop(model, stops)
         self.stored: list[Values] = []
         self._wanted = first_reads(self.stages)
@@ -82,6 +86,8 @@ class NetworkRunner:
 
     def _is_better_unstored(self, stage: Stage, before: Feeds, made: Feeds) -> bool:
         """Whether a stage had better run again than its outputs be stored."""
+        if self.is_read_often:
+            return False
         freed = sum(bytes_of(before[name]) for name in stage.inputs if name not in stage.live)
         added = sum(bytes_of(made[name]) for name in stage.outputs)
         return added > LARGE * freed and inputs_per_output(self.model, stage) <= CHEAP

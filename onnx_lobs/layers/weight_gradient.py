@@ -6,6 +6,7 @@ import numpy as np
 
 from onnx_lobs.arrays import Array
 from onnx_lobs.layers.layer import Layer, Use
+from onnx_lobs.linalg.convolution.kernel_sums import sum_pixels, sum_places
 
 SUMMED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 MOST_BYTES = 1 << 26  # of unfolded windows that are held at once
@@ -48,11 +49,17 @@ def weight_gradient(layer: Layer, use: Use, x: Array, gradient: Array) -> Array:
 
     Notes
     -----
-    Cost: one product of the layer's size; windows are unfolded for some samples at a time.
+    Cost: one product of the layer's size; windows of several pixels and channels are unfolded, for
+    some samples at a time.
     """
-    total = np.zeros((layer.layout.groups, layer.layout.rows, layer.layout.columns), np.float32)
+    layout = layer.layout
+    total = np.zeros((layout.groups, layout.rows, layout.columns), np.float32)
     if use.unfold is None:
         total += _sum(use, x, gradient)
+    elif use.unfold.is_pointwise:
+        total += sum_pixels(x, gradient, use.groups)
+    elif layout.rows == 1 and layout.columns == use.unfold.kernel_size:
+        total += sum_places(x, gradient, use.unfold)
     else:
         each = _unfolded_bytes(layer, use, x)
         step = max(1, MOST_BYTES // max(each, 1))

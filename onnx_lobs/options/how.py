@@ -75,7 +75,8 @@ class HowOptions:
         "gives there; kept where that lowers the output error on held-out samples.",
         SWITCH,
         more="A part lies between two places where a single value leads on, as between residual "
-        "blocks. The guide's page on retraining tells what it won.",
+        "blocks; the last one is the whole network. The guide's page on retraining tells what it "
+        "won.",
         affects=Affects.RUN,
     )
     sequential: bool | None = option(

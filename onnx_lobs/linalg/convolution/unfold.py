@@ -67,10 +67,8 @@ def pixels_as_observations(y: Array, groups: int, chosen: Chosen = None) -> Arra
 def _grid_windows(x: Array, geometry: Unfold, grid: Grid | None) -> Array:
     """Return (channels, kernel_size, positions): no padding and no inserted zeros are made."""
     nd = len(geometry.kernel)
-    geometry = resolve(geometry, x.shape[2:])
     grid = Grid((0,) * nd, (1,) * nd) if grid is None else grid
-    sizes = grid.sizes(output_sizes(x.shape[2:], geometry))
-    axes = [_reads(geometry, axis, grid, n, x.shape[2 + axis]) for axis, n in enumerate(sizes)]
+    sizes, axes = axis_reads(x.shape[2:], geometry, grid)
     is_whole = all(
         to == slice(0, n, 1) for n, row in zip(sizes, axes, strict=True) for to, _ in row
     )
@@ -84,6 +82,18 @@ def _grid_windows(x: Array, geometry: Unfold, grid: Grid | None) -> Array:
         to, of = ((every, every, *slices) for slices in zip(*reads, strict=True))
         result[:, position][to] = images[of]
     return result.reshape(*result.shape[:2], -1)
+
+
+def axis_reads(
+    spatial: tuple[int, ...], geometry: Unfold, grid: Grid
+) -> tuple[tuple[int, ...], list[list[tuple[slice, slice]]]]:
+    """Return how many outputs a grid takes along each axis, and what they read there.
+
+    The latter, per axis and kernel position: which of these outputs read a pixel, and the pixels.
+    """
+    geometry = resolve(geometry, spatial)
+    sizes = grid.sizes(output_sizes(spatial, geometry))
+    return sizes, [_reads(geometry, axis, grid, n, spatial[axis]) for axis, n in enumerate(sizes)]
 
 
 def _reads(geometry: Unfold, axis: int, grid: Grid, n: int, size: int) -> list[tuple[slice, slice]]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class BlocksRecord:
-    """What fitting spans between two cuts of a network brought.
+    """What fitting spans between two cuts of a network, and then the whole of it, brought.
 
     Parameters
     ----------
     spans, fitted
-        How many there are, and how many came nearer to the dense network on held-out samples.
+        How many there are, the whole among them, and how many came nearer to the dense network on
+        held-out samples.
     error_before, error_after
         Output error on the held-out samples; None where there is no floating output.
     is_kept

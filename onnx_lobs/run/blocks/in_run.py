@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import time
 
+from onnx_lobs.arrays import Array
 from onnx_lobs.graph.model import Model
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import BlocksRecord
-from onnx_lobs.run.blocks.refit import refit_spans
+from onnx_lobs.run.blocks.refit import JudgedEnd, refit_spans
+from onnx_lobs.run.blocks.whole import refit_whole
 from onnx_lobs.run.one_run import Run, error_alone, judged_again
 from onnx_lobs.run.outcome import Reference
+from onnx_lobs.run.retraining.aims import memory_of_targets
 from onnx_lobs.run.retraining.in_run import open_result
 from onnx_lobs.run.retraining.opened import OpenedNetworks
 from onnx_lobs.run.retraining.parameters import write_values
@@ -41,18 +44,24 @@ def refit_blocks(run: Run, reference: Reference, scratch: Scratch, progress: Pro
     opened = open_result(networks)
     half = setup.memory.activations // 2
     found = refit_spans(
-        (networks.dense, opened.pruned), _judged(opened), setup.batches, networks.provider,
+        (networks.dense, opened.pruned), judged_end(opened), setup.batches, networks.provider,
         (Store(half, scratch), Store(half, scratch)), setup.config.seed, progress,
     )  # fmt: skip
+    values, last = {**found.values}, dict[str, Array]()
+    if before is not None:
+        most_kept = memory_of_targets(setup.memory.activations)
+        last = {**refit_whole(opened, setup.batches, setup.config.seed, most_kept)}
+        write_values(opened.pruned, last)
+        values |= last
     record = BlocksRecord(
-        spans=found.spans,
-        fitted=found.fitted,
+        spans=found.spans + 1,
+        fitted=found.fitted + bool(last),
         error_before=before,
         error_after=before,
         is_kept=False,
         seconds=time.perf_counter() - started,
     )
-    if not found.values:
+    if not values:
         return dataclasses.replace(run, blocks=record)
     after = dataclasses.replace(networks, pruned=opened.pruned)
     fitted = judged_again(run, after, reference, scratch, progress)
@@ -60,12 +69,13 @@ def refit_blocks(run: Run, reference: Reference, scratch: Scratch, progress: Pro
     is_kept = before is not None and error is not None and error < before
     record = dataclasses.replace(record, error_after=error, is_kept=is_kept)
     if is_kept:
-        write_values(Model(networks.result.proto, networks.result.folder), found.values)
+        write_values(Model(networks.result.proto, networks.result.folder), values)
     return dataclasses.replace(fitted if is_kept else run, blocks=record)
 
 
-def _judged(opened: OpenedNetworks) -> str:
-    """Return the first value that the network is judged by, in front of its activation."""
+def judged_end(opened: OpenedNetworks) -> JudgedEnd:
+    """Return the first output that the network is judged by, in front of its activation."""
     output = opened.pruned.main.graph.output[0].name
-    values = {final.output: final.value for final in opened.finals[1]}
-    return str(values.get(output, output))
+    finals = {final.output: final for final in opened.finals[1]}
+    final = finals.get(output)
+    return JudgedEnd(output, None) if final is None else JudgedEnd(final.value, final)

@@ -17,22 +17,32 @@ from onnx_lobs.arrays import Array, Feeds
 from onnx_lobs.calibration.held_out import split_held
 from onnx_lobs.calibration.network_runner import NetworkRunner
 from onnx_lobs.data.batches import Batches
+from onnx_lobs.evaluation.final_activation import FinalActivation
 from onnx_lobs.graph.derivatives.observed import observe
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import LayerFilter, find_layers
 from onnx_lobs.memory.store import Store
 from onnx_lobs.report.progress import Progress, Silent
+from onnx_lobs.run.blocks.pieces import cut_where_taken
 from onnx_lobs.run.blocks.spans import Span, find_spans, part_of
-from onnx_lobs.run.retraining.aims import Aim
+from onnx_lobs.run.retraining.aims import Aim, class_axis
 from onnx_lobs.run.retraining.moving import OBSERVED, choose_tensors
 from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.parameters import MovingTensor, write_values
 from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, held_loss, train
 
-STEPS, RATE = 100, 0.005  # of a span
-SHARES = (1.0, 0.5, 0.25)  # of the way from the least-squares weights, of which the best is taken
+STEPS, RATE, LOOKS = 60, 0.01, 10  # of a span
+SHARES = (0.5, 0.25)  # of the way from the least-squares weights, or the whole: the best is taken
 LEAST_GAIN = 0.02  # of a span's loss on held-out samples; less is noise
 TARGET = "target of the span"
+
+
+@dataclass(frozen=True)
+class JudgedEnd:
+    """The value that a network is judged by, and the activation behind it, if there is one."""
+
+    value: str
+    final: FinalActivation | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +64,7 @@ class RefittedSpans:
 
 def refit_spans(
     networks: tuple[Model, Model],
-    last: str,
+    last: JudgedEnd,
     batches: Batches,
     provider: str,
     stores: tuple[Store, Store],
@@ -68,7 +78,7 @@ def refit_spans(
     networks
         Execution copies of the dense and of the pruned network. Values of the latter change.
     last
-        The value that the network is judged by.
+        What the network is judged by.
     batches
         Calibration data; the held-out ones choose.
     provider
@@ -82,23 +92,28 @@ def refit_spans(
     """
     dense, pruned = networks
     layers, _ = find_layers(pruned, LayerFilter(depthwise=True))
-    spans = find_spans(pruned, layers, last)
+    spans = find_spans(pruned, layers, last.value)
+    if [span.output for span in spans] == [last.value]:
+        spans = ()  # the whole network, which is fitted behind them anyway
     types = _types(pruned, batches, provider)
     progress.start("fitting blocks", len(spans))
     places = {span.output: _place(dense, span.output) for span in spans}
     fronts = NetworkRunner(
-        pruned, {w.start: w.inputs for w in spans if w.start}, batches, provider, stores[1]
-    )
+        pruned, {w.start: w.inputs for w in spans if w.start}, batches, provider, stores[1],
+        is_read_often=True,
+    )  # fmt: skip
     behinds = NetworkRunner(
-        dense, {places[w.output]: [w.output] for w in spans}, batches, provider, stores[0]
-    )
+        dense, {places[w.output]: [w.output] for w in spans}, batches, provider, stores[0],
+        is_read_often=True,
+    )  # fmt: skip
     fitted, changed = 0, dict[str, Array]()
     for span in spans:
         if span.start:
             fronts.advance(span.start)
         behinds.advance(places[span.output])
         samples = _SpanSamples(span, fronts, behinds, batches)
-        values = _refit(part_of(pruned, span, types), span, samples, provider, seed)
+        final = last.final if span.output == last.value else None
+        values = _refit(part_of(pruned, span, types), span, final, samples, provider, seed)
         fitted += bool(values)
         write_values(pruned, values)
         changed.update(values)
@@ -150,28 +165,43 @@ class _Known:
 
 
 def _refit(
-    part: Model, span: Span, samples: _SpanSamples, provider: str, seed: int
+    part: Model,
+    span: Span,
+    final: FinalActivation | None,
+    samples: _SpanSamples,
+    provider: str,
+    seed: int,
 ) -> Mapping[str, Array]:
     """Return the values that fitting a span changed; none where it gains too little."""
-    fitted, held = samples.sets()
-    shapes = observe(part, fitted.batches.load(0), provider=provider).shapes
-    tensors = choose_tensors(part, OBSERVED, fitted.batches, shapes).tensors
+    whole, held = samples.sets()
+    fitted, seen = cut_where_taken(part, span.output, whole, provider)
+    chosen = choose_tensors(part, OBSERVED, fitted.batches, seen.shapes, rows_apart=True)
+    tensors = chosen.tensors
     if not tensors:
         return {}
-    size = _mean_square(samples, fitted.batches)
-    aim = Aim(span.output, "distance", None, span.output, 1 / max(size, 1e-30))
+    size = _mean_square(samples, whole.batches)
+    axis = class_axis(final, len(seen.shapes[span.output]))
+    aim = Aim(span.output, "distance", axis, span.output, 1 / max(size, 1e-30))
     network = TrainedNetwork(part, (aim,), tensors, provider)
-    done = train(network, fitted, held, Course(STEPS, RATE, "adam", seed), Silent())
-    loss, values = _pulled(network, held, tensors, done)
+    done = train(network, fitted, held, Course(STEPS, RATE, "adam", seed, looks=LOOKS), Silent())
+    loss, values = pulled(network, held, tensors, done)
     return values if loss < (1 - LEAST_GAIN) * done.losses[0][1] else {}
 
 
-def _pulled(
+def pulled(
     network: TrainedNetwork, held: TrainingSet, tensors: Sequence[MovingTensor], done: Trained
 ) -> tuple[float, Mapping[str, Array]]:
-    """Return the least loss on the way from the values before, and the values there."""
-    best = (done.losses[0][1], dict[str, Array]())
-    for share in SHARES:
+    """Return the least loss on the way from the values before, and the values there.
+
+    Parameters
+    ----------
+    network, tensors, done
+        What was trained, what moved of it, and what came of it.
+    held
+        The held-out data.
+    """
+    best = (min(loss for _, loss in done.losses), done.values if done.best else {})
+    for share in SHARES if done.best else ():
         values = {
             t.name: (t.start + share * (done.values[t.name] - t.start)).astype(np.float32)
             for t in tensors

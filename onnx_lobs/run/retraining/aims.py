@@ -119,7 +119,7 @@ def output_aims(
         if values.types[value].kind != "f" or not values.shapes[value]:
             continue
         shown = before.value if before is not None else output.name
-        axis = _class_axis(after, len(values.shapes[value]))
+        axis = class_axis(after, len(values.shapes[value]))
         size = float(np.mean(np.square(_centred(dense[shown], axis), dtype=np.float64)))
         size *= dense[shown].size / len(dense[shown])
         aims.append(Aim(value, "distance", axis, shown, 1 / max(size, 1e-30)))
@@ -128,7 +128,7 @@ def output_aims(
     return tuple(aims)
 
 
-def _class_axis(final: FinalActivation | None, rank: int) -> int | None:
+def class_axis(final: FinalActivation | None, rank: int) -> int | None:
     """Return the one axis of a softmax, None where there is none or several."""
     if final is None or final.activation.op not in SOFTMAXES:
         return None

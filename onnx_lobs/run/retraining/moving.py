@@ -40,7 +40,12 @@ class ChosenTensors:
 
 
 def choose_tensors(
-    model: Model, move: str, fitted: Batches, shapes: Mapping[str, tuple[int, ...]]
+    model: Model,
+    move: str,
+    fitted: Batches,
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    rows_apart: bool = False,
 ) -> ChosenTensors:
     """Return what moves of a pruned network, or of a part of one.
 
@@ -54,11 +59,17 @@ def choose_tensors(
         What it learns from.
     shapes
         Of the model's values on the first of these batches.
+    rows_apart
+        Whether every output of a layer counts its observations for its own weights alone, as in
+        least squares: where targets lie close behind, they tell about each of them.
     """
     layers, _ = find_layers(model, LayerFilter(depthwise=True))
     weights = find_weights(model, layers)
     chosen = chosen_move(move, weights, fitted.n_samples)
-    observations = {w.name: _observations(w, shapes, fitted.sizes[0]) for w in weights}
+    observations = {
+        w.name: _observations(w, shapes, fitted.sizes[0]) * (_rows(w) if rows_apart else 1)
+        for w in weights
+    }
     moved = moving_weights(chosen, weights, fitted.n_samples, observations)
     return ChosenTensors(chosen, weights, (*moved, *find_small(model, layers)))
 
@@ -68,6 +79,12 @@ def _observations(weight: MovingTensor, shapes: Mapping[str, tuple[int, ...]], b
     assert weight.layer is not None
     uses = weight.layer.uses
     return sum(use.n_observations(shapes[use.input]) for use in uses) // batch
+
+
+def _rows(weight: MovingTensor) -> int:
+    """Return how many outputs the layer of a weight has."""
+    assert weight.layer is not None
+    return weight.layer.layout.groups * weight.layer.layout.rows
 
 
 def chosen_move(move: str, weights: Sequence[MovingTensor], samples: int) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 import onnx
@@ -33,7 +34,7 @@ class ShapedNetwork:
     Parameters
     ----------
     loss, gradients
-        Give the loss alone, and with it all gradients.
+        Give the loss alone, and with it all gradients; sessions that are made when asked for.
     total, targets
         Names of the loss, and of the inputs that take targets.
     names
@@ -46,8 +47,8 @@ class ShapedNetwork:
         Element types of the tensors that move.
     """
 
-    loss: Session
-    gradients: Session
+    loss: Callable[[], Session]
+    gradients: Callable[[], Session]
     total: str
     targets: tuple[str, ...]
     names: Mapping[str, str]
@@ -93,14 +94,14 @@ class TrainedNetwork:
         """Return the loss on one batch, mean over its samples."""
         shaped = self.shaped(feeds)
         fed = self._fed(shaped, feeds, targets, values)
-        return float(shaped.loss.run(fed, [shaped.total])[shaped.total].reshape(()))
+        return float(shaped.loss().run(fed, [shaped.total])[shaped.total].reshape(()))
 
     def step(
         self, feeds: Feeds, targets: Sequence[Array], values: Mapping[str, Array]
     ) -> tuple[float, dict[str, Array]]:
         """Return the loss on one batch, and its gradient in every tensor that moves."""
         shaped = self.shaped(feeds)
-        seen = shaped.gradients.run(self._fed(shaped, feeds, targets, values))
+        seen = shaped.gradients().run(self._fed(shaped, feeds, targets, values))
         found: dict[str, Array] = {}
         for tensor in self.tensors:
             gradient = self._gradient(tensor, shaped, seen, feeds)
@@ -148,8 +149,8 @@ class TrainedNetwork:
         names = [tensor.name for tensor in self.tensors]
         shown = [total, *found.names.values(), *taps]
         return ShapedNetwork(
-            _session(light, names, [total], self.provider),
-            _session(model, names, list(dict.fromkeys(shown)), self.provider),
+            cache(partial(_session, light, names, [total], self.provider)),
+            cache(partial(_session, model, names, [*dict.fromkeys(shown)], self.provider)),
             total,
             tuple(loss.target for loss in losses),
             found.names,

@@ -57,6 +57,8 @@ class Course:
         Batches of one step, whose gradients are averaged.
     decay
         Part of every weight that a step of rate 1 takes off.
+    looks
+        At the held-out data, over all steps.
     """
 
     steps: int
@@ -65,6 +67,7 @@ class Course:
     seed: int
     gather: int = 1
     decay: float = 0.0
+    looks: int = LOOKS
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,13 +107,13 @@ def train(
     Notes
     -----
     Deterministic for a seed, as far as onnxruntime is. Cost per step: a forward and a backward pass
-    of one batch; 20 forward passes over the held-out data.
+    of one batch; for each look a forward pass over the held-out data.
     """
     descent = _Descent(network, fitted, course, thinning)
     until = 0 if thinning is None else thinning.until
     losses = [(0, held_loss(network, held, descent.values))]
     best, kept, since, returns = 0, dict(descent.values), 0, 0
-    every = max(1, course.steps // LOOKS)
+    every = max(1, course.steps // course.looks)
     progress.start("retraining", course.steps)
     for step in range(1, course.steps + 1):
         is_finite = descent.step(step, rate_at(step - 1, course.steps, until))
