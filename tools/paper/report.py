@@ -16,6 +16,7 @@ PUBLISHED_AS = {
     "random": "random", "LWC": "LWC", "OBD": "OBD", "lobs, 7 %": "L-OBS", "lobs, stage 1": "L-OBS",
     "lobs, 2 stages": "L-OBS, iterative", "joint, 2 stages": "L-OBS, iterative", "DNS": "DNS",
     "lobs, thinned": "L-OBS, iterative", "joint, thinned": "L-OBS, iterative",
+    "joint, thinned to 0.9 %": "L-OBS, iterative",
 }  # fmt: skip
 
 

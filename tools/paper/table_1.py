@@ -134,16 +134,20 @@ def iterative_row(
     )  # fmt: skip
 
 
-def thinned_row(network: str, origin: str, method: str, steps: int, mnist: Mnist) -> Row:
+def thinned_row(
+    network: str, origin: str, method: str, steps: int, mnist: Mnist, least: float | None = None
+) -> Row:
     """Return a row of pruning once and then on and on in one retraining, mean of its seeds.
 
-    All layers are compared with each other; as many weights stay in all as STAGE_2 keeps.
+    All layers are compared with each other; the share `least` stays of all weights, or as many as
+    STAGE_2 keeps.
     """
     dense = dense_network(network, origin, mnist.folder)
     first = pruned_by(dense, mnist, method, STAGE_1[network])
     shares, values = by_weight(dense, STAGE_2[network]), tensors_of(dense)
     sizes = {name: values[name].size for name in shares}
     kept = sum(round(share * sizes[name]) for name, share in shares.items()) / sum(sizes.values())
+    kept = kept if least is None else least
     data = {INPUT: mnist.images, "label": mnist.labels}
     models = [
         onnx_lobs.retrain(
@@ -159,9 +163,14 @@ def thinned_row(network: str, origin: str, method: str, steps: int, mnist: Mnist
         "pruned at first": test_error(first, mnist), "kept of layers": [100 * e for e in each],
     }  # fmt: skip
     return Row(
-        "1", network, origin, f"{method}, thinned", 100 * kept_share(models[0]),
+        "1", network, origin, thinned_name(method, least), 100 * kept_share(models[0]),
         test_error(dense, mnist), None, {str(steps): float(np.mean(errors))}, facts,
     )  # fmt: skip
+
+
+def thinned_name(method: str, least: float | None) -> str:
+    """Return what a row of :func:`thinned_row` is called."""
+    return f"{method}, thinned" + ("" if least is None else f" to {100 * least:g} %")
 
 
 def geometric_stages(
@@ -213,7 +222,10 @@ def rows_of(network: str, origin: str) -> dict[str, Maker]:
         six = geometric_stages(stage_1, last, many)
         found[f"{method}, 2 stages"] = partial(iterative_row, network, origin, method, two)
         found[f"{method}, 6 stages"] = partial(iterative_row, network, origin, method, six)
-        found[f"{method}, thinned"] = partial(thinned_row, network, origin, method, sum(steps))
+        for least in (None, 0.009) if network == LENET_5 and method == "joint" else (None,):
+            found[thinned_name(method, least)] = partial(
+                thinned_row, network, origin, method, sum(steps), least=least
+            )
     return found
 
 
