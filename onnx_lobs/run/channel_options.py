@@ -15,9 +15,10 @@ OWN_BUDGETS = ("channels", "latency")  # which no zeros save
 def check_channels(config: PruneConfig) -> None:
     """Raise ConfigError when options contradict whole channels, or ask for them without."""
     if config.drop_empty and "int8" in (config.values, config.activations):
+        known = origin(config.target, "values", config.values)
         raise ConfigError(
-            "--drop-empty does not go with int8, whose scales are those of all channels; drop them "
-            "first, and round the smaller model's weights in a second run, with --sparsity 0"
+            f"--drop-empty does not go with int8{known}: its scales are those of all channels; drop "
+            "them first, and round the smaller model's weights in a second run, with --sparsity 0"
         )
     if removes_first(config):
         _check_first(config)
