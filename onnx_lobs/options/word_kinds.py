@@ -83,7 +83,7 @@ def text_or_function(metavar: str, check: Check, names: Collection[str]) -> Valu
         check,
         _taken_as(names),
         to_plain=lambda value: value if isinstance(value, str) else name_of(value),
-        types=(str, Callable),  # type: ignore[arg-type]
+        types=(str, Callable),
         words=f"a text ({metavar}) or a function",
         in_python="a text or a function",
         names=tuple(names),

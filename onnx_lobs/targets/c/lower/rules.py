@@ -90,7 +90,7 @@ RULES: Mapping[str, Rule] = {
 
 _QUANTISED = dict.fromkeys(
     ("QuantizeLinear", "DynamicQuantizeLinear", "DequantizeLinear"),
-    "belongs to a model that computes in integers; give the float one, which becomes integers here",
+    "belongs to a model that computes in integers; give the float one, which --values int8 rounds",
 )
 # outputs with their input's grid, or one of their own
 _NOT_JOINED = frozenset((*MOVING, "Softmax", *RECURRENT))
