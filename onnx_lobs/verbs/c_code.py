@@ -152,7 +152,8 @@ def _shapes(
     Raises
     ------
     ConfigError
-        Axes are open beside that of the batch, nothing was given, and the samples are made up.
+        Nothing was given, and axes are open beside that of the batch and the samples are made up,
+        or samples were cut along time.
     """
     first = next(iter(batches))
     shapes = {name: tuple(shape) for name, shape in given.items()}
@@ -169,10 +170,22 @@ def _shapes(
                 f"the input {spec.name!r} has open axes, and C code has fixed sizes; give them "
                 f"with --input-shape {_example(spec.name, sizes)}, say, or samples with -d"
             )
+        if place.axis is not None and is_time(told[place.axis]):
+            _check_whole(spec.name, told[place.axis], batches)
         shapes[spec.name] = tuple(
             size if isinstance(size, int) else seen[axis] for axis, size in enumerate(sizes)
         )
     return shapes
+
+
+def _check_whole(name: str, time: int | str | None, batches: Batches) -> None:
+    """Refuse batches that were cut along an axis of time: none has all steps of a sample."""
+    if batches.recut is not None and len(batches) > 1:
+        raise ConfigError(
+            f"the data of {name!r} were cut into {len(batches)} batches along {time!r}, which is "
+            "named as time; stack whole samples along an axis in front of it, or say with "
+            "--input-shape how many steps the C code takes"
+        )
 
 
 def _may_count(size: int | str | None) -> bool:

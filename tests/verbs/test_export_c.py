@@ -165,6 +165,20 @@ def test_samples_behind_the_axis_of_time_have_shapes_of_their_own(folder: Path) 
         export(folder, config=PruneConfig(input_shapes={"x": (7, 1, 3)}))
 
 
+def test_batches_of_steps_of_time_are_no_samples(folder: Path) -> None:
+    save_lstm(folder, 1)
+    with pytest.raises(ConfigError, match=r"--input-shape x:224x1x3, say"):
+        export(folder, data=None)
+    np.save(folder / "x.npy", normal(3, 64, 1, 3))  # two batches of 32
+    with pytest.raises(ConfigError, match=r"'x' were cut into 2 batches along 't', which is named"):
+        export(folder)
+    export(folder, config=PruneConfig(input_shapes={"x": (1, 1, 3)}))
+    assert "INPUT_0_SIZE 3\n" in (folder / "out" / "my_model.h").read_text()
+    np.save(folder / "x.npy", normal(3, 2, 64, 1, 3))
+    export(folder, overwrite=True)
+    assert f"INPUT_0_SIZE {64 * 3}\n" in (folder / "out" / "my_model.h").read_text()
+
+
 def test_inputs_are_cut_each_along_the_axis_of_its_own() -> None:
     shapes = {"x": (1, 3), "state": (2, 1, 4), "rate": (2,)}
     nodes = [
