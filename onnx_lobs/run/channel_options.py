@@ -17,8 +17,9 @@ def check_channels(config: PruneConfig) -> None:
     if config.drop_empty and "int8" in (config.values, config.activations):
         known = origin(config.target, "values", config.values)
         raise ConfigError(
-            f"--drop-empty does not go with int8{known}: its scales are those of all channels; drop "
-            "them first, and round the smaller model's weights in a second run, with --sparsity 0"
+            f"--drop-empty does not go with int8{known}: its scales are those of all channels; "
+            "drop them first, and round the smaller model's weights in a second run, with "
+            "--sparsity 0"
         )
     if removes_first(config):
         _check_first(config)
