@@ -52,6 +52,7 @@ def _check_first(config: PruneConfig) -> None:
 
 
 def _check_alone(config: PruneConfig) -> None:
+    values = f"--values {config.values}{origin(config.target, 'values', config.values)}"
     others = {
         "--budget weights": config.budget == "weights",
         "--layer-sparsity, --layer-min and --layer-max": bool(
@@ -59,21 +60,16 @@ def _check_alone(config: PruneConfig) -> None:
         ),
         "--cache": config.cache is not None,
         "--max-bytes": config.max_bytes is not None,
+        values: config.values != "fp32",
         "--activations int8": config.activations == "int8",
         "--correct": bool(config.correct),
         "--allocation erk": config.allocation == "erk",
     }
-    if config.values != "fp32":
-        known = origin(config.target, "values", config.values)
-        raise ConfigError(
-            f"pattern channels does not go with --values {config.values}{known}; take --values "
-            "fp32, or --channels, which removes channels first and then prunes the weights that "
-            "stay"
-        )
     for name, is_given in others.items():
         if is_given:
+            remedy = "take --values fp32" if name == values else "leave that out"
             raise ConfigError(
-                f"pattern channels does not go with {name}; leave that out, or take --channels, "
+                f"pattern channels does not go with {name}; {remedy}, or take --channels, "
                 "which removes channels first and then prunes the weights that stay"
             )
 
