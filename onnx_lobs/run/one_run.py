@@ -200,7 +200,7 @@ def judged_again(
         As for :func:`onnx_lobs.run.outcome.evaluate_run`.
     """
     output, details = evaluate_run(
-        run.setup, networks, run.records, reference, scratch, progress, run.log, retrained=True
+        run.setup, networks, run.records, reference, scratch, progress, run.log, others=False
     )
     return replace(run, networks=networks, output=output, details=details)
 
