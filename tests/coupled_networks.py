@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import pytest
 from build_onnx import model, value
 from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, helper
@@ -16,6 +17,7 @@ from onnx_lobs.arrays import Array
 
 CHANNELS = 12
 HAS_ATTENTION = tuple(map(int, onnxruntime.__version__.split(".")[:2])) >= (1, 23)
+WITH_ATTENTION = pytest.mark.skipif(not HAS_ATTENTION, reason="onnxruntime is too old")
 SIZE = 6
 
 
@@ -392,7 +394,11 @@ def group_norm() -> ModelProto:
 
 
 # networks that are more than a middle, and the axes of their inputs
-WHOLE_NETWORKS: tuple[tuple[Callable[[], ModelProto], int], ...] = (
-    (flattened, 4), (flattened_last, 4), (attention, 3), (group_norm, 4), (einsum_attention, 3),
-    *([(fused_attention, 3)] if HAS_ATTENTION else []),
-)  # fmt: skip
+WHOLE_NETWORKS = (
+    pytest.param(flattened, 4),
+    pytest.param(flattened_last, 4),
+    pytest.param(attention, 3),
+    pytest.param(group_norm, 4),
+    pytest.param(einsum_attention, 3),
+    pytest.param(fused_attention, 3, marks=WITH_ATTENTION),
+)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 from onnx_lobs.layers.bias import find_input_bias
-from onnx_lobs.layers.layer import Use
 from onnx_lobs.layers.layout import WeightLayout, conv_layout, transposed_conv_layout
 from onnx_lobs.layers.misfit import conv_misfit
 from onnx_lobs.layers.operand import constant_weight
@@ -38,23 +38,9 @@ def _match(
     groups = cast(int, place.attribute("group", 1))
     geometry = geometry_of(place, root.shape)
     layout = layout_of(root.shape, groups)
-    use = _use(place, groups, geometry, (groups * layout.rows,))
+    bias = find_input_bias(place.model, place.scope, place.node, (groups * layout.rows,))
+    use = replace(place.use(place.node.input[0], groups), unfold=geometry, bias=bias)
     return Match(use, root, layout)
-
-
-def _use(place: NodePlace, groups: int, geometry: Unfold, shape: tuple[int, ...]) -> Use:
-    node = place.node
-    return Use(
-        node=place.label,
-        op=node.op_type,
-        scope=place.scope.index,
-        output=node.output[0],
-        top=place.top,
-        input=node.input[0],
-        groups=groups,
-        unfold=geometry,
-        bias=find_input_bias(place.model, place.scope, node, shape),
-    )
 
 
 def _geometry(place: NodePlace, shape: tuple[int, ...]) -> Unfold:

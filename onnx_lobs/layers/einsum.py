@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -150,17 +150,8 @@ def _use(
         shape = tuple(sizes[a] if a in outputs else 1 for a in behind[first:])
         order = _order(outputs, behind, sizes)
         bias = find_add(place.model, place.scope, node, shape, order)
-    return Use(
-        node=place.label,
-        op=node.op_type,
-        scope=place.scope.index,
-        output=node.output[0],
-        top=place.top,
-        input=node.input[1 - constant],
-        groups=math.prod(sizes[letter] for letter in axes.groups),
-        contraction=contraction,
-        bias=bias,
-    )
+    groups = math.prod(sizes[letter] for letter in axes.groups)
+    return replace(place.use(node.input[1 - constant], groups), contraction=contraction, bias=bias)
 
 
 def _order(outputs: str, behind: str, sizes: dict[str, int]) -> BiasOrder | None:

@@ -6,6 +6,7 @@ name to those of :mod:`onnx_lobs.options.what`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from onnx_lobs.layers.bias import find_add, find_input_bias
 from onnx_lobs.layers.chain import Root, trace
 from onnx_lobs.layers.convolution import match_conv, match_transposed_conv
 from onnx_lobs.layers.einsum import match_einsum, read_equation
-from onnx_lobs.layers.layer import Use
 from onnx_lobs.layers.layout import matmul_layout
 from onnx_lobs.layers.misfit import matrix_misfit
 from onnx_lobs.layers.not_taken import NOT_TAKEN, foreign_refusal, function_operators
@@ -109,14 +109,8 @@ def _gemm(place: NodePlace) -> Match | Refusal:
     beta = float(cast(float, place.attribute("beta", 1.0)))
     layout = matmul_layout(root.shape, rows_first)
     shape = (layout.rows,) if constant_right else (layout.rows, 1)
-    use = Use(
-        node=place.label,
-        op=node.op_type,
-        scope=place.scope.index,
-        output=node.output[0],
-        top=place.top,
-        input=tapped,
-        groups=1,
+    use = dataclasses.replace(
+        place.use(tapped),
         transposed=transposed,
         scale=alpha,
         bias=find_input_bias(place.model, place.scope, node, shape, beta),
@@ -141,14 +135,8 @@ def _matmul(place: NodePlace) -> Match | Refusal:
         shape = (*lead, 1, layout.rows) if lead else (layout.rows,)
     else:
         shape = (*lead, layout.rows, 1)
-    use = Use(
-        node=place.label,
-        op=node.op_type,
-        scope=place.scope.index,
-        output=node.output[0],
-        top=place.top,
-        input=node.input[0 if constant_right else 1],
-        groups=layout.groups,
+    use = dataclasses.replace(
+        place.use(node.input[0 if constant_right else 1], layout.groups),
         batch=batch,
         transposed=not constant_right,
         bias=find_add(place.model, place.scope, node, shape),

@@ -37,6 +37,21 @@ class NodePlace:
         """Return an attribute that is a list of integers."""
         return tuple(cast("tuple[int, ...]", self.attribute(name, default)))
 
+    def use(self, tapped: str, groups: int = 1) -> Use:
+        """Return the node as a use that multiplies the value `tapped` as a plain MatMul does.
+
+        How it does otherwise is put in by who reads the operator.
+        """
+        return Use(
+            node=self.label,
+            op=self.node.op_type,
+            scope=self.scope.index,
+            output=first_output(self.node),
+            top=self.top,
+            input=tapped,
+            groups=groups,
+        )
+
 
 @dataclass(frozen=True)
 class Match:

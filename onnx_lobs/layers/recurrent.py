@@ -6,11 +6,11 @@ matrix for each direction; and for each gate where a GRU resets the state before
 
 from __future__ import annotations
 
-from onnx_lobs.graph.model import first_output
+from dataclasses import replace
+
 from onnx_lobs.layers.bias import find_input_bias
 from onnx_lobs.layers.bias_slot import BiasOrder, BiasSlot
 from onnx_lobs.layers.chain import Root
-from onnx_lobs.layers.layer import Use
 from onnx_lobs.layers.layout import WeightLayout
 from onnx_lobs.layers.misfit import recurrent_misfit
 from onnx_lobs.layers.place import Match, NodePlace
@@ -36,14 +36,9 @@ def match_inputs(place: NodePlace, root: Root) -> Match | Refusal:
     if misfit := recurrent_misfit(shape, GATES[place.node.op_type]):
         return misfit
     layout = WeightLayout(shape, shape, (0, 1, 2), 1, shape[0] * shape[1], shape[2])
-    use = Use(
-        node=place.label,
-        op=place.node.op_type,
-        scope=place.scope.index,
-        output=first_output(place.node),
+    use = replace(
+        place.use(inputs_name(place.node)),
         top=_first_top(place),
-        input=inputs_name(place.node),
-        groups=1,
         bias=_bias(place, shape[:2], is_first=True),
     )
     return Match(use, root, layout, part="W")
@@ -61,14 +56,8 @@ def match_states(place: NodePlace, root: Root) -> Match | Refusal:
         gates = GATES[place.node.op_type]
         groups, rows = directions * gates, rows // gates
     layout = WeightLayout(root.shape, (groups, rows, columns), (0, 1, 2), groups, rows, columns)
-    use = Use(
-        node=place.label,
-        op=place.node.op_type,
-        scope=place.scope.index,
-        output=first_output(place.node),
-        top=place.top,
-        input=states_name(place.node),
-        groups=groups,
+    use = replace(
+        place.use(states_name(place.node), groups),
         batch=(groups,),
         bias=_bias(place, root.shape[:2], is_first=False),
     )

@@ -66,8 +66,7 @@ def warn_of_few(setup: Setup, networks: Networks, log: Log) -> FloatArray | None
     Cost: the dense network on one batch.
     """
     method, batches = METHODS[setup.config.method], setup.batches
-    refits = method.refits if setup.config.refit is None else setup.config.refit
-    is_fitted = method.needs_hessian or refits
+    is_fitted = method.needs_hessian or method.is_refitted(setup.config.refit)
     if not is_fitted or networks.is_staged or batches.synthetic or batches.n_samples == 1:
         return None
     if setup.config.memory is not None and not is_measured(setup.config, setup.pattern):

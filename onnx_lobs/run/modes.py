@@ -59,4 +59,4 @@ def corrects(config: PruneConfig) -> bool:
 
 def refits(config: PruneConfig) -> bool:
     """Whether the exact refit of the kept weights ends every layer."""
-    return METHODS[config.method].refits if config.refit is None else config.refit
+    return METHODS[config.method].is_refitted(config.refit)

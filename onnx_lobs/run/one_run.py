@@ -23,7 +23,6 @@ from onnx_lobs.report.record import (
     RoundRecord,
 )
 from onnx_lobs.run.channels.choice import ChannelChoice
-from onnx_lobs.run.channels.reduced import ReducedProduct
 from onnx_lobs.run.channels.remove import without_channels
 from onnx_lobs.run.correction.correct import correct
 from onnx_lobs.run.deliver import stamp
@@ -109,11 +108,6 @@ class Pruning:
     scales: Mapping[str, RealArray]
     warnings: tuple[str, ...]
 
-    @property
-    def products(self) -> Sequence[ReducedProduct]:
-        """Products of queries and keys that lost dimensions."""
-        return () if self.choice.channels is None else self.choice.channels.products
-
 
 def run_once(
     setup: Setup,
@@ -144,7 +138,7 @@ def run_once(
     release_memory()  # before two networks are loaded
     output, details = evaluate_run(
         made.part, networks, made.records, reference, scratch, progress, log,
-        products=made.products,
+        products=made.choice.products,
     )  # fmt: skip
     channels = made.choice.channels
     if channels is not None:
@@ -181,7 +175,7 @@ def prune_networks(
             resume.keep_choice(choice)
         known = resume.known(choice.zeros)
         part = setup if choice.channels is None else _readers(setup, choice.channels)
-        for each in () if choice.channels is None else choice.channels.products:
+        for each in choice.products:
             each.write(networks.pruned)
             each.write(networks.result)
         solved = solve_all(part, networks, known, scratch, progress, log)
@@ -206,7 +200,7 @@ def judged_again(
         As for :func:`onnx_lobs.run.outcome.evaluate_run`.
     """
     output, details = evaluate_run(
-        run.setup, networks, run.records, reference, scratch, progress, run.log, retrained=True
+        run.setup, networks, run.records, reference, scratch, progress, run.log, others=False
     )
     return replace(run, networks=networks, output=output, details=details)
 

@@ -16,7 +16,7 @@ from onnx_lobs.evaluation.changed_samples import SampleTally
 from onnx_lobs.evaluation.class_scores import scores_by_class
 from onnx_lobs.evaluation.remembered import RememberedOutputs
 from onnx_lobs.evaluation.score import MeasuredScore
-from onnx_lobs.evaluation.scoring import collapse_notes, score_record
+from onnx_lobs.evaluation.scoring import score_record
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.report.progress import Progress
 from onnx_lobs.report.record import ClassScore, Details, LayerRecord, OutputRecord
@@ -87,7 +87,7 @@ def evaluate_run(
     progress: Progress,
     log: Log,
     *,
-    retrained: bool = False,
+    others: bool = True,
     products: Sequence[ReducedProduct] = (),
 ) -> tuple[OutputRecord, Details]:
     """Return the output error on samples that were held out, and the score beside the dense one's.
@@ -105,8 +105,9 @@ def evaluate_run(
         What it is compared with; without a score none is measured.
     scratch
         Where values of other fits go that do not fit memory.
-    retrained
-        Whether the network was retrained: then it is judged by itself, as other fits were not.
+    others
+        Whether few samples are judged by other fits too: not where weights moved behind pruning,
+        which no other fit's did.
     products
         Products of queries and keys that lost dimensions.
 
@@ -122,7 +123,7 @@ def evaluate_run(
         judged = reference.outputs, pruned.in_front
         output = judge_outputs(
             setup, networks, judged, records, scratch, progress, tally.add,
-            others=not retrained, products=products,
+            others=others, products=products,
         )  # fmt: skip
     if not output.n_held:
         log.warn(NOTHING_HELD)
@@ -139,8 +140,6 @@ def evaluate_run(
         score = score_record(scoring.score, before, after)
         if scoring.test is not None:
             classes = scores_by_class(scoring.test.labels, before, after)
-        if retrained == (setup.config.retrain is not None):  # else it is not the last word
-            log.warn(*collapse_notes(score))
         output = dataclasses.replace(output, score=score)
     return output, Details((), tally.result(), tally.n_seen, classes)
 

@@ -70,8 +70,8 @@ def free_bytes(memory: int | None) -> int:
 def squares_held(config: PruneConfig) -> int:
     """Return how many matrices of inputs x inputs a layer holds at the peak of its solve."""
     method = METHODS[config.method]
-    refits = method.refits if config.refit is None else config.refit
-    return SQUARES_HELD if refits or method.needs_hessian else BARE_SQUARES
+    is_large = method.needs_hessian or method.is_refitted(config.refit)
+    return SQUARES_HELD if is_large else BARE_SQUARES
 
 
 def skip_record(skip: Skip) -> SkipRecord:

@@ -12,6 +12,7 @@ from onnx_lobs.options.config import PruneConfig
 from onnx_lobs.patterns import Pattern
 from onnx_lobs.report.record import AllocationRecord
 from onnx_lobs.run.channels.choice import ChannelChoice
+from onnx_lobs.run.channels.reduced import ReducedProduct
 from onnx_lobs.run.slots import layer_key
 
 Zeros = Mapping[str, int]  # by the key of the layer; nobody may change them
@@ -38,6 +39,11 @@ class Choice:
     record: AllocationRecord | None = None
     kind: str | None = None
     channels: ChannelChoice | None = None
+
+    @property
+    def products(self) -> Sequence[ReducedProduct]:
+        """Products of queries and keys that lose dimensions."""
+        return () if self.channels is None else self.channels.products
 
 
 def by_key(layers: Sequence[Layer], zeros: Sequence[int]) -> Zeros:

@@ -50,11 +50,11 @@ class Clock:
 
     def overrun(self) -> list[str]:
         """Return, in words, by how much a run that ends now took too long; [] where it did not."""
-        if self.has_seconds(0.0):
+        seconds = self.elapsed
+        if self.limit is None or seconds <= self.limit:
             return []
-        assert self.limit is not None
         return [
-            f"the run took {write_duration(round(self.elapsed))}, longer than --time "
+            f"the run took {write_duration(round(seconds))}, longer than --time "
             f"{write_duration(self.limit)}: solving the layers is never cut; --effort fast and "
             "fewer --samples take less"
         ]

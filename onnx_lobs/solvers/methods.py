@@ -87,6 +87,10 @@ class Method:
     has_effort: bool = False
     is_fit: bool = False
 
+    def is_refitted(self, asked: bool | None) -> bool:
+        """Return whether the exact refit ends it: as it is asked, or as it was made (None)."""
+        return self.refits if asked is None else asked
+
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
@@ -221,7 +225,7 @@ def _select(problem: Problem, entry: Method, effort: str) -> Selection:
 
 def _run(problem: Problem, entry: Method, refit: bool | None, effort: str) -> Solution:
     selection = _select(problem, entry, effort)
-    if entry.is_fit or (entry.refits if refit is None else refit):
+    if entry.is_fit or entry.is_refitted(refit):
         weight = refit_mask(problem, selection.mask)
     elif selection.weight is None:
         weight = problem.weight

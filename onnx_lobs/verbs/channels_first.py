@@ -40,7 +40,8 @@ def remove_first(
     setup, networks
         The run on the whole model. Not modified.
     log
-        Told what `asked` had not said before, of removing channels.
+        Told what it does not know yet: of removing channels, and of layers that are skipped in what
+        is left alone.
 
     Returns
     -------
@@ -63,11 +64,14 @@ def remove_first(
     made = prune_networks(
         first, copies, partial(planner.choose, first.sparsity), scratch, told, own
     )
-    log.warn(*(text for text in own.warnings if text not in log.warnings))
     channels = made.choice.channels
     assert channels is not None
     result = without_channels(first, copies, channels).result
     record = dataclasses.replace(timed_record(first, channels, result), then_zeros=True)
     smaller = dataclasses.replace(setup.loaded, proto=result.proto, folder=result.folder)
-    after, left = open_run(smaller, None, None, config, Log(), opened=setup)
+    again = Log()
+    after, left = open_run(smaller, None, None, config, again, opened=setup)
+    known = {skip.node for skip in log.skips}
+    log.warn(*(text for text in own.warnings if text not in log.warnings))
+    log.skip(*(skip for skip in again.skips if skip.node not in known))
     return after, dataclasses.replace(left, original=networks.dense), record

@@ -6,6 +6,7 @@ import dataclasses
 from functools import partial
 
 from onnx_lobs.calibration.not_finite import told_where
+from onnx_lobs.evaluation.scoring import collapse_notes
 from onnx_lobs.linalg import compiled
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.options.config import (
@@ -152,4 +153,6 @@ def _finished(done: Run, progress: Progress) -> Run:
         done = with_latency(done)
     else:
         done.log.warn(*explain_zeros(done))
+    if done.output.score is not None:
+        done.log.warn(*collapse_notes(done.output.score))
     return with_bounds(done, progress) if config.bound else done

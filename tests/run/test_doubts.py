@@ -14,6 +14,7 @@ from onnx.helper import make_node
 
 import onnx_lobs
 from onnx_lobs import PruneConfig
+from onnx_lobs.evaluation.scoring import collapse_notes
 from onnx_lobs.report.progress import as_progress
 from onnx_lobs.run.outcome import NOTHING_HELD
 from onnx_lobs.verbs.prune import prune_file
@@ -75,6 +76,22 @@ def test_a_score_that_collapses_is_told() -> None:
     x, labels = points(1)
     (text,) = warnings(points(2)[0], {"x": x, "label": labels}, sparsity=0.97)
     assert "the score top1 collapsed from 100.00 % to" in text
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("more", [{}, {"retrain": 3, "retrain_move": "all"}])
+def test_the_score_that_is_told_to_collapse_is_the_last_one(
+    blocks: bool, more: dict[str, Any]
+) -> None:
+    x, labels = points(1)
+    report = onnx_lobs.prune(
+        classifier(), points(2)[0], test={"x": x, "label": labels}, sparsity=0.93,
+        refit_blocks=blocks, **more, **FAST,
+    ).report  # fmt: skip
+    assert report.output.score is not None
+    wanted = collapse_notes(report.output.score)
+    assert len(wanted) == 1
+    assert [text for text in report.warnings if "collapsed" in text] == wanted
 
 
 def test_made_up_data_are_not_doubted() -> None:

@@ -19,6 +19,10 @@ from onnx_lobs.run.outcome import NOTHING_HELD
 
 EVEN: dict[str, Any] = {"allocation": "uniform", "sparsity": 0.6, "min_weights": 1}
 FIXED: dict[str, Any] = {**EVEN, "method": "magnitude", "damp": 0.01, "correct": False}
+CHANNELS: dict[str, Any] = {
+    "pattern": "channels", "channel_choice": "l2", "align": 1, "allocation": "uniform",
+    "sparsity": 0.5, "damp": 0.01, "correct": False,
+}  # fmt: skip
 ROUNDING = 1e-3  # of an error: other fits are refitted in float32
 
 
@@ -45,12 +49,6 @@ def points(seed: int, n: int) -> Array:
 def outputs(proto: ModelProto, x: Array) -> Array:
     session = onnxruntime.InferenceSession(proto.SerializeToString())
     return np.asarray(session.run(None, {"x": x})[0], dtype=np.float64)
-
-
-CHANNELS: dict[str, Any] = {
-    "pattern": "channels", "channel_choice": "l2", "align": 1, "allocation": "uniform",
-    "sparsity": 0.5, "damp": 0.01, "correct": False,
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(

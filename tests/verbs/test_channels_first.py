@@ -168,6 +168,20 @@ def test_zeros_of_what_is_left_are_stored_sparse(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_layer_that_is_skipped_only_without_its_channels_is_told() -> None:
+    least = 16 * 3 * 3 * 3  # weights of the first one, before channels go
+    options = {**BOTH, "min_weights": least}
+    whole = onnx_lobs.prune(network(), batches(), min_weights=least, allocation="uniform").report
+    assert not whole.skipped
+    report = onnx_lobs.prune(network(), batches(), **options).report
+    pruned = [layer.name for layer in report.layers]
+    assert len(pruned) == len(whole.layers) - 1
+    (skip,) = report.skipped
+    assert skip.node in {layer.name for layer in whole.layers} - set(pruned)
+    assert skip.weights < least
+
+
+@pytest.mark.slow
 def test_what_a_target_wants_is_made_of_what_is_left(tmp_path: Path) -> None:
     source, data = written(tmp_path)
     output = tmp_path / "small.onnx"

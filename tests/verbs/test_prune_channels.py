@@ -11,16 +11,6 @@ import numpy as np
 import onnx
 import pytest
 from build_onnx import branch, constant, model, run, value
-from coupled_networks import (
-    MIDDLES,
-    WHOLE_NETWORKS,
-    Middle,
-    batches_with_mean,
-    between,
-    in_a_row,
-    rows_of_middles,
-    samples,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, helper
@@ -48,7 +38,7 @@ def measured(dense: ModelProto, pruned: ModelProto, batches: list[dict[str, Arra
 
 
 def check_predicted(proto: ModelProto, rank: int = 4, sparsity: float = 0.3) -> None:
-    batches = batches_with_mean(rank)
+    batches = nets.batches_with_mean(rank)
     result = onnx_lobs.prune(proto, batches, sparsity=sparsity, **WHOLE)
     assert result.report.channels is not None
     assert result.report.channels.removed >= sparsity
@@ -59,13 +49,13 @@ def check_predicted(proto: ModelProto, rank: int = 4, sparsity: float = 0.3) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("middle", MIDDLES, ids=lambda middle: middle.__name__)
-def test_the_error_of_the_last_reader_is_that_of_the_smaller_network(middle: Middle) -> None:
-    check_predicted(between(middle))
+@pytest.mark.parametrize("middle", nets.MIDDLES, ids=lambda middle: middle.__name__)
+def test_the_error_of_the_last_reader_is_that_of_the_smaller_network(middle: nets.Middle) -> None:
+    check_predicted(nets.between(middle))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("build", "rank"), WHOLE_NETWORKS)
+@pytest.mark.parametrize(("build", "rank"), nets.WHOLE_NETWORKS)
 def test_so_it_is_for_flattened_channels_and_heads(
     build: Callable[[], ModelProto], rank: int
 ) -> None:
@@ -74,18 +64,18 @@ def test_so_it_is_for_flattened_channels_and_heads(
 
 @pytest.mark.slow
 @settings(max_examples=3)
-@given(rows_of_middles(MIDDLES[:14]), st.integers(0, 99))
-def test_so_it_is_in_random_networks(middles: list[Middle], seed: int) -> None:
-    check_predicted(in_a_row(middles, seed))
+@given(nets.rows_of_middles(nets.MIDDLES[:14]), st.integers(0, 99))
+def test_so_it_is_in_random_networks(middles: list[nets.Middle], seed: int) -> None:
+    check_predicted(nets.in_a_row(middles, seed))
 
 
 def pruned(proto: ModelProto, **options: Any) -> onnx_lobs.PruneResult:
-    return onnx_lobs.prune(proto, batches_with_mean(), **{**WHOLE, **options})
+    return onnx_lobs.prune(proto, nets.batches_with_mean(), **{**WHOLE, **options})
 
 
 @pytest.mark.slow
 def test_inputs_outputs_metadata_and_any_batch_size_stay() -> None:
-    proto = between(nets.residual)
+    proto = nets.between(nets.residual)
     entry = proto.metadata_props.add()
     entry.key, entry.value = "owner", "me"
     result = pruned(proto, sparsity=0.5).model
@@ -94,13 +84,13 @@ def test_inputs_outputs_metadata_and_any_batch_size_stay() -> None:
     assert result.graph.output[0] == proto.graph.output[0]
     assert ("owner", "me") in {(each.key, each.value) for each in result.metadata_props}
     assert result.opset_import == proto.opset_import
-    assert run(result, x=samples(n=5)["x"])["y"].shape[0] == 5
+    assert run(result, x=nets.samples(n=5)["x"])["y"].shape[0] == 5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("budget", ["macs", "bytes", "channels"])
 def test_at_least_the_share_of_the_budget_goes(budget: str) -> None:
-    record = pruned(between(nets.gate), sparsity=0.4, budget=budget).report.channels
+    record = pruned(nets.between(nets.gate), sparsity=0.4, budget=budget).report.channels
     assert record is not None
     assert 0.4 <= record.removed < 0.6  # groups are small: one channel is much
 
@@ -122,11 +112,11 @@ def test_a_share_of_the_milliseconds_goes_and_the_record_predicts_and_measures()
 
 @pytest.mark.slow
 def test_multiplications_are_those_of_the_smaller_network() -> None:
-    result = pruned(between(nets.depthwise), sparsity=0.4)
+    result = pruned(nets.between(nets.depthwise), sparsity=0.4)
     record = result.report.channels
     assert record is not None
     assert record.multiplications == (
-        multiplications(between(nets.depthwise)), multiplications(result.model),
+        multiplications(nets.between(nets.depthwise)), multiplications(result.model),
     )  # fmt: skip
 
 
@@ -140,14 +130,14 @@ def multiplications(proto: ModelProto) -> int:
 
 @pytest.mark.slow
 def test_kept_channels_are_a_multiple_of_align() -> None:
-    record = pruned(between(nets.residual), sparsity=0.5, align=4).report.channels
+    record = pruned(nets.between(nets.residual), sparsity=0.5, align=4).report.channels
     assert record is not None
     assert all(group.kept % 4 == 0 or group.kept == group.channels for group in record.groups)
 
 
 @pytest.mark.slow
 def test_uniform_allocation_takes_about_the_same_share_of_each_group() -> None:
-    record = pruned(between(nets.gate), sparsity=0.5, allocation="uniform").report.channels
+    record = pruned(nets.between(nets.gate), sparsity=0.5, allocation="uniform").report.channels
     assert record is not None
     shares = [1 - group.kept / group.channels for group in record.groups]
     assert max(shares) - min(shares) <= 1 / 6  # the smaller group has six
@@ -155,7 +145,7 @@ def test_uniform_allocation_takes_about_the_same_share_of_each_group() -> None:
 
 @pytest.mark.slow
 def test_obs_loses_least_of_all_choices_and_the_refit_repairs_the_most() -> None:
-    proto, batches = between(nets.relu), batches_with_mean()
+    proto, batches = nets.between(nets.relu), nets.batches_with_mean()
     options: dict[str, Any] = {**WHOLE, "sparsity": 0.5}
     errors = {
         choice: measured(
@@ -170,7 +160,7 @@ def test_obs_loses_least_of_all_choices_and_the_refit_repairs_the_most() -> None
 
 @pytest.mark.slow
 def test_what_has_to_stay_is_told_with_its_reason() -> None:
-    result = onnx_lobs.prune(nets.attention(), batches_with_mean(3), sparsity=0.3, **WHOLE)
+    result = onnx_lobs.prune(nets.attention(), nets.batches_with_mean(3), sparsity=0.3, **WHOLE)
     record = result.report.channels
     assert record is not None
     assert any("LayerNormalization" in pinned.reason for pinned in record.pinned)
@@ -180,12 +170,12 @@ def test_what_has_to_stay_is_told_with_its_reason() -> None:
 @pytest.mark.slow
 def test_the_written_file_is_smaller_and_runs(tmp_path: Path) -> None:
     source, output = tmp_path / "net.onnx", tmp_path / "small.onnx"
-    onnx.save(between(nets.residual), source)
-    np.savez(tmp_path / "data.npz", x=samples(n=32)["x"])
+    onnx.save(nets.between(nets.residual), source)
+    np.savez(tmp_path / "data.npz", x=nets.samples(n=32)["x"])
     config = onnx_lobs.PruneConfig(pattern="channels", sparsity=0.5, align=1)
     prune_file(source, output, config, data=tmp_path / "data.npz")
     assert output.stat().st_size < source.stat().st_size
-    assert run(onnx.load(output), **samples())["y"].shape == (2, 4, nets.SIZE, nets.SIZE)
+    assert run(onnx.load(output), **nets.samples())["y"].shape == (2, 4, nets.SIZE, nets.SIZE)
 
 
 def nothing_free() -> ModelProto:
@@ -196,7 +186,7 @@ def nothing_free() -> ModelProto:
 
 def test_a_model_without_free_channels_names_the_largest_group_that_stays() -> None:
     with pytest.raises(NothingToPruneError, match=r"no channels of this model can go.*8 of w.*'x'"):
-        onnx_lobs.prune(nothing_free(), batches_with_mean(2), **WHOLE)
+        onnx_lobs.prune(nothing_free(), nets.batches_with_mean(2), **WHOLE)
 
 
 @pytest.mark.parametrize(
@@ -218,12 +208,12 @@ def test_a_model_with_products_in_branches_alone_is_told_so(is_outside: bool, wo
     held = {f"{name}_w": weight for name in names} if is_outside else {}
     proto = model([node], [value("x", ["n", 8])], ["y"], {"yes": np.array(True), **held})
     with pytest.raises(NothingToPruneError, match=words):
-        onnx_lobs.prune(proto, batches_with_mean(2), **WHOLE)
+        onnx_lobs.prune(proto, nets.batches_with_mean(2), **WHOLE)
 
 
 @pytest.mark.slow
 def test_a_group_that_is_narrower_than_a_step_stays_and_is_told() -> None:
-    report = pruned(between(nets.residual), sparsity=0.2, align=8).report
+    report = pruned(nets.between(nets.residual), sparsity=0.2, align=8).report
     assert report.channels is not None
     assert {g.channels: g.kept for g in report.channels.groups} == {12: 8, 7: 7}
     assert any("align 8 leaves 1 of 2 groups as they are" in text for text in report.warnings)
@@ -232,7 +222,9 @@ def test_a_group_that_is_narrower_than_a_step_stays_and_is_told() -> None:
 def test_a_share_that_leaves_a_group_empty_is_refused_before_anything_is_measured() -> None:
     phases: list[str] = []
     with pytest.raises(ConfigError, match="ask for less, or lower align"):
-        pruned(between(nets.relu), sparsity=0.99, progress=lambda phase, *_: phases.append(phase))
+        pruned(
+            nets.between(nets.relu), sparsity=0.99, progress=lambda phase, *_: phases.append(phase)
+        )
     assert "measuring channels" not in phases
 
 
@@ -260,7 +252,7 @@ def test_options_that_contradict_each_other_are_refused(
     options: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
-        pruned(between(nets.relu), **options)
+        pruned(nets.between(nets.relu), **options)
 
 
 @pytest.mark.slow
@@ -269,7 +261,7 @@ def test_as_many_channels_go_as_the_score_allows() -> None:
     x = chain.add("Relu", chain.conv("x", 24, 3, 3))
     x = chain.add("Flatten", chain.add("GlobalAveragePool", chain.conv(x, 24, 24, 3)))
     proto = chain.proto(chain.add("Gemm", x, chain.normal(5, 24), chain.normal(5), transB=1))
-    images = samples(n=600)["x"]
+    images = nets.samples(n=600)["x"]
     labels = run(proto, x=images)["y"].argmax(axis=1)
     test = {"x": images[200:], "label": labels[200:]}
     result = onnx_lobs.prune(

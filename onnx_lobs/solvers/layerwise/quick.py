@@ -17,7 +17,8 @@ def solve_quickly(task: LayerTask, *, refit: bool = False) -> Outcome:
     """Prune one layer as fast as can be without losing what distinguishes layers: for trials.
 
     SparseGPT, or gradient steps for patterns it cannot do, aiming half-way at the dense target,
-    with the bias change that goes with the result. Raises as :func:`solve_layer`.
+    with the bias change that goes with the result. Raises as
+    :func:`~onnx_lobs.solvers.layerwise.solve.solve_layer`.
 
     Notes
     -----

@@ -66,7 +66,7 @@ def _solved(task: LayerTask) -> Outcome:
         return solve_with_bias(task)
     fitted = task.calibration.fit
     fit = drawn_sums(task, fitted)
-    refits = method.refits if task.refit is None else task.refit
+    refits = method.is_refitted(task.refit)
     damp = choose_damp(task, fit, FIRST_MIX) if refits else usual_damp(task, fit)
     problem = pose(task, fit, damp, FIRST_MIX, _mean(fitted))
     if not refits:
@@ -101,8 +101,7 @@ def round_layer(task: LayerTask) -> Outcome:
     Cost: one refit, those for the choice, and the rounding, as of :func:`solve_layer`.
     """
     present: BoolArray = task.weight != 0
-    refits = METHODS[task.method].refits if task.refit is None else task.refit
-    held = task.held_sums() if refits else None
+    held = task.held_sums() if METHODS[task.method].is_refitted(task.refit) else None
     if held is None or held.energy <= 0:
         return rounded_only(task)
     free = dataclasses.replace(

@@ -94,13 +94,9 @@ class LayerTask:
         """Return the moments of each use over all batches: new sums where some were held out."""
         return tuple(self.calibration.total(use) for use in range(len(self.centred)))
 
-    def fit_sums(self) -> LayerSums:
-        """Return the sums over the batches that are not held out, of all uses: new arrays."""
-        return add_up(self.calibration.fit, self.centred, self.weight)
-
     def held_sums(self) -> LayerSums:
         """Return the sums over the batches that are held out, of all uses: new arrays."""
-        return add_up(self.calibration.held, self.centred, self.weight)
+        return self.sums_of(self.calibration.held)
 
     def sums_of(self, moments: Sequence[Moments]) -> LayerSums:
         """Return the sums of moments of all uses: new arrays."""

@@ -92,7 +92,7 @@ def test_products_without_a_softmax_are_none_of_queries_and_keys() -> None:
     assert found_in(c.proto(c.add("Relu", logits), rank=3)) == ((), ())
 
 
-@pytest.mark.skipif(not nets.HAS_ATTENTION, reason="onnxruntime is too old")
+@nets.WITH_ATTENTION
 def test_the_operator_attention_multiplies_queries_and_keys() -> None:
     (each,), whole = found_in(nets.fused_attention())
     assert (each.heads, each.depth, whole) == (3, 4, ())

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import coupled_networks as nets
 import numpy as np
 import pytest
-from coupled_networks import (
-    MIDDLES,
-    WHOLE_NETWORKS,
-    Middle,
-    batches_with_mean,
-    between,
-    in_a_row,
-    rows_of_middles,
-)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto
@@ -43,7 +35,7 @@ def run_on(proto: ModelProto, rank: int, folder: Path) -> Run:
     config = PruneConfig(pattern="channels", align=1, positions=None, sparsity=0.3)
     progress, log = as_progress(None), Log()
     with scratch_in(folder) as scratch:
-        setup, networks = open_run(proto, batches_with_mean(rank), None, config, log, scratch)
+        setup, networks = open_run(proto, nets.batches_with_mean(rank), None, config, log, scratch)
         planner = make_channel_planner(setup, networks, scratch, progress, log)
         reference = Reference(None, remember_dense(setup, networks))
         return run_once(setup, networks, lambda: planner.choose(0.3), reference, scratch, progress)
@@ -51,7 +43,7 @@ def run_on(proto: ModelProto, rank: int, folder: Path) -> Run:
 
 def outputs(model: Model, name: str, rank: int) -> Array:
     session = Session(model.proto, shown=[] if name in model.main.outputs else [name])
-    found = [session.run(feeds)[name].astype(np.float64) for feeds in batches_with_mean(rank)]
+    found = [session.run(feeds)[name].astype(np.float64) for feeds in nets.batches_with_mean(rank)]
     return np.concatenate(found)
 
 
@@ -82,13 +74,13 @@ def check_every_consumer(proto: ModelProto, folder: Path, rank: int = 4) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("middle", MIDDLES, ids=lambda middle: middle.__name__)
-def test_every_consumer_has_the_error_that_is_told(middle: Middle, tmp_path: Path) -> None:
-    check_every_consumer(between(middle), tmp_path)
+@pytest.mark.parametrize("middle", nets.MIDDLES, ids=lambda middle: middle.__name__)
+def test_every_consumer_has_the_error_that_is_told(middle: nets.Middle, tmp_path: Path) -> None:
+    check_every_consumer(nets.between(middle), tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("build", "rank"), WHOLE_NETWORKS)
+@pytest.mark.parametrize(("build", "rank"), nets.WHOLE_NETWORKS)
 def test_so_it_is_for_flattened_channels_and_heads(
     build: Callable[[], ModelProto], rank: int, tmp_path: Path
 ) -> None:
@@ -97,6 +89,6 @@ def test_so_it_is_for_flattened_channels_and_heads(
 
 @pytest.mark.slow
 @settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows_of_middles(), st.integers(0, 99))
-def test_so_it_is_in_random_networks(tmp_path: Path, middles: list[Middle], seed: int) -> None:
-    check_every_consumer(in_a_row(middles, seed), tmp_path)
+@given(nets.rows_of_middles(), st.integers(0, 99))
+def test_so_it_is_in_random_networks(tmp_path: Path, middles: list[nets.Middle], seed: int) -> None:
+    check_every_consumer(nets.in_a_row(middles, seed), tmp_path)

@@ -116,7 +116,7 @@ def test_heads_and_dimensions_go_together() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not nets.HAS_ATTENTION, reason="onnxruntime is too old")
+@nets.WITH_ATTENTION
 def test_the_scale_of_the_operator_attention_stays() -> None:
     proto = nets.fused_attention(heads=2, depth=16)
     smaller, record = pruned(proto, 0.1, budget="bytes")

@@ -60,7 +60,7 @@ def make(
 
 
 def chosen(task: LayerTask) -> float:
-    return choose_damp(task, task.fit_sums(), 0.5)
+    return choose_damp(task, task.sums_of(task.calibration.fit), 0.5)
 
 
 @pytest.mark.parametrize(("count", "damp"), [(800, 1e-3), (799, 1e-2), (200, 1e-2), (199, 1e-1)])

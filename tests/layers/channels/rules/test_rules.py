@@ -112,7 +112,7 @@ def test_heads_of_einsums_go_as_wholes() -> None:
     assert len(group.channels) == 3
 
 
-@pytest.mark.skipif(not nets.HAS_ATTENTION, reason="onnxruntime has no Attention yet")
+@nets.WITH_ATTENTION
 def test_heads_of_the_operator_attention_go_as_wholes() -> None:
     (group,) = check_lossless(nets.fused_attention(), rank=3).groups
     assert len(group.channels) == 3
