@@ -8,28 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from onnx_lobs.arrays import Array
 from onnx_lobs.calibration.held_out import split_held
 from onnx_lobs.data.batches import Batches
-from onnx_lobs.errors import InferenceError
-from onnx_lobs.graph.derivatives.observed import ObservedValues
-from onnx_lobs.graph.run.session import Session
 from onnx_lobs.report.progress import Silent
-from onnx_lobs.run.blocks.pieces import pieces_of
+from onnx_lobs.run.blocks.pieces import pieces_of, takes_pieces
 from onnx_lobs.run.blocks.refit import pulled
-from onnx_lobs.run.retraining.aims import OUTPUTS, Aim, Targets
+from onnx_lobs.run.retraining.aims import OUTPUTS, Targets
 from onnx_lobs.run.retraining.moving import OBSERVED, choose_tensors
 from onnx_lobs.run.retraining.network import TrainedNetwork
-from onnx_lobs.run.retraining.opened import OpenedNetworks, find_aims
+from onnx_lobs.run.retraining.opened import SMALLEST_BATCH, OpenedNetworks, find_aims
 from onnx_lobs.run.retraining.training import Course, TrainingSet, train
 
 STEPS, RATE, LOOKS = 60, 0.005, 10
-SAMPLES = 8  # of a step, as in the smallest batches of retraining
+SAMPLES = SMALLEST_BATCH  # of a step, as of retraining's
 LEAST_GAIN = 0.005  # of the loss on held-out samples
-
-Found = tuple[Batches, tuple[Aim, ...], Session | None, ObservedValues]
 
 
 def refit_whole(
@@ -54,7 +47,9 @@ def refit_whole(
     """
     whole, held = split_held(batches)
     assert held is not None
-    fitted, aims, session, seen = _in_pieces(networks, whole)
+    is_cut = takes_pieces(networks.pruned, whole, SAMPLES, networks.provider)
+    fitted = pieces_of(whole, SAMPLES) if is_cut else whole
+    aims, session, seen = find_aims(networks, fitted, OUTPUTS)
     chosen = choose_tensors(networks.pruned, OBSERVED, fitted, seen.shapes, rows_apart=True)
     tensors = chosen.tensors
     if not tensors:
@@ -67,15 +62,3 @@ def refit_whole(
     done = train(network, learnt, judged, course, Silent())
     loss, values = pulled(network, judged, tensors, done)
     return values if loss < (1 - LEAST_GAIN) * done.losses[0][1] else {}
-
-
-def _in_pieces(networks: OpenedNetworks, whole: Batches) -> Found:
-    """Return what a step learns from, what is learnt, and what one of its batches told."""
-    n = whole.sizes[0]
-    if n > SAMPLES and all(np.shape(value)[:1] == (n,) for value in whole.load(0).values()):
-        pieces = pieces_of(whole, SAMPLES)
-        try:
-            return (pieces, *find_aims(networks, pieces, OUTPUTS))
-        except InferenceError:  # the graph fixes how many samples there are
-            pass
-    return (whole, *find_aims(networks, whole, OUTPUTS))
