@@ -11,16 +11,15 @@ from collections.abc import Mapping
 from onnx_lobs.arrays import Array
 from onnx_lobs.calibration.held_out import split_held
 from onnx_lobs.data.batches import Batches
-from onnx_lobs.report.progress import Silent
 from onnx_lobs.run.blocks.pieces import pieces_of, takes_pieces
-from onnx_lobs.run.blocks.refit import pulled
+from onnx_lobs.run.blocks.steps import Pace, take_steps
 from onnx_lobs.run.retraining.aims import OUTPUTS, Targets
 from onnx_lobs.run.retraining.moving import OBSERVED, choose_tensors
 from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.opened import SMALLEST_BATCH, OpenedNetworks, find_aims
-from onnx_lobs.run.retraining.training import Course, TrainingSet, train
+from onnx_lobs.run.retraining.training import TrainingSet
 
-STEPS, RATE, LOOKS = 60, 0.005, 10
+RATE = 0.005
 SAMPLES = SMALLEST_BATCH  # of a step, as of retraining's
 LEAST_GAIN = 0.005  # of the loss on held-out samples
 
@@ -58,7 +57,4 @@ def refit_whole(
     learnt, judged = (
         TrainingSet(some, Targets(aims, some, session, most_kept)) for some in (fitted, held)
     )
-    course = Course(STEPS, RATE, "adam", seed, looks=LOOKS)
-    done = train(network, learnt, judged, course, Silent())
-    loss, values = pulled(network, judged, tensors, done)
-    return values if loss < (1 - LEAST_GAIN) * done.losses[0][1] else {}
+    return take_steps(network, learnt, judged, Pace(RATE, LEAST_GAIN, seed))
