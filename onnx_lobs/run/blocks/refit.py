@@ -26,7 +26,7 @@ from onnx_lobs.report.progress import Progress
 from onnx_lobs.run.blocks.pieces import cut_where_taken
 from onnx_lobs.run.blocks.spans import Span, find_spans, part_of
 from onnx_lobs.run.blocks.steps import Pace, take_steps
-from onnx_lobs.run.retraining.aims import Aim, class_axis
+from onnx_lobs.run.retraining.aims import class_axis, distance_aim
 from onnx_lobs.run.retraining.moving import OBSERVED, choose_tensors
 from onnx_lobs.run.retraining.network import TrainedNetwork
 from onnx_lobs.run.retraining.parameters import write_values
@@ -179,17 +179,11 @@ def _refit(
     tensors = chosen.tensors
     if not tensors:
         return {}
-    size = _mean_square(samples, whole.batches)
     axis = class_axis(final, len(seen.shapes[span.output]))
-    aim = Aim(span.output, "distance", axis, span.output, 1 / max(size, 1e-30))
+    target = samples.target(whole.batches.first_places[0])
+    aim = distance_aim(span.output, span.output, axis, target)
     network = TrainedNetwork(part, (aim,), tensors, provider)
     return take_steps(network, fitted, held, Pace(RATE, LEAST_GAIN, seed))
-
-
-def _mean_square(samples: _SpanSamples, fitted: Batches) -> float:
-    """Return the sum of squares of the targets of one sample."""
-    first = samples.target(fitted.first_places[0]).astype(np.float64)
-    return float(np.square(first).sum() / len(first))
 
 
 def _place(model: Model, value: str) -> int:
