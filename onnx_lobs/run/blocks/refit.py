@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from onnx_lobs.arrays import Array, Feeds
-from onnx_lobs.calibration.held_out import split_held
+from onnx_lobs.calibration.held_out import fitted_and_held
 from onnx_lobs.calibration.network_runner import NetworkRunner
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.evaluation.final_activation import FinalActivation
@@ -146,8 +146,7 @@ class _SpanSamples:
     def sets(self) -> tuple[TrainingSet, TrainingSet]:
         """Return the batches to learn from, and those held out."""
         whole = Batches(self.load, self.batches.sizes, "a span")
-        fitted, held = split_held(whole)
-        assert held is not None
+        fitted, held = fitted_and_held(whole)
         return TrainingSet(fitted, _Known(self, fitted)), TrainingSet(held, _Known(self, held))
 
 

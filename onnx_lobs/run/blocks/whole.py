@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.calibration.held_out import split_held
+from onnx_lobs.calibration.held_out import fitted_and_held
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.run.blocks.pieces import pieces_of, takes_pieces
 from onnx_lobs.run.blocks.steps import Pace, take_steps
@@ -44,8 +44,7 @@ def refit_whole(
     -----
     Cost: 60 forward and backward passes of 8 samples, and 13 forward passes over the held-out data.
     """
-    whole, held = split_held(batches)
-    assert held is not None
+    whole, held = fitted_and_held(batches)
     is_cut = takes_pieces(networks.pruned, whole, SAMPLES, networks.provider)
     fitted = pieces_of(whole, SAMPLES) if is_cut else whole
     aims, session, seen = find_aims(networks, fitted, OUTPUTS)
