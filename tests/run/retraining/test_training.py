@@ -140,6 +140,7 @@ class WideBowl(Bowl):
         start = np.array([1.0, 1, 1, 1, 1, 0], np.float32)
         self.tensors = (MovingTensor("w", start, start != 0, layer=LAYER),)
         self.broken_from, self.taken = broken_from, 0
+        self.noise = np.random.default_rng(0)
 
     def loss(self, feeds: Any, targets: Any, values: Any) -> float:
         """Return the loss of the values."""
@@ -150,11 +151,8 @@ class WideBowl(Bowl):
         self.taken += 1
         broken = self.broken_from is not None and self.taken > self.broken_from
         loss = np.inf if broken else self.loss(feeds, targets, values)
-        gradient = 2 * (values["w"] - WIDE_GOAL) + NOISE.standard_normal(6).astype(np.float32)
+        gradient = 2 * (values["w"] - WIDE_GOAL) + self.noise.standard_normal(6).astype(np.float32)
         return loss, {"w": gradient * self.tensors[0].kept}
-
-
-NOISE = np.random.default_rng(0)
 
 
 def thinned(bowl: WideBowl, sparsity: float = 0.5, **course: Any) -> Trained:
