@@ -207,9 +207,10 @@ def rows_of(network: str, origin: str) -> dict[str, Maker]:
         pruners["OBS by neurons, stage 1"] = (partial(by_surgeon, shares=stage_1), False)
     found: dict[str, Maker] = {}
     for name, (prune, long) in pruners.items():
-        found[name] = partial(_pruned, network, origin, name, prune, False)
+        row = partial(pruned_row, "1", network, origin, name, prune)
+        found[name] = partial(row, long=False)
         if long:
-            found[f"{name}, long"] = partial(_pruned, network, origin, name, prune, True)
+            found[f"{name}, long"] = partial(row, long=True)
     for steps in DYNAMIC_STEPS[network]:
         found[f"DNS, {steps}"] = partial(dynamic_row, network, origin, "DNS", steps)
     found["skinny"] = partial(dynamic_row, network, origin, "skinny", SKINNY_STEPS[network])
@@ -230,17 +231,6 @@ def rows_of(network: str, origin: str) -> dict[str, Maker]:
 
 def _own(method: str, shares: Shares, **options: bool) -> Callable[..., onnx.ModelProto]:
     return partial(pruned_by, method=method, shares=shares, **options)
-
-
-def _pruned(
-    network: str,
-    origin: str,
-    method: str,
-    prune: Callable[..., onnx.ModelProto],
-    long: bool,
-    mnist: Mnist,
-) -> Row:
-    return pruned_row("1", network, origin, method, prune, mnist, long)
 
 
 def all_rows() -> dict[str, Maker]:
