@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import numbers
 from collections.abc import Mapping
 from typing import Any
@@ -28,19 +29,13 @@ from onnx_lobs.options.texts import (
     write_fractions,
     write_input_shapes,
 )
-from onnx_lobs.options.value_kind import ValueKind
+from onnx_lobs.options.value_kind import ValueKind, text_kind
 
 
 def number(check: Check, metavar: str = "FRACTION") -> ValueKind:
     """Return the kind of a real number; texts may be ``80%`` or ``0,8``."""
-    return ValueKind(
-        metavar,
-        str,
-        check,
-        from_plain=read_number,
-        read=read_number,
-        types=(numbers.Real,),
-        words="a number such as 0.8",
+    return text_kind(
+        metavar, check, read_number, types=(numbers.Real,), words="a number such as 0.8"
     )
 
 
@@ -58,15 +53,14 @@ def count(least: int) -> ValueKind:
 
 def count_or_all(least: int) -> ValueKind:
     """Return the kind of a whole number that is `least` or more, or None, which is ``all``."""
-    return ValueKind(
-        "N|all",
-        str,
-        at_least(least),
+    number_alone = count(least)
+    return dataclasses.replace(
+        number_alone,
+        metavar="N|all",
+        native=str,
         to_plain=lambda value: "all" if value is None else str(value),
         from_plain=parse_count,
-        read=read_count,
-        types=(numbers.Integral,),
-        words="a whole number such as 32, or None for all",
+        words=f"{number_alone.words}, or None for all",
         takes_none=True,
         in_python="a number, or None for all",
     )
@@ -79,13 +73,11 @@ def numbers_of(
     in_python: str = "a number, or a tuple of three",
 ) -> ValueKind:
     """Return the kind of several numbers, joined by commas: if not told, one for each channel."""
-    return ValueKind(
+    return text_kind(
         metavar,
-        str,
         check,
+        read_numbers,
         to_plain=lambda values: ",".join(map(repr, values)),
-        from_plain=read_numbers,
-        read=read_numbers,
         types=(tuple,),
         words=words,
         in_python=in_python,
@@ -116,13 +108,11 @@ def _check_sides(name: str, value: tuple[int, ...]) -> None:
         )
 
 
-SIDES = ValueKind(
+SIDES = text_kind(
     "N|HxW",
-    str,
     _check_sides,
+    read_sides,
     to_plain=lambda value: "x".join(map(str, value)),
-    from_plain=read_sides,
-    read=read_sides,
     types=(tuple,),
     words="a size such as 224, or (224, 320)",
     in_python="a number, or (height, width)",
@@ -172,13 +162,11 @@ def size(least: int) -> ValueKind:
         if value < least:
             raise ConfigError(f"{name} is {value}; it must be at least {least} bytes, e.g. 2GiB")
 
-    return ValueKind(
+    return text_kind(
         "SIZE",
-        str,
         check,
+        read_bytes,
         to_plain=str,
-        from_plain=read_bytes,
-        read=read_bytes,
         types=(numbers.Integral,),
         words="a number of bytes, or a text such as 2GiB",
         in_python="a number of bytes",
@@ -187,14 +175,11 @@ def size(least: int) -> ValueKind:
 
 def duration(check: Check) -> ValueKind:
     """Return the kind of a time in seconds, written like ``10m``."""
-
-    return ValueKind(
+    return text_kind(
         "TIME",
-        str,
         check,
+        read_duration,
         to_plain=write_duration,
-        from_plain=read_duration,
-        read=read_duration,
         types=(numbers.Real,),
         words="a number of seconds, or a text such as 90s, 10m or 1h",
         in_python="seconds, or a text",

@@ -73,3 +73,16 @@ class ValueKind:
         """Whether a value is of the right type; truth values are no numbers."""
         is_truth = isinstance(value, bool) and not {bool, object} & set(self.types)
         return isinstance(value, self.types) and not is_truth
+
+
+def text_kind(
+    metavar: str, check: Check, read: Callable[[str, Any], Any], **about: Any
+) -> ValueKind:
+    """Return the kind of values that command lines write as one text, read there as in Python.
+
+    Parameters
+    ----------
+    metavar, check, read, about
+        Fields of :class:`ValueKind`.
+    """
+    return ValueKind(metavar, str, check, from_plain=read, read=read, **about)

@@ -9,11 +9,9 @@ from typing import Any
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.checks import Check, accept, each, one_of
 from onnx_lobs.options.given import as_choice, name_of, read_texts, unboxed
-from onnx_lobs.options.value_kind import ValueKind
+from onnx_lobs.options.value_kind import ValueKind, text_kind
 
 SWITCH = ValueKind("", bool, read=unboxed, types=(bool,), words="True or False")
-
-
 PATH = ValueKind("FILE", Path, to_plain=str, from_plain=lambda _name, plain: Path(plain))
 
 
@@ -68,12 +66,10 @@ def _taken_as(names: Collection[str]) -> Callable[[str, Any], Any]:
 
 def text(metavar: str, check: Check = accept, names: Collection[str] = ()) -> ValueKind:
     """Return the kind of a text; case does not matter in `names`."""
-    return ValueKind(
+    return text_kind(
         metavar,
-        str,
         check,
-        from_plain=_taken_as(names),
-        read=_taken_as(names),
+        _taken_as(names),
         types=(str,),
         words=f"a text: {metavar}",
         names=tuple(names),
@@ -82,14 +78,12 @@ def text(metavar: str, check: Check = accept, names: Collection[str] = ()) -> Va
 
 def text_or_function(metavar: str, check: Check, names: Collection[str]) -> ValueKind:
     """Return the kind of a text, or in Python of a function; case does not matter in `names`."""
-    return ValueKind(
+    return text_kind(
         metavar,
-        str,
         check,
+        _taken_as(names),
         to_plain=lambda value: value if isinstance(value, str) else name_of(value),
-        from_plain=_taken_as(names),
-        read=_taken_as(names),
-        types=(str, Callable),  # type: ignore[arg-type]
+        types=(str, Callable),
         words=f"a text ({metavar}) or a function",
         in_python="a text or a function",
         names=tuple(names),
@@ -98,13 +92,8 @@ def text_or_function(metavar: str, check: Check, names: Collection[str]) -> Valu
 
 def choice(names: Collection[str], word: str = "", metavar: str = "") -> ValueKind:
     """Return the kind of a text that is one of `names`, in any case; messages call it `word`."""
-    return ValueKind(
-        metavar or "|".join(names),
-        str,
-        one_of(names, word),
-        from_plain=_taken_as(names),
-        read=_taken_as(names),
-        names=tuple(names),
+    return text_kind(
+        metavar or "|".join(names), one_of(names, word), _taken_as(names), names=tuple(names)
     )
 
 

@@ -15,9 +15,11 @@ OWN_BUDGETS = ("channels", "latency")  # which no zeros save
 def check_channels(config: PruneConfig) -> None:
     """Raise ConfigError when options contradict whole channels, or ask for them without."""
     if config.drop_empty and "int8" in (config.values, config.activations):
+        known = origin(config.target, "values", config.values)
         raise ConfigError(
-            "--drop-empty does not go with int8, whose scales are those of all channels; drop them "
-            "first, and round the smaller model's weights in a second run, with --sparsity 0"
+            f"--drop-empty does not go with int8{known}: its scales are those of all channels; "
+            "drop them first, and round the smaller model's weights in a second run, with "
+            "--sparsity 0"
         )
     if removes_first(config):
         _check_first(config)
@@ -52,7 +54,9 @@ def _check_first(config: PruneConfig) -> None:
 
 
 def _check_alone(config: PruneConfig) -> None:
+    values = f"--values {config.values}{origin(config.target, 'values', config.values)}"
     others = {
+        values: config.values != "fp32",
         "--budget weights": config.budget == "weights",
         "--layer-sparsity, --layer-min and --layer-max": bool(
             config.layer_sparsity or config.layer_min or config.layer_max
@@ -63,18 +67,12 @@ def _check_alone(config: PruneConfig) -> None:
         "--correct": bool(config.correct),
         "--allocation erk": config.allocation == "erk",
     }
-    if config.values != "fp32":
-        known = origin(config.target, "values", config.values)
-        raise ConfigError(
-            f"pattern channels does not go with --values {config.values}{known}; take --values "
-            "fp32, or --channels, which removes channels first and then prunes the weights that "
-            "stay"
-        )
     for name, is_given in others.items():
         if is_given:
+            remedy = "take --values fp32" if name == values else "leave that out"
             raise ConfigError(
-                f"pattern channels does not go with {name}; leave that out, or take --channels, "
-                "which removes channels first and then prunes the weights that stay"
+                f"pattern channels does not go with {name}; {remedy}, or take --channels, which "
+                "removes channels first and then prunes the weights that stay"
             )
 
 

@@ -16,7 +16,7 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.options.given import as_choice
 from onnx_lobs.options.output import OPTIMISE, VALUES
 
-_IN_PLACE = ("sparsity", "max_drop", "max_output_error", "max_bytes")
+_IN_PLACE = ("sparsity", "rounds", "max_drop", "max_output_error", "max_bytes")
 
 
 @dataclass(frozen=True)

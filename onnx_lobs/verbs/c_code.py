@@ -152,44 +152,57 @@ def _shapes(
     Raises
     ------
     ConfigError
-        Axes are open beside that of the batch, nothing was given, and the samples are made up.
+        Nothing was given, and axes are open beside that of the batch and the samples are made up,
+        or samples were cut along time.
     """
     first = next(iter(batches))
     shapes = {name: tuple(shape) for name, shape in given.items()}
     for spec, place in zip(specs, batch_axes(specs), strict=True):
         if spec.name in shapes:
             continue
-        shape = first[spec.name].shape if spec.shape is None else spec.shape
-        is_known = spec.shape is not None
+        seen = first[spec.name].shape
+        told = (None,) * len(seen) if spec.shape is None else spec.shape
         sizes = [
-            1 if axis == place.axis and not (is_known and (isinstance(size, int) or is_time(size)))
-            else size
-            for axis, size in enumerate(shape)
-        ]  # fmt: skip
-        is_open = not is_known or not all(isinstance(size, int) for size in sizes)
-        if is_open and batches.synthetic:
+            1 if axis == place.axis and _may_count(size) else size for axis, size in enumerate(told)
+        ]
+        if batches.synthetic and not all(isinstance(size, int) for size in sizes):
             raise ConfigError(
                 f"the input {spec.name!r} has open axes, and C code has fixed sizes; give them "
-                f"with --input-shape {_example(spec)}, say, or samples with -d"
+                f"with --input-shape {_example(spec.name, sizes)}, say, or samples with -d"
             )
-        seen = first[spec.name].shape
+        if place.axis is not None and is_time(told[place.axis]):
+            _check_whole(spec.name, told[place.axis], batches)
         shapes[spec.name] = tuple(
             size if isinstance(size, int) else seen[axis] for axis, size in enumerate(sizes)
         )
     return shapes
 
 
-def _example(spec: InputSpec) -> str:
-    """Return what a shape of an input may look like on the command line."""
-    shape = (1, 3, 224, 224) if spec.shape is None else (1, *spec.shape[1:])
-    return f"{spec.name}:{'x'.join(str(d) if isinstance(d, int) else '224' for d in shape)}"
+def _check_whole(name: str, time: int | str | None, batches: Batches) -> None:
+    """Refuse batches that were cut along an axis of time: none has all steps of a sample."""
+    if batches.recut is not None and len(batches) > 1:
+        raise ConfigError(
+            f"the data of {name!r} were cut into {len(batches)} batches along {time!r}, which is "
+            "named as time; stack whole samples along an axis in front of it, or say with "
+            "--input-shape how many steps the C code takes"
+        )
+
+
+def _may_count(size: int | str | None) -> bool:
+    """Whether an axis may count samples: it is open, and not named as one of time."""
+    return not isinstance(size, int) and not is_time(size)
+
+
+def _example(name: str, sizes: Sequence[int | str | None]) -> str:
+    """Return what the shape of an input may look like on the command line."""
+    return f"{name}:{'x'.join(str(size) if isinstance(size, int) else '224' for size in sizes)}"
 
 
 def one_by_one(batches: Batches, network: Network) -> Iterator[Feeds]:
     """Yield every sample as a batch of one, in the shapes of a network.
 
-    What has the network's shape is fed as it is. Anything else is cut along the only axis in which
-    it differs, where the network takes one.
+    What has the network's shape is fed as it is. Anything else is cut along the axis that has as
+    many places as the batch has samples, where the network takes one.
 
     Raises
     ------
@@ -197,24 +210,26 @@ def one_by_one(batches: Batches, network: Network) -> Iterator[Feeds]:
         The samples have other shapes.
     """
     shapes = {name: network.shapes[name] for name in network.inputs}
-    for batch in batches:
-        axes = {name: _cut_axis(name, batch[name].shape, shape) for name, shape in shapes.items()}
+    for batch, n in zip(batches, batches.sizes, strict=True):
+        axes = {name: _cut_axis(name, batch[name].shape, one, n) for name, one in shapes.items()}
         cut = {name: axis for name, axis in axes.items() if axis is not None}
-        for i in range(min((batch[name].shape[axis] for name, axis in cut.items()), default=1)):
+        for i in range(n if cut else 1):
             yield {
                 name: batch[name].take([i], axis=cut[name]) if name in cut else batch[name]
                 for name in shapes
             }
 
 
-def _cut_axis(name: str, given: Shape, one: Shape) -> int | None:
-    """Return the axis along which samples lie; None: it is one."""
+def _cut_axis(name: str, given: Shape, one: Shape, n: int) -> int | None:
+    """Return the axis along which the `n` samples of a batch lie; None: it is fed whole."""
     if given == one:
         return None
-    other = [i for i, sizes in enumerate(zip(given, one, strict=False)) if sizes[0] != sizes[1]]
-    if len(given) != len(one) or len(other) > 1 or one[other[0]] != 1:
+    pairs = enumerate(zip(given, one, strict=False))
+    axis = next((axis for axis, sizes in pairs if sizes == (n, 1)), None)
+    sample = given if axis is None else (*given[:axis], 1, *given[axis + 1 :])
+    if sample != one:
         raise DataError(
-            f"a sample of {name!r} has the shape {(1, *given[1:])}, the C code takes {one}; give "
+            f"a sample of {name!r} has the shape {sample}, the C code takes {one}; give "
             "samples of one size, or --input-shape"
         )
-    return other[0]
+    return axis

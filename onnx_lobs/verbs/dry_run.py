@@ -9,7 +9,7 @@ from onnx_lobs.arrays import FloatArray
 from onnx_lobs.evaluation.input_ranges import input_ranges
 from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.memory.scratch import scratch_in
-from onnx_lobs.options.config import PruneConfig, has_target, moves_weights
+from onnx_lobs.options.config import PruneConfig, has_target, moves_weights, removes_first
 from onnx_lobs.report.plan import PlannedStage, RunPlan
 from onnx_lobs.run.blocks.steps import STEPS
 from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
@@ -34,6 +34,7 @@ from onnx_lobs.search.measure import by_layer
 from onnx_lobs.search.plan import has_finals
 from onnx_lobs.search.targets import check_target
 from onnx_lobs.search.trial_samples import samples_needed, samples_scored
+from onnx_lobs.verbs.c_room import find_room
 from onnx_lobs.verbs.deploy import check_deploy
 from onnx_lobs.verbs.stages import (
     BLOCKS,
@@ -73,6 +74,8 @@ def dry_run(
         check_opened(setup, networks)
         if moves_weights(config):
             check_retrainable(setup, networks)
+        if not removes_first(config):  # else C code is made of what they leave
+            find_room(setup, networks)
         if has_target(config):
             check_target(setup, networks)
         warn_of_left(setup, log)

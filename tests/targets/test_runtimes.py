@@ -60,8 +60,11 @@ def test_xnnpack_asks_for_more_zeros_than_the_default(
     assert fill_options({"target": "XNNPACK", **given}, list(given))["sparsity"] == sparsity
 
 
-def test_a_limit_takes_the_place_of_the_sparsity_of_a_target() -> None:
-    assert "sparsity" not in fill_options({"target": "xnnpack", "max_drop": 0.01}, ["max_drop"])
+@pytest.mark.parametrize("given", [{"max_drop": 0.01}, {"rounds": (0.7, 0.9)}])
+def test_limits_and_rounds_take_the_place_of_the_sparsity_of_a_target(
+    given: dict[str, Any],
+) -> None:
+    assert "sparsity" not in fill_options({"target": "xnnpack", **given}, list(given))
 
 
 @pytest.mark.parametrize(

@@ -110,10 +110,16 @@ def test_what_cannot_be_observed_is_told_before_any_work(monkeypatch: pytest.Mon
     assert phases == []
 
 
-@pytest.mark.parametrize("option", ["values", "activations"])
-def test_with_int8_it_is_refused(option: str) -> None:
-    options = {"values": "int8", option: "int8"}
-    with pytest.raises(ConfigError, match="--drop-empty does not go with int8"):
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"values": "int8"}, "int8: its scales are those of all channels; drop them first"),
+        ({"values": "int8", "activations": "int8"}, "int8: its scales"),
+        ({"target": "c"}, "int8, which --target c takes: its scales"),
+    ],
+)
+def test_with_int8_it_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=f"--drop-empty does not go with {words}"):
         pruned(with_zero_filters(), sparsity=0.5, drop_empty=True, **options)
 
 

@@ -78,6 +78,8 @@ def test_what_is_wrong_is_found_by_it_too(path: Path) -> None:
         dry_run(path, path, PruneConfig(optimise="size"))
     with pytest.raises(ConfigError, match="activations int8 need int8 weights"):
         dry_run(path, path, PruneConfig(activations="int8"))
+    with pytest.raises(ConfigError, match="nothing fits ram=10b: the values between layers take"):
+        dry_run(path, path, PruneConfig(target="c", chip="ram=10b", sparsity=0.5))
 
 
 def test_moving_weights_behind_pruning_takes_time(path: Path) -> None:

@@ -130,16 +130,53 @@ def test_a_shape_that_the_samples_do_not_have_is_refused(folder: Path) -> None:
         export(folder, config=PruneConfig(input_shapes={"x": (1, 3, 8, 8)}))
 
 
-@pytest.mark.parametrize("batch", ["n", 1])
-def test_samples_behind_the_axis_of_time_are_cut_there(folder: Path, batch: str | int) -> None:
-    """As PyTorch exports recurrent networks: time, batch, features."""
+def test_one_sample_is_not_cut_along_its_channels() -> None:
+    nodes = [node("Conv", ["x", "w"])]
+    proto = model(nodes, [value("x", ["n", "c", 6, 6])], ["y"], {"w": normal(1, 4, 1, 3, 3)})
+    made = read_network(load_model(as_source(proto)), {"x": (1, 1, 6, 6)})
+    samples = {"x": normal(2, 5, 3, 6, 6)}
+    batches = open_data(samples, input_specs(proto), samples=None, batch_size=1)
+    with pytest.raises(DataError, match=r"shape \(1, 3, 6, 6\), the C code takes \(1, 1, 6, 6\)"):
+        next(one_by_one(batches, made))
+
+
+def save_lstm(folder: Path, batch: str | int) -> None:
+    """Save one as PyTorch exports it: time, batch, features."""
     weights = {"w": normal(1, 1, 16, 3), "r": normal(2, 1, 16, 4)}
     lstm = helper.make_node("LSTM", ["x", "w", "r"], ["y"], name="lstm", hidden_size=4)
     save(folder, [lstm], ["t", batch, 3], **weights)
+
+
+@pytest.mark.parametrize("batch", ["n", 1])
+def test_samples_behind_the_axis_of_time_are_cut_there(folder: Path, batch: str | int) -> None:
+    save_lstm(folder, batch)
     np.save(folder / "x.npy", normal(3, 5, 20 if batch == "n" else 1, 3))
     record = export(folder, wanted=CWanted("fp32"))
     assert "INPUT_0_SIZE 15\n" in (folder / "out" / "my_model.h").read_text()
     assert record.multiplications == 5 * (16 * 3 + 16 * 4)
+
+
+def test_samples_behind_the_axis_of_time_have_shapes_of_their_own(folder: Path) -> None:
+    save_lstm(folder, "n")
+    with pytest.raises(ConfigError, match=r"--input-shape x:224x1x3, say"):
+        export(folder, data=None)
+    np.save(folder / "x.npy", normal(3, 5, 20, 3))
+    with pytest.raises(DataError, match=r"shape \(5, 1, 3\), the C code takes \(7, 1, 3\)"):
+        export(folder, config=PruneConfig(input_shapes={"x": (7, 1, 3)}))
+
+
+def test_batches_of_steps_of_time_are_no_samples(folder: Path) -> None:
+    save_lstm(folder, 1)
+    with pytest.raises(ConfigError, match=r"--input-shape x:224x1x3, say"):
+        export(folder, data=None)
+    np.save(folder / "x.npy", normal(3, 64, 1, 3))  # two batches of 32
+    with pytest.raises(ConfigError, match=r"'x' were cut into 2 batches along 't', which is named"):
+        export(folder)
+    export(folder, config=PruneConfig(input_shapes={"x": (1, 1, 3)}))
+    assert "INPUT_0_SIZE 3\n" in (folder / "out" / "my_model.h").read_text()
+    np.save(folder / "x.npy", normal(3, 2, 64, 1, 3))
+    export(folder, overwrite=True)
+    assert f"INPUT_0_SIZE {64 * 3}\n" in (folder / "out" / "my_model.h").read_text()
 
 
 def test_inputs_are_cut_each_along_the_axis_of_its_own() -> None:

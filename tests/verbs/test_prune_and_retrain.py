@@ -224,7 +224,12 @@ def test_a_cache_gives_back_what_was_retrained(tmp_path: Path) -> None:
         (DATA, {"rounds": (0.4,), "retrain": 2, "sparsity": 0.4}, ConfigError, "name all"),
         (DATA, {"rounds": (0.4,), "retrain": 2, "max_drop": 0.1}, ConfigError, "name all"),
         (DATA, {"rounds": (0.4,), "retrain": 2, "pattern": "2:4"}, ConfigError, "has one round"),
-        (DATA, {"retrain": 2, "values": "int8"}, ConfigError, "are rounded before it"),
+        (
+            DATA,
+            {"retrain": 2, "values": "int8"},
+            ConfigError,
+            "and values int8 are rounded before it; take --values fp32",
+        ),
         (DATA, {"retrain": 2, "bound": True}, ConfigError, "leave out --bound"),
         (
             DATA,

@@ -244,8 +244,11 @@ def test_a_share_that_leaves_a_group_empty_is_refused_before_anything_is_measure
         ({"budget": "weights"}, "does not go with --budget weights"),
         ({"allocation": "erk"}, "does not go with --allocation erk"),
         ({"layer_sparsity": {"n0": 0.5}}, "does not go with --layer-sparsity"),
-        ({"max_bytes": 1000}, "does not go with --max-bytes"),
-        ({"values": "int8"}, "does not go with --values int8; take --values fp32"),
+        ({"max_bytes": 1000}, "does not go with --max-bytes; leave that out, or take --channels"),
+        (
+            {"values": "int8"},
+            "does not go with --values int8; take --values fp32, or take --channels, which removes",
+        ),
         ({"target": "c", "budget": "macs"}, "--values int8, which --target c takes; take"),
         ({"pattern": "2:4"}, "align is for whole channels; add --pattern channels"),
         ({"pattern": "2:4", "align": None, "budget": "channels"}, "budget is for whole channels"),

@@ -32,8 +32,9 @@ def check_retraining(config: PruneConfig) -> None:
     asked = "--retrain" if config.retrain is not None else "--refit-blocks"
     if config.values != "fp32":
         known = origin(config.target, "values", config.values)
+        known = f"{known}," if known else ""
         raise ConfigError(
-            f"{asked} moves weights, and values {config.values}{known}, are rounded before it; "
+            f"{asked} moves weights, and values {config.values}{known} are rounded before it; "
             f"take --values fp32, or leave out {asked}"
         )
     if config.bound:

@@ -90,13 +90,10 @@ RULES: Mapping[str, Rule] = {
 
 _QUANTISED = dict.fromkeys(
     ("QuantizeLinear", "DynamicQuantizeLinear", "DequantizeLinear"),
-    "belongs to a model that computes in integers; give the float one, which becomes integers here",
+    "belongs to a model that computes in integers; give the float one, which --values int8 rounds",
 )
-_NOT_JOINED = {
-    *MOVING,
-    "Softmax",
-    *RECURRENT,
-}  # outputs with their input's grid, or one of their own
+# outputs with their input's grid, or one of their own
+_NOT_JOINED = frozenset((*MOVING, "Softmax", *RECURRENT))
 
 
 def lower(network: Network, ranges: Ranges | None, optimise: str) -> Program:
