@@ -149,6 +149,14 @@ def load_cases(store: Path) -> dict[str, Case]:
     return {key: Case(**case) for key, case in json.loads(store.read_text()).items()}
 
 
+def save_cases(store: Path, cases: Mapping[str, Case]) -> None:
+    """Write all cases; the file is whole at any time, as another of these may read it."""
+    text = json.dumps({key: asdict(case) for key, case in cases.items()}, indent=1)
+    part = store.with_suffix(".part")
+    part.write_text(text + "\n")
+    part.replace(store)
+
+
 def table(cases: Mapping[str, Case]) -> str:
     """Return the cases as Markdown."""
     lines = [
@@ -204,8 +212,7 @@ def main() -> None:
         # read again: another of these may run beside it
         cases = {**load_cases(store), key: Case(**json.loads(done.stdout.splitlines()[-1]))}
         print(_row(cases[key]), flush=True)
-        text = json.dumps({key: asdict(case) for key, case in cases.items()}, indent=1)
-        store.write_text(text + "\n")
+        save_cases(store, cases)
     (given.out / "bench_blocks.md").write_text(table(cases))
 
 

@@ -33,12 +33,7 @@ PAGES = (GUIDE / "paper.md", GUIDE / "retraining.md")
 
 def all_rows() -> dict[str, Maker]:
     """Return what makes each row, by its name."""
-    found = {
-        f"1/{network} {origin}/{name}": maker
-        for network, origin in table_1.NETWORKS
-        for name, maker in table_1.rows_of(network, origin).items()
-    }
-    return found | light.all_rows() | table_2.all_rows() | other_systems.all_rows()
+    return table_1.all_rows() | light.all_rows() | table_2.all_rows() | other_systems.all_rows()
 
 
 def stored(path: Path) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ twice the error on new ones.
 from __future__ import annotations
 
 from onnx_lobs.data.batches import Batches
+from onnx_lobs.errors import DataError
 
 APART = 10  # of so many batches, one is held out
 
@@ -29,3 +30,20 @@ def split_held(batches: Batches) -> tuple[Batches, Batches | None]:
         return batches, None
     fitted = [index for index in range(len(batches)) if not is_held_out(index, every)]
     return batches.pick(fitted), batches.pick(held)
+
+
+def fitted_and_held(batches: Batches) -> tuple[Batches, Batches]:
+    """Return the batches that are fitted and those held out, where something must choose.
+
+    Raises
+    ------
+    DataError
+        When they make one batch only.
+    """
+    fitted, held = split_held(batches)
+    if held is None:
+        raise DataError(
+            f"{batches.n_samples} samples make one batch, and one is held out; give more samples, "
+            "or a smaller batch_size"
+        )
+    return fitted, held

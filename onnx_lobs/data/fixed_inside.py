@@ -40,7 +40,7 @@ def cut_as_fixed_inside(batches: Batches, run: Callable[[Feeds], object]) -> Bat
         run(next(iter(batches.recut(2))))
     except InferenceError as error:
         for size in _SIZES:
-            if size <= batches.n_samples and _goes(found := batches.recut(size), run):
+            if size <= batches.n_samples and goes(found := batches.recut(size), run):
                 return _as_fixed(found, size)
         raise InferenceError(
             f"{error}; it fails on every number of samples a call that was tried, 1 to 128; check "
@@ -49,8 +49,12 @@ def cut_as_fixed_inside(batches: Batches, run: Callable[[Feeds], object]) -> Bat
     return batches
 
 
-def _goes(batches: Batches, run: Callable[[Feeds], object]) -> bool:
-    """Whether a model runs on the first of some batches."""
+def goes(batches: Batches, run: Callable[[Feeds], object]) -> bool:
+    """Whether a model runs on the first of some batches.
+
+    Nothing but a run tells: a graph may fix how many samples it takes in any constant that is a
+    shape, whatever its inputs declare.
+    """
     try:
         run(next(iter(batches)))
     except InferenceError:

@@ -147,8 +147,10 @@ def _correction(record: CorrectionRecord | None) -> Iterator[tuple[str, str]]:
 
 def block_words(record: BlocksRecord) -> str:
     """Return what fitting parts of the network did in words."""
+    if record.error_before is None:
+        return "no floating output tells what to keep; nothing was fitted"
     words = f"{record.fitted} of {record.spans} parts fitted"
-    if record.error_before is None or record.error_after is None or not record.fitted:
+    if record.error_after is None or not record.fitted:
         return f"{words}; nothing was kept"
     errors = f"{format_error(record.error_before)} -> {format_error(record.error_after)}"
     return f"{words}; output error {errors}" + ("" if record.is_kept else ", not kept")

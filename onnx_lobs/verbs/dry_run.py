@@ -11,7 +11,7 @@ from onnx_lobs.graph.run.arena import gives_back
 from onnx_lobs.memory.scratch import scratch_in
 from onnx_lobs.options.config import PruneConfig, has_target, moves_weights, removes_first
 from onnx_lobs.report.plan import PlannedStage, RunPlan
-from onnx_lobs.run.blocks.refit import STEPS
+from onnx_lobs.run.blocks.steps import STEPS
 from onnx_lobs.run.doubts import warn_of_data, warn_of_few, warn_of_left
 from onnx_lobs.run.estimate import (
     batch_seconds,

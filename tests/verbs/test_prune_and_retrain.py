@@ -56,7 +56,7 @@ def test_one_run_prunes_then_retrains_and_tells_both() -> None:
     assert record.losses[0][0] == 0
     # what the report says of the held-out samples holds for the model that is returned
     held = np.concatenate([X[start : start + 32] for start in range(288, len(X), 320)])
-    assert relative_error(both.model, held) == pytest.approx(record.error_after, rel=1e-3)
+    assert relative_error(both.model, held) == pytest.approx(record.error_after, rel=SAME)
     props = {entry.key: entry.value for entry in both.model.metadata_props}
     assert props[PROVENANCE].endswith("retrain=40")
 
@@ -86,7 +86,7 @@ def test_zeros_stay_from_round_to_round() -> None:
     # the error of the last round is against the original network
     held = np.concatenate([X[start : start + 32] for start in range(288, len(X), 320)])
     error = both.report.rounds[1].error_after
-    assert relative_error(both.model, held) == pytest.approx(error, rel=1e-3)
+    assert relative_error(both.model, held) == pytest.approx(error, rel=SAME)
 
 
 @pytest.mark.slow
@@ -132,7 +132,7 @@ def test_scores_of_all_rounds_compare_with_the_original(score: str) -> None:
     else:
         norms = np.linalg.norm(dense, axis=1) * np.linalg.norm(other, axis=1)
         expected = float(((dense * other).sum(1) / norms).mean())
-    assert last.after == pytest.approx(expected, abs=1e-3)
+    assert last.after == pytest.approx(expected, abs=SAME)
 
 
 @pytest.mark.slow
@@ -145,8 +145,8 @@ def test_few_samples_are_judged_by_the_delivered_fit_alone() -> None:
     (record,) = found.report.rounds
     assert found.report.output.n_fits == 1
     held = X[36:40]  # the tenth batch
-    assert relative_error(alone.model, held) == pytest.approx(record.error_before, rel=1e-3)
-    assert relative_error(found.model, held) == pytest.approx(record.error_after, rel=1e-3)
+    assert relative_error(alone.model, held) == pytest.approx(record.error_before, rel=SAME)
+    assert relative_error(found.model, held) == pytest.approx(record.error_after, rel=SAME)
 
 
 @pytest.mark.slow
@@ -168,7 +168,7 @@ def test_channels_that_go_first_or_are_empty_go_too(options: Any, rounds: Any) -
     found = onnx_lobs.prune(network(), DATA, retrain=5, **QUICK, **chosen, **options)
     error = found.report.rounds[-1].error_after
     held = np.concatenate([X[start : start + 32] for start in range(288, len(X), 320)])
-    assert relative_error(found.model, held) == pytest.approx(error, rel=1e-3)
+    assert relative_error(found.model, held) == pytest.approx(error, rel=SAME)
 
 
 @pytest.mark.slow

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 from build_onnx import model, normal, run, value
-from onnx import helper
+from onnx import TensorProto, helper
 from retrained_networks import X, network, tensors
 
 import onnx_lobs
+from onnx_lobs.report.record import BlocksRecord
+from onnx_lobs.report.summary import block_words
 from onnx_lobs.run.blocks import in_run
 
 DATA = {"x": X}
+SAME = 1e-5  # float32, summed up in another order
 QUICK: dict[str, Any] = {
     "min_weights": 1, "allocation": "uniform", "method": "magnitude", "sparsity": 0.5,
 }  # fmt: skip
@@ -35,8 +38,8 @@ def test_parts_come_nearer_and_zeros_stay() -> None:
         np.testing.assert_array_equal(old[name] == 0, new[name] == 0)
     dense, other = (run(proto, x=HELD)["y"] for proto in (network(), both.model))
     error = np.square(dense - other).sum() / np.square(dense).sum()
-    assert error == pytest.approx(both.report.output.error, rel=1e-3)
-    assert error == pytest.approx(record.error_after, rel=1e-3)
+    assert error == pytest.approx(both.report.output.error, rel=SAME)
+    assert error == pytest.approx(record.error_after, rel=SAME)
 
 
 @pytest.mark.slow
@@ -48,7 +51,7 @@ def test_few_samples_are_judged_by_the_delivered_fit_alone() -> None:
     assert record is not None
     dense, other = (run(proto, x=X[36:40])["y"] for proto in (network(), alone.model))
     error = np.square(dense - other).sum() / np.square(dense).sum()
-    assert error == pytest.approx(record.error_before, rel=1e-3)
+    assert error == pytest.approx(record.error_before, rel=SAME)
 
 
 def test_what_does_not_help_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +69,32 @@ def test_what_does_not_help_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None
     old, new = tensors(alone.model), tensors(both.model)
     for name, kept in old.items():
         np.testing.assert_array_equal(kept, new[name])
+
+
+def test_nothing_is_fitted_where_no_floating_output_tells_what_to_keep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proto = network()
+    proto.graph.node.append(helper.make_node("ArgMax", ["y"], ["best"], axis=1, keepdims=0))
+    del proto.graph.output[:]
+    proto.graph.output.append(helper.make_tensor_value_info("best", TensorProto.INT64, ["n"]))
+    monkeypatch.setattr(in_run, "refit_spans", None)  # which cannot be called
+    record = onnx_lobs.prune(proto, DATA, refit_blocks=True, **QUICK).report.blocks
+    assert record is not None
+    assert (record.spans, record.fitted, record.is_kept) == (0, 0, False)
+    assert block_words(record) == "no floating output tells what to keep; nothing was fitted"
+
+
+@pytest.mark.parametrize(
+    ("fitted", "is_kept", "words"),
+    [
+        (0, False, "0 of 3 parts fitted; nothing was kept"),
+        (2, False, "2 of 3 parts fitted; output error 0.500 -> 0.250, not kept"),
+        (2, True, "2 of 3 parts fitted; output error 0.500 -> 0.250"),
+    ],
+)
+def test_a_line_tells_what_was_fitted_and_kept(fitted: int, is_kept: bool, words: str) -> None:
+    assert block_words(BlocksRecord(3, fitted, 0.5, 0.25, is_kept, 1.0)) == words
 
 
 def test_a_network_of_two_parts_is_fitted_part_by_part_and_as_a_whole() -> None:

@@ -17,7 +17,7 @@ import onnx
 import onnx_lobs
 from onnx_lobs.arrays import Array
 from paper.networks import (
-    AUTHORS,
+    DENSE_NETWORKS,
     INPUT,
     LENET_5,
     LENET_300,
@@ -28,23 +28,20 @@ from paper.networks import (
     run_on,
     test_error,
 )
-from paper.rows import SEVEN, STAGE_1, Maker, Row, Shares, pruned_by
+from paper.rows import LIGHT_BATCH, SEEDS, SEVEN, SHORT, STAGE_1, Maker, Row, Shares, pruned_by
 
 AIMS = ("labels", "classes", "outputs")
-FEW = 64  # images of a step
-STEPS = {LENET_300: 200, LENET_5: 740}
+FEW = LIGHT_BATCH[LENET_5]  # images of a step
 BATCHES: dict[str, tuple[int | None, ...]] = {LENET_300: (None,), LENET_5: (FEW, None)}
-NETWORKS = ((LENET_300, AUTHORS), (LENET_300, OURS), (LENET_5, OURS))
 
 LEARNT = 50_000  # of the training images, in order; the others judge the courses
-SEEDS = (0, 1, 2)
 
 # LeNet-5 at .9 % of all weights: the paper's table 4 keeps 1.01 %, so less of fc1 here
 FC1_LESS: Shares = (0.2, 0.01, 0.00781, 0.08)
 # what a course is named, how it prunes, and the shares kept in each stage with its steps
 PRUNED: dict[str, tuple[str, tuple[tuple[Shares, int], ...]]] = {
-    "7 % by lobs": ("lobs", ((SEVEN[LENET_5], 740),)),
-    "7 % by joint": ("joint", ((SEVEN[LENET_5], 740),)),
+    "7 % by lobs": ("lobs", ((SEVEN[LENET_5], SHORT[LENET_5][0]),)),
+    "7 % by joint": ("joint", ((SEVEN[LENET_5], SHORT[LENET_5][0]),)),
     "0.9 % by joint": ("joint", ((STAGE_1[LENET_5], 400), (FC1_LESS, 441))),
 }
 # what the courses learn, and from how many images a step. At .9 % thinning does so much better
@@ -98,13 +95,13 @@ def aims_row(network: str, origin: str, method: str, batch: int | None, mnist: M
     """Return the errors of a network at 7 % of its weights, retrained towards each aim."""
     dense = dense_network(network, origin, mnist.folder)
     pruned = pruned_by(dense, mnist, method, SEVEN[network])
-    errors = {}
+    steps, errors = SHORT[network][0], {}
     for towards in AIMS:
-        course = LightCourse(STEPS[network], towards, batch)
+        course = LightCourse(steps, towards, batch)
         errors[towards] = test_error(lightly(pruned, dense, mnist, course), mnist)
     return Row(
         "light", network, origin, method, 100 * kept_share(pruned), test_error(dense, mnist),
-        test_error(pruned, mnist), {}, {"batch": batch, "steps": STEPS[network], "errors": errors},
+        test_error(pruned, mnist), {}, {"batch": batch, "steps": steps, "errors": errors},
     )  # fmt: skip
 
 
@@ -147,7 +144,7 @@ def course_row(name: str, course: LightCourse, mnist: Mnist) -> Row:
 def all_rows() -> dict[str, Maker]:
     """Return what makes the rows, by a name for each."""
     found: dict[str, Maker] = {}
-    for network, origin in NETWORKS:
+    for network, origin in DENSE_NETWORKS:
         for method in ("lobs", "joint"):
             for batch in BATCHES[network]:
                 key = f"light/{network} {origin}/{method}, {batch or 'default'}"

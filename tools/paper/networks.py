@@ -18,6 +18,7 @@ DATA = Path("../shared/data")
 INPUT, OUTPUT = "image", "logits"
 LENET_300, LENET_5 = "LeNet-300-100", "LeNet-5"
 AUTHORS, OURS = "authors", "ours"
+DENSE_NETWORKS = ((LENET_300, AUTHORS), (LENET_300, OURS), (LENET_5, OURS))  # all that there are
 FC = ("fc1", "fc2", "fc3")
 BATCH = 1000
 

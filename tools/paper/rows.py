@@ -40,6 +40,7 @@ LIGHT_BATCH = {LENET_300: 512, LENET_5: 64}
 LONG_BATCH = 64
 LONG_RATE = 0.03
 DECAY = 0.01  # part of a weight taken off by a step of rate 1
+SEEDS = (0, 1, 2)  # of a row that is a mean
 
 
 @dataclass(frozen=True)

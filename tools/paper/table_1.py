@@ -12,11 +12,10 @@ import onnx_lobs
 from paper import dynamic
 from paper.curvature import saliencies, surgeon_by_rows
 from paper.networks import (
-    AUTHORS,
+    DENSE_NETWORKS,
     INPUT,
     LENET_5,
     LENET_300,
-    OURS,
     Mnist,
     dense_network,
     kept_share,
@@ -31,6 +30,7 @@ from paper.rows import (
     LIGHT_BATCH,
     LONG_BATCH,
     LONG_RATE,
+    SEEDS,
     SEVEN,
     STAGE_1,
     STAGE_2,
@@ -50,7 +50,6 @@ DYNAMIC_STEPS = {LENET_300: (640, 34_000), LENET_5: (840, 12_000)}
 SPLICING_DECAY = 0.003  # thresholds stay as they were, so a larger one leaves too few weights
 THINNED_BATCH = {LENET_300: 1024, LENET_5: 256}  # chosen, as the decay, on training images
 THINNED_DECAY = 0.05
-SEEDS = (0, 1, 2)
 SKINNY_STEPS = {LENET_300: 20_000, LENET_5: 7_000}
 
 
@@ -208,9 +207,10 @@ def rows_of(network: str, origin: str) -> dict[str, Maker]:
         pruners["OBS by neurons, stage 1"] = (partial(by_surgeon, shares=stage_1), False)
     found: dict[str, Maker] = {}
     for name, (prune, long) in pruners.items():
-        found[name] = partial(_pruned, network, origin, name, prune, False)
+        row = partial(pruned_row, "1", network, origin, name, prune)
+        found[name] = partial(row, long=False)
         if long:
-            found[f"{name}, long"] = partial(_pruned, network, origin, name, prune, True)
+            found[f"{name}, long"] = partial(row, long=True)
     for steps in DYNAMIC_STEPS[network]:
         found[f"DNS, {steps}"] = partial(dynamic_row, network, origin, "DNS", steps)
     found["skinny"] = partial(dynamic_row, network, origin, "skinny", SKINNY_STEPS[network])
@@ -233,15 +233,10 @@ def _own(method: str, shares: Shares, **options: bool) -> Callable[..., onnx.Mod
     return partial(pruned_by, method=method, shares=shares, **options)
 
 
-def _pruned(
-    network: str,
-    origin: str,
-    method: str,
-    prune: Callable[..., onnx.ModelProto],
-    long: bool,
-    mnist: Mnist,
-) -> Row:
-    return pruned_row("1", network, origin, method, prune, mnist, long)
-
-
-NETWORKS = ((LENET_300, AUTHORS), (LENET_300, OURS), (LENET_5, OURS))
+def all_rows() -> dict[str, Maker]:
+    """Return what makes the rows, by a name for each."""
+    return {
+        f"1/{network} {origin}/{name}": maker
+        for network, origin in DENSE_NETWORKS
+        for name, maker in rows_of(network, origin).items()
+    }

@@ -15,7 +15,8 @@ class BlocksRecord:
         How many there are, the whole among them, and how many came nearer to the dense network on
         held-out samples.
     error_before, error_after
-        Output error on the held-out samples; None where there is no floating output.
+        Output error on the held-out samples; None where there is no floating output, and then
+        nothing was fitted.
     is_kept
         Whether it fell, so that the new weights were kept.
     seconds

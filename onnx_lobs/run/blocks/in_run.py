@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 
-from onnx_lobs.arrays import Array
 from onnx_lobs.graph.model import Model
 from onnx_lobs.memory.scratch import Scratch
 from onnx_lobs.memory.store import Store
@@ -36,23 +35,25 @@ def refit_blocks(run: Run, reference: Reference, scratch: Scratch, progress: Pro
     -------
     Run
         With the new weights and what they do, if the output error on the held-out samples fell;
-        else as it was. Either way with a record.
+        else as it was. Either way with a record. Nothing is fitted where no output is floating, as
+        nothing would tell what to keep.
     """
     started = time.perf_counter()
     setup, networks = run.setup, run.networks
     before = error_alone(run, reference, scratch, progress)
+    if before is None:
+        nothing = BlocksRecord(0, 0, None, None, False, time.perf_counter() - started)
+        return dataclasses.replace(run, blocks=nothing)
     opened = open_result(networks)
     half = setup.memory.activations // 2
     found = refit_spans(
         (networks.dense, opened.pruned), judged_end(opened), setup.batches, networks.provider,
         (Store(half, scratch), Store(half, scratch)), setup.config.seed, progress,
     )  # fmt: skip
-    values, last = {**found.values}, dict[str, Array]()
-    if before is not None:
-        most_kept = memory_of_targets(setup.memory.activations)
-        last = {**refit_whole(opened, setup.batches, setup.config.seed, most_kept)}
-        write_values(opened.pruned, last)
-        values |= last
+    most_kept = memory_of_targets(setup.memory.activations)
+    last = refit_whole(opened, setup.batches, setup.config.seed, most_kept)
+    write_values(opened.pruned, last)
+    values = {**found.values, **last}
     record = BlocksRecord(
         spans=found.spans + 1,
         fitted=found.fitted + bool(last),
@@ -66,7 +67,7 @@ def refit_blocks(run: Run, reference: Reference, scratch: Scratch, progress: Pro
     after = dataclasses.replace(networks, pruned=opened.pruned)
     fitted = judged_again(run, after, reference, scratch, progress)
     error = fitted.output.error
-    is_kept = before is not None and error is not None and error < before
+    is_kept = error is not None and error < before
     record = dataclasses.replace(record, error_after=error, is_kept=is_kept)
     if is_kept:
         write_values(Model(networks.result.proto, networks.result.folder), values)

@@ -14,9 +14,10 @@ import numpy as np
 
 from onnx_lobs.arrays import Array, Feeds
 from onnx_lobs.data.batches import Batches
-from onnx_lobs.errors import InferenceError
+from onnx_lobs.data.fixed_inside import goes
 from onnx_lobs.graph.derivatives.observed import ObservedValues, observe
 from onnx_lobs.graph.model import Model
+from onnx_lobs.graph.run.session import Session
 from onnx_lobs.run.retraining.training import TrainingSet
 
 POSITIONS = 2048  # of a span's output that a step looks at, or more
@@ -101,15 +102,25 @@ def cut_where_taken(
     TrainingSet
         In pieces, where these go through the span as batches do; else as it was.
     """
-    feeds, n = whole.batches.load(0), whole.batches.sizes[0]
-    target = whole.targets.of(0, feeds, {})[0]
+    target = whole.targets.of(0, whole.batches.load(0), {})[0]
+    n = whole.batches.sizes[0]
     size = -(-n // max(1, round(n / samples_of_piece(target.shape))))  # pieces of about one size
-    if size < n and all(np.shape(value)[:1] == (n,) for value in (target, *feeds.values())):
+    if target.shape[:1] == (n,) and takes_pieces(part, whole.batches, size, provider):
         pieces = in_pieces(whole, size)
-        try:
-            seen = observe(part, pieces.batches.load(0), provider=provider)
-        except InferenceError:  # the graph fixes how many samples there are
-            return whole, observe(part, feeds, provider=provider)
+        seen = observe(part, pieces.batches.load(0), provider=provider)
         if seen.shapes[output] == (size, *target.shape[1:]):
             return pieces, seen
-    return whole, observe(part, feeds, provider=provider)
+    return whole, observe(part, whole.batches.load(0), provider=provider)
+
+
+def takes_pieces(model: Model, batches: Batches, size: int, provider: str) -> bool:
+    """Whether a model runs on so many samples of the first batch, which has more.
+
+    Not where an input does not count samples, or the graph fixes how many it takes; batches then
+    stay whole, so that each step looks at more samples and costs more.
+    """
+    n = batches.sizes[0]
+    if size >= n or any(np.shape(value)[:1] != (n,) for value in batches.load(0).values()):
+        return False
+    session = Session(model.proto, folder=model.folder, provider=provider, light=True)
+    return goes(pieces_of(batches, size), session.run)

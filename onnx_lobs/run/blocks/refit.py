@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from onnx_lobs.arrays import Array, Feeds
-from onnx_lobs.calibration.held_out import split_held
+from onnx_lobs.calibration.held_out import fitted_and_held
 from onnx_lobs.calibration.network_runner import NetworkRunner
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.evaluation.final_activation import FinalActivation
@@ -22,17 +22,17 @@ from onnx_lobs.graph.derivatives.observed import observe
 from onnx_lobs.graph.model import Model
 from onnx_lobs.layers.find import LayerFilter, find_layers
 from onnx_lobs.memory.store import Store
-from onnx_lobs.report.progress import Progress, Silent
+from onnx_lobs.report.progress import Progress
 from onnx_lobs.run.blocks.pieces import cut_where_taken
 from onnx_lobs.run.blocks.spans import Span, find_spans, part_of
-from onnx_lobs.run.retraining.aims import Aim, class_axis
+from onnx_lobs.run.blocks.steps import Pace, take_steps
+from onnx_lobs.run.retraining.aims import class_axis, distance_aim
 from onnx_lobs.run.retraining.moving import OBSERVED, choose_tensors
 from onnx_lobs.run.retraining.network import TrainedNetwork
-from onnx_lobs.run.retraining.parameters import MovingTensor, write_values
-from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, held_loss, train
+from onnx_lobs.run.retraining.parameters import write_values
+from onnx_lobs.run.retraining.training import TrainingSet
 
-STEPS, RATE, LOOKS = 60, 0.01, 10  # of a span
-SHARES = (0.5, 0.25)  # of the way from the least-squares weights, or the whole: the best is taken
+RATE = 0.01  # of a span's steps
 LEAST_GAIN = 0.02  # of a span's loss on held-out samples; less is noise
 TARGET = "target of the span"
 
@@ -146,8 +146,7 @@ class _SpanSamples:
     def sets(self) -> tuple[TrainingSet, TrainingSet]:
         """Return the batches to learn from, and those held out."""
         whole = Batches(self.load, self.batches.sizes, "a span")
-        fitted, held = split_held(whole)
-        assert held is not None
+        fitted, held = fitted_and_held(whole)
         return TrainingSet(fitted, _Known(self, fitted)), TrainingSet(held, _Known(self, held))
 
 
@@ -179,43 +178,11 @@ def _refit(
     tensors = chosen.tensors
     if not tensors:
         return {}
-    size = _mean_square(samples, whole.batches)
     axis = class_axis(final, len(seen.shapes[span.output]))
-    aim = Aim(span.output, "distance", axis, span.output, 1 / max(size, 1e-30))
+    target = samples.target(whole.batches.first_places[0])
+    aim = distance_aim(span.output, span.output, axis, target)
     network = TrainedNetwork(part, (aim,), tensors, provider)
-    done = train(network, fitted, held, Course(STEPS, RATE, "adam", seed, looks=LOOKS), Silent())
-    loss, values = pulled(network, held, tensors, done)
-    return values if loss < (1 - LEAST_GAIN) * done.losses[0][1] else {}
-
-
-def pulled(
-    network: TrainedNetwork, held: TrainingSet, tensors: Sequence[MovingTensor], done: Trained
-) -> tuple[float, Mapping[str, Array]]:
-    """Return the least loss on the way from the values before, and the values there.
-
-    Parameters
-    ----------
-    network, tensors, done
-        What was trained, what moved of it, and what came of it.
-    held
-        The held-out data.
-    """
-    best = (min(loss for _, loss in done.losses), done.values if done.best else {})
-    for share in SHARES if done.best else ():
-        values = {
-            t.name: (t.start + share * (done.values[t.name] - t.start)).astype(np.float32)
-            for t in tensors
-        }
-        loss = held_loss(network, held, values)
-        if loss < best[0]:
-            best = (loss, values)
-    return best
-
-
-def _mean_square(samples: _SpanSamples, fitted: Batches) -> float:
-    """Return the sum of squares of the targets of one sample."""
-    first = samples.target(fitted.first_places[0]).astype(np.float64)
-    return float(np.square(first).sum() / len(first))
+    return take_steps(network, fitted, held, Pace(RATE, LEAST_GAIN, seed))
 
 
 def _place(model: Model, value: str) -> int:

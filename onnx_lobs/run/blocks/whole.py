@@ -8,28 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from onnx_lobs.arrays import Array
-from onnx_lobs.calibration.held_out import split_held
+from onnx_lobs.calibration.held_out import fitted_and_held
 from onnx_lobs.data.batches import Batches
-from onnx_lobs.errors import InferenceError
-from onnx_lobs.graph.derivatives.observed import ObservedValues
-from onnx_lobs.graph.run.session import Session
-from onnx_lobs.report.progress import Silent
-from onnx_lobs.run.blocks.pieces import pieces_of
-from onnx_lobs.run.blocks.refit import pulled
-from onnx_lobs.run.retraining.aims import OUTPUTS, Aim, Targets
+from onnx_lobs.run.blocks.pieces import pieces_of, takes_pieces
+from onnx_lobs.run.blocks.steps import Pace, take_steps
+from onnx_lobs.run.retraining.aims import OUTPUTS, Targets
 from onnx_lobs.run.retraining.moving import OBSERVED, choose_tensors
 from onnx_lobs.run.retraining.network import TrainedNetwork
-from onnx_lobs.run.retraining.opened import OpenedNetworks, find_aims
-from onnx_lobs.run.retraining.training import Course, TrainingSet, train
+from onnx_lobs.run.retraining.opened import SMALLEST_BATCH, OpenedNetworks, find_aims
+from onnx_lobs.run.retraining.training import TrainingSet
 
-STEPS, RATE, LOOKS = 60, 0.005, 10
-SAMPLES = 8  # of a step, as in the smallest batches of retraining
+RATE = 0.005
+SAMPLES = SMALLEST_BATCH  # of a step, as of retraining's
 LEAST_GAIN = 0.005  # of the loss on held-out samples
-
-Found = tuple[Batches, tuple[Aim, ...], Session | None, ObservedValues]
 
 
 def refit_whole(
@@ -52,9 +44,10 @@ def refit_whole(
     -----
     Cost: 60 forward and backward passes of 8 samples, and 13 forward passes over the held-out data.
     """
-    whole, held = split_held(batches)
-    assert held is not None
-    fitted, aims, session, seen = _in_pieces(networks, whole)
+    whole, held = fitted_and_held(batches)
+    is_cut = takes_pieces(networks.pruned, whole, SAMPLES, networks.provider)
+    fitted = pieces_of(whole, SAMPLES) if is_cut else whole
+    aims, session, seen = find_aims(networks, fitted, OUTPUTS)
     chosen = choose_tensors(networks.pruned, OBSERVED, fitted, seen.shapes, rows_apart=True)
     tensors = chosen.tensors
     if not tensors:
@@ -63,19 +56,4 @@ def refit_whole(
     learnt, judged = (
         TrainingSet(some, Targets(aims, some, session, most_kept)) for some in (fitted, held)
     )
-    course = Course(STEPS, RATE, "adam", seed, looks=LOOKS)
-    done = train(network, learnt, judged, course, Silent())
-    loss, values = pulled(network, judged, tensors, done)
-    return values if loss < (1 - LEAST_GAIN) * done.losses[0][1] else {}
-
-
-def _in_pieces(networks: OpenedNetworks, whole: Batches) -> Found:
-    """Return what a step learns from, what is learnt, and what one of its batches told."""
-    n = whole.sizes[0]
-    if n > SAMPLES and all(np.shape(value)[:1] == (n,) for value in whole.load(0).values()):
-        pieces = pieces_of(whole, SAMPLES)
-        try:
-            return (pieces, *find_aims(networks, pieces, OUTPUTS))
-        except InferenceError:  # the graph fixes how many samples there are
-            pass
-    return (whole, *find_aims(networks, whole, OUTPUTS))
+    return take_steps(network, learnt, judged, Pace(RATE, LEAST_GAIN, seed))

@@ -120,12 +120,26 @@ def output_aims(
             continue
         shown = before.value if before is not None else output.name
         axis = class_axis(after, len(values.shapes[value]))
-        size = float(np.mean(np.square(_centred(dense[shown], axis), dtype=np.float64)))
-        size *= dense[shown].size / len(dense[shown])
-        aims.append(Aim(value, "distance", axis, shown, 1 / max(size, 1e-30)))
+        aims.append(distance_aim(value, shown, axis, dense[shown]))
     if not aims:
         raise ConfigError("the model has no floating output to train; give labels")
     return tuple(aims)
+
+
+def distance_aim(value: str, shown: str, axis: int | None, dense: Array) -> Aim:
+    """Return the aim at dense values, over their mean square in a sample.
+
+    Parameters
+    ----------
+    value, shown
+        Names in the pruned and in the dense network.
+    axis
+        Of classes, along which a shift of all is no distance; None: there is none.
+    dense
+        The dense network's values of a batch, (samples, ...).
+    """
+    size = float(np.square(_centred(dense, axis), dtype=np.float64).sum()) / len(dense)
+    return Aim(value, "distance", axis, shown, 1 / max(size, 1e-30))
 
 
 def class_axis(final: FinalActivation | None, rank: int) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx_lobs.calibration.held_out import split_held
+from onnx_lobs.calibration.held_out import fitted_and_held
 from onnx_lobs.errors import ConfigError, DataError
 from onnx_lobs.options.config import PruneConfig, has_target, is_channels, moves_weights
 from onnx_lobs.options.rounds import changed_retraining
@@ -107,10 +107,5 @@ def check_retrainable(setup: Setup, networks: Networks) -> None:
             "moving weights behind pruning needs samples, and there are none beside the model; "
             "give them with -d"
         )
-    fitted, held = split_held(setup.batches)
-    if held is None:
-        raise DataError(
-            f"{setup.batches.n_samples} samples make one batch, and one is held out; give "
-            "more samples, or a smaller batch_size"
-        )
+    fitted, _ = fitted_and_held(setup.batches)
     _check_samples(setup.config, fitted.n_samples)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 
-from onnx_lobs.calibration.held_out import split_held
-from onnx_lobs.data.batches import Batches
+from onnx_lobs.calibration.held_out import fitted_and_held
 from onnx_lobs.evaluation.final_activation import common_finals
 from onnx_lobs.evaluation.one_hot import with_class_labels
 from onnx_lobs.graph.model import Model
@@ -22,7 +21,6 @@ from onnx_lobs.run.retraining.aims import memory_of_targets
 from onnx_lobs.run.retraining.opened import OpenedNetworks
 from onnx_lobs.run.retraining.resumed import remembering
 from onnx_lobs.run.retraining.retrain import RetrainedNetwork, retrain_networks
-from onnx_lobs.run.setup import Setup
 from onnx_lobs.run.slots import layer_key
 
 
@@ -57,7 +55,7 @@ def retrain_run(run: Run, reference: Reference, scratch: Scratch, progress: Prog
     setup, networks, log = run.setup, run.networks, run.log
     how = retraining_of(setup.config)
     opened = open_result(networks)
-    samples = _samples(setup)
+    samples = fitted_and_held(with_class_labels(setup.batches, None))
     found = retrain_networks(
         opened, samples, how, setup.config.seed, progress,
         most_kept=memory_of_targets(setup.memory.activations),
@@ -100,13 +98,6 @@ def open_result(networks: Networks) -> OpenedNetworks:
     pruned = Model(proto, result.folder)
     finals = common_finals(networks.reference, pruned)
     return OpenedNetworks(pruned, networks.reference, finals, networks.provider, ())
-
-
-def _samples(setup: Setup) -> tuple[Batches, Batches]:
-    """Return the batches that are fitted and those held out."""
-    fitted, held = split_held(with_class_labels(setup.batches, None))
-    assert held is not None
-    return fitted, held
 
 
 def _sparsity(run: Run) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnx_lobs.arrays import Array
-from onnx_lobs.calibration.held_out import split_held
+from onnx_lobs.calibration.held_out import fitted_and_held
 from onnx_lobs.data.batches import Batches
 from onnx_lobs.data.fixed_inside import cut_as_fixed_inside
 from onnx_lobs.data.inputs import input_specs
@@ -118,13 +118,7 @@ def open_samples(
         networks.pruned.proto, folder=networks.pruned.folder, provider=networks.provider
     )
     found = with_class_labels(cut_as_fixed_inside(found, session.run), None)
-    fitted, held = split_held(found)
-    if held is None:
-        raise DataError(
-            f"{found.n_samples} samples make one batch, and one is held out; give more samples, "
-            "or a smaller batch_size"
-        )
-    return fitted, held, (*notes, *found.notes)
+    return (*fitted_and_held(found), (*notes, *found.notes))
 
 
 def samples_of_step(n_samples: int) -> int:

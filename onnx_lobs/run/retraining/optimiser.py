@@ -17,9 +17,8 @@ from onnx_lobs.arrays import Array
 
 WARM = 0.05  # of all steps, over which the rate rises
 LEAST_SIZE = 1e-3  # of a tensor, for one that is all but zero
-FLOOR = (
-    0.01  # of a tensor's gradients: what is far below their size makes small steps, not whole ones
-)
+# of a tensor's gradients: what is far below their size makes small steps, not whole ones
+FLOOR = 0.01
 
 
 def rate_at(step: int, steps: int, full: int = 0) -> float:

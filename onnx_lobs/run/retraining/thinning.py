@@ -18,7 +18,7 @@ from onnx_lobs.errors import ConfigError
 from onnx_lobs.run.retraining.parameters import MovingTensor
 
 PART = 0.6  # of all steps, over which weights go; the rest is for those that stay
-TIMES = 60  # thinnings, where there are as many steps
+TIMES = 60  # thinnings at least, and fewer than twice as many, where there are so many steps
 MEMORY = 0.98  # of the mean squares, a step
 FLOOR = 0.1  # of a tensor's mean curvature: weights hardly seen so far do not all go first
 PRUNED = 0.01  # zeros of a layer that pruning took part in; others are left as they are

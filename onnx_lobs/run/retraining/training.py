@@ -124,7 +124,7 @@ def train(
         losses.append((step, held_loss(network, held, descent.values) if is_finite else math.inf))
         since += 1
         least = min((loss for at, loss in losses[:-1] if at >= until), default=math.inf)
-        if losses[-1][1] < (math.inf if step <= until else least):
+        if losses[-1][1] < least:  # and any where there are none with all zeros yet
             best, kept, since = step, dict(descent.values), 0
         if since >= PATIENCE or not math.isfinite(losses[-1][1]):
             returns, since = returns + 1, 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -15,9 +17,11 @@ from onnx_lobs.evaluation.final_activation import common_finals
 from onnx_lobs.graph.model import Model
 from onnx_lobs.graph.normalise import to_executable
 from onnx_lobs.run.blocks import whole
+from onnx_lobs.run.blocks.steps import take_steps
 from onnx_lobs.run.blocks.whole import refit_whole
 from onnx_lobs.run.retraining.opened import OpenedNetworks
 from onnx_lobs.run.retraining.parameters import write_values
+from onnx_lobs.run.retraining.training import TrainingSet
 
 CPU = "CPUExecutionProvider"
 SIZE, MOST_KEPT = 32, 1 << 20
@@ -70,13 +74,12 @@ def test_a_graph_that_fixes_its_samples_gets_whole_batches(
     weights = {"form": form, "w": normal(0, 6, 4), "b": normal(1, 4)}
     dense = model(nodes, [value("x", ["n", 2, 3])], ["y"], weights)
     sizes = []
-    real = whole.train
 
-    def train(network: object, fitted: whole.TrainingSet, *rest: object) -> object:
+    def stepped(network: Any, fitted: TrainingSet, *rest: Any) -> Any:
         sizes.append(fitted.batches.sizes[0])
-        return real(network, fitted, *rest)  # type: ignore[arg-type]
+        return take_steps(network, fitted, *rest)
 
-    monkeypatch.setattr(whole, "train", train)
+    monkeypatch.setattr(whole, "take_steps", stepped)
     some = batches(normal(2, 10 * SIZE, 2, 3))
     refit_whole(opened(dense, pruned(dense)), some, 0, MOST_KEPT)
     assert sizes == [SIZE if fixed else whole.SAMPLES]

@@ -9,7 +9,7 @@ import pytest
 
 from onnx_lobs.errors import ConfigError
 from onnx_lobs.run.retraining.parameters import MovingTensor
-from onnx_lobs.run.retraining.thinning import FLOOR, PART, Thinning, thinned
+from onnx_lobs.run.retraining.thinning import FLOOR, PART, TIMES, Thinning, thinned
 
 LAYER: Any = object()  # whose weight it is does not matter
 
@@ -97,6 +97,18 @@ def test_what_went_never_comes_back_and_shares_fall_by_equal_factors() -> None:
     ratios = np.array(counts[1:]) / counts[:-1]
     # a count is whole: one of a hundred is one per cent
     np.testing.assert_allclose(ratios, 0.01 ** (1 / (PART * 100)), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("steps", "times"), [(1, 1), (50, 30), (100, 60), (199, 119), (200, 60), (643, 65), (841, 64)]
+)
+def test_weights_go_in_sixty_to_twice_as_many_parts_or_at_every_step(
+    steps: int, times: int
+) -> None:
+    thinning = Thinning(weights(a=np.ones((10, 10))), {"a"}, 0.5, steps)
+    assert sum(map(thinning.is_due, range(1, steps + 1))) == times
+    assert times < 2 * TIMES
+    assert times >= min(TIMES, thinning.until)
 
 
 def test_layers_without_zeros_are_left_alone_where_others_have_some() -> None:

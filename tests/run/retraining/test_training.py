@@ -15,6 +15,8 @@ from onnx_lobs.run.retraining.training import Course, Trained, TrainingSet, trai
 
 GOAL = np.array([1.0, 0.0, -2.0], np.float32)
 START = np.array([2.0, 0.0, 1.0], np.float32)
+NEAR = 0.01  # the rate falls to 0; what is left is a fifth of that
+NEAR_IN_NOISE = 0.15  # gradients have noise of 1, which steps do not average out at once
 LAYER: Any = object()  # whose weight it is does not matter
 
 
@@ -62,7 +64,7 @@ def trained(
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
 def test_a_minimum_is_reached(optimiser: str) -> None:
     found = trained(Bowl(), optimiser=optimiser)
-    np.testing.assert_allclose(found.values["w"], GOAL, atol=0.05)
+    np.testing.assert_allclose(found.values["w"], GOAL, atol=NEAR)
     assert found.best > 0
 
 
@@ -140,6 +142,7 @@ class WideBowl(Bowl):
         start = np.array([1.0, 1, 1, 1, 1, 0], np.float32)
         self.tensors = (MovingTensor("w", start, start != 0, layer=LAYER),)
         self.broken_from, self.taken = broken_from, 0
+        self.noise = np.random.default_rng(0)
 
     def loss(self, feeds: Any, targets: Any, values: Any) -> float:
         """Return the loss of the values."""
@@ -150,11 +153,8 @@ class WideBowl(Bowl):
         self.taken += 1
         broken = self.broken_from is not None and self.taken > self.broken_from
         loss = np.inf if broken else self.loss(feeds, targets, values)
-        gradient = 2 * (values["w"] - WIDE_GOAL) + NOISE.standard_normal(6).astype(np.float32)
+        gradient = 2 * (values["w"] - WIDE_GOAL) + self.noise.standard_normal(6).astype(np.float32)
         return loss, {"w": gradient * self.tensors[0].kept}
-
-
-NOISE = np.random.default_rng(0)
 
 
 def thinned(bowl: WideBowl, sparsity: float = 0.5, **course: Any) -> Trained:
@@ -167,7 +167,7 @@ def thinned(bowl: WideBowl, sparsity: float = 0.5, **course: Any) -> Trained:
 def test_weights_that_are_needed_stay_and_reach_their_goal(optimiser: str) -> None:
     found = thinned(WideBowl(), steps=400, optimiser=optimiser)
     np.testing.assert_array_equal(found.values["w"] != 0, [1, 1, 0, 1, 0, 0])
-    np.testing.assert_allclose(found.values["w"], WIDE_GOAL, atol=0.2)  # gradients are noisy
+    np.testing.assert_allclose(found.values["w"], WIDE_GOAL, atol=NEAR_IN_NOISE)
 
 
 def test_only_states_with_all_their_zeros_are_compared() -> None:
