@@ -126,7 +126,7 @@ def _stages(
         JUDGING.name: 2 * calibrating + (0.0 if setup.scoring is None else test),
     }
     judging, fitted = seconds[JUDGING.name], 0.9 * setup.batches.n_samples
-    if setup.config.refit_blocks:  # every part learns from a batch a step
+    if setup.config.refit_blocks:  # pieces for parts, then for the whole: about a batch a step
         seconds |= {BLOCKS.name: BACKWARD * STEPS * batch, JUDGING_BLOCKS.name: judging}
     if setup.config.retrain is not None:
         batches = max(1.0, samples_of_step(int(fitted)) / max(setup.batches.sizes))
