@@ -173,7 +173,8 @@ def _doubtful_windows(
     starts = np.flatnonzero(np.diff(window[order], prepend=-1))
     best = np.maximum.reduceat(np.where(mask, -1.0, worth)[:, order], starts, axis=1)
     worst = np.minimum.reduceat(np.where(mask, worth, np.inf)[:, order], starts, axis=1)
-    doubt = np.maximum(best, 0) / np.maximum(worst, np.finfo(worth.dtype).tiny)
+    with np.errstate(over="ignore"):  # beside a kept weight of no worth, doubt is infinite
+        doubt = np.maximum(best, 0) / np.maximum(worst, np.finfo(worth.dtype).tiny)
     number = int(np.ceil(share * starts.size))
     return np.asarray((_rank(-doubt) < number)[:, window])
 
