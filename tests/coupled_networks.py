@@ -284,13 +284,23 @@ MIDDLES: tuple[Middle, ...] = (
 
 # these name the size of the first image, or need an even one
 FIRST_ONLY = (channel_shuffle, pixel_shuffle, size_read, two_sizes_read, space_to_depth)
+TO_ONE_PIXEL = (squeeze, reduced)
 
 
 def rows_of_middles(choice: Sequence[Middle] = MIDDLES) -> st.SearchStrategy[list[Middle]]:
     """Draw two or three of some middles that can stand in a row."""
     others = st.sampled_from([middle for middle in choice if middle not in FIRST_ONLY])
     rest = st.lists(others, min_size=1, max_size=2)
-    return st.builds(lambda first, more: [first, *more], st.sampled_from(choice), rest)
+    rows = st.builds(lambda first, more: [first, *more], st.sampled_from(choice), rest)
+    return rows.filter(is_large_enough)
+
+
+def is_large_enough(middles: Sequence[Middle]) -> bool:
+    """Return whether what is pooled, once and by two rows, has more than one pixel."""
+    if pools not in middles:
+        return True
+    before = middles[: middles.index(pools)]
+    return middles.count(pools) == 1 and not any(each in TO_ONE_PIXEL for each in before)
 
 
 def in_a_row(middles: Iterable[Middle], seed: int) -> ModelProto:

@@ -94,7 +94,8 @@ def test_round_trip_is_exact_but_for_negative_zero(data: st.DataObject, dtype: t
     array = data.draw(patterns).view(dtype)
     back = densify(to_sparse(to_tensor(array, TYPES[dtype]), array))
     assert back.name == "name"
-    expected = np.where(array == 0, np.zeros((), dtype), array)
+    with np.errstate(invalid="ignore"):  # a signalling NaN says so when it is compared
+        expected = np.where(array == 0, np.zeros((), dtype), array)
     np.testing.assert_array_equal(bits(read_tensor(back, None)), bits(expected))
 
 

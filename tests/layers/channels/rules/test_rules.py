@@ -24,6 +24,7 @@ from onnx_lobs.layers.find import find_layers
 from onnx_lobs.layers.write import round_weight, write_weight
 
 SAME = 2e-6  # of the largest output: sums of fewer terms round otherwise
+SAME_IN_A_ROW = 1e-5  # the same behind up to ten layers: both models are up to 2e-6 off float64
 
 WIDTHS = {
     "concat": [5, 12], "split": [5, 7], "equal_split": [6], "cut": [5, 7], "gather": [3, 8],
@@ -67,7 +68,7 @@ def unread(proto: ModelProto, coupling: Coupling, gone: list[int]) -> ModelProto
     return copy
 
 
-def check_lossless(proto: ModelProto, seed: int = 0, rank: int = 4) -> Coupling:
+def check_lossless(proto: ModelProto, seed: int = 0, rank: int = 4, same: float = SAME) -> Coupling:
     coupling = coupling_of(proto, rank)
     gone = some_channels(coupling, np.random.default_rng(seed))
     assert gone
@@ -77,7 +78,7 @@ def check_lossless(proto: ModelProto, seed: int = 0, rank: int = 4) -> Coupling:
     feeds = samples(rank, seed=seed + 9)
     wanted, found = (run(each, **feeds)["y"] for each in (before, after))
     assert found.shape == wanted.shape
-    assert np.abs(found - wanted).max() <= SAME * np.abs(wanted).max()
+    assert np.abs(found - wanted).max() <= same * np.abs(wanted).max()
     assert after.ByteSize() < before.ByteSize()
     assert [i.name for i in after.graph.input] == [i.name for i in before.graph.input]
     return coupling
@@ -125,7 +126,7 @@ def test_groups_of_a_group_norm_go_as_wholes() -> None:
 
 @given(rows_of_middles(), st.integers(0, 99))
 def test_random_networks_lose_channels_that_nobody_reads(middles: list[Middle], seed: int) -> None:
-    check_lossless(in_a_row(middles, seed), seed)
+    check_lossless(in_a_row(middles, seed), seed, same=SAME_IN_A_ROW)
 
 
 def test_every_rule_is_tried() -> None:
