@@ -29,6 +29,7 @@ from typing import Any
 import onnx
 import onnxruntime as ort
 from bench_models import open_subject, output_error, pack, unpack
+from kept_rows import load_rows, save_rows
 
 HERE = Path(__file__).parents[1]
 DEFAULTS: dict[str, Any] = {}
@@ -144,17 +145,7 @@ def commit() -> str:
 
 def load_cases(store: Path) -> dict[str, Case]:
     """Return the cases that were run, by key."""
-    if not store.exists():
-        return {}
-    return {key: Case(**case) for key, case in json.loads(store.read_text()).items()}
-
-
-def save_cases(store: Path, cases: Mapping[str, Case]) -> None:
-    """Write all cases; the file is whole at any time, as another of these may read it."""
-    text = json.dumps({key: asdict(case) for key, case in cases.items()}, indent=1)
-    part = store.with_suffix(".part")
-    part.write_text(text + "\n")
-    part.replace(store)
+    return {case.key: case for case in load_rows(store, Case)}
 
 
 def table(cases: Mapping[str, Case]) -> str:
@@ -212,7 +203,7 @@ def main() -> None:
         # read again: another of these may run beside it
         cases = {**load_cases(store), key: Case(**json.loads(done.stdout.splitlines()[-1]))}
         print(_row(cases[key]), flush=True)
-        save_cases(store, cases)
+        save_rows(store, cases.values())
     (given.out / "bench_blocks.md").write_text(table(cases))
 
 

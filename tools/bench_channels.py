@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -38,6 +37,7 @@ import onnx
 import zoo
 from bench_channels_report import write_report
 from bench_models import BATCH, lift_constants
+from kept_rows import load_rows, save_rows
 from zoo_model import open_session
 
 from onnx_lobs.arrays import Feeds
@@ -203,19 +203,7 @@ def _openvino(paths: list[Path], feeds: Feeds) -> tuple[float, float] | None:
 
 def load_cases(path: Path) -> dict[str, Case]:
     """Return the cases that were run, by key."""
-    if not path.exists():
-        return {}
-    cases = [Case(**each) for each in json.loads(path.read_text())["cases"]]
-    return {case.key: case for case in cases}
-
-
-def save_case(path: Path, case: Case) -> None:
-    """Add a case to those that are there; the file is whole at any time."""
-    cases = {**load_cases(path), case.key: case}
-    ordered = [asdict(cases[key]) for key in sorted(cases)]
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps({"cases": ordered}, indent=1) + "\n")
-    os.replace(part, path)
+    return {case.key: case for case in load_rows(path, Case)}
 
 
 def main() -> None:
@@ -239,7 +227,9 @@ def main() -> None:
                 if case.key in known and not given.again:
                     continue
                 done = run(case, given.zoo, known)
-                save_case(store, done)
+                # read again: another of these may run beside it
+                cases = {**load_cases(store), done.key: done}
+                save_rows(store, [cases[key] for key in sorted(cases)])
                 print(json.dumps(asdict(done)), flush=True)
     write_report(given.out, [asdict(case) for case in load_cases(store).values()])
 

@@ -14,16 +14,16 @@ normalised images is made up.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+from kept_rows import load_rows, save_rows
 
 import onnx_lobs
 from onnx_lobs.arrays import Array
@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--more", type=Path, default=Path("more"))
     parser.add_argument("--only", help="names, or beginnings of names, separated by commas")
     args = parser.parse_args()
-    rows = [Row(**entry) for entry in json.loads(RESULTS.read_text())] if RESULTS.exists() else []
+    rows = load_rows(RESULTS, Row)
     wanted = tuple(args.only.split(",")) if args.only else ("",)
     for network in networks(args.zoo, args.more):
         if not network.path.exists() or not network.name.startswith(wanted):
@@ -204,7 +204,7 @@ def main() -> None:
         for row in measure(network, {(row.network, row.samples) for row in rows}):
             rows.append(row)
             print(row, flush=True)
-            RESULTS.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+            save_rows(RESULTS, rows)
     RESULTS.with_suffix(".md").write_text(page(rows))
 
 

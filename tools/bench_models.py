@@ -26,7 +26,6 @@ import argparse
 import base64
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -41,6 +40,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import zoo
+from kept_rows import load_rows, save_rows
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from zoo_model import Runner, predict
@@ -266,23 +266,6 @@ def dense_case(name: str, folder: Path) -> Case:
     return Case(name, "dense", 0.0, 0.0, float(hits.mean()), 0.0, 0.0, hits=pack(hits))
 
 
-def load_cases(path: Path) -> dict[str, Case]:
-    """Return the cases that were run, by key."""
-    if not path.exists():
-        return {}
-    return {case["key"]: Case(**case["case"]) for case in json.loads(path.read_text())["cases"]}
-
-
-def save_cases(path: Path, cases: dict[str, Case]) -> None:
-    """Write all cases; the file is whole at any time."""
-    text = json.dumps(
-        {"cases": [{"key": k, "case": asdict(c)} for k, c in cases.items()]}, indent=1
-    )
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    os.replace(part, path)
-
-
 def main() -> None:
     """Run the cases that are asked for and not yet known, and write the report."""
     from bench_models_report import write_report
@@ -302,7 +285,7 @@ def main() -> None:
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     store = arguments.out / "bench_models.json"
-    cases = load_cases(store)
+    cases = {case.key: case for case in load_rows(store, Case)}
     wanted = [float(s) for s in arguments.sparsity.split(",") if s]
     for name in () if arguments.report else arguments.models.split(","):
         dense = dense_case(name, arguments.zoo)
@@ -314,7 +297,7 @@ def main() -> None:
                     continue
                 cases[case.key] = run_apart(case, arguments.zoo)
                 print({k: v for k, v in asdict(cases[case.key]).items() if k != "hits"}, flush=True)
-                save_cases(store, cases)
+                save_rows(store, cases.values())
     write_report(arguments.out, list(cases.values()))
 
 

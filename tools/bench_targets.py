@@ -16,7 +16,6 @@ the first, and the mean of both searches is free of it.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from bench_models import SPARSITIES, Subject, open_subject
+from kept_rows import load_rows, save_rows
 
 import onnx_lobs
 from onnx_lobs.arrays import BoolArray, FloatArray
@@ -177,13 +177,12 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     store = arguments.out / "bench_targets.json"
-    known = [Search(**each) for each in json.loads(store.read_text())] if store.exists() else []
-    found = {(each.model, each.turned): each for each in known}
+    found = {(each.model, each.turned): each for each in load_rows(store, Search)}
     for name in arguments.models.split(","):
         one = search(name, arguments.zoo, arguments.max_drop, arguments.turned)
         found[name, one.turned] = one
         print(asdict(one), one.verdict, flush=True)
-        store.write_text(json.dumps([asdict(each) for each in found.values()], indent=1))
+        save_rows(store, found.values())
     write(arguments.out, list(found.values()))
 
 

@@ -15,7 +15,6 @@ run saw, with the standard error of the paired difference. Cases are kept in
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import math
 import os
@@ -26,6 +25,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from kept_rows import load_rows, save_rows
 
 HERE = Path(__file__).parents[1]
 CASES = {
@@ -159,9 +160,7 @@ def main() -> None:
         print(json.dumps(asdict(run_here(*given.one.split(","), given.zoo))))
         return
     kept = given.out / "bench_time.json"
-    cases = {}
-    if kept.exists():
-        cases = {key: Case(**case) for key, case in json.loads(kept.read_text()).items()}
+    cases = {f"{case.model} {case.tree}": case for case in load_rows(kept, Case)}
     packages = {"before": given.before, "after": HERE}
     for model in () if given.report else given.models.split(","):
         for tree, package in packages.items():
@@ -170,10 +169,7 @@ def main() -> None:
             case = run_apart(model, tree, package, given.zoo, given.core)
             cases[f"{model} {tree}"] = case
             print(f"{model} {tree}: {case.seconds:.1f} s, trials {case.trials:.1f} s", flush=True)
-            text = json.dumps(
-                {key: dataclasses.asdict(one) for key, one in cases.items()}, indent=1
-            )
-            kept.write_text(text + "\n")
+            save_rows(kept, cases.values())
     (given.out / "bench_time.md").write_text(f"# Time of default runs\n\n{table(cases)}")
 
 
