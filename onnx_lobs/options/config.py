@@ -87,5 +87,5 @@ def has_limit(config: PruneConfig) -> bool:
 
 def fits_chip(config: PruneConfig) -> bool:
     """Whether the sparsity is to be found at which the network's C code fits a part."""
-    is_free = config.sparsity is None and not has_limit(config)
+    is_free = config.sparsity is None and config.rounds is None and not has_limit(config)
     return config.target == "c" and config.chip is not None and is_free

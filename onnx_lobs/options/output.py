@@ -31,7 +31,7 @@ class OutputOptions:
     chip: str | None = option(
         None,
         "A microcontroller, by name or as flash=1MB,ram=256KB: whether it is large enough. With "
-        "`target` c and no `sparsity`: as few zeros as fit it.",
+        "`target` c and no `sparsity`, limit or `rounds`: as few zeros as fit it.",
         text("PART"),
         unset="no part is looked at",
         affects=Affects.SOLVING,

@@ -82,6 +82,14 @@ def test_the_least_sparse_network_that_fits_is_found(tmp_path: Path) -> None:
     assert len(report.target.runs) <= 3
 
 
+def test_rounds_name_the_zeros_and_a_chip_is_only_compared_with(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    report = run(path, target="c", chip="flash=64KB", values="fp32", retrain=2, rounds=(0.5, 0.8))
+    assert report.target is None
+    assert report.totals.sparsity == pytest.approx(0.8, abs=1e-3)
+    assert report.deploy.fit == "FITS"
+
+
 def test_c_code_for_size_takes_fewer_bytes_with_the_same_weights(tmp_path: Path) -> None:
     path = write(tmp_path)
     speed, size = (
